@@ -1,0 +1,39 @@
+# make demo: a measured scan becomes a picture.   make test: everything that must hold.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+# A waiting thread that spins takes the processor from the one it waits for.
+export OMP_WAIT_POLICY := PASSIVE
+
+.PHONY: demo test check clean
+
+demo: $(VENV)/.installed
+	$(BIN)/ptycho reconstruct sample:siemens-star --output-dir demo --overwrite --backend torch --modes 2
+	@echo "The picture is demo/object.png; the numbers are in demo/metrics.json and demo/reconstruction.h5."
+
+test: $(VENV)/.tested check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.tested
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/mypy -p ptycho_torch
+
+clean:
+	rm -rf $(VENV) demo build backends/*/build
+
+# The framework goes first: pulled in by something else it comes with gigabytes for graphics cards.
+$(VENV)/.torch: constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.torch setup.cfg pyproject.toml backends/torch/setup.cfg backends/torch/pyproject.toml
+	$(PIP) --editable .
+	$(PIP) --editable backends/torch
+	touch $@
+
+$(VENV)/.tested: $(VENV)/.installed
+	$(PIP) --editable '.[test]'
+	touch $@

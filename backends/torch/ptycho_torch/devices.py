@@ -1,0 +1,51 @@
+"""The devices that PyTorch sees, and how the process is set up for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from ptycho_core.contract import Device, ExecutionPlan, ProbeReport
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def probe() -> ProbeReport:
+    """Report version, devices and precisions of the installed PyTorch; takes no memory on any device."""
+    devices = [Device("cpu", "cpu", f"CPU, {torch.get_num_threads()} threads")]
+    problems = []
+    if torch.cuda.is_available():
+        devices += [Device("cuda", f"cuda:{k}", torch.cuda.get_device_name(k)) for k in range(torch.cuda.device_count())]
+    elif torch.version.cuda is None:
+        problems.append("this build of PyTorch has no CUDA")
+    else:
+        problems.append("PyTorch was built for CUDA but finds no usable GPU")
+    return ProbeReport(torch.__version__, tuple(devices), tuple(_DTYPES), tuple(problems))
+
+
+def real_dtype(plan: ExecutionPlan) -> torch.dtype:
+    """The real data type of the plan's precision."""
+    return _DTYPES[str(plan.execution["precision"])]
+
+
+@contextmanager
+def configured(plan: ExecutionPlan) -> Iterator[torch.device]:
+    """Set threads, TF32 and determinism as planned, and put back what was there before.
+
+    Yields:
+        The planned device.
+    """
+    threads = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    tf32 = torch.backends.cuda.matmul.allow_tf32
+    try:
+        torch.set_num_threads(int(plan.execution["threads"] or threads))
+        torch.use_deterministic_algorithms(bool(plan.execution["deterministic"]))
+        torch.backends.cuda.matmul.allow_tf32 = False
+        yield torch.device(plan.device)
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cuda.matmul.allow_tf32 = tf32

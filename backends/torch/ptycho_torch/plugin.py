@@ -1,0 +1,57 @@
+"""The hooks of the PyTorch backend. Importing this module imports no framework."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ptycho_core import hookimpl
+from ptycho_core.backends.manifest import read_manifest
+from ptycho_core.contract import (
+    BackendSpec,
+    EvaluateJob,
+    EvaluateResult,
+    EventSink,
+    ExecutionPlan,
+    ExecutionRequest,
+    ProbeReport,
+    ReconstructJob,
+    ReconstructResult,
+)
+
+
+@hookimpl
+def ptycho_backend_spec() -> BackendSpec:
+    """Say what the backend is: what its manifest says."""
+    return read_manifest(Path(__file__).with_name("ptycho-backend.toml"), "torch")
+
+
+@hookimpl
+def ptycho_probe() -> ProbeReport:
+    """Import PyTorch and report its devices."""
+    from ptycho_torch.devices import probe
+
+    return probe()
+
+
+@hookimpl
+def ptycho_plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
+    """Resolve accelerator, precision and threads."""
+    from ptycho_torch.planning import plan
+
+    return plan(request, probe)
+
+
+@hookimpl
+def ptycho_reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> ReconstructResult:
+    """Fit object, probe and, if asked, positions and background to one scan."""
+    from ptycho_torch.reconstruction import reconstruct
+
+    return reconstruct(job, plan, events)
+
+
+@hookimpl
+def ptycho_evaluate(job: EvaluateJob, plan: ExecutionPlan) -> EvaluateResult:
+    """Forward intensities, loss terms and gradients of one batch."""
+    from ptycho_torch.evaluate import evaluate
+
+    return evaluate(job, plan)

@@ -1,0 +1,56 @@
+"""Ptychography with one command line, one Python API and engines that are plugins.
+
+The names below are loaded on first use, so that importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ptycho_core.formats.product import Reconstruction, load_reconstruction
+    from ptycho_core.hookspecs import hookimpl
+    from ptycho_core.imaging.metrics import score
+    from ptycho_core.evaluation import evaluate
+    from ptycho_core.reconstruction.run import reconstruct
+    from ptycho_core.scan.opening import open_scan
+    from ptycho_core.simulate import simulate_scan
+
+__version__ = "0.1.0"
+
+_PLACES = {
+    "Reconstruction": "ptycho_core.formats.product",
+    "evaluate": "ptycho_core.evaluation",
+    "hookimpl": "ptycho_core.hookspecs",
+    "load_reconstruction": "ptycho_core.formats.product",
+    "open_scan": "ptycho_core.scan.opening",
+    "reconstruct": "ptycho_core.reconstruction.run",
+    "score": "ptycho_core.imaging.metrics",
+    "simulate_scan": "ptycho_core.simulate",
+}
+
+__all__ = [
+    "Reconstruction",
+    "__version__",
+    "backends",
+    "evaluate",
+    "hookimpl",
+    "load_reconstruction",
+    "open_scan",
+    "reconstruct",
+    "score",
+    "simulate_scan",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute is of any type
+    if name == "backends":
+        return import_module("ptycho_core.backends")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'ptycho_core' has no attribute '{name}'")
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,80 @@
+"""The scan of installed entry points: who claims to be a backend. Nothing is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+__all__ = ["GROUP", "OBSERVERS", "Claim", "forget", "scan"]
+
+GROUP = "ptycho.backends"
+OBSERVERS = "ptycho.observers"
+
+
+@dataclass(frozen=True, order=True)
+class Claim:
+    """One entry point: ``name = value`` in the metadata of an installed distribution."""
+
+    name: str
+    distribution: str
+    version: str
+    value: str
+
+    @property
+    def module(self) -> str:
+        """Dotted name of the module that the entry point names."""
+        return self.value.partition("[")[0].partition(":")[0].strip()
+
+    @property
+    def attribute(self) -> str:
+        """What follows the colon, or nothing: the module itself is the plugin."""
+        return self.value.partition("[")[0].partition(":")[2].strip()
+
+    @property
+    def source(self) -> str:
+        """Distribution and version, as messages name them."""
+        return f"{self.distribution} {self.version}".strip()
+
+
+@lru_cache(maxsize=None)
+def scan(group: str = GROUP) -> tuple[Claim, ...]:
+    """All claims of a group, by name, then distribution; read once in a process.
+
+    A distribution found twice (an editable installation beside its own build metadata) counts once: the first on ``sys.path``
+    is the one that an import would find.
+    """
+    from importlib import metadata
+
+    found: dict[str, list[Claim]] = {}
+    for distribution in metadata.distributions():
+        text = distribution.read_text("entry_points.txt")
+        if not text or group not in text:  # the cheap test first: reading every distribution's name is what makes scans slow
+            continue
+        pairs = list(_section(text, group))
+        if pairs:
+            name, version = distribution.metadata["Name"] or "unnamed", distribution.metadata["Version"] or ""
+            found.setdefault(canonical(name), [Claim(key, name, version, value) for key, value in pairs])
+    return tuple(sorted({claim for claims in found.values() for claim in claims}))
+
+
+def forget() -> None:
+    """Scan again at the next call. For tests, which install while the process runs."""
+    scan.cache_clear()
+
+
+def canonical(distribution: str) -> str:
+    """A distribution's name as the index compares it."""
+    return distribution.lower().replace("_", "-").replace(".", "-")
+
+
+def _section(text: str, group: str) -> Iterator[tuple[str, str]]:
+    # The standard parser raises on one malformed line, and one bad distribution must not hide all others.
+    inside = False
+    for raw in text.splitlines():
+        line = raw.strip()
+        if line.startswith("["):
+            inside = line == f"[{group}]"
+        elif inside and line and not line.startswith(("#", ";")):
+            name, _, value = line.partition("=")
+            yield name.strip(), value.strip()

@@ -1,0 +1,190 @@
+"""All backends of this process, installed or registered, and the choice of one of them. There is no fallback."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from ptycho_core import contract
+from ptycho_core.backends.discovery import Claim, canonical, scan
+from ptycho_core.backends.known import how_to_install, known_backends, normalise
+from ptycho_core.backends.manifest import check_spec, parse_manifest
+from ptycho_core.backends.states import Row, blocked_by, examine_claim, framework_state, unusable
+from ptycho_core.errors import BackendUnusableError, UnknownBackendError, UsageError, did_you_mean
+
+__all__ = ["RESERVED", "choose", "find_backends", "find_named", "register", "registered_plugin", "unregister"]
+
+RESERVED: Final = frozenset({"auto", "all", "none", "list", "core"})
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_registered: dict[str, tuple[object, contract.BackendSpec]] = {}
+
+
+def find_backends() -> tuple[Row, ...]:
+    """One row for each installed or registered backend, by name, then distribution. Runs no third-party code."""
+    claims: dict[str, list[Claim]] = {}
+    for claim in scan():
+        claims.setdefault(claim.name, []).append(claim)
+    rows = [row for name, rivals in claims.items() for row in _rows(name, rivals)]
+    rows += [_registered_row(name) for name in _registered]
+    return tuple(sorted(rows, key=lambda row: (row.name, row.distribution)))
+
+
+def choose(name: str | None = None) -> Row:
+    """The one backend to use, in state ``ok``.
+
+    Args:
+        name: a name or alias, ``NAME@DISTRIBUTION`` where two distributions provide the same name, or None for the only
+            usable one.
+
+    Raises:
+        UnknownBackendError: no such backend; or None was given and several are usable.
+        BackendUnusableError: it is known or installed but not in state ``ok``; or None was given and none is usable.
+    """
+    if name is None:
+        return _only()
+    row = find_named(name)[0]
+    if row.state != "ok":
+        raise unusable(row)
+    return replace(row, chosen_by="named")
+
+
+def find_named(name: str) -> tuple[Row, ...]:
+    """The rows behind a name, an alias or ``NAME@DISTRIBUTION``, in whatever state; more than one only in a conflict.
+
+    Raises:
+        UnknownBackendError: neither installed nor known.
+        BackendUnusableError: known, but its plugin is not installed.
+    """
+    plain, _, distribution = name.partition("@")
+    plain = normalise(plain.strip().lower())
+    rows = find_backends()
+    named = tuple(row for row in rows if row.name == plain)
+    if not named:
+        raise _not_installed(plain, name, rows)
+    if not distribution:
+        return named
+    for row in named:
+        if row.claim is not None and canonical(row.claim.distribution) == canonical(distribution):
+            return (examine_claim(row.claim),)
+    providers = ", ".join(row.source for row in named)
+    raise UnknownBackendError(f"backend '{plain}' is not provided by '{distribution}', but by {providers}.", backend=plain)
+
+
+def register(name: str, plugin: object, manifest: contract.BackendSpec | Path | None = None) -> None:
+    """Make a backend known to this process without an entry point: for notebooks and tests.
+
+    It passes the checks that an installed one passes: here those of the manifest, and the rest when it is loaded.
+
+    Args:
+        name: the backend's name.
+        plugin: module or object with the hook implementations.
+        manifest: its manifest: a specification or the path of a file; None asks the plugin's ``ptycho_backend_spec``.
+
+    Raises:
+        UsageError: the name is malformed, reserved or taken.
+        BackendUnusableError: the manifest does not hold.
+    """
+    problem = _bad_name(name)
+    if problem:
+        raise UsageError(f"{problem}.", backend=name)
+    if name in _registered or any(claim.name == name for claim in scan()):
+        raise UsageError(f"a backend '{name}' is already there.", remedy="Register it under another name.", backend=name)
+    if isinstance(manifest, Path):
+        spec = parse_manifest(manifest.read_bytes(), name, str(manifest))
+    else:
+        spec = manifest if manifest is not None else _ask(name, plugin)
+        if spec.name != name:
+            raise BackendUnusableError(f"the manifest says '{spec.name}', not '{name}'.", state="broken", backend=name)
+        check_spec(spec)
+    _registered[name] = (plugin, spec)
+
+
+def unregister(name: str) -> None:
+    """Forget a backend that ``register`` made known; an unknown name is a ``UsageError``."""
+    if name not in _registered:
+        raise UsageError(f"no backend '{name}' was registered in this process.", backend=name)
+    del _registered[name]
+
+
+def registered_plugin(name: str) -> object:
+    """The module or object that was registered under a name."""
+    return _registered[name][0]
+
+
+def _rows(name: str, rivals: list[Claim]) -> list[Row]:
+    problem = _bad_name(name)
+    if problem:
+        return [replace(_base(claim), state="broken", reason=problem) for claim in rivals]
+    rows = [examine_claim(claim) for claim in rivals]
+    if len(rows) == 1 or rows[0].state == "blocked":
+        return rows
+    reason = f"{len(rows)} distributions provide it: {', '.join(claim.source for claim in rivals)}"
+    choices = " or ".join(f"--backend {name}@{claim.distribution}" for claim in rivals)
+    return [replace(row, state="conflict", reason=reason, remedy=f"Choose with {choices}, or uninstall one.") for row in rows]
+
+
+def _base(claim: Claim) -> Row:
+    return Row(claim.name, claim.name, "ok", distribution=claim.distribution, version=claim.version, claim=claim)
+
+
+def _bad_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        return f"'{name}' is no name for a backend: lower-case letters, digits and '_', a letter first, at most 32 characters"
+    if name in RESERVED:
+        return f"'{name}' is a reserved word and no name for a backend"
+    if normalise(name) != name:
+        return f"'{name}' is another spelling of '{normalise(name)}' and no name for a backend"
+    return ""
+
+
+def _registered_row(name: str) -> Row:
+    spec = _registered[name][1]
+    blocked = blocked_by(name)
+    if blocked:
+        return Row(name, spec.title, "blocked", blocked, spec=spec)
+    state, reason, remedy, found = framework_state(spec)
+    return Row(name, spec.title, state, reason, remedy, framework_version=found, spec=spec)
+
+
+def _ask(name: str, plugin: object) -> contract.BackendSpec:
+    hook = getattr(plugin, "ptycho_backend_spec", None)
+    spec = hook() if callable(hook) else None
+    if not isinstance(spec, contract.BackendSpec):
+        reason = "no manifest was given, and the plugin's ptycho_backend_spec returns no BackendSpec."
+        raise BackendUnusableError(reason, state="undeclared", backend=name)
+    return spec
+
+
+def _only() -> Row:
+    rows = find_backends()
+    usable = [row for row in rows if row.state == "ok"]
+    if len(usable) == 1:
+        return replace(usable[0], chosen_by="only installed")
+    if usable:
+        names = ", ".join(row.name for row in usable)
+        raise UnknownBackendError(f"several backends are installed: {names}.", remedy="Choose one with --backend NAME.")
+    if not rows:
+        raise BackendUnusableError("no backend is installed.", state="missing", remedy=how_to_install())
+    reasons = "; ".join(f"{row.name}: {row.reason}{'. ' + row.remedy if row.remedy else ''}" for row in rows)
+    raise BackendUnusableError(f"no installed backend is usable. {reasons}", state=rows[0].state, backend=rows[0].name)
+
+
+def _not_installed(name: str, given: str, rows: Iterable[Row]) -> Exception:
+    known = known_backends().get(name)
+    if known is None:
+        installed = sorted({row.name for row in rows})
+        spellings = {*installed, *known_backends(), *(alias for item in known_backends().values() for alias in item.aliases)}
+        listing = f"Installed: {', '.join(installed)}." if installed else f"None is installed. {how_to_install()}"
+        return UnknownBackendError(f"backend '{given}' is not known. {listing}{did_you_mean(name, spellings)}", backend=name)
+    blocked = blocked_by(name)
+    if blocked:
+        return unusable(Row(name, known.title, "blocked", blocked))
+    framework = contract.Framework(known.module, (known.plugin,))
+    probe = contract.BackendSpec(name, known.title, contract.CONTRACT, framework, ())
+    absent = framework_state(probe)[0] == "missing"
+    what = f"neither its plugin ({known.plugin}) nor {known.title} itself is installed"
+    reason = what if absent else f"its plugin ({known.plugin}) is not installed"
+    return unusable(Row(name, known.title, "missing", reason, known.remedy(framework=absent)))

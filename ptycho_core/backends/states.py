@@ -1,0 +1,168 @@
+"""In what state a backend is, and why: decided from metadata and manifest, without running its code."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from ptycho_core import contract
+from ptycho_core.backends.discovery import Claim
+from ptycho_core.backends.known import known_backends, normalise
+from ptycho_core.backends.manifest import read_manifest
+from ptycho_core.errors import BackendUnusableError
+
+__all__ = ["ALLOW", "BLOCK", "STATES", "Row", "blocked_by", "examine_claim", "framework_state", "unusable"]
+
+STATES: Final[tuple[str, ...]] = (
+    "ok",
+    "missing",
+    "out-of-range",
+    "incompatible",
+    "conflict",
+    "blocked",
+    "undeclared",
+    "broken",
+)
+BLOCK: Final = "PTYCHO_BACKENDS_BLOCK"
+ALLOW: Final = "PTYCHO_BACKENDS_ALLOW"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One backend as it is listed.
+
+    Attributes:
+        name: the backend's name.
+        title: what people call it; the name where there is no manifest.
+        state: one of ``STATES``.
+        reason: why it is not ``ok``, a clause without a full stop; empty if it is.
+        remedy: what to do about it, if anything is known.
+        distribution: installed distribution that provides it; empty for one registered in this process.
+        version: version of that distribution.
+        framework_version: version of the framework's distribution, from its metadata; empty if unknown.
+        spec: content of the manifest, if it could be read.
+        claim: the entry point; None for a backend registered in this process.
+        chosen_by: set by ``choose``: ``named`` or ``only installed``.
+    """
+
+    name: str
+    title: str
+    state: str
+    reason: str = ""
+    remedy: str = ""
+    distribution: str = ""
+    version: str = ""
+    framework_version: str = ""
+    spec: contract.BackendSpec | None = None
+    claim: Claim | None = None
+    chosen_by: str = ""
+
+    @property
+    def source(self) -> str:
+        """Distribution and version, or where else the backend comes from."""
+        return f"{self.distribution} {self.version}".strip() or "registered in this process"
+
+
+def examine_claim(claim: Claim) -> Row:
+    """The state of one entry point, conflicts with others aside. Runs no third-party code."""
+    known = known_backends().get(claim.name)
+    title = known.title if known else claim.name
+    base = {"distribution": claim.distribution, "version": claim.version}
+    blocked = blocked_by(claim.name)
+    if blocked:
+        return Row(claim.name, title, "blocked", blocked, claim=claim, **base)
+    try:
+        spec = read_manifest(claim)
+    except BackendUnusableError as error:
+        return Row(claim.name, title, error.state, error.message, error.remedy, claim=claim, **base)
+    state, reason, remedy, found = framework_state(spec)
+    return Row(claim.name, spec.title, state, reason, remedy, framework_version=found, spec=spec, claim=claim, **base)
+
+
+def blocked_by(name: str) -> str:
+    """Which environment variable blocks a backend, as a reason; empty if none does."""
+    blocked, allowed = _names(BLOCK), _names(ALLOW)
+    if blocked is not None and name in blocked:
+        return f"it is blocked by {BLOCK}={os.environ[BLOCK]}"
+    if allowed is not None and name not in allowed:
+        return f"it is not among those allowed by {ALLOW}={os.environ[ALLOW]}"
+    return ""
+
+
+def framework_state(spec: contract.BackendSpec) -> tuple[str, str, str, str]:
+    """State, reason, remedy and version of the framework, from import machinery and metadata, without importing it."""
+    framework = spec.framework
+    if framework is None:
+        return "ok", "", "", ""
+    reason = _absent(framework.module, spec.title)
+    if reason:
+        return "missing", reason, f"Install it: {_pip_line(framework)}", ""
+    from importlib import metadata
+
+    for distribution in framework.distributions:
+        try:
+            found = metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+        if found is None or _in_range(found, framework):
+            return "ok", "", "", found or ""
+        reason = f"it accepts {_range(framework)}, and {distribution} {found} is installed"
+        return "out-of-range", reason, f"Install another version: {_pip_line(framework)}", found
+    return "ok", "", "", ""  # a framework built from source may have no metadata; the probe tells its version
+
+
+def unusable(row: Row) -> BackendUnusableError:
+    """The error for choosing a backend whose state is not ``ok``."""
+    return BackendUnusableError(
+        f"{row.title} backend selected, but {row.reason}.",
+        state=row.state,
+        remedy=row.remedy,
+        backend=row.name,
+        distribution=f"{row.distribution} {row.version}".strip(),
+    )
+
+
+def _absent(module: str, title: str) -> str:
+    from importlib.util import find_spec
+
+    top = module.partition(".")[0]
+    reason = f"{title} (module '{top}') is not installed"
+    try:
+        spec = find_spec(top)
+    except (ImportError, ValueError):  # ValueError: a module in sys.modules without a specification
+        return reason
+    if spec is None:
+        return reason
+    if spec.origin is None:  # a namespace package: any folder of that name on the path, the working directory included
+        places = list(spec.submodule_search_locations or [])
+        return f"{reason} (the folder {places[0]} is not a package)" if places else reason
+    return ""
+
+
+def _in_range(version: str, framework: contract.Framework) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        found = Version(version)
+    except InvalidVersion:
+        return False
+    if framework.minimum and found < Version(framework.minimum):
+        return False
+    return not (framework.below and found >= Version(framework.below))
+
+
+def _range(framework: contract.Framework) -> str:
+    bounds = [f">={framework.minimum}"] if framework.minimum else []
+    bounds += [f"<{framework.below}"] if framework.below else []
+    return framework.distributions[0] + ",".join(bounds)
+
+
+def _pip_line(framework: contract.Framework) -> str:
+    wanted = _range(framework)
+    return f"pip install '{wanted}'" if wanted != framework.distributions[0] else f"pip install {wanted}"
+
+
+def _names(variable: str) -> set[str] | None:
+    text = os.environ.get(variable)
+    return None if text is None else {normalise(item.strip()) for item in text.split(",") if item.strip()}

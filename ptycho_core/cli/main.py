@@ -1,0 +1,81 @@
+"""Entry point of the command ``ptycho``: choose the command, run it, turn errors into text and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+from ptycho_core.errors import PtychoError, UsageError
+
+_COMMANDS = {
+    "reconstruct": "fit object and probe to a scan",
+    "simulate": "make a scan whose truth is known",
+    "inspect": "say what is in a scan file",
+    "score": "compare a result with a reference",
+    "backends": "list, show and examine the engines that are installed",
+    "config": "explain what a job would use, and why",
+}
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status (0 done, 1 unexpected, 2 usage, 3 backend, 4 unsupported, 5 data, 130 interrupted)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    traceback = "--traceback" in arguments
+    try:
+        args = _parser(arguments).parse_args([item for item in arguments if item != "--traceback"])
+        status: int = args.func(args)
+    except SystemExit as leaving:  # argparse: help, version, usage errors
+        return leaving.code if isinstance(leaving.code, int) else 2
+    except KeyboardInterrupt:
+        print("ptycho: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except PtychoError as error:
+        if traceback:
+            raise
+        print(f"ptycho: {error}", file=sys.stderr)
+        return error.exit_status
+    except Exception as error:
+        if traceback:
+            raise
+        kind = type(error).__name__
+        print(f"ptycho: unexpected {kind}: {error}\nThis is a bug. Run again with --traceback to see where.", file=sys.stderr)
+        return 1
+    return status
+
+
+def run() -> NoReturn:
+    """The console script."""
+    sys.exit(main())
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence, without the usage block that hides it."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message}. See '{self.prog} --help'.", file=sys.stderr)
+        sys.exit(UsageError.exit_status)
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    from ptycho_core import __version__
+
+    parser = _Parser(prog="ptycho", description="Ptychography: from diffraction patterns to the complex image of the sample.")
+    parser.add_argument("--version", action="version", version=f"ptycho {__version__}")
+    parser.add_argument("--traceback", action="store_true", help="show where an error arose instead of one sentence")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    chosen = next((item for item in arguments if not item.startswith("-")), None)
+    for name, summary in _COMMANDS.items():
+        if name == chosen:
+            import_module(f"ptycho_core.cli.{name}").add_parser(commands)
+        else:  # a command that is not run is a line of the help, and costs nothing
+            commands.add_parser(name, help=summary)
+    return parser

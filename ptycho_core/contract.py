@@ -1,0 +1,285 @@
+"""What crosses the border between the core and a backend: plain, frozen data; arrays as NumPy, never as tensors.
+
+The text that binds is ``specs/backend-contract.md``. Importing this module imports neither NumPy nor any framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    ComplexArray: TypeAlias = NDArray[np.complexfloating[Any, Any]]
+    FloatArray: TypeAlias = NDArray[np.floating[Any]]
+
+CONTRACT: Final[tuple[int, int]] = (1, 0)
+"""Version of the contract (major, minor). A backend's major must be the same and its minor not newer."""
+
+CAPABILITIES: Final[frozenset[str]] = frozenset({"train", "infer", "reconstruct", "evaluate", "positions", "background"})
+"""Words a manifest may claim: the four verbs, then what ``reconstruct`` can do beside object and probe."""
+
+VERBS: Final[tuple[str, ...]] = ("train", "infer", "reconstruct", "evaluate")
+ACCELERATORS: Final[tuple[str, ...]] = ("cpu", "cuda", "mps", "tpu")
+PRECISIONS: Final[tuple[str, ...]] = ("float32", "float64", "bf16-mixed", "fp16-mixed")
+
+Value: TypeAlias = bool | int | float | str | None
+"""What a setting can hold once it is resolved (paths travel as text)."""
+
+
+@dataclass(frozen=True)
+class OptionSpec:
+    """An option of one backend, given as ``--opt BACKEND.NAME=VALUE`` or under ``[backend.BACKEND]`` in a file."""
+
+    name: str
+    type: Literal["bool", "int", "float", "str"]
+    default: Value
+    help: str
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+@dataclass(frozen=True)
+class Framework:
+    """The framework behind a backend; ``minimum`` is inclusive, ``below`` exclusive, empty means unbounded."""
+
+    module: str
+    distributions: tuple[str, ...]
+    minimum: str = ""
+    below: str = ""
+
+
+@dataclass(frozen=True)
+class BackendSpec:
+    """What a backend says of itself: the content of its manifest, and the answer of ``ptycho_backend_spec``."""
+
+    name: str
+    title: str
+    contract: tuple[int, int]
+    framework: Framework | None
+    capabilities: tuple[str, ...]
+    accelerators: tuple[str, ...] = ("cpu",)
+    precisions: tuple[str, ...] = ("float32",)
+    options: tuple[OptionSpec, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    issues_url: str = ""
+
+
+@dataclass(frozen=True)
+class Device:
+    """One device that a framework can compute on: accelerator word, the framework's own name for it, a title."""
+
+    accelerator: str
+    name: str
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """Answer of ``ptycho_probe``: the framework was imported and this is what it found."""
+
+    framework_version: str
+    devices: tuple[Device, ...]
+    precisions: tuple[str, ...]
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Disposition:
+    """What became of one requested option: applied as asked, adjusted to another value, or not supported; ``why`` says so."""
+
+    kind: Literal["applied", "adjusted", "unsupported"]
+    value: Value = None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class ExecutionRequest:
+    """How a job is to be run.
+
+    ``execution`` holds every resolved execution setting, ``settings`` the groups that say what is computed, ``options`` the
+    backend's own options (without prefix); ``requested`` names those that somebody asked for, a backend option as
+    ``BACKEND.NAME``. A default is never in ``requested``.
+    """
+
+    verb: str
+    execution: Mapping[str, Value]
+    settings: Mapping[str, Mapping[str, Value]]
+    options: Mapping[str, Value]
+    requested: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ExecutionPlan:
+    """What will be done: the effective value of every execution setting and option, and one disposition for each requested one.
+
+    ``device`` is the framework's own name. ``dispositions`` has exactly the keys of ``ExecutionRequest.requested``.
+    """
+
+    device: str
+    execution: Mapping[str, Value]
+    options: Mapping[str, Value]
+    dispositions: Mapping[str, Disposition]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ScanSource:
+    """Where a scan is and how its file is to be read: the *data* settings, which say what the file itself does not."""
+
+    path: Path
+    settings: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReconstructJob:
+    """Fit object, probe and, if asked, positions to one scan.
+
+    The starting arrays are in files so that a worker process can run the job: ``probe_path`` holds ``probe`` (mode, N, N),
+    complex, already scaled to counts; ``object_path`` holds ``object`` (rows, cols), complex, and ``positions`` (frame, 2), float64,
+    (row, column) of each window's ``[0, 0]`` corner in that object. Both are ``.npz`` written by the core into a scratch folder.
+    """
+
+    scan: ScanSource
+    start_path: Path
+    settings: Mapping[str, Mapping[str, Value]]
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """Fit a network to scans; the model file is written below ``output_dir``."""
+
+    scans: tuple[ScanSource, ...]
+    validation: tuple[ScanSource, ...]
+    output_dir: Path
+    settings: Mapping[str, Mapping[str, Value]]
+
+
+@dataclass(frozen=True)
+class InferJob:
+    """Pass one scan through a trained network."""
+
+    scan: ScanSource
+    model_path: Path
+    settings: Mapping[str, Mapping[str, Value]]
+
+
+@dataclass(frozen=True)
+class EvaluateJob:
+    """Forward model, loss terms and gradients of one batch.
+
+    Attributes:
+        object: (rows, cols), complex128.
+        probe: (mode, N, N), complex128, scaled to counts.
+        positions: (frame, 2), float64, (row, column) of the windows' ``[0, 0]`` corners in ``object``.
+        counts: (frame, N, N), detector counts, zero frequency at ``[N//2, N//2]``.
+        mask: (N, N), bool, True = good pixel, or None for all good.
+        background: (N, N) counts added to each pattern, or None.
+        weights: weight of each loss term by name (``nll``, ``amplitude``, ``mae``, ``tv``).
+        gradients: whether gradients of the weighted sum are wanted.
+    """
+
+    object: ComplexArray
+    probe: ComplexArray
+    positions: FloatArray
+    counts: FloatArray
+    mask: NDArray[np.bool_] | None = None
+    background: FloatArray | None = None
+    weights: Mapping[str, float] = field(default_factory=lambda: {"amplitude": 1.0})
+    gradients: bool = True
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """Answer of ``ptycho_train``: where the best and the last model are, and the loss history, one row an epoch."""
+
+    model_path: Path
+    last_path: Path
+    history: Sequence[Mapping[str, Value]]
+    interrupted: bool = False
+
+
+@dataclass(frozen=True)
+class InferBatch:
+    """One batch of ``ptycho_infer``: frame numbers (k,), int64, and their object patches (k, N, N), complex."""
+
+    frames: NDArray[np.int64]
+    patches: ComplexArray
+
+
+@dataclass(frozen=True)
+class ReconstructResult:
+    """Answer of ``ptycho_reconstruct``.
+
+    Attributes:
+        object: (rows, cols), complex.
+        probe: (mode, N, N), complex, orthogonal, strongest first, scaled to counts.
+        positions: (frame, 2), float64, in pixels of ``object``.
+        background: (N, N), counts, or None if it was not asked for.
+        history: one row for each epoch or iteration: ``stage``, ``epoch``, ``loss``, ``misfit``, ``held_out``, ``seconds``.
+        held_out: numbers of the frames that took no part in the fit.
+        stopped_by: why the fit ended, in a few words.
+        interrupted: True if it was asked to stop; the arrays are then the best so far.
+        facts: what was decided on the way (likelihood, weights, number of threads), for the run record.
+    """
+
+    object: ComplexArray
+    probe: ComplexArray
+    positions: FloatArray
+    background: FloatArray | None
+    history: Sequence[Mapping[str, Value]]
+    held_out: NDArray[np.int64]
+    stopped_by: str
+    interrupted: bool = False
+    facts: Mapping[str, Value] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """Answer of ``ptycho_evaluate``.
+
+    Attributes:
+        intensities: (frame, N, N), float64, modelled counts.
+        losses: each loss term's value, unweighted, by name.
+        gradients: by name (``object``, ``probe``, ``positions``, ``background``): derivative of the weighted sum, as
+            d/d Re + i d/d Im for complex arrays; empty if not wanted.
+    """
+
+    intensities: FloatArray
+    losses: Mapping[str, float]
+    gradients: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened in a running job.
+
+    ``kind``: ``started``, ``epoch`` (end of an epoch or iteration, ``values`` is the history row), ``step`` (now and then inside
+    one), ``message`` (a sentence for the user), ``finished``. ``total`` is the number of epochs planned, 0 if unknown.
+    """
+
+    kind: Literal["started", "epoch", "step", "message", "finished"]
+    stage: str = ""
+    epoch: int = 0
+    total: int = 0
+    values: Mapping[str, Value] = field(default_factory=dict)
+    message: str = ""
+
+
+class EventSink(Protocol):
+    """Given to a backend with a job: where it reports, and how it learns that it should stop."""
+
+    def emit(self, event: Event) -> None:
+        """Pass an event on to the observers. Never raises."""
+
+    @property
+    def stop_requested(self) -> bool:
+        """True once the user asked to stop: end at the next batch and return the best so far, ``interrupted=True``."""
+
+
+Observer: TypeAlias = Callable[[Event], None]

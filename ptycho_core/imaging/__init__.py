@@ -1,0 +1,1 @@
+"""What becomes of a reconstruction: registration, metrics, figures and the result folder."""

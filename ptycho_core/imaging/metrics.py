@@ -1,0 +1,314 @@
+"""How good a reconstruction is: against its data, and against a reference object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_core.imaging.registration import Area, Registration, centre_area, register
+
+if TYPE_CHECKING:
+    from ptycho_core.formats.product import Reconstruction, StoredObject
+
+__all__ = [
+    "RingCorrelation",
+    "Score",
+    "complex_correlation",
+    "data_misfit",
+    "image_quality",
+    "nrmse",
+    "position_error",
+    "ring_correlation",
+    "score",
+]
+
+_SSIM_WINDOW = 11  # pixels that a Gaussian of sigma 1.5, cut at 3.5 sigma, covers
+
+
+class _Patterns(Protocol):
+    """The part of a scan that the misfit needs."""
+
+    @property
+    def patterns(self) -> Any: ...  # noqa: ANN401 - anything that is indexed by frames
+
+    @property
+    def mask(self) -> NDArray[np.bool_] | None: ...
+
+
+def data_misfit(
+    scan: _Patterns,
+    object: NDArray[Any],  # noqa: A002 - the field's word
+    probe: NDArray[Any],
+    positions: NDArray[np.float64],
+    *,
+    background: NDArray[Any] | None = None,
+    frames: NDArray[np.int64] | None = None,
+    batch: int = 64,
+) -> float:
+    """The data misfit R = Σ|√I_model − √I| / Σ√I over the good pixels of the patterns, read batch by batch.
+
+    It is the R factor of crystallography applied to the modulus of the diffraction pattern; zero is perfect, and Poisson noise alone gives
+    about 0.45 / √(mean counts a pixel) and more.
+
+    Args:
+        scan: has ``patterns`` (frame, N, N), counts, and ``mask`` (N, N), True = good, or None.
+        object: (rows, columns), complex.
+        probe: (mode, N, N), complex, scaled to counts.
+        positions: (frame, 2), (row, column) of the windows' corners in ``object``; one for each pattern of the scan.
+        background: (N, N), counts, or None.
+        frames: numbers of the frames to use; all if None.
+        batch: number of patterns read at a time.
+    """
+    from ptycho_core.physics.forward import intensities
+
+    chosen = np.arange(len(positions)) if frames is None else np.asarray(frames, dtype=np.int64)
+    good = None if scan.mask is None else np.asarray(scan.mask, dtype=bool)
+    difference = total = 0.0
+    for numbers in _batches(chosen, batch):
+        counts = np.maximum(np.asarray(scan.patterns[numbers], dtype=np.float64), 0.0)
+        model = intensities(object, probe, positions[numbers], background=background)
+        measured, modelled = np.sqrt(counts), np.sqrt(np.maximum(model, 0.0))
+        if good is not None:
+            measured, modelled = measured[..., good], modelled[..., good]
+        difference += float(np.abs(modelled - measured).sum())
+        total += float(measured.sum())
+    return difference / total if total > 0 else float("nan")
+
+
+def _batches(numbers: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(numbers), size):
+        yield numbers[start : start + size]
+
+
+def nrmse(image: NDArray[Any], reference: NDArray[Any]) -> float:
+    """Relative l2 error ‖image − reference‖ / ‖reference‖ of two complex images (Fienup, Appl. Opt. 36, 8352, 1997, without a free factor)."""
+    return float(np.linalg.norm(image - reference) / np.linalg.norm(reference))
+
+
+def complex_correlation(image: NDArray[Any], reference: NDArray[Any]) -> float:
+    """|⟨image, reference⟩| / (‖image‖ ‖reference‖): 1 for images equal up to a complex factor (Cauchy-Schwarz)."""
+    return float(abs(np.vdot(image, reference)) / (np.linalg.norm(image) * np.linalg.norm(reference)))
+
+
+def image_quality(image: NDArray[np.float64], reference: NDArray[np.float64]) -> tuple[float | None, float | None]:
+    """PSNR in decibels and SSIM of two real images, with the data range (maximum − minimum) of the reference.
+
+    PSNR = 10 log₁₀(range² / mean squared error); None if the reference is constant or the images are equal. SSIM as in Wang et al., IEEE Trans.
+    Image Process. 13, 600 (2004): Gaussian window of sigma 1.5, K = 0.01 and 0.03, population covariance; None if the reference is
+    constant or smaller than the window of 11 pixels.
+    """
+    from skimage.metrics import structural_similarity
+
+    span = float(np.ptp(reference))
+    if span == 0:
+        return None, None
+    error = float(np.mean((image - reference) ** 2))
+    psnr = None if error == 0 else 10 * float(np.log10(span**2 / error))
+    if min(reference.shape) < _SSIM_WINDOW:
+        return psnr, None
+    ssim = structural_similarity(reference, image, data_range=span, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+    return psnr, float(ssim)
+
+
+def phases(image: NDArray[Any], reference: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Phases of two registered images in radians, comparable beyond one turn.
+
+    The reference's phase is unwrapped (Herráez et al., Appl. Opt. 41, 7437, 2002) and its median removed; the image's is that plus the wrapped
+    phase of ``image · reference*``, so that two different unwrappings are never compared.
+    """
+    from skimage.restoration import unwrap_phase
+
+    turned = reference * np.exp(-1j * np.angle(reference.sum()))
+    base = np.asarray(unwrap_phase(np.angle(turned), rng=0), dtype=np.float64)
+    base -= np.median(base)
+    return base + np.angle(image * np.conj(reference)), base
+
+
+@dataclass(frozen=True)
+class RingCorrelation:
+    """A Fourier ring correlation curve.
+
+    Attributes:
+        frequency: (ring,), mean spatial frequency of each ring as a fraction of Nyquist (half a cycle a pixel).
+        correlation: (ring,), between -1 and 1.
+    """
+
+    frequency: NDArray[np.float64]
+    correlation: NDArray[np.float64]
+
+    def crossing(self, threshold: float) -> float | None:
+        """Fraction of Nyquist where the curve first falls below ``threshold``, between rings linearly; None if it never does."""
+        below = np.flatnonzero(self.correlation < threshold)
+        if not len(below):
+            return None
+        ring = int(below[0])
+        if ring == 0:
+            return float(self.frequency[0])
+        (f0, f1), (c0, c1) = self.frequency[ring - 1 : ring + 1], self.correlation[ring - 1 : ring + 1]
+        return float(f0 + (f1 - f0) * (c0 - threshold) / (c0 - c1))
+
+
+def ring_correlation(image: NDArray[Any], reference: NDArray[Any]) -> RingCorrelation:
+    """Fourier ring correlation of two registered complex images.
+
+    FRC(r) = Re Σ F₁F₂* / √(Σ|F₁|² Σ|F₂|²) over each ring r of spatial frequency (Saxton and Baumeister, J. Microsc. 127, 127, 1982; van Heel,
+    Ultramicroscopy 21, 95, 1987), after removal of the mean and multiplication with a Hann window. Rings are as wide as one frequency step
+    of the shorter side; the ring at zero frequency is left out.
+    """
+    rows, columns = reference.shape
+    window = np.outer(np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1])
+    first, second = (np.fft.fft2(window * (one - np.average(one, weights=window))) for one in (image, reference))
+    radius = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.fftfreq(columns)[None, :])
+    ring = np.rint(radius * min(rows, columns)).astype(int)
+    inside = (radius <= 0.5) & (ring > 0)
+    labels = ring[inside]
+
+    def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(labels, weights=values[inside])[1:]
+
+    power = total(np.abs(first) ** 2) * total(np.abs(second) ** 2)
+    correlation = total((first * np.conj(second)).real) / np.sqrt(np.where(power > 0, power, np.inf))
+    frequency = total(radius) / total(np.ones_like(radius)) / 0.5
+    return RingCorrelation(frequency, correlation)
+
+
+def position_error(positions: NDArray[np.floating[Any]], truth: NDArray[np.floating[Any]]) -> float:
+    """Root mean square distance in two dimensions, in pixels, of positions (frame, 2) from the true ones, after removal of the mean difference."""
+    difference = np.asarray(positions, dtype=np.float64) - np.asarray(truth, dtype=np.float64)
+    difference -= difference.mean(axis=0)
+    return float(np.sqrt((difference**2).sum(axis=1).mean()))
+
+
+@dataclass(frozen=True)
+class Score:
+    """A result compared with a reference over the area spanned by the window centres, after registration.
+
+    PSNR is in decibels; crossings are fractions of Nyquist, None where the curve stays above; ``pixel_size_m`` is the mean object pixel.
+    """
+
+    registration: Registration
+    nrmse: float
+    correlation: float
+    psnr_amplitude: float | None
+    ssim_amplitude: float | None
+    psnr_phase: float | None
+    ssim_phase: float | None
+    frc: RingCorrelation
+    position_error_px: float | None = None
+    pixel_size_m: float | None = None
+    reference: NDArray[Any] = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every number, ready for JSON; ``half_period_m`` (the pixel over the crossing) only with a pixel size."""
+        found: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("nrmse", "correlation", "psnr_amplitude", "ssim_amplitude", "psnr_phase", "ssim_phase", "position_error_px")
+        }
+        for name, threshold in (("half", 1 / 2), ("seventh", 1 / 7)):
+            crossing = found[f"frc_{name}"] = self.frc.crossing(threshold)
+            if self.pixel_size_m is not None:
+                found[f"frc_{name}_half_period_m"] = None if crossing is None else self.pixel_size_m / crossing
+        found["registration"] = self.registration.as_dict()
+        found["frc"] = {"frequency": self.frc.frequency.tolist(), "correlation": self.frc.correlation.tolist()}
+        return found
+
+
+def score(
+    result: Reconstruction | StoredObject | NDArray[Any] | str | Path,
+    reference: Reconstruction | StoredObject | NDArray[Any] | str | Path,
+    *,
+    twin: bool = False,
+    max_shift: float = 8.0,
+) -> Score:
+    """Compare a reconstructed object with a reference.
+
+    Where both have as many positions, these say how the two grids lie to one another and the scan is taken to be the same; else their
+    origins do, if both state one; else the middles of both are put on one another.
+
+    Args:
+        result: a reconstruction, an array (rows, columns), or a file or folder that `read_object` reads.
+        reference: the same.
+        twin: also try the result rotated by 180 degrees and conjugated.
+        max_shift: largest shift sought around that guess, in pixels, on each axis.
+
+    Raises:
+        DataError: a file cannot be used, or the two do not overlap.
+    """
+    ours, theirs = _stored(result), _stored(reference)
+    same = ours.positions is not None and theirs.positions is not None and ours.positions.shape == theirs.positions.shape
+    offset, turned = _offset(ours, theirs), None
+    if same and twin:
+        assert ours.positions is not None
+        assert theirs.positions is not None
+        corner = np.array(ours.object.shape) - (_window(ours) or _window(theirs) or 0)
+        turned = np.median(theirs.positions - (corner - ours.positions), axis=0)
+    found = register(
+        ours.object,
+        theirs.object,
+        area=_area(ours, theirs, offset),
+        offset=None if offset is None else (float(offset[0]), float(offset[1])),
+        twin_offset=None if turned is None else (float(turned[0]), float(turned[1])),
+        max_shift=max_shift,
+        twin=twin,
+    )
+    fixed = np.asarray(theirs.object, dtype=np.complex128)[found.area.slices]
+    amplitude = image_quality(np.abs(found.aligned), np.abs(fixed))
+    phase = image_quality(*phases(found.aligned, fixed))
+    error = None
+    if same and ours.positions is not None and theirs.positions is not None:
+        error = position_error(-ours.positions if found.twin else ours.positions, theirs.positions)
+    size = ours.pixel_size_m or theirs.pixel_size_m
+    return Score(
+        registration=found,
+        nrmse=nrmse(found.aligned, fixed),
+        correlation=complex_correlation(found.aligned, fixed),
+        psnr_amplitude=amplitude[0],
+        ssim_amplitude=amplitude[1],
+        psnr_phase=phase[0],
+        ssim_phase=phase[1],
+        frc=ring_correlation(found.aligned, fixed),
+        position_error_px=error,
+        pixel_size_m=None if size is None else sum(size) / 2,
+        reference=fixed,
+    )
+
+
+def _stored(one: Reconstruction | StoredObject | NDArray[Any] | str | Path) -> StoredObject:
+    from ptycho_core.formats.product import Reconstruction, StoredObject, read_object
+
+    if isinstance(one, StoredObject):
+        return one
+    if isinstance(one, Reconstruction):
+        return StoredObject(one.object, one.probe, one.positions, one.origin, one.pixel_size_m)
+    return StoredObject(one) if isinstance(one, np.ndarray) else read_object(one)
+
+
+def _window(one: StoredObject) -> int | None:
+    return None if one.probe is None else int(one.probe.shape[-1])
+
+
+def _offset(ours: StoredObject, theirs: StoredObject) -> NDArray[np.float64] | None:
+    """Pixel of the reference onto which the result's first pixel falls, as far as it is known."""
+    if ours.positions is not None and theirs.positions is not None and ours.positions.shape == theirs.positions.shape:
+        return np.asarray(np.median(theirs.positions - ours.positions, axis=0), dtype=np.float64)
+    if ours.origin is not None and theirs.origin is not None:
+        return np.asarray(ours.origin - theirs.origin, dtype=np.float64)
+    return None
+
+
+def _area(ours: StoredObject, theirs: StoredObject, offset: NDArray[np.float64] | None) -> Area | None:
+    window = _window(theirs) or _window(ours)
+    if window is None:
+        return None
+    if theirs.positions is not None:
+        return centre_area(theirs.positions, window)
+    if ours.positions is None:
+        return None
+    if offset is None:
+        offset = (np.array(theirs.object.shape) - ours.object.shape) / 2
+    return centre_area(ours.positions + np.rint(offset), window)
