@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["GROUP", "OBSERVERS", "Claim", "forget", "scan"]
 
@@ -37,7 +40,7 @@ class Claim:
         return f"{self.distribution} {self.version}".strip()
 
 
-@lru_cache(maxsize=None)
+@cache
 def scan(group: str = GROUP) -> tuple[Claim, ...]:
     """All claims of a group, by name, then distribution; read once in a process.
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
-from typing import Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from ptycho_core import contract
-from ptycho_core.backends.discovery import Claim
 from ptycho_core.errors import BackendUnusableError, did_you_mean
 
-__all__ = ["FRAMEWORK_KEYS", "KEYS", "MANIFEST", "OPTION_KEYS", "check_contract", "check_spec", "parse_manifest", "read_manifest"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ptycho_core.backends.discovery import Claim
+
+__all__ = ["FRAMEWORK_KEYS", "KEYS", "MANIFEST", "OPTION_KEYS", "check_contract", "check_spec", "find_manifest", "read_manifest"]
 
 MANIFEST = "ptycho-backend.toml"
 
@@ -48,7 +52,7 @@ _WORDS = {str: "text", list: "a list", dict: "a table", bool: "true or false", i
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-def read_manifest(claim: Claim) -> contract.BackendSpec:
+def find_manifest(claim: Claim) -> contract.BackendSpec:
     """Read the manifest in the top package of a claim's module; nothing is imported.
 
     Raises:
@@ -75,20 +79,27 @@ def read_manifest(claim: Claim) -> contract.BackendSpec:
         data = cast("Any", spec.loader).get_data(path)
     except (OSError, AttributeError):
         _refuse(claim.name, f"its package '{top}' has no manifest {MANIFEST}", state="undeclared")
-    return parse_manifest(data, claim.name, path)
+    return _parse(data, claim.name, path)
 
 
-def parse_manifest(data: bytes, name: str, where: str) -> contract.BackendSpec:
-    """Turn the bytes of a manifest into a specification.
+def read_manifest(path: Path, name: str) -> contract.BackendSpec:
+    """Read the manifest at a path; a plugin answers ``ptycho_backend_spec`` with it.
 
     Args:
-        data: content of the file.
-        name: the backend's name according to its entry point.
-        where: path for messages.
+        path: the file.
+        name: the backend's name, which the manifest must repeat.
 
     Raises:
         BackendUnusableError: state ``incompatible`` for another contract, else ``broken``; the message says which key and why.
     """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        _refuse(name, f"its manifest {path} cannot be read: {error.strerror}", state="undeclared")
+    return _parse(data, name, str(path))
+
+
+def _parse(data: bytes, name: str, where: str) -> contract.BackendSpec:
     try:
         table = tomllib.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -108,7 +119,7 @@ def check_contract(name: str, version: tuple[int, int]) -> None:
     if version[0] != major or version[1] > minor:
         supported = f"{major}.0" if minor == 0 else f"{major}.0 to {major}.{minor}"
         newer = version > contract.CONTRACT
-        remedy = "Upgrade ptycho, or install an older version of the backend." if newer else "Install a newer version of the backend."
+        remedy = "Upgrade ptycho, or install an older version of the backend." if newer else "Install a newer backend."
         reason = f"it implements contract {version[0]}.{version[1]}, and this core supports {supported}"
         _refuse(name, reason, state="incompatible", remedy=remedy)
 
@@ -117,7 +128,7 @@ def check_spec(spec: contract.BackendSpec) -> None:
     """Apply the rules of a manifest to a specification that was made in Python.
 
     Raises:
-        BackendUnusableError: as ``parse_manifest``.
+        BackendUnusableError: as ``read_manifest``.
     """
     check_contract(spec.name, spec.contract)
     reader = _Reader(spec.name, "the given BackendSpec")
@@ -255,4 +266,5 @@ class _Reader:
         return tuple(self._typed(item, str, f"{prefix}{key}[{number}]") for number, item in enumerate(table.get(key, []), 1))
 
     def _unknown(self, what: str, word: str, known: Any) -> NoReturn:  # noqa: ANN401 - any iterable of words
-        self.refuse(f"the {what} '{word}' is not known (known: {', '.join(sorted(known))}).{did_you_mean(word, known)}".rstrip("."))
+        words = ", ".join(sorted(known))
+        self.refuse(f"the {what} '{word}' is not known (known: {words}).{did_you_mean(word, known)}".rstrip("."))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ptycho_core import contract
 from ptycho_core.backends.discovery import Claim, canonical, scan
 from ptycho_core.backends.known import how_to_install, known_backends, normalise
-from ptycho_core.backends.manifest import check_spec, parse_manifest
-from ptycho_core.backends.states import Row, blocked_by, examine_claim, framework_state, unusable
+from ptycho_core.backends.manifest import check_spec, read_manifest
+from ptycho_core.backends.states import Row, absent, blocked_by, examine_claim, framework_state, unusable
 from ptycho_core.errors import BackendUnusableError, UnknownBackendError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["RESERVED", "choose", "find_backends", "find_named", "register", "registered_plugin", "unregister"]
 
@@ -93,7 +95,7 @@ def register(name: str, plugin: object, manifest: contract.BackendSpec | Path | 
     if name in _registered or any(claim.name == name for claim in scan()):
         raise UsageError(f"a backend '{name}' is already there.", remedy="Register it under another name.", backend=name)
     if isinstance(manifest, Path):
-        spec = parse_manifest(manifest.read_bytes(), name, str(manifest))
+        spec = read_manifest(manifest, name)
     else:
         spec = manifest if manifest is not None else _ask(name, plugin)
         if spec.name != name:
@@ -182,9 +184,7 @@ def _not_installed(name: str, given: str, rows: Iterable[Row]) -> Exception:
     blocked = blocked_by(name)
     if blocked:
         return unusable(Row(name, known.title, "blocked", blocked))
-    framework = contract.Framework(known.module, (known.plugin,))
-    probe = contract.BackendSpec(name, known.title, contract.CONTRACT, framework, ())
-    absent = framework_state(probe)[0] == "missing"
+    bare = bool(absent(known.module, known.title))
     what = f"neither its plugin ({known.plugin}) nor {known.title} itself is installed"
-    reason = what if absent else f"its plugin ({known.plugin}) is not installed"
-    return unusable(Row(name, known.title, "missing", reason, known.remedy(framework=absent)))
+    reason = what if bare else f"its plugin ({known.plugin}) is not installed"
+    return unusable(Row(name, known.title, "missing", reason, known.remedy(framework=bare)))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
-from ptycho_core import contract
-from ptycho_core.backends.discovery import Claim
 from ptycho_core.backends.known import known_backends, normalise
-from ptycho_core.backends.manifest import read_manifest
+from ptycho_core.backends.manifest import find_manifest
 from ptycho_core.errors import BackendUnusableError
 
-__all__ = ["ALLOW", "BLOCK", "STATES", "Row", "blocked_by", "examine_claim", "framework_state", "unusable"]
+if TYPE_CHECKING:
+    from ptycho_core import contract
+    from ptycho_core.backends.discovery import Claim
+
+__all__ = ["ALLOW", "BLOCK", "STATES", "Row", "absent", "blocked_by", "examine_claim", "framework_state", "unusable"]
 
 STATES: Final[tuple[str, ...]] = (
     "ok",
@@ -68,16 +70,16 @@ def examine_claim(claim: Claim) -> Row:
     """The state of one entry point, conflicts with others aside. Runs no third-party code."""
     known = known_backends().get(claim.name)
     title = known.title if known else claim.name
-    base = {"distribution": claim.distribution, "version": claim.version}
+    row = Row(claim.name, title, "ok", distribution=claim.distribution, version=claim.version, claim=claim)
     blocked = blocked_by(claim.name)
     if blocked:
-        return Row(claim.name, title, "blocked", blocked, claim=claim, **base)
+        return replace(row, state="blocked", reason=blocked)
     try:
-        spec = read_manifest(claim)
+        spec = find_manifest(claim)
     except BackendUnusableError as error:
-        return Row(claim.name, title, error.state, error.message, error.remedy, claim=claim, **base)
+        return replace(row, state=error.state, reason=error.message, remedy=error.remedy)
     state, reason, remedy, found = framework_state(spec)
-    return Row(claim.name, spec.title, state, reason, remedy, framework_version=found, spec=spec, claim=claim, **base)
+    return replace(row, title=spec.title, state=state, reason=reason, remedy=remedy, framework_version=found, spec=spec)
 
 
 def blocked_by(name: str) -> str:
@@ -95,7 +97,7 @@ def framework_state(spec: contract.BackendSpec) -> tuple[str, str, str, str]:
     framework = spec.framework
     if framework is None:
         return "ok", "", "", ""
-    reason = _absent(framework.module, spec.title)
+    reason = absent(framework.module, spec.title)
     if reason:
         return "missing", reason, f"Install it: {_pip_line(framework)}", ""
     from importlib import metadata
@@ -123,7 +125,8 @@ def unusable(row: Row) -> BackendUnusableError:
     )
 
 
-def _absent(module: str, title: str) -> str:
+def absent(module: str, title: str) -> str:
+    """Why a framework cannot be imported, as a reason; empty if its package is there."""
     from importlib.util import find_spec
 
     top = module.partition(".")[0]

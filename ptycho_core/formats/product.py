@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ptycho_core.contract import Value
 from ptycho_core.errors import DataError
 from ptycho_core.formats.product_hdf5 import Reader, write_product
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from ptycho_core.contract import Value
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["Reconstruction", "StoredObject", "load_reconstruction", "read_object", "read_probe"]
 
@@ -246,5 +248,5 @@ def _check(one: Reconstruction, where: str) -> None:
         raise DataError(f"{where}: the object's origin has shape {np.shape(one.origin)}; (2,) is expected.")
     if one.background is not None and one.background.shape != one.probe.shape[1:]:
         raise DataError(f"{where}: the background has shape {one.background.shape}, the probe {one.probe.shape}.")
-    if len(one.held_out) and not (0 <= int(np.min(one.held_out)) and int(np.max(one.held_out)) < len(positions)):
+    if len(one.held_out) and not (int(np.min(one.held_out)) >= 0 and int(np.max(one.held_out)) < len(positions)):
         raise DataError(f"{where}: held-out frames {np.min(one.held_out)} to {np.max(one.held_out)} of {len(positions)} frames.")

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 from uuid import uuid4
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from ptycho_core.errors import DataError, OutputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = ["FORMAT_VERSION", "Reader", "replace_file", "write_product"]
 

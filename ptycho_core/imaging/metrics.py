@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptycho_core.imaging.registration import Area, Registration, centre_area, register
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pathlib import Path
+    from collections.abc import Iterator
     from ptycho_core.formats.product import Reconstruction, StoredObject
 
 __all__ = [

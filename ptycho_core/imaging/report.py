@@ -7,11 +7,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TYPE_CHECKING
 
 from ptycho_core.errors import OutputError
-from ptycho_core.formats.product import Reconstruction
 from ptycho_core.formats.product_hdf5 import replace_file
+
+if TYPE_CHECKING:
+    from ptycho_core.formats.product import Reconstruction
 
 __all__ = ["write_json", "write_log", "write_results"]
 

@@ -1,0 +1,137 @@
+"""Examining backends in child processes, where a crash or a hang costs a row and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any
+
+from ptycho_core.backends.registry import find_backends, find_named
+
+if TYPE_CHECKING:
+    from ptycho_core.backends.states import Row
+
+__all__ = ["Diagnosis", "diagnose"]
+
+_TAIL = 2000  # characters of the child's standard error that are kept
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What became of one backend when it was really started.
+
+    Attributes:
+        name: the backend's name.
+        source: the distribution and version that provide it.
+        state: as in ``Row``; ``broken`` if it failed when started.
+        reason: why it is not ``ok``, else empty.
+        seconds: how long it took.
+        report: the fields of its ``ProbeReport``.
+        environment: variables that were set for it.
+        trace: where the failure arose, if it was an exception; else the end of what the process wrote.
+    """
+
+    name: str
+    source: str
+    state: str
+    reason: str = ""
+    seconds: float = 0.0
+    report: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    trace: str = ""
+
+
+def diagnose(name: str | None = None, timeout: float = 120.0) -> tuple[Diagnosis, ...]:
+    """Start each backend, or the named one, in a child process: load the plugin, import the framework, probe.
+
+    Args:
+        name: name, alias or ``NAME@DISTRIBUTION``; None for all.
+        timeout: seconds after which a child is ended.
+
+    Raises:
+        UnknownBackendError: no such backend.
+        BackendUnusableError: it is known but its plugin is not installed.
+    """
+    rows = find_backends() if name is None else find_named(name)
+    return tuple(_examine(row, timeout) for row in rows)
+
+
+def _examine(row: Row, timeout: float) -> Diagnosis:
+    if row.state != "ok":
+        return Diagnosis(row.name, row.source, row.state, f"{row.reason}. {row.remedy}" if row.remedy else row.reason)
+    if row.claim is None:
+        return Diagnosis(row.name, row.source, "ok", "registered in this process, so no other process can start it")
+    started = time.monotonic()
+    with tempfile.TemporaryFile() as errors:
+        output, status = _run_child(f"{row.name}@{row.claim.distribution}", timeout, errors)
+        errors.seek(0)
+        written = errors.read().decode(errors="replace")[-_TAIL:]
+    seconds = time.monotonic() - started
+    answers = _answers(output)
+    step = answers.get("step", "starting Python")
+    if "report" in answers:
+        return Diagnosis(row.name, row.source, "ok", "", seconds, answers["report"], answers["environment"])
+    if "failure" in answers:
+        reason, trace = f"{answers['failure'].rstrip('.')} (while {step})", answers["trace"]
+    elif status is None:
+        reason, trace = f"no answer within {timeout:g} s while {step}", written
+    elif status < 0:
+        reason, trace = f"the process died with signal {-status} ({_signal_name(-status)}) while {step}", written
+    else:
+        reason, trace = f"the process ended with exit status {status} while {step}", written
+    return Diagnosis(row.name, row.source, "broken", reason, seconds, trace=trace)
+
+
+def _run_child(name: str, timeout: float, errors: IO[bytes]) -> tuple[str, int | None]:
+    # The child sees the paths of this process, and -P keeps its own working directory from coming before them.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}  # noqa: PTH109
+    command = [sys.executable, "-P", "-m", "ptycho_core.backends.examine", name]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=environment,
+        text=True,
+        start_new_session=True,  # so that all it starts can be ended with it
+    ) as child:
+        try:
+            output, _ = child.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            _end(child)
+            return child.communicate()[0], None
+        except BaseException:
+            _end(child)
+            raise
+    return output, child.returncode
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    # The whole session: a grandchild that holds the pipe open would keep us waiting.
+    if hasattr(os, "killpg"):
+        os.killpg(child.pid, signal.SIGKILL)
+    else:
+        child.kill()
+
+
+def _answers(output: str) -> dict[str, Any]:
+    answers: dict[str, Any] = {}
+    for line in output.splitlines():
+        try:
+            answers.update(json.loads(line))
+        except ValueError:  # cut off by a crash
+            continue
+    return answers
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"

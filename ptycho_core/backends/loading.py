@@ -1,0 +1,245 @@
+"""Loading the one chosen backend, and calling its hooks so that whatever it does wrong is told with its name."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import NoReturn, TypeVar
+
+import pluggy
+
+from ptycho_core import contract, hookspecs
+from ptycho_core.backends.known import known_backends
+from ptycho_core.backends.registry import find_backends, registered_plugin
+from ptycho_core.backends.states import Row, unusable
+from ptycho_core.errors import BackendError, BackendUnusableError, CapabilityError, HookError, PtychoError, did_you_mean
+
+__all__ = ["REQUIRED_HOOKS", "Backend", "load"]
+
+REQUIRED_HOOKS = ("ptycho_backend_spec", "ptycho_probe", "ptycho_plan")
+_Answer = TypeVar("_Answer")
+
+
+def load(row: Row, *, allow_mixed_frameworks: bool = False) -> Backend:
+    """Import the hook module of one backend, and only that, and check that it keeps the contract.
+
+    The variables of its manifest's environment are set first, those that are not set already.
+
+    Args:
+        row: what ``choose`` returned.
+        allow_mixed_frameworks: load it although another backend's framework is already imported in this process.
+
+    Raises:
+        BackendUnusableError: its state is not ``ok``, or its import fails (state ``broken``).
+        BackendError: another framework is already imported.
+        HookError: it breaks the contract.
+    """
+    if row.state != "ok" or row.spec is None:
+        raise unusable(row)
+    if not allow_mixed_frameworks:
+        _refuse_mixture(row)
+    environment = {name: value for name, value in row.spec.environment.items() if name not in os.environ}
+    os.environ.update(environment)
+    framework = row.spec.framework.module if row.spec.framework else ""
+    already = framework in sys.modules
+    plugin = registered_plugin(row.name) if row.claim is None else _import_plugin(row)
+    backend = Backend(row, plugin, environment)
+    if framework and not already and framework in sys.modules:
+        backend.violation(f"imports '{framework}' when it is loaded; only ptycho_probe and the verbs may")
+    return backend
+
+
+class Backend:
+    """A loaded backend: its hooks as methods.
+
+    Whatever a hook raises becomes a ``BackendError`` with type, reason and the line of the plugin, except ``PtychoError``,
+    ``KeyboardInterrupt`` and ``MemoryError``, which pass unchanged. ``None`` or an answer of a wrong type is a ``HookError``.
+
+    Attributes:
+        name: the backend's name.
+        spec: its manifest.
+        source: the distribution and version that provide it.
+        environment: variables that were set for it, because they were not set before.
+    """
+
+    def __init__(self, row: Row, plugin: object, environment: dict[str, str]) -> None:
+        assert row.spec is not None
+        self.name = row.name
+        self.spec = row.spec
+        self.source = row.source
+        self.environment = environment
+        self._top = (plugin.__name__ if isinstance(plugin, ModuleType) else type(plugin).__module__).partition(".")[0]
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._register(plugin)
+
+    def probe(self) -> contract.ProbeReport:
+        """Import the framework and report what it offers."""
+        return self._call("ptycho_probe", contract.ProbeReport)
+
+    def plan(self, request: contract.ExecutionRequest, probe: contract.ProbeReport) -> contract.ExecutionPlan:
+        """Resolve how a job will run; each requested option is answered, and nothing else."""
+        plan = self._call("ptycho_plan", contract.ExecutionPlan, request=request, probe=probe)
+        answered = set(plan.dispositions)
+        if answered != request.requested:
+            forgotten, extra = request.requested - answered, answered - request.requested
+            what = "leaves without a disposition" if forgotten else "answers unasked"
+            self.violation(f"{what}: {', '.join(sorted(forgotten or extra))}", "ptycho_plan")
+        for name, answer in plan.dispositions.items():
+            if not isinstance(answer, contract.Disposition) or answer.kind not in ("applied", "adjusted", "unsupported"):
+                self.violation(f"gives '{name}' no disposition but {answer!r}", "ptycho_plan")
+        return plan
+
+    def train(self, job: contract.TrainJob, plan: contract.ExecutionPlan, events: contract.EventSink) -> contract.TrainResult:
+        """Fit a network."""
+        return self._call("ptycho_train", contract.TrainResult, job=job, plan=plan, events=events)
+
+    def infer(
+        self, job: contract.InferJob, plan: contract.ExecutionPlan, events: contract.EventSink
+    ) -> Iterator[contract.InferBatch]:
+        """Pass a scan through a network; batches come as they are computed, and an error in between is told like any other."""
+        batches = self._call("ptycho_infer", Iterator, job=job, plan=plan, events=events)  # type: ignore[type-abstract]
+        return self._guarded(batches)
+
+    def reconstruct(
+        self, job: contract.ReconstructJob, plan: contract.ExecutionPlan, events: contract.EventSink
+    ) -> contract.ReconstructResult:
+        """Fit object, probe and, if asked, positions to one scan."""
+        return self._call("ptycho_reconstruct", contract.ReconstructResult, job=job, plan=plan, events=events)
+
+    def evaluate(self, job: contract.EvaluateJob, plan: contract.ExecutionPlan) -> contract.EvaluateResult:
+        """Forward model, loss terms and gradients of one batch."""
+        return self._call("ptycho_evaluate", contract.EvaluateResult, job=job, plan=plan)
+
+    def violation(self, what: str, hook: str = "") -> NoReturn:
+        """Raise the ``HookError`` that says which rule of the contract the backend breaks, and where to report it."""
+        url = f": {self.spec.issues_url}" if self.spec.issues_url else ""
+        where = f"{hook} of backend '{self.name}'" if hook else f"backend '{self.name}'"
+        raise HookError(
+            f"{where} ({self.source}) {what}.",
+            remedy=f"This is a bug in the backend; please report it{url}",
+            backend=self.name,
+            distribution=self.source,
+        )
+
+    def _register(self, plugin: object) -> None:
+        try:
+            self._manager.register(plugin, self.name)
+        except pluggy.PluginValidationError as error:  # a hook asks for an argument that its specification lacks
+            self.violation(f"does not fit the contract: {' '.join(str(error).split())}")
+        callers = self._manager.get_hookcallers(plugin) or []
+        specified = {name for name in vars(hookspecs) if name.startswith("ptycho_")}
+        try:
+            self._manager.check_pending()
+        except pluggy.PluginValidationError:
+            unknown = sorted(caller.name for caller in callers if not caller.has_spec())
+            hint = did_you_mean(unknown[0], specified).rstrip("?")
+            self.violation(f"has a hook '{unknown[0]}' that the contract does not know.{hint}{'?' if hint else ''}".rstrip("."))
+        present = {caller.name for caller in callers}
+        for hook in REQUIRED_HOOKS:
+            if hook not in present:
+                self.violation(f"lacks the required hook {hook}")
+        for verb in contract.VERBS:
+            if verb in self.spec.capabilities and f"ptycho_{verb}" not in present:
+                self.violation(f"claims '{verb}' but lacks the hook ptycho_{verb}")
+        spec = self._call("ptycho_backend_spec", contract.BackendSpec)
+        for field in fields(spec):
+            said, declared = getattr(spec, field.name), getattr(self.spec, field.name)
+            if said != declared:
+                self.violation(f"says {field.name} = {said!r}, but its manifest says {declared!r}", "ptycho_backend_spec")
+
+    def _call(self, hook: str, wanted: type[_Answer], /, **arguments: object) -> _Answer:
+        verb = hook.removeprefix("ptycho_")
+        if verb in contract.VERBS and verb not in self.spec.capabilities:
+            offered = ", ".join(word for word in self.spec.capabilities if word in contract.VERBS)
+            raise CapabilityError(f"backend '{self.name}' does not provide '{verb}', only {offered}.", backend=self.name)
+        try:
+            answer = getattr(self._manager.hook, hook)(**arguments)
+        except (PtychoError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise self._failure(error, hook) from error
+        if not isinstance(answer, wanted):
+            given = "None" if answer is None else type(answer).__name__
+            self.violation(f"returned {given}; the contract requires {_article(wanted.__name__)}", hook)
+        return answer
+
+    def _guarded(self, batches: Iterator[object]) -> Iterator[contract.InferBatch]:
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except (PtychoError, MemoryError):
+                raise
+            except (Exception, SystemExit) as error:
+                raise self._failure(error, "ptycho_infer") from error
+            if not isinstance(batch, contract.InferBatch):
+                self.violation(f"yielded {type(batch).__name__}; the contract requires an InferBatch", "ptycho_infer")
+            yield batch
+
+    def _failure(self, error: BaseException, hook: str) -> BackendError:
+        return BackendError(
+            f"backend '{self.name}' ({self.source}) failed in {hook}: {_describe(error, self._top)}.",
+            remedy="Add --traceback to see the whole trace.",
+            backend=self.name,
+            distribution=self.source,
+        )
+
+
+def _import_plugin(row: Row) -> object:
+    assert row.claim is not None
+    try:
+        plugin: object = import_module(row.claim.module)
+        for name in filter(None, row.claim.attribute.split(".")):
+            plugin = getattr(plugin, name)
+    except MemoryError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise BackendUnusableError(
+            f"backend '{row.name}' ({row.source}) cannot be loaded: {_describe(error, row.claim.module.partition('.')[0])}.",
+            state="broken",
+            remedy=f"Run 'ptycho backends doctor {row.name}' for the trace.",
+            backend=row.name,
+            distribution=row.source,
+        ) from error
+    return plugin
+
+
+def _refuse_mixture(row: Row) -> None:
+    own = row.spec.framework.module if row.spec and row.spec.framework else ""
+    frameworks = {known.module: known.title for known in known_backends().values()}
+    frameworks |= {item.spec.framework.module: item.spec.title for item in find_backends() if item.spec and item.spec.framework}
+    for module, title in sorted(frameworks.items()):
+        if module != own and module in sys.modules:
+            raise BackendError(
+                f"{title} (module '{module}') is already imported in this process, and backend '{row.name}' uses another one.",
+                remedy="Start it in a process of its own, or pass allow_mixed_frameworks=True.",
+                backend=row.name,
+                distribution=row.source,
+            )
+
+
+def _describe(error: BaseException, top: str) -> str:
+    """Type, message and the last line of the plugin's own code that the error went through."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [item for item in frames if str(item[0].f_globals.get("__name__", "")).partition(".")[0] == top]
+    text = " ".join(str(error).split())
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"SyntaxError: {error.msg} ({Path(error.filename).name}:{error.lineno})"
+    if not own:
+        return what
+    frame, line = own[-1]
+    path = Path(frame.f_code.co_filename)
+    return f"{what} ({path.parent.name}/{path.name}:{line})"
+
+
+def _article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'AEIOU' else 'a'} {noun}"

@@ -1,0 +1,154 @@
+"""``ptycho backends``: list, show and examine the engines that are installed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ptycho_core.backends.doctor import Diagnosis
+    from ptycho_core.backends.states import Row
+
+__all__ = ["add_parser"]
+
+_UNUSABLE = 3
+
+
+def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add ``backends`` and its three subcommands."""
+    parser = commands.add_parser("backends", help="list, show and examine the engines that are installed")
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="one line for each backend with its state; runs no code of any")
+    listing.add_argument("--json", action="store_true", help="print JSON")
+    listing.add_argument("--strict", action="store_true", help="exit status 3 if any backend is not ok")
+    listing.set_defaults(func=_list)
+    show = actions.add_parser("show", help="what a backend's manifest says, its own options included")
+    show.add_argument("name", metavar="NAME")
+    show.set_defaults(func=_show)
+    doctor = actions.add_parser("doctor", help="really start a backend, or all, each in a process of its own")
+    doctor.add_argument("name", metavar="NAME", nargs="?")
+    doctor.add_argument("--timeout", type=_seconds, default=120.0, metavar="S", help="time for each backend (default 120 s)")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.set_defaults(func=_doctor)
+
+
+def _list(args: argparse.Namespace) -> int:
+    from ptycho_core.backends.known import how_to_install
+    from ptycho_core.backends.registry import find_backends
+
+    rows = find_backends()
+    if args.json:
+        print(json.dumps([_row_data(row) for row in rows], indent=2))
+    elif rows:
+        cells = [(row.name, row.state, row.title, row.source, _why(row)) for row in rows]
+        _print_table(("NAME", "STATE", "TITLE", "PROVIDED BY", ""), cells)
+    else:
+        print(f"No backend is installed. {how_to_install()}")
+    return _UNUSABLE if args.strict and any(row.state != "ok" for row in rows) else 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    from ptycho_core.backends.registry import find_named
+    from ptycho_core.backends.states import unusable
+
+    row = find_named(args.name)[0]
+    spec = row.spec
+    if spec is None or row.state == "conflict":
+        raise unusable(row)
+    framework = spec.framework
+    lines = [
+        ("name", row.name),
+        ("title", spec.title),
+        ("state", row.state if row.state == "ok" else f"{row.state}: {_why(row)}"),
+        ("provided by", row.source),
+        ("contract", "{}.{}".format(*spec.contract)),
+        ("framework", _framework_text(framework.module, framework.minimum, framework.below) if framework else "none"),
+        ("installed", row.framework_version or "-"),
+        ("capabilities", ", ".join(spec.capabilities)),
+        ("accelerators", ", ".join(spec.accelerators)),
+        ("precisions", ", ".join(spec.precisions)),
+        ("environment", ", ".join(f"{key}={value}" for key, value in spec.environment.items()) or "-"),
+        ("issues", spec.issues_url or "-"),
+    ]
+    for key, text in lines:
+        print(f"{key:13} {text}")
+    print("options       " + ("" if spec.options else "-"))
+    for option in spec.options:
+        flag = f"--opt {row.name}.{option.name}={option.type.upper()}"
+        print(f"  {flag}  {option.help}{_limits(option)} (default {_toml(option.default)})")
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from ptycho_core.backends.doctor import diagnose
+    from ptycho_core.backends.known import how_to_install
+
+    rows = diagnose(args.name, args.timeout)
+    if args.json:
+        print(json.dumps([vars(row) for row in rows], indent=2))
+    elif rows:
+        for row in rows:
+            _print_diagnosis(row)
+    if not rows:
+        print(f"ptycho: no backend is installed. {how_to_install()}", file=sys.stderr)
+    return 0 if rows and all(row.state == "ok" for row in rows) else _UNUSABLE
+
+
+def _print_diagnosis(row: Diagnosis) -> None:
+    print(f"{row.name}: {row.state} ({row.source}, {row.seconds:.1f} s){': ' + row.reason if row.reason else ''}")
+    if row.report:
+        print(f"  framework   {row.report['framework_version']}")
+        for device in row.report["devices"]:
+            print(f"  device      {device['accelerator']}: {device['name']}{' ' + device['title'] if device['title'] else ''}")
+        print(f"  precisions  {', '.join(row.report['precisions'])}")
+        for problem in row.report["problems"]:
+            print(f"  problem     {problem}")
+    for line in row.trace.splitlines():
+        print(f"  | {line}")
+
+
+def _row_data(row: Row) -> dict[str, str]:
+    names = ("name", "title", "state", "reason", "remedy", "distribution", "version", "framework_version")
+    return {name: getattr(row, name) for name in names}
+
+
+def _why(row: Row) -> str:
+    if row.state == "ok":
+        return f"{row.title} {row.framework_version}" if row.framework_version else ""
+    return f"{row.reason}. {row.remedy}" if row.remedy else row.reason
+
+
+def _framework_text(module: str, minimum: str, below: str) -> str:
+    bounds = [f">={minimum}"] if minimum else []
+    bounds += [f"<{below}"] if below else []
+    return f"{module} {','.join(bounds)}".strip()
+
+
+def _limits(option: Any) -> str:  # noqa: ANN401 - an OptionSpec; the contract is not imported here
+    if option.choices:
+        return f"; one of {', '.join(option.choices)}"
+    low, high = option.minimum, option.maximum
+    if low is None and high is None:
+        return ""
+    return f"; {'' if low is None else f'from {low:g} '}{'' if high is None else f'up to {high:g}'}".rstrip()
+
+
+def _toml(value: object) -> str:
+    return "none" if value is None else json.dumps(value)
+
+
+def _print_table(head: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(row[column]) for row in (head, *cells)) for column in range(len(head))]
+    for row in (head, *cells):
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError("must be a positive number of seconds")
+    return value

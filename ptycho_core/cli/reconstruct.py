@@ -1,0 +1,48 @@
+"""``ptycho reconstruct``: fit object and probe to a scan."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from typing import Any
+
+from ptycho_core.cli.options import add_setting_flags, collect
+
+INTERRUPTED = 130
+
+
+def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "reconstruct",
+        help="fit object and probe to a scan",
+        description="Fit object, probe and, if asked, positions and background to a scan, and write a result folder.",
+    )
+    parser.add_argument("scan", metavar="SCAN", help="scan file, or sample:siemens-star for the bundled one")
+    parser.add_argument("-o", "--output-dir", metavar="DIR", required=True, help="folder for the results")
+    parser.add_argument("--overwrite", action="store_true", help="replace the results that are in DIR")
+    parser.add_argument(
+        "--allow-unsupported", action="store_true", help="go on without the options that the backend does not support"
+    )
+    add_setting_flags(parser, "reconstruct")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; 130 if it was interrupted and the best so far was written."""
+    from ptycho_core.reconstruction.run import run_payload
+    from ptycho_core.settings.payload import create_reconstruction_payload
+
+    given = collect(args, "reconstruct")
+    payload = create_reconstruction_payload(
+        args.scan, args.output_dir, given.overrides, config_file=given.config, allow_unsupported=args.allow_unsupported
+    )
+    from ptycho_core.cli.progress import progress_observer
+
+    progress = progress_observer(shown=bool(payload.groups["execution"]["progress"]))
+    with progress or contextlib.nullcontext():
+        reconstruction, metrics = run_payload(payload, overwrite=args.overwrite, observers=[progress] if progress else [])
+    held_out = f", held-out R {metrics['held_out_misfit']:.4f}" if "held_out_misfit" in metrics else ""
+    modes = len(reconstruction.probe)
+    print(f"R {metrics['misfit']:.4f}{held_out} with {modes} mode{'s' * (modes > 1)} in {metrics['seconds']:.1f} s: {args.output_dir}")
+    return INTERRUPTED if metrics["interrupted"] else 0

@@ -1,0 +1,114 @@
+"""``ptycho score``: compare a result with a reference."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, TYPE_CHECKING
+
+from ptycho_core.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_parser", "run"]
+
+_LABELS = {
+    "nrmse": "NRMSE",
+    "correlation": "complex correlation",
+    "psnr_amplitude": "PSNR of the amplitude (dB)",
+    "ssim_amplitude": "SSIM of the amplitude",
+    "psnr_phase": "PSNR of the phase (dB)",
+    "ssim_phase": "SSIM of the phase",
+    "frc_half": "FRC falls below 1/2 at (fraction of Nyquist)",
+    "frc_half_half_period_m": "  half period (m)",
+    "frc_seventh": "FRC falls below 1/7 at (fraction of Nyquist)",
+    "frc_seventh_half_period_m": "  half period (m)",
+    "position_error_px": "rms position error (px)",
+    "misfit": "data misfit R",
+    "misfit_held_out": "data misfit R, frames held out",
+}
+
+
+def add_parser(commands: Any) -> None:  # noqa: ANN401 - argparse does not export its type
+    """Add the command to the parser's ``commands``."""
+    parser = commands.add_parser(
+        "score",
+        help="compare a result with a reference",
+        description="Compare the object of RESULT with that of a reference, over the area spanned by the window centres, after "
+        "removing a global phase, a phase ramp, one complex scale and a bounded shift.",
+    )
+    parser.add_argument("result", metavar="RESULT", type=Path, help="result folder, reconstruction.h5, .npz or .npy")
+    parser.add_argument("--reference", metavar="FILE", type=Path, required=True, help="file or result folder to compare with")
+    parser.add_argument("-o", "--output", metavar="DIR", type=Path, help="write score.json and score.png there")
+    parser.add_argument("--overwrite", action="store_true", help="replace score.json and score.png if they exist")
+    parser.add_argument("--twin", action="store_true", help="also try the result rotated by 180 degrees and conjugated")
+    parser.add_argument("--max-shift", metavar="PX", type=float, default=8.0, help="largest shift removed, in pixels (default 8)")
+    parser.add_argument("--scan", metavar="FILE", type=Path, help="also compute the data misfit R of RESULT on this scan")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare, print, and with ``--output`` write."""
+    if not args.max_shift >= 0:
+        raise UsageError(f"--max-shift {args.max_shift} is not a number of pixels from 0 on.")
+    files = [] if args.output is None else [args.output / name for name in ("score.json", "score.png")]
+    for file in files:
+        if file.exists() and not args.overwrite:
+            raise OutputError(f"{file} exists already.", remedy="Give --overwrite to replace it.")
+    from ptycho_core.imaging.metrics import score
+
+    found = score(args.result, args.reference, twin=args.twin, max_shift=args.max_shift)
+    values = found.as_dict()
+    if args.scan is not None:
+        values |= _misfits(args.result, args.scan)
+    if files:
+        _write(args.output, found, values)
+    if args.json:
+        print(json.dumps(values, indent=2))
+    else:
+        _print(values)
+    return 0
+
+
+def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
+    from ptycho_core.errors import DataError
+    from ptycho_core.formats.product import load_reconstruction
+    from ptycho_core.imaging.metrics import data_misfit
+    from ptycho_core.scan.opening import open_scan
+
+    one, scan = load_reconstruction(result), open_scan(scan_path)
+    if len(scan.positions) != len(one.positions):
+        raise DataError(f"{scan_path} has {len(scan.positions)} frames, {result} was made from {len(one.positions)}.")
+    shared: dict[str, Any] = {"background": one.background}
+    found = {"misfit": data_misfit(scan, one.object, one.probe, one.positions, **shared)}
+    if len(one.held_out):
+        found["misfit_held_out"] = data_misfit(scan, one.object, one.probe, one.positions, frames=one.held_out, **shared)
+    return found
+
+
+def _write(folder: Path, found: Any, values: dict[str, Any]) -> None:  # noqa: ANN401 - a Score, imported only when needed
+    from ptycho_core.imaging.figures import figure_of_score, save_figure
+    from ptycho_core.imaging.report import write_json
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
+    write_json(folder / "score.json", values)
+    save_figure(figure_of_score(found), folder / "score.png")
+
+
+def _print(values: dict[str, Any]) -> None:
+    for name, label in _LABELS.items():
+        if name in values and not (name in ("position_error_px",) and values[name] is None):
+            value = values[name]
+            print(f"{label:<46}{'-' if value is None else format(value, '.5g'):>12}")
+    removed = values["registration"]
+    shift, ramp = removed["shift_px"], removed["ramp_rad_per_px"]
+    twin = ", twin" if removed["twin"] else ""
+    print(f"removed: shift ({shift[0]:.3f}, {shift[1]:.3f}) px, ramp ({ramp[0]:.4g}, {ramp[1]:.4g}) rad/px, "
+          f"factor {removed['factor_abs']:.5g} at {removed['factor_phase_rad']:.3f} rad{twin}")  # fmt: skip
+    rows, columns = removed["area_rows"], removed["area_columns"]
+    print(f"area: rows {rows[0]} to {rows[1] - 1}, columns {columns[0]} to {columns[1] - 1} of the reference")

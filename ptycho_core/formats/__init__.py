@@ -1,0 +1,1 @@
+"""One module a file format; scans are opened through ``ptycho_core.scan.opening``."""

@@ -1,0 +1,176 @@
+"""What both npz layouts check and convert alike: probe, positions, mask, geometry, signal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ptycho_core.errors import DataError
+from ptycho_core.formats.interface import Reading
+from ptycho_core.formats.npz import NpzFile, is_zip
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ptycho_core.scan.scan import Geometry
+
+__all__ = ["check_frames", "read_geometry", "read_mask", "read_object", "read_positions", "read_probe", "read_scan_index", "signal"]
+
+GEOMETRY_KEYS = {
+    "photon_energy_ev": ("photon_energy_ev", "photon_energy_eV"),
+    "detector_distance_m": ("detector_distance_m",),
+    "detector_pixel_size_m": ("detector_pixel_size_m",),
+}
+"""Where a file states its geometry, by setting; the first spelling is ours, others are read."""
+
+
+def check_frames(where: str, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+    """Refuse an empty scan, frames that are not square, and values that are no real numbers; ``shape`` is (frame, row, column)."""
+    if shape[0] == 0 or shape[1] == 0:
+        raise DataError(f"{where} has shape {shape}: the scan is empty.")
+    if shape[1] != shape[2]:
+        raise DataError(f"{where} has frames of {shape[1]} x {shape[2]} pixels, shape {shape}; frames must be square.")
+    if dtype.kind not in "biuf":
+        raise DataError(f"{where} is of type {dtype}, shape {shape}; patterns must be real numbers (counts or amplitudes).")
+
+
+def signal(where: str, dtype: np.dtype[Any], reading: Reading, stated: str | None, by: str) -> tuple[str, str]:
+    """Whether the patterns are ``counts`` or ``amplitude``, and a sentence that says why.
+
+    What the user states goes before what the file states (``stated``, ``by`` which key); where neither does, integers are
+    counts and floats amplitudes.
+    """
+    if stated not in (None, "counts", "amplitude"):
+        raise DataError(f"{where}: {by} states the signal '{stated}'; known are 'counts' and 'amplitude'.")
+    if reading.signal != "auto":
+        other = f", although {by} states {stated}" if stated not in (None, reading.signal) else ""
+        return reading.signal, f"Signal: {reading.signal}, as the settings state{other}."
+    if stated is not None:
+        return stated, f"Signal: {stated}, as {by} states."
+    if dtype.kind in "iu":
+        return "counts", f"Signal: counts, since the file does not state it and {dtype} is a type of whole numbers."
+    if dtype.kind == "f":
+        return "amplitude", f"Signal: amplitude, since the file does not state it and {dtype} is a floating type."
+    raise DataError(f"{where} is of type {dtype}, and the file does not state its signal.", remedy="Give --signal counts or amplitude.")
+
+
+def read_positions(file: NpzFile, name: str, frames: int, patterns: str) -> NDArray[np.float64]:
+    """A coordinate array, (n,) or (n, 2), checked for number and finiteness; float64."""
+    header = file.headers[name]
+    if header.shape[:1] != (frames,):
+        raise DataError(
+            f"{file.path}: '{name}' has shape {header.shape} but '{patterns}', shape {file.headers[patterns].shape},"
+            f" has {frames} frames; there must be one position for each frame."
+        )
+    if header.dtype.kind not in "iuf":
+        raise DataError(f"{file.path}: '{name}' is of type {header.dtype}, shape {header.shape}; positions must be real numbers.")
+    values: NDArray[np.float64] = file.array(name).astype(np.float64)
+    wrong = np.flatnonzero(~np.isfinite(values.reshape(frames, -1)).all(axis=1))
+    if wrong.size:
+        raise DataError(
+            f"{file.path}: '{name}', shape {header.shape}, is not finite for {wrong.size} frame(s), the first is frame {wrong[0]}."
+        )
+    return values
+
+
+def read_probe(file: NpzFile, name: str, size: int) -> NDArray[np.complexfloating[Any, Any]] | None:
+    """A probe as (mode, N, N), or None if the file has none."""
+    if name not in file:
+        return None
+    header = file.headers[name]
+    if header.dtype.kind not in "fc" or len(header.shape) not in (2, 3) or 0 in header.shape:
+        raise DataError(
+            f"{file.path}: '{name}' has shape {header.shape} and type {header.dtype}; a probe is complex, (mode, N, N) or (N, N)."
+        )
+    if header.shape[-2:] != (size, size):
+        raise DataError(f"{file.path}: '{name}' has shape {header.shape} but the patterns are {size} x {size} pixels.")
+    probe = _complex(file, name).reshape(-1, size, size)
+    if not np.any(probe):
+        raise DataError(f"{file.path}: '{name}', shape {header.shape}, is zero everywhere.")
+    return probe
+
+
+def read_object(file: NpzFile, name: str) -> NDArray[np.complexfloating[Any, Any]] | None:
+    """An object guess (rows, columns), or None if the file has none."""
+    if name not in file:
+        return None
+    header = file.headers[name]
+    if header.dtype.kind not in "fc" or len(header.shape) != 2 or 0 in header.shape:
+        raise DataError(f"{file.path}: '{name}' has shape {header.shape} and type {header.dtype}; an object is complex, (rows, columns).")
+    return _complex(file, name)
+
+
+def read_scan_index(file: NpzFile, frames: int) -> NDArray[np.int64] | None:
+    """Which scan each frame belongs to, or None if the file does not say."""
+    if "scan_index" not in file:
+        return None
+    header = file.headers["scan_index"]
+    if header.shape != (frames,) or header.dtype.kind not in "iu":
+        raise DataError(
+            f"{file.path}: 'scan_index' has shape {header.shape} and type {header.dtype}; it must be one whole number for each of"
+            f" {frames} frames."
+        )
+    return file.array("scan_index").astype(np.int64)
+
+
+def read_mask(file: NpzFile, reading: Reading, size: int, notes: list[str]) -> NDArray[np.bool_]:
+    """The good pixels (N, N): the settings' mask file, else the scan's key ``mask``, else all."""
+    if reading.mask is not None:
+        return _check_mask(*_mask_file(Path(reading.mask)), size, notes)
+    if "mask" in file:
+        return _check_mask(file.array("mask"), f"{file.path}: 'mask'", size, notes)
+    return np.ones((size, size), dtype=np.bool_)
+
+
+def read_geometry(file: NpzFile, reading: Reading, notes: list[str]) -> Geometry | None:
+    """Energy, distance and pixel pitch, each from the settings or else from the file; None unless all three are known."""
+    from ptycho_core.scan.scan import Geometry
+
+    known: dict[str, float] = {}
+    for name, keys in GEOMETRY_KEYS.items():
+        value = getattr(reading, name)
+        for key in keys:
+            if value is None and (value := file.number(key)) is not None and not 0 < value < float("inf"):
+                raise DataError(f"{file.path}: '{key}' is {value:g}; it must be positive.", remedy=f"Give data.{name} to overrule it.")
+        if value is not None:
+            known[name] = float(value)
+    missing = [name for name in GEOMETRY_KEYS if name not in known]
+    if known and missing:
+        notes.append(f"No metre scale: {' and '.join(missing)} not known.")
+    return None if missing else Geometry(**known)
+
+
+def _complex(file: NpzFile, name: str) -> NDArray[np.complexfloating[Any, Any]]:
+    values = file.array(name)
+    if not np.isfinite(values).all():
+        raise DataError(f"{file.path}: '{name}', shape {values.shape}, holds values that are not finite.")
+    return values.astype(np.complex64 if values.dtype.itemsize <= 8 and values.dtype != np.float64 else np.complex128)
+
+
+def _mask_file(path: Path) -> tuple[NDArray[Any], str]:
+    if not path.is_file():
+        raise DataError(f"The mask {path} does not exist.", source="data.mask")
+    if is_zip(path):
+        archive = NpzFile(path)
+        archive.require("mask")
+        return archive.array("mask"), f"{path}: 'mask'"
+    try:
+        with path.open("rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False), str(path)
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(f"The mask {path} is neither an npy file nor an npz file with the key 'mask': {error}.") from error
+
+
+def _check_mask(values: NDArray[Any], where: str, size: int, notes: list[str]) -> NDArray[np.bool_]:
+    if values.shape != (size, size):
+        raise DataError(f"{where} has shape {values.shape} but the patterns are {size} x {size} pixels.")
+    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
+        raise DataError(f"{where}, shape {values.shape}, must hold only 1 (good) and 0 (bad).")
+    mask = values.astype(np.bool_)
+    if not mask.any():
+        raise DataError(f"{where}, shape {values.shape}, leaves no good pixel.", remedy="A mask is 1 (True) where a pixel is good.")
+    if not mask.all():
+        notes.append(f"Mask: {int((~mask).sum())} of {mask.size} pixels are bad, by {where}.")
+    return mask

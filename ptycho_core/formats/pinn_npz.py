@@ -1,0 +1,125 @@
+"""The npz layout of PtychoPINN: ``diffraction``, ``xcoords``, ``ycoords``, ``probeGuess``, ``objectGuess``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+
+from ptycho_core.errors import DataError
+from ptycho_core.formats.checks import (
+    check_frames,
+    read_geometry,
+    read_mask,
+    read_object,
+    read_positions,
+    read_probe,
+    read_scan_index,
+    signal,
+)
+from ptycho_core.formats.interface import Reading
+from ptycho_core.formats.npz import NpzFile, is_zip
+from ptycho_core.scan.patterns import ArrayPatterns
+from ptycho_core.scan.scan import Scan
+
+__all__ = ["KEYS", "PinnNpz"]
+
+KEYS: Final[Mapping[str, str]] = {
+    "diffraction": "required",
+    "diff3d": "alias",
+    "xcoords": "required",
+    "ycoords": "required",
+    "signal": "optional",
+    "probeGuess": "optional",
+    "objectGuess": "optional",
+    "scan_index": "optional",
+    "mask": "optional",
+    "photon_energy_ev": "optional",
+    "photon_energy_eV": "alias",
+    "detector_distance_m": "optional",
+    "detector_pixel_size_m": "optional",
+    "xcoords_start": "ignored",
+    "ycoords_start": "ignored",
+    "Y": "ignored",
+}
+"""The layout's keys; an alias stands for the key before it."""
+
+
+class PinnNpz:
+    """Reads the npz layout of PtychoPINN."""
+
+    name = "PtychoPINN npz"
+
+    def matches(self, path: Path) -> bool:
+        """Whether an archive has patterns or positions under this layout's names."""
+        if not is_zip(path):
+            return False
+        try:
+            file = NpzFile(path)
+        except DataError:
+            return False
+        return any(name in file for name in ("diffraction", "diff3d", "xcoords"))
+
+    def read(self, path: Path, reading: Reading) -> Scan:
+        """Open a scan; see ``Reader.read``. A window's centre lies N/2 below and right of its corner."""
+        file, notes = NpzFile(path), list[str]()
+        header = file.require("diffraction", "diff3d")
+        name = "diffraction" if "diffraction" in file else "diff3d"
+        where = f"{path}: '{name}'"
+        number = _number_of_positions(file)
+        axis = _frame_axis(where, header.shape, number, reading, notes)
+        rows, columns = (header.shape[0], header.shape[1]) if axis == "last" else (header.shape[1], header.shape[2])
+        frames = header.shape[2] if axis == "last" else header.shape[0]
+        check_frames(where, (frames, rows, columns), header.dtype)
+        centres = [read_positions(file, key, frames, name).reshape(frames) for key in ("ycoords", "xcoords")]
+        kind, why = signal(where, header.dtype, reading, file.text("signal"), "the key 'signal'")
+        notes.append(why)
+        mask = read_mask(file, reading, rows, notes)
+        if "xcoords_start" in file:
+            notes.append("Positions: 'xcoords' and 'ycoords'; those before refinement ('xcoords_start') are left aside.")
+        return Scan(
+            patterns=ArrayPatterns(
+                file.lazy(name), header.shape, header.dtype, where=where, frame_axis=axis, signal=kind, mask=mask
+            ),
+            positions=np.stack(centres, axis=1) - rows // 2,
+            mask=mask,
+            probe=read_probe(file, "probeGuess", rows),
+            geometry=read_geometry(file, reading, notes),
+            object_guess=read_object(file, "objectGuess"),
+            scan_index=read_scan_index(file, frames),
+            source=path,
+            format=self.name,
+            signal=kind,
+            notes=tuple(notes),
+        )
+
+
+def _number_of_positions(file: NpzFile) -> int:
+    x, y = file.require("xcoords"), file.require("ycoords")
+    if x.shape != y.shape or len(x.shape) not in (1, 2) or (len(x.shape) == 2 and x.shape[1] != 1):
+        raise DataError(f"{file.path}: 'xcoords' has shape {x.shape} and 'ycoords' {y.shape}; both must be (frame,).")
+    return x.shape[0]
+
+
+def _frame_axis(
+    where: str, shape: tuple[int, ...], number: int, reading: Reading, notes: list[str]
+) -> Literal["first", "last"]:
+    """Which axis counts frames: the one as long as the coordinates, if the user does not state it."""
+    if len(shape) != 3:
+        raise DataError(f"{where} has shape {shape}; patterns have three axes, (frame, row, column) or (row, column, frame).")
+    if reading.frame_axis != "auto":
+        return reading.frame_axis
+    first, last = shape[0] == number, shape[2] == number
+    if first and last and shape[1] == number:
+        raise DataError(
+            f"{where} has shape {shape} and there are {number} positions: the axis of the frames cannot be told.",
+            remedy="Give --frame-axis first or last.",
+        )
+    if last and not first:
+        notes.append(f"Axes: (row, column, frame), since the last of {shape} is the number of positions.")
+        return "last"
+    if not first:
+        raise DataError(f"{where} has shape {shape} but 'xcoords' has {number} positions; there must be one for each frame.")
+    return "first"

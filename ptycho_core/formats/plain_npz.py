@@ -1,0 +1,131 @@
+"""The plain npz layout: ``intensity``, ``positions_px``, ``probe_guess``, named for what they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ptycho_core.errors import DataError
+from ptycho_core.formats.checks import (
+    check_frames,
+    read_geometry,
+    read_mask,
+    read_object,
+    read_positions,
+    read_probe,
+    read_scan_index,
+    signal,
+)
+from ptycho_core.formats.interface import Reading
+from ptycho_core.formats.npz import NpzFile, is_zip, write_npz
+from ptycho_core.scan.patterns import ArrayPatterns
+from ptycho_core.scan.scan import Scan
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["KEYS", "PlainNpz", "write_plain_npz"]
+
+KEYS: Final[Mapping[str, str]] = {
+    "intensity": "required",
+    "positions_px": "required",
+    "signal": "optional",
+    "probe_guess": "optional",
+    "probe_in_counts": "optional",
+    "object_guess": "optional",
+    "scan_index": "optional",
+    "mask": "optional",
+    "photon_energy_ev": "optional",
+    "detector_distance_m": "optional",
+    "detector_pixel_size_m": "optional",
+    "probe_true": "truth",
+    "object_true": "truth",
+    "positions_true_px": "truth",
+    "simulation": "truth",
+}
+"""The layout's keys; those of the truth are never read as part of a scan."""
+
+
+class PlainNpz:
+    """Reads the plain npz layout."""
+
+    name = "plain npz"
+
+    def matches(self, path: Path) -> bool:
+        """Whether an archive has patterns or positions under this layout's names."""
+        if not is_zip(path):
+            return False
+        try:
+            file = NpzFile(path)
+        except DataError:
+            return False
+        return "intensity" in file or "positions_px" in file
+
+    def read(self, path: Path, reading: Reading) -> Scan:
+        """Open a scan; see ``Reader.read``."""
+        file, notes = NpzFile(path), list[str]()
+        header = file.require("intensity")
+        where = f"{path}: 'intensity'"
+        if len(header.shape) != 3:
+            raise DataError(f"{where} has shape {header.shape}; patterns have three axes, (frame, row, column).")
+        if reading.frame_axis == "last":
+            shape = (header.shape[2], header.shape[0], header.shape[1])
+        else:
+            shape = (header.shape[0], header.shape[1], header.shape[2])
+        check_frames(where, shape, header.dtype)
+        file.require("positions_px")
+        positions = read_positions(file, "positions_px", shape[0], "intensity")
+        if positions.shape != (shape[0], 2):
+            raise DataError(f"{path}: 'positions_px' has shape {positions.shape}; it must be (frame, 2): row, column.")
+        # The key's name states counts; a key 'signal' may state otherwise.
+        stated, by = file.text("signal"), "the key 'signal'"
+        if stated is None:
+            stated, by = "counts", "the key 'intensity'"
+        kind, why = signal(where, header.dtype, reading, stated, by)
+        notes.append(why)
+        mask = read_mask(file, reading, shape[1], notes)
+        probe = read_probe(file, "probe_guess", shape[1])
+        return Scan(
+            patterns=ArrayPatterns(
+                file.lazy("intensity"),
+                header.shape,
+                header.dtype,
+                where=where,
+                frame_axis="last" if reading.frame_axis == "last" else "first",
+                signal=kind,
+                mask=mask,
+            ),
+            positions=positions,
+            mask=mask,
+            probe=probe,
+            probe_scaled=probe is not None and bool(file.number("probe_in_counts")),
+            geometry=read_geometry(file, reading, notes),
+            object_guess=read_object(file, "object_guess"),
+            scan_index=read_scan_index(file, shape[0]),
+            source=path,
+            format=self.name,
+            signal=kind,
+            notes=tuple(notes),
+        )
+
+
+def write_plain_npz(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = False) -> None:
+    """Write a scan in the plain layout, compressed, whole or not at all.
+
+    Args:
+        path: the file; its folder must exist.
+        arrays: by the keys of ``KEYS``; the required ones must be there.
+        overwrite: replace an existing file.
+
+    Raises:
+        OutputError: the file exists and may not be replaced, or its place cannot be written.
+        ValueError: a key is unknown or a required one is missing.
+    """
+    unknown = set(arrays) - set(KEYS)
+    missing = {key for key, need in KEYS.items() if need == "required"} - set(arrays)
+    if unknown or missing:
+        raise ValueError(f"the plain npz layout knows no {sorted(unknown)} and needs {sorted(missing)}")
+    write_npz(path, {key: np.asarray(arrays[key]) for key in KEYS if key in arrays}, overwrite=overwrite)

@@ -1,0 +1,263 @@
+"""Figures of objects, probes, losses and comparisons, drawn with matplotlib's Agg canvas and without its global state."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ptycho_core.formats.product_hdf5 import replace_file
+from ptycho_core.imaging.registration import Area, centre_area
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from pathlib import Path
+    from collections.abc import Mapping, Sequence
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ptycho_core.imaging.metrics import Score
+
+__all__ = ["figure_of_losses", "figure_of_object", "figure_of_probe", "figure_of_score", "flattened", "save_figure"]
+
+_MARGIN = 0.08  # of the scanned area's longer side, shown around it
+_RAMP_ROUNDS = 4
+
+
+def figure_of_object(
+    object: NDArray[Any],  # noqa: A002 - the field's word
+    *,
+    positions: NDArray[np.float64] | None = None,
+    window: int = 0,
+    pixel_size_m: tuple[float, float] | None = None,
+    show_positions: bool = False,
+) -> Figure:
+    """Amplitude and phase of an object side by side, with a scale bar and, given positions, the scanned area outlined.
+
+    Colours span the 0.5th to 99.5th percentile of the scanned area. The phase is shown without its linear ramp and median.
+
+    Args:
+        object: (rows, columns), complex.
+        positions: (frame, 2), (row, column) of the windows' ``[0, 0]`` corners; the picture is cropped to their area and a margin.
+        window: number of pixels N across a window.
+        pixel_size_m: object pixel (row, column) in metres; without it the scale bar is in pixels.
+        show_positions: also draw a dot at the centre of each window.
+    """
+    whole = Area(0, object.shape[0], 0, object.shape[1])
+    area = whole if positions is None else centre_area(positions, window).within((0, whole.row_stop), (0, whole.column_stop))
+    area = area if min(area.shape) > 1 else whole
+    margin = round(_MARGIN * max(area.shape)) if positions is not None else 0
+    crop = Area(area.row_start - margin, area.row_stop + margin, area.column_start - margin, area.column_stop + margin)
+    crop = crop.within((0, whole.row_stop), (0, whole.column_stop))
+    inside = (
+        slice(area.row_start - crop.row_start, area.row_stop - crop.row_start),
+        slice(area.column_start - crop.column_start, area.column_stop - crop.column_start),
+    )
+    image = flattened(np.asarray(object)[crop.slices], inside)
+    height = 5.4 * min(1.6, max(0.5, crop.shape[0] / crop.shape[1])) + 0.7
+    figure = _figure(13.0, height)
+    for axes, values, title, colours in zip(
+        figure.subplots(1, 2), (np.abs(image), np.angle(image)), ("Amplitude", "Phase (rad)"), ("gray", "magma"), strict=True
+    ):
+        _picture(figure, axes, values, title, colours, _limits(values[inside]))
+        _scale_bar(axes, crop.shape, pixel_size_m)
+        if positions is not None:
+            _outline(axes, inside)
+        if show_positions and positions is not None:
+            centres = positions + window // 2 - (crop.row_start, crop.column_start)
+            axes.plot(centres[:, 1], centres[:, 0], ".", color="cyan", markersize=1.5, alpha=0.6)
+            axes.set(xlim=(-0.5, crop.shape[1] - 0.5), ylim=(crop.shape[0] - 0.5, -0.5))
+    return figure
+
+
+def figure_of_probe(probe: NDArray[Any], *, pixel_size_m: tuple[float, float] | None = None) -> Figure:
+    """Each mode of a probe (mode, N, N) in complex colour with its share of the power; below, its amplitude and that on the detector.
+
+    Hue is the phase and brightness the amplitude, each mode to its own maximum.
+    """
+    power = (np.abs(probe) ** 2).sum(axis=(1, 2))
+    shares = power / power.sum() if power.sum() > 0 else power
+    shown = min(len(probe), 6)
+    figure = _figure(3.2 * max(shown, 2) + 0.4, 9.4)
+    grid = figure.subplots(3, shown, squeeze=False)
+    for mode in range(shown):
+        axes = grid[0, mode]
+        axes.imshow(_complex_colour(probe[mode]), interpolation="nearest")
+        axes.set_title(f"Mode {mode + 1}: {100 * shares[mode]:.1f} %")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        _scale_bar(axes, probe.shape[1:], pixel_size_m)
+        far = np.abs(np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(probe[mode]), norm="ortho")))
+        _picture(figure, grid[1, mode], np.abs(probe[mode]), "Amplitude (√counts)", "viridis", None)
+        _picture(figure, grid[2, mode], far, "On the detector (√counts)", "viridis", None)
+    return figure
+
+
+def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
+    """Loss, misfit and held-out misfit of history rows, on logarithmic axes where all values are positive; stages are marked."""
+    figure = _figure(10.0, 6.0)
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    steps = np.arange(1, len(history) + 1)
+    for axes, names in ((top, ("loss",)), (bottom, ("misfit", "held_out"))):
+        drawn = []
+        for name, colour in zip(names, ("tab:blue", "tab:orange"), strict=False):
+            values = np.array([_number(row.get(name)) for row in history])
+            known = np.isfinite(values)
+            if known.any():
+                label = {"held_out": "held-out frames", "misfit": "misfit R"}.get(name, name)
+                axes.plot(steps[known], values[known], "o-", color=colour, markersize=3, linewidth=1.2, label=label)
+                drawn.append(values[known])
+        if drawn and all((values > 0).all() for values in drawn):
+            axes.set_yscale("log")
+        if drawn:
+            axes.legend(loc="upper right", frameon=False)
+        axes.grid(visible=True, which="both", alpha=0.25)
+        axes.set_ylabel("loss" if names == ("loss",) else "R")
+        _mark_stages(axes, history, labels=axes is top)
+    bottom.set_xlabel("epoch or iteration")
+    return figure
+
+
+def figure_of_score(score: Score) -> Figure:
+    """Reference, registered result and their difference in amplitude and phase, and the Fourier ring correlation."""
+    from ptycho_core.imaging.metrics import phases
+
+    reference, image = score.reference, score.registration.aligned
+    reference_scale = np.median(np.abs(reference)) or 1.0
+    phase, reference_phase = phases(flattened_like(image, reference), flattened_like(reference, reference))
+    rows = ((np.abs(reference), np.abs(image), "gray", "amplitude"), (reference_phase, phase, "magma", "phase (rad)"))
+    figure = _figure(17.5, 8.6)
+    grid = figure.add_gridspec(2, 4, width_ratios=(1, 1, 1, 1.15))
+    for row, (first, second, colours, what) in enumerate(rows):
+        limits = _limits(first)
+        _picture(figure, figure.add_subplot(grid[row, 0]), first, f"Reference, {what}", colours, limits)
+        _picture(figure, figure.add_subplot(grid[row, 1]), second, f"Result, {what}", colours, limits)
+        reach = float(np.percentile(np.abs(second - first), 99.5)) or 1e-6 * float(reference_scale)
+        _picture(figure, figure.add_subplot(grid[row, 2]), second - first, f"Difference, {what}", "RdBu_r", (-reach, reach))
+    axes = figure.add_subplot(grid[:, 3])
+    axes.plot(score.frc.frequency, score.frc.correlation, color="tab:blue")
+    for threshold, label in ((1 / 2, "1/2"), (1 / 7, "1/7")):
+        axes.axhline(threshold, color="0.4", linestyle="--", linewidth=0.8)
+        crossing = score.frc.crossing(threshold)
+        text = f"{label}: not crossed" if crossing is None else f"{label}: {crossing:.2f} Nyquist"
+        axes.text(0.02, threshold + 0.01, text, fontsize=9)
+    axes.set(xlim=(0, 1), ylim=(min(0.0, float(score.frc.correlation.min())), 1.03))
+    axes.set(xlabel="spatial frequency / Nyquist", title="Fourier ring correlation")
+    axes.grid(visible=True, alpha=0.25)
+    figure.suptitle(f"NRMSE {score.nrmse:.4f}, complex correlation {score.correlation:.5f}")
+    return figure
+
+
+def save_figure(figure: Figure, path: Path, *, dpi: int = 110) -> Path:
+    """Write a figure as PNG in one step; its size is the figure's inches times ``dpi``."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    replace_file(path, lambda temporary: canvas.figure.savefig(temporary, dpi=dpi, format="png"))
+    return path
+
+
+def flattened(image: NDArray[Any], inside: tuple[slice, slice]) -> NDArray[np.complex128]:
+    """The image without the linear phase ramp and the median phase of the part ``inside``, for display.
+
+    The ramp is the mean phase difference of neighbouring pixels, weighted by their amplitudes; no phase is unwrapped.
+    """
+    result = np.asarray(image, dtype=np.complex128)
+    rows, columns = np.arange(image.shape[0])[:, None], np.arange(image.shape[1])[None, :]
+    for _ in range(_RAMP_ROUNDS):
+        part = result[inside]
+        down, right = (float(np.angle(np.vdot(a, b))) for a, b in ((part[:-1], part[1:]), (part[:, :-1], part[:, 1:])))
+        result = result * np.exp(-1j * (down * rows + right * columns))
+    part = result[inside]
+    result = result * np.exp(-1j * np.angle(part.sum()))
+    return np.asarray(result * np.exp(-1j * np.median(np.angle(result[inside]))), dtype=np.complex128)
+
+
+def flattened_like(image: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.complex128]:
+    """The image multiplied by the phase factor and ramp that flatten ``reference``."""
+    everywhere = (slice(None), slice(None))
+    factor = flattened(reference, everywhere) * np.conj(reference)
+    return np.asarray(image * np.exp(1j * np.angle(np.where(np.abs(factor) > 0, factor, 1.0))), dtype=np.complex128)
+
+
+def _figure(width: float, height: float) -> Figure:
+    if "MPLCONFIGDIR" not in os.environ:  # matplotlib would write into the home folder
+        os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="ptycho-matplotlib-")
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _picture(
+    figure: Figure, axes: Axes, values: NDArray[Any], title: str, colours: str, limits: tuple[float, float] | None
+) -> None:
+    low, high = limits or (None, None)
+    shown = axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+    axes.set_title(title)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.02)
+
+
+def _limits(values: NDArray[Any]) -> tuple[float, float]:
+    low, high = (float(value) for value in np.percentile(values, (0.5, 99.5)))
+    return (low, high) if high - low > 1e-9 * max(1.0, abs(high)) else (low - 0.5, high + 0.5)
+
+
+def _outline(axes: Axes, inside: tuple[slice, slice]) -> None:
+    from matplotlib.patches import Rectangle
+
+    rows, columns = inside
+    corner = (columns.start - 0.5, rows.start - 0.5)
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor="tab:cyan", linewidth=1.0, linestyle="--"))
+
+
+def _scale_bar(axes: Axes, shape: tuple[int, ...], pixel_size_m: tuple[float, float] | None) -> None:
+    """A bar of a round length, about a quarter of the picture, at its lower left."""
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
+
+    rows, columns = shape
+    pixel = 1.0 if pixel_size_m is None else pixel_size_m[1]
+    target = columns * pixel / 4
+    decade = 10.0 ** np.floor(np.log10(target))
+    length = max(step * decade for step in (1, 2, 5) if step * decade <= target)
+    x, y, width, height = 0.04 * columns, 0.94 * rows, length / pixel, 0.012 * rows
+    axes.add_patch(Rectangle((x, y), width, height, facecolor="white", edgecolor="black", linewidth=0.6))
+    stroke = [withStroke(linewidth=2, foreground="black")]
+    label = f"{length:g} px" if pixel_size_m is None else _metres(length)
+    axes.text(x + width / 2, y - 0.01 * rows, label, color="white", ha="center", va="bottom", fontsize=10, path_effects=stroke)
+
+
+def _metres(length: float) -> str:
+    for unit, size in (("mm", 1e-3), ("µm", 1e-6), ("nm", 1e-9)):
+        if length >= 0.999 * size:
+            return f"{length / size:g} {unit}"
+    return f"{length / 1e-12:g} pm"
+
+
+def _complex_colour(image: NDArray[Any]) -> NDArray[np.float64]:
+    from matplotlib.colors import hsv_to_rgb
+
+    amplitude = np.abs(image)
+    brightness = amplitude / (amplitude.max() or 1.0)
+    hue = (np.angle(image) / (2 * np.pi)) % 1.0
+    return np.asarray(hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.85), brightness], axis=-1)), dtype=np.float64)
+
+
+def _number(value: Any) -> float:  # noqa: ANN401 - a cell of a history row
+    return float("nan") if value is None or isinstance(value, str) else float(value)
+
+
+def _mark_stages(axes: Axes, history: Sequence[Mapping[str, Any]], *, labels: bool) -> None:
+    last = None
+    for step, row in enumerate(history, start=1):
+        stage = row.get("stage")
+        if stage and stage != last:
+            axes.axvline(step - 0.5, color="0.6", linewidth=0.8, linestyle=":")
+            if labels:
+                axes.text(step - 0.4, 1.01, str(stage), transform=axes.get_xaxis_transform(), fontsize=8, va="bottom")
+        last = stage

@@ -1,0 +1,91 @@
+"""The forward model: what the detector counts on average, from object, probe modes and positions."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ptycho_core.errors import DataError
+from ptycho_core.physics.propagation import propagate, shift
+from ptycho_core.physics.windows import check_windows, cut_windows, split_positions
+
+__all__ = ["BATCH", "check_model", "exit_waves", "intensities"]
+
+BATCH: Final = 64
+"""Frames that are computed at once; bounds the memory and changes nothing else."""
+
+
+def check_model(object: NDArray[Any], probe: NDArray[Any], positions: ArrayLike, background: ArrayLike | None) -> None:  # noqa: A002
+    """Check shapes and places of a model's parts; arguments as for `intensities`.
+
+    Raises:
+        DataError: if a shape does not fit, a number is not finite, a background is negative or a window leaves the object.
+    """
+    if object.ndim != 2:
+        raise DataError(f"The object must have the shape (rows, columns), not {object.shape}.")
+    if probe.ndim != 3 or probe.shape[1] != probe.shape[2] or probe.size == 0:
+        raise DataError(f"The probe must have the shape (mode, N, N), not {probe.shape}.")
+    for name, values in (("object", object), ("probe", probe)):
+        if not np.isfinite(values).all():
+            raise DataError(f"The {name} holds values that are not finite.")
+    size = probe.shape[-1]
+    if background is not None:
+        counts = np.asarray(background)
+        if counts.shape != (size, size):
+            raise DataError(f"The background must have the shape of a pattern, {(size, size)}, not {counts.shape}.")
+        if not (np.isfinite(counts).all() and (counts >= 0).all()):
+            raise DataError("The background must be finite and not negative: it counts photons.")
+    corners, _ = split_positions(positions)
+    check_windows(corners, size, object.shape)
+
+
+def exit_waves(object: NDArray[Any], probe: NDArray[Any], positions: ArrayLike) -> NDArray[np.complex128]:  # noqa: A002
+    """Exit waves (frame, mode, N, N): the probe, shifted by the position's remainder, times the object in its window."""
+    corners, remainders = split_positions(positions)
+    windows = cut_windows(object, corners, probe.shape[-1])
+    return shift(probe, remainders[:, None]) * windows[:, None]
+
+
+def intensities(
+    object: ArrayLike,  # noqa: A002
+    probe: ArrayLike,
+    positions: ArrayLike,
+    background: ArrayLike | None = None,
+    *,
+    batch: int = BATCH,
+) -> NDArray[np.float64]:
+    """Modelled mean counts, ``I = Σ_m |FFT2_ortho(shift(P_m) · O[window])|² + background``.
+
+    Source: Rodenburg & Maiden, Ultramicroscopy 109 (2009) 1256 (one mode); Thibault & Menzel, Nature 494 (2013) 68 (mode sum).
+    The formulas with all conventions are in ``specs/forward-model.md``.
+
+    Args:
+        object: (rows, columns), complex transmission.
+        probe: (mode, N, N), complex; Σ|P|² is the mean number of counts in a pattern of an empty object.
+        positions: (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner in object pixels.
+        background: (N, N), counts added to each pattern, or None.
+        batch: frames computed at once.
+
+    Returns:
+        (frame, N, N), float64, counts, zero frequency at ``[N//2, N//2]``.
+
+    Raises:
+        DataError: if a shape does not fit, a number is not finite, a background is negative or a window leaves the object.
+        ValueError: if ``batch`` is below one.
+    """
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, not {batch}")
+    transmission = np.asarray(object, dtype=np.complex128)
+    modes = np.asarray(probe, dtype=np.complex128)
+    places = np.asarray(positions, dtype=np.float64)
+    check_model(transmission, modes, places, background)
+    result = np.empty((len(places), *modes.shape[1:]))
+    for first in range(0, len(places), batch):
+        frames = slice(first, first + batch)
+        waves = propagate(exit_waves(transmission, modes, places[frames]))
+        result[frames] = np.sum(waves.real**2 + waves.imag**2, axis=1)
+    if background is not None:
+        result += np.asarray(background, dtype=np.float64)
+    return result

@@ -1,0 +1,28 @@
+"""The folder for results: refused before any work if it cannot be used."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ptycho_core.errors import OutputError
+
+__all__ = ["claim_folder"]
+
+
+def claim_folder(folder: Path, *, overwrite: bool) -> None:
+    """Make sure that results can be written to a folder, which is made if it does not exist.
+
+    Raises:
+        OutputError: it is a file, cannot be made or written, or is not empty and ``overwrite`` is False.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, not a folder for results.")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise OutputError(f"The output folder {folder} is not empty.", remedy="Use --overwrite to replace the results in it.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"The output folder {folder} cannot be made: {error.strerror}.") from error
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"The output folder {folder} is not writable.")

@@ -1,0 +1,143 @@
+"""The verb ``reconstruct``: from a scan file through a backend to a result and, if asked, its folder."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ptycho_core.contract import Event, Observer, ReconstructJob, ReconstructResult, ScanSource, Value
+
+if TYPE_CHECKING:
+    from ptycho_core.formats.product import Reconstruction
+    from ptycho_core.reconstruction.start import Start
+    from ptycho_core.scan.scan import Scan
+    from ptycho_core.settings.payload import ReconstructionPayload
+
+__all__ = ["reconstruct", "run_payload"]
+
+
+def reconstruct(
+    scan: str | Path,
+    output_dir: str | Path | None = None,
+    *,
+    config_file: str | Path | None = None,
+    overwrite: bool = False,
+    observers: Sequence[Observer] = (),
+    **settings: Value,
+) -> Reconstruction:
+    """Reconstruct object and probe of a scan.
+
+    Args:
+        scan: path of the scan file.
+        output_dir: folder for the results, see ``specs/result-folder.md``; None writes nothing.
+        config_file: settings in TOML.
+        overwrite: whether results that are already in ``output_dir`` may be replaced.
+        observers: functions that are called with each ``ptycho_core.contract.Event``.
+        settings: any setting by name, such as ``backend="torch"``, ``modes=2``, ``refine_positions=True``
+            (``docs/reference/settings.md``).
+
+    Returns:
+        The reconstruction; if it was interrupted, the best so far.
+
+    Raises:
+        SettingsError: for an unknown or impossible setting.
+        BackendUnusableError: if the backend cannot be used.
+        CapabilityError: if the backend does not provide what was asked for.
+        DataError: if scan, probe or start cannot be used.
+        OutputError: if ``output_dir`` cannot be.
+    """
+    from ptycho_core.settings.payload import create_reconstruction_payload
+
+    payload = create_reconstruction_payload(scan, output_dir, settings, config_file=config_file)
+    return run_payload(payload, overwrite=overwrite, observers=observers)[0]
+
+
+def run_payload(
+    payload: ReconstructionPayload, *, overwrite: bool = False, observers: Sequence[Observer] = ()
+) -> tuple[Reconstruction, dict[str, Any]]:
+    """Run a frozen payload; returns the reconstruction and its metrics (as in ``metrics.json``).
+
+    Raises:
+        DataError: if scan, probe or start cannot be used.
+        OutputError: if the output folder cannot be.
+    """
+    from ptycho_core.events import EventHub, stop_on_interrupt
+    from ptycho_core.imaging.report import write_results
+    from ptycho_core.reconstruction.output import claim_folder
+    from ptycho_core.scan.opening import open_scan
+
+    if payload.output_dir is not None:
+        claim_folder(payload.output_dir, overwrite=overwrite)
+    hub = EventHub(observers)
+    began = time.perf_counter()
+    scan = open_scan(payload.scan, payload.groups["data"])
+    start = _start(scan, payload.groups)
+    with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch, stop_on_interrupt(hub):
+        start_path = Path(scratch) / "start.npz"
+        start.save(start_path)
+        job = ReconstructJob(ScanSource(payload.scan, payload.groups["data"]), start_path, payload.groups)
+        hub.emit(Event("started", message=f"{len(scan.patterns)} patterns of {scan.source.name}, backend {payload.backend.spec.name}"))
+        result = payload.backend.reconstruct(job, payload.plan, hub)
+        engine_seconds = time.perf_counter() - began
+    metrics = _metrics(scan, result) | {"seconds": round(engine_seconds, 3)}
+    hub.emit(Event("finished", message=result.stopped_by, values={"misfit": metrics["misfit"]}))
+    reconstruction = _collect(payload, scan, start, result)
+    if payload.output_dir is not None:
+        write_results(payload.output_dir, reconstruction, settings=payload.audit, metrics=metrics)
+    return reconstruction, metrics
+
+
+def _start(scan: Scan, groups: Mapping[str, Mapping[str, Value]]) -> Start:
+    from ptycho_core.reconstruction.start import prepare_start
+
+    asked = groups["reconstruction"]
+    return prepare_start(
+        scan,
+        modes=int(asked["modes"] or 1),
+        seed=int(groups["execution"]["seed"] or 0),
+        start=None if asked["start"] is None else Path(str(asked["start"])),
+        probe=None if asked["probe"] is None else Path(str(asked["probe"])),
+        refine_positions=bool(asked["refine_positions"]),
+    )
+
+
+def _metrics(scan: Scan, result: ReconstructResult) -> dict[str, Any]:
+    """Misfit over the frames that were used and over those held out, computed by the core from the result alone."""
+    import numpy as np
+
+    from ptycho_core.imaging.metrics import data_misfit
+
+    def misfit(frames: Any) -> float:  # noqa: ANN401 - frame numbers
+        return data_misfit(
+            scan, result.object, result.probe, result.positions, background=result.background, frames=frames
+        )
+
+    used = np.setdiff1d(np.arange(len(scan.patterns)), result.held_out)
+    found: dict[str, Any] = {"misfit": misfit(used), "frames": len(used)}
+    if len(result.held_out):
+        found |= {"held_out_misfit": misfit(result.held_out), "held_out_frames": len(result.held_out)}
+    return found | {"stopped_by": result.stopped_by, "interrupted": result.interrupted}
+
+
+def _collect(
+    payload: ReconstructionPayload, scan: Scan, start: Start, result: ReconstructResult
+) -> Reconstruction:
+    from ptycho_core.formats.product import Reconstruction
+
+    pixel = None if scan.geometry is None else scan.geometry.object_pixel_m(scan.patterns.shape[1])
+    return Reconstruction(
+        object=result.object,
+        probe=result.probe,
+        positions=result.positions,
+        origin=start.origin,
+        background=result.background,
+        history=[dict(row) for row in result.history],
+        held_out=result.held_out,
+        settings=payload.audit,
+        facts=dict(result.facts)
+        | {"probe_factor": start.probe_factor, "stopped_by": result.stopped_by, "interrupted": result.interrupted},
+        pixel_size_m=None if pixel is None else (pixel, pixel),
+    )

@@ -1,0 +1,121 @@
+"""Where a reconstruction starts: object, probe and positions in the pixels of one canvas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ptycho_core.errors import DataError
+from ptycho_core.formats.product import StoredObject, read_object, read_probe
+from ptycho_core.reconstruction.modes import add_probe_modes
+from ptycho_core.scan.canvas import object_canvas
+from ptycho_core.scan.scan import Scan, scaled_probe
+
+__all__ = ["Start", "prepare_start"]
+
+MARGIN = 2
+"""Pixels around the scanned windows, for positions that are rounded."""
+
+POSITION_MARGIN = 8
+"""The same where positions are refined and may move outwards."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What an engine begins with.
+
+    Attributes:
+        object: complex64 (rows, columns).
+        probe: complex64 (mode, N, N), in counts.
+        positions: float64 (frame, 2), (row, column) of each window's ``[0, 0]`` corner in ``object``.
+        origin: float64 (2,), the scan coordinates of the object's pixel ``[0, 0]``.
+        probe_factor: what the given probe was multiplied by to be in counts.
+    """
+
+    object: NDArray[np.complex64]
+    probe: NDArray[np.complex64]
+    positions: NDArray[np.float64]
+    origin: NDArray[np.float64]
+    probe_factor: float
+
+    def save(self, path: Path) -> None:
+        """Write the arrays for an engine, which may run in another process."""
+        np.savez(path, object=self.object, probe=self.probe, positions=self.positions)
+
+
+def prepare_start(
+    scan: Scan, *, modes: int, seed: int, start: Path | None, probe: Path | None, refine_positions: bool
+) -> Start:
+    """The start for a scan: flat object and the scan's probe, unless files say otherwise.
+
+    Args:
+        scan: the measured scan.
+        modes: probe modes wanted; weak orthogonal ones are added to those given.
+        seed: of what the added modes are mixed with.
+        start: a result whose object (and, without ``probe``, probe) is taken, or None.
+        probe: a file with a probe, or None for the scan's own.
+        refine_positions: whether windows must be able to move outwards.
+
+    Raises:
+        DataError: no probe anywhere, a probe of another size than the patterns, more modes given than wanted, or a start whose
+            object does not cover the scan.
+    """
+    size = scan.patterns.shape[1]
+    margin = POSITION_MARGIN if refine_positions else MARGIN
+    origin, shape = object_canvas(scan.positions, size, margin)
+    stored = None if start is None else read_object(start)
+    given, where, in_counts = _probe(scan, stored, start, probe)
+    if given.shape[-2:] != (size, size):
+        found = f"{given.shape[-2]} x {given.shape[-1]}"
+        raise DataError(f"{where}: the probe is {found} pixels, the patterns of {scan.source} are {size} x {size}.")
+    if len(given) > modes:
+        raise DataError(f"{where}: the probe has {len(given)} modes, more than the {modes} asked for.", remedy=f"Use --modes {len(given)}.")
+    factor = 1.0
+    if not in_counts:
+        given, factor = scaled_probe(scan, given)
+    canvas = np.ones(shape, dtype=np.complex64)
+    if stored is not None:
+        _place(canvas, origin, stored, scan, start)
+    return Start(
+        canvas,
+        add_probe_modes(given, modes, seed).astype(np.complex64),
+        scan.positions - origin,
+        np.asarray(origin, dtype=np.float64),
+        float(factor),
+    )
+
+
+def _probe(
+    scan: Scan, stored: StoredObject | None, start: Path | None, probe: Path | None
+) -> tuple[NDArray[Any], str, bool]:
+    """The probe, where it is from, and whether it is in counts already."""
+    if probe is not None:
+        return read_probe(probe), str(probe), False
+    if stored is not None and stored.probe is not None:
+        return stored.probe, str(start), False
+    if scan.probe is None:
+        raise DataError(f"{scan.source} holds no probe to start from.", remedy="Give one with --probe FILE.")
+    return scan.probe, str(scan.source), scan.probe_scaled
+
+
+def _place(
+    canvas: NDArray[np.complex64], origin: NDArray[np.float64], stored: StoredObject, scan: Scan, start: Path | None
+) -> None:
+    """Put a stored object on the canvas where it belongs; what it does not cover stays flat."""
+    if stored.origin is not None:
+        offset = np.asarray(stored.origin) - origin
+    elif stored.positions is not None and len(stored.positions) == len(scan.positions):
+        offset = (scan.positions - stored.positions).mean(axis=0) - origin
+    else:  # nothing is known of where it lies: its middle goes to the middle of the scan
+        offset = (np.array(canvas.shape) - np.array(stored.object.shape)) / 2
+    row, column = (int(np.rint(value)) for value in offset)
+    rows, columns = stored.object.shape
+    top, left = max(row, 0), max(column, 0)
+    bottom, right = min(row + rows, canvas.shape[0]), min(column + columns, canvas.shape[1])
+    if bottom <= top or right <= left:
+        raise DataError(f"{start}: its object of {rows} x {columns} pixels lies outside the area of {scan.source}.")
+    canvas[top:bottom, left:right] = stored.object[top - row : bottom - row, left - column : right - column]

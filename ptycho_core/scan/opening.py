@@ -1,0 +1,82 @@
+"""Opens a scan file of any known format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ptycho_core.errors import DataError, did_you_mean
+
+if TYPE_CHECKING:
+    from ptycho_core.formats.interface import Reader
+    from ptycho_core.scan.scan import Scan
+
+__all__ = ["SAMPLE_PREFIX", "open_scan", "scan_path"]
+
+SAMPLE_PREFIX: Final = "sample:"
+
+
+def open_scan(path: str | Path, settings: Mapping[str, Any] | object | None = None) -> Scan:
+    """Open a scan; its patterns are read when they are asked for.
+
+    Args:
+        path: a file of a known format, recognised by its content, or ``sample:siemens-star``, the measured scan that comes with ptycho.
+        settings: the *data* settings, as a mapping or an object with these names: ``signal`` (auto, counts, amplitude), ``frame_axis``
+            (auto, first, last), ``mask`` (file), ``photon_energy_ev``, ``detector_distance_m``, ``detector_pixel_size_m``.
+
+    Returns:
+        The scan, in the conventions of ``ptycho_core.scan.scan.Scan``.
+
+    Raises:
+        DataError: the file cannot be used; the message names file, key and shape.
+        SettingsError: a setting is unknown or out of its range.
+    """
+    from ptycho_core.formats.interface import Reading
+
+    reading = Reading.of(settings)
+    place = scan_path(path)
+    for reader in _readers():
+        if reader.matches(place):
+            return reader.read(place, reading)
+    from ptycho_core.formats.npz import NpzFile
+
+    names = NpzFile(place).names  # says what is wrong with a file that is no archive, or a damaged one
+    raise DataError(
+        f"{place} holds no scan in a known layout: it has {names}, but neither 'intensity' with 'positions_px' nor 'diffraction' with"
+        " 'xcoords' and 'ycoords'."
+    )
+
+
+def scan_path(path: str | Path) -> Path:
+    """The file that a path or the name of a sample stands for.
+
+    Raises:
+        DataError: there is no such sample, or no such file, or it is a folder.
+    """
+    text = str(path)
+    if text.startswith(SAMPLE_PREFIX):
+        from ptycho_core.samples import SAMPLES
+
+        name = text.removeprefix(SAMPLE_PREFIX)
+        if name not in SAMPLES:
+            raise DataError(f"There is no sample '{name}'.{did_you_mean(name, SAMPLES)}", remedy=f"There is: {', '.join(SAMPLES)}.")
+        return SAMPLES[name]()
+    place = Path(path)
+    if place.is_dir():
+        raise DataError(f"{place} is a folder; a scan is one file.")
+    try:
+        with place.open("rb"):
+            pass
+    except FileNotFoundError:
+        raise DataError(f"{place} does not exist.") from None
+    except OSError as error:
+        raise DataError(f"{place} cannot be read: {error.strerror}.") from error
+    return place
+
+
+def _readers() -> tuple[Reader, ...]:
+    from ptycho_core.formats.pinn_npz import PinnNpz
+    from ptycho_core.formats.plain_npz import PlainNpz
+
+    return (PlainNpz(), PinnNpz())

@@ -1,0 +1,182 @@
+"""The scan as the rest of ptycho sees it, whatever file it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+import numpy as np
+
+from ptycho_core.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    ComplexArray: TypeAlias = NDArray[np.complexfloating[Any, Any]]
+
+__all__ = ["CHUNK", "Geometry", "Patterns", "Scan", "Steps", "mean_counts", "pattern_chunks", "scaled_probe"]
+
+CHUNK: Final = 64
+"""Patterns read at once by what goes through a whole scan."""
+
+PLANCK_EV_M: Final = 1.239841984e-6
+"""Planck's constant times the speed of light, eV m (CODATA 2018)."""
+
+Steps: TypeAlias = Callable[[int, int], None]
+"""Told how many of how many patterns are done; for a progress bar."""
+
+
+class Patterns(Protocol):
+    """Diffraction patterns of a scan, read when asked for."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(frame, row, column)."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the stored values, before they become counts."""
+
+    def __len__(self) -> int:
+        """Number of frames."""
+
+    def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
+        """Counts of the named frames.
+
+        Args:
+            frames: frame numbers (k,), in any order, or a slice.
+
+        Returns:
+            (k, N, N), float32, detector counts, zero frequency at ``[N//2, N//2]``; bad pixels of the scan's mask are 0.
+
+        Raises:
+            DataError: a good pixel is negative, infinite or not a number (the frame is named), or the file is damaged.
+            IndexError: there is no frame of that number.
+        """
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Photon energy (eV), distance from sample to detector (m) and pitch of the detector's square pixels (m)."""
+
+    photon_energy_ev: float
+    detector_distance_m: float
+    detector_pixel_size_m: float
+
+    @property
+    def wavelength_m(self) -> float:
+        """Wavelength, h c / E, in metres."""
+        return PLANCK_EV_M / self.photon_energy_ev
+
+    def object_pixel_m(self, size: int) -> float:
+        """Pixel of the object in the far field, ``λ z / (N p)``, in metres; ``size`` is N, the pixels across a pattern."""
+        return self.wavelength_m * self.detector_distance_m / (size * self.detector_pixel_size_m)
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """Diffraction patterns with the positions of the beam.
+
+    Attributes:
+        patterns: (frame, N, N) detector counts, read when asked for.
+        positions: (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner, object pixels, up to a common offset.
+        mask: (N, N), bool, True = good pixel.
+        probe: (mode, N, N), complex64 or complex128, a starting guess of the beam, or None if the file has none.
+        probe_scaled: the file states that ``Σ|probe|²`` is the mean number of counts in a pattern of an empty object.
+        geometry: energy, distance and pixel pitch, or None if one of them is unknown.
+        object_guess: (rows, columns), complex; ``positions`` index it. None if the file has none.
+        scan_index: (frame,), int64, which scan a frame belongs to, or None if the file does not say.
+        source: the file, or a word for a scan that is in memory only.
+        format: name of the file's format.
+        signal: what the file stores: ``counts`` or ``amplitude`` (square roots of counts).
+        notes: what was decided on reading and why, a sentence each.
+    """
+
+    patterns: Patterns
+    positions: NDArray[np.float64]
+    mask: NDArray[np.bool_]
+    probe: ComplexArray | None = None
+    probe_scaled: bool = False
+    geometry: Geometry | None = None
+    object_guess: ComplexArray | None = None
+    scan_index: NDArray[np.int64] | None = None
+    source: Path = Path("memory")
+    format: str = "memory"
+    signal: str = "counts"
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self.patterns)
+
+    @property
+    def size(self) -> int:
+        """N, the pixels across a pattern."""
+        return self.patterns.shape[1]
+
+    @property
+    def object_pixel_m(self) -> float | None:
+        """Pixel of the object in metres, or None without geometry."""
+        return None if self.geometry is None else self.geometry.object_pixel_m(self.size)
+
+
+def pattern_chunks(scan: Scan, progress: Steps | None = None) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """All patterns in order, at most ``CHUNK`` at once: (frames, counts (k, N, N) float32).
+
+    Raises:
+        DataError: as ``Patterns.read``.
+    """
+    for start in range(0, len(scan), CHUNK):
+        frames = slice(start, min(start + CHUNK, len(scan)))
+        yield frames, scan.patterns.read(frames)
+        if progress is not None:
+            progress(frames.stop, len(scan))
+
+
+def mean_counts(scan: Scan, progress: Steps | None = None) -> float:
+    """Mean over the frames of the counts in good pixels of a pattern.
+
+    Raises:
+        DataError: as ``Patterns.read``.
+    """
+    return sum(float(counts.sum(dtype=np.float64)) for _, counts in pattern_chunks(scan, progress)) / len(scan)
+
+
+def scaled_probe(scan: Scan, probe: ComplexArray | None = None, progress: Steps | None = None) -> tuple[ComplexArray, float]:
+    """A probe in units of counts, and the factor that made it so.
+
+    The scan's own probe is returned as it is, factor 1, if its file states it in counts. Any other is multiplied by the factor for
+    which an empty object gives as many counts in good pixels, ``Σ_good Σ_m |FFT2_ortho(P_m)|²``, as the patterns have on average.
+
+    Args:
+        scan: its patterns are read once, in chunks, if the scale has to be found.
+        probe: (mode, N, N) or (N, N), complex, of unknown scale; None takes the scan's own.
+        progress: told how many patterns were read.
+
+    Returns:
+        (mode, N, N), complex128, and the real positive factor.
+
+    Raises:
+        DataError: there is no probe, it is of another size or dark, or the patterns hold no counts.
+    """
+    if probe is None and scan.probe is None:
+        raise DataError(
+            f"{scan.source} has no probe, and none was given.", remedy="Give one with --probe FILE.", source=str(scan.source)
+        )
+    modes = np.asarray(scan.probe if probe is None else probe, dtype=np.complex128)
+    modes = modes[np.newaxis] if modes.ndim == 2 else modes
+    if modes.ndim != 3 or modes.shape[1:] != scan.mask.shape:
+        raise DataError(f"The probe has shape {modes.shape} but the patterns of {scan.source} are {scan.mask.shape}.")
+    if probe is None and scan.probe_scaled:
+        return modes, 1.0
+    far = np.fft.fftshift(np.fft.fft2(modes, norm="ortho"), axes=(1, 2))
+    power = float((np.abs(far) ** 2).sum(axis=0)[scan.mask].sum())
+    counts = mean_counts(scan, progress)
+    if not power > 0 or not np.isfinite(power):
+        raise DataError(f"The probe of {scan.source} sends no light, or no finite amount of it, to the good pixels.")
+    if not counts > 0:
+        raise DataError(f"The patterns of {scan.source}, shape {scan.patterns.shape}, hold no counts at all.")
+    factor = float(np.sqrt(counts / power))
+    return modes * factor, factor

@@ -1,0 +1,98 @@
+"""Arrows point one way: the core knows no framework and no backend, and what only lists or helps loads next to nothing."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ptycho_core
+
+CORE = Path(ptycho_core.__file__).parent
+ROOT = CORE.parent
+FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "cupy"}
+BACKENDS = {"torch", "tensorflow", "pytorch", "tf"}
+HEAVY = {"numpy", "scipy", "skimage", "h5py", "matplotlib", "rich"} | FRAMEWORKS
+CORE_MODULES = sorted(CORE.rglob("*.py"))
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found.add(node.module or "")
+    return found
+
+
+@pytest.mark.parametrize("path", CORE_MODULES, ids=lambda path: str(path.relative_to(CORE)))
+def test_no_core_module_imports_a_framework_or_a_backend(path: Path) -> None:
+    tops = {name.partition(".")[0] for name in imports(path)}
+    assert not tops & FRAMEWORKS
+    assert not {top for top in tops if top.startswith("ptycho_") and top != "ptycho_core"}
+
+
+@pytest.mark.parametrize("path", CORE_MODULES, ids=lambda path: str(path.relative_to(CORE)))
+def test_no_core_module_compares_with_the_name_of_a_backend(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Compare | ast.MatchValue | ast.Subscript):
+            named = {leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str)}
+            assert not named & BACKENDS, f"{path}:{node.lineno} branches on the name of a backend"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "backends").rglob("ptycho_*/*.py")), ids=lambda path: path.name)
+def test_a_backend_imports_only_the_contract_and_the_neutral_core(path: Path) -> None:
+    own = path.parent.name
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        if top.startswith("ptycho_") and top != own:
+            assert top == "ptycho_core", f"{path} imports another backend"
+            assert not rest.startswith(("cli", "reconstruction.run", "settings.payload", "imaging"))
+
+
+def fresh(*arguments: str, path: Path | None = None) -> dict[str, object]:
+    """Run the command in a fresh process; what was loaded and what it cost."""
+    code = (
+        "import json, os, sys\n"
+        "from ptycho_core.cli.main import main\n"
+        "sys.stdout = open(os.devnull, 'w')\n"
+        f"status = main({list(arguments)!r})\n"
+        "spent = os.times()\n"
+        "sys.__stdout__.write(json.dumps({'status': status, 'modules': sorted(sys.modules), 'cpu': spent.user + spent.system}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=path or ROOT, env=dict(os.environ))
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("backends", "list"), ("backends", "list", "--json")])
+def test_help_and_list_load_neither_numpy_nor_a_framework_nor_a_plugin(arguments: tuple[str, ...]) -> None:
+    found = fresh(*arguments)
+    assert found["status"] == 0
+    tops = {name.partition(".")[0] for name in found["modules"]}
+    assert not tops & HEAVY
+    assert not {top for top in tops if top.startswith("ptycho_") and top != "ptycho_core"}
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "simulate", "inspect", "score", "backends", "config"])
+def test_the_help_of_each_command_loads_neither_numpy_nor_a_plugin(command: str) -> None:
+    found = fresh(command, "--help")
+    assert found["status"] == 0
+    tops = {name.partition(".")[0] for name in found["modules"]}
+    assert not tops & HEAVY
+    assert not {top for top in tops if top.startswith("ptycho_") and top != "ptycho_core"}
+
+
+@pytest.mark.parametrize("path", CORE_MODULES, ids=lambda path: str(path.relative_to(CORE)))
+def test_no_module_imports_at_its_top_what_is_loaded_only_for_figures_files_and_metrics(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    at_top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name.partition(".")[0] for node in at_top if isinstance(node, ast.Import) for alias in node.names}
+    names |= {(node.module or "").partition(".")[0] for node in at_top if isinstance(node, ast.ImportFrom)}
+    assert not names & {"matplotlib", "skimage", "rich"}
+    if "cli" in path.parts or "settings" in path.parts or "backends" in path.parts:
+        assert not names & HEAVY

@@ -1,0 +1,77 @@
+"""What a user installs is the wheel: it must hold every file and work away from the checkout."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the built wheels in ``dist`` and an environment of its own, ``venv``, into which they were installed.
+
+    The environment borrows the third-party packages of this one by a path line, which (unlike a site folder) runs none of its
+    ``.pth`` files: the checkout, installed here in editable form, cannot be imported from there.
+    """
+    folder = tmp_path_factory.mktemp("wheels")
+    for source in (ROOT, ROOT / "backends" / "torch"):
+        copy = folder / f"source-{source.name}"
+        tracked = subprocess.run(["git", "ls-files", "-z", "."], cwd=source, capture_output=True, text=True, check=True).stdout
+        for name in filter(None, tracked.split("\0")):
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            (copy / name).write_bytes((source / name).read_bytes())
+        pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder / "dist"), str(copy))
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
+    site = next((folder / "venv").glob("lib/python*/site-packages"))
+    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    python = str(folder / "venv" / "bin" / "python")
+    pip("--python", python, "install", "--no-deps", "--ignore-installed", *map(str, (folder / "dist").glob("*.whl")))
+    return folder
+
+
+def pip(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments], check=True)
+
+
+def ptycho(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed console script, away from the checkout."""
+    command = [str(installed / "venv" / "bin" / "ptycho"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=installed, env=clean(), timeout=300)
+
+
+def clean() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def test_the_wheels_hold_data_files_and_licences(installed: Path) -> None:
+    names = {name for wheel in (installed / "dist").glob("*.whl") for name in zipfile.ZipFile(wheel).namelist()}
+    assert "ptycho_core/py.typed" in names
+    assert "ptycho_core/backends/known.toml" in names
+    assert "ptycho_core/samples/siemens_star.npz" in names
+    assert "ptycho_core/samples/LICENSE-siemens-star.txt" in names
+    assert "ptycho_torch/ptycho-backend.toml" in names
+    assert "ptycho_torch/py.typed" in names
+
+
+def test_the_installed_command_lists_the_backend_and_is_not_the_checkout(installed: Path) -> None:
+    done = ptycho(installed, "backends", "list")
+    assert done.returncode == 0, done.stderr
+    assert "torch" in done.stdout
+    code = "import ptycho_core, ptycho_torch; print(ptycho_core.__file__, ptycho_torch.__file__)"
+    python = str(installed / "venv" / "bin" / "python")
+    where = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=installed, env=clean(), check=True).stdout
+    assert str(ROOT) not in where
+
+
+def test_a_tiny_job_runs_from_the_installed_wheels(installed: Path) -> None:
+    made = ptycho(installed, "simulate", "tiny.npz", "--size", "32", "--frames", "36", "--photons", "1e5")
+    assert made.returncode == 0, made.stderr
+    done = ptycho(installed, "reconstruct", "tiny.npz", "-o", "out", "--backend", "torch", "--epochs", "3", "--iterations", "5")
+    assert done.returncode == 0, done.stderr
+    assert (installed / "out" / "reconstruction.h5").is_file()
