@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -29,7 +30,7 @@ class EventHub:
     def __init__(self, observers: Iterable[Observer] = (), warn: Callable[[str], None] | None = None) -> None:
         self._observers = list(observers)
         self._warn = warn
-        self._stop = threading.Event()
+        self._stop = False  # a plain flag: a signal handler must not wait for a lock
 
     def emit(self, event: Event) -> None:
         """Pass an event on. A failing observer is a warning, never a lost run."""
@@ -44,11 +45,11 @@ class EventHub:
     @property
     def stop_requested(self) -> bool:
         """True once somebody asked to stop."""
-        return self._stop.is_set()
+        return self._stop
 
     def request_stop(self) -> None:
         """Ask the job to end at the next batch with the best result so far."""
-        self._stop.set()
+        self._stop = True
 
     def _tell(self, message: str) -> None:
         if self._warn is not None:
@@ -97,7 +98,8 @@ def stop_on_interrupt(hub: EventHub) -> Iterator[None]:
         if hub.stop_requested:
             raise KeyboardInterrupt
         hub.request_stop()
-        print("\nptycho: stopping at the next batch; press Ctrl-C again to stop at once", file=sys.stderr, flush=True)
+        # Past sys.stderr, whose buffer may be in use by the very code that was interrupted.
+        os.write(2, b"\nptycho: stopping at the next batch; press Ctrl-C again to stop at once\n")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -122,7 +122,7 @@ class Backend:
         url = f": {self.spec.issues_url}" if self.spec.issues_url else ""
         where = f"{hook} of backend '{self.name}'" if hook else f"backend '{self.name}'"
         raise HookError(
-            f"{where} ({self.source}) {what}.",
+            f"{where} ({self.source}) {what}{'' if what.endswith('?') else '.'}",
             remedy=f"This is a bug in the backend; please report it{url}",
             backend=self.name,
             distribution=self.source,
@@ -139,8 +139,8 @@ class Backend:
             self._manager.check_pending()
         except pluggy.PluginValidationError:
             unknown = sorted(caller.name for caller in callers if not caller.has_spec())
-            hint = did_you_mean(unknown[0], specified).rstrip("?")
-            self.violation(f"has a hook '{unknown[0]}' that the contract does not know.{hint}{'?' if hint else ''}".rstrip("."))
+            hint = did_you_mean(unknown[0], specified)
+            self.violation(f"has a hook '{unknown[0]}' that the contract does not know.{hint}".rstrip("."))
         present = {caller.name for caller in callers}
         for hook in REQUIRED_HOOKS:
             if hook not in present:

@@ -117,7 +117,7 @@ def framework_state(spec: contract.BackendSpec) -> tuple[str, str, str, str]:
 def unusable(row: Row) -> BackendUnusableError:
     """The error for choosing a backend whose state is not ``ok``."""
     return BackendUnusableError(
-        f"{row.title} backend selected, but {row.reason}.",
+        f"{row.title} backend selected, but {row.reason}{'' if row.reason.endswith('?') else '.'}",
         state=row.state,
         remedy=row.remedy,
         backend=row.name,

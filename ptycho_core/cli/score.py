@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ptycho_core.errors import OutputError, UsageError
 
@@ -26,7 +26,7 @@ _LABELS = {
     "frc_seventh_half_period_m": "  half period (m)",
     "position_error_px": "rms position error (px)",
     "misfit": "data misfit R",
-    "misfit_held_out": "data misfit R, frames held out",
+    "held_out_misfit": "data misfit R, frames held out",
 }
 
 
@@ -84,7 +84,7 @@ def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
     shared: dict[str, Any] = {"background": one.background}
     found = {"misfit": data_misfit(scan, one.object, one.probe, one.positions, **shared)}
     if len(one.held_out):
-        found["misfit_held_out"] = data_misfit(scan, one.object, one.probe, one.positions, frames=one.held_out, **shared)
+        found["held_out_misfit"] = data_misfit(scan, one.object, one.probe, one.positions, frames=one.held_out, **shared)
     return found
 
 

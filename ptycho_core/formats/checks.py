@@ -157,17 +157,22 @@ def _mask_file(path: Path) -> tuple[NDArray[Any], str]:
         archive.require("mask")
         return archive.array("mask"), f"{path}: 'mask'"
     try:
+        if path.suffix.lower() in (".tif", ".tiff"):
+            from skimage.io import imread
+
+            return np.asarray(imread(path)), str(path)
         with path.open("rb") as file:
             return np.lib.format.read_array(file, allow_pickle=False), str(path)
     except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"The mask {path} is neither an npy file nor an npz file with the key 'mask': {error}.") from error
+        raise DataError(f"The mask {path} cannot be read as npy, npz with the key 'mask', or tif: {error}.") from error
 
 
 def _check_mask(values: NDArray[Any], where: str, size: int, notes: list[str]) -> NDArray[np.bool_]:
     if values.shape != (size, size):
         raise DataError(f"{where} has shape {values.shape} but the patterns are {size} x {size} pixels.")
-    if values.dtype.kind not in "biuf" or not np.isin(values, (0, 1)).all():
-        raise DataError(f"{where}, shape {values.shape}, must hold only 1 (good) and 0 (bad).")
+    # A mask of flags would be read the wrong way round, so more than one value beside 0 is refused.
+    if values.dtype.kind not in "biuf" or np.setdiff1d(values, 0).size > 1:
+        raise DataError(f"{where}, shape {values.shape}, must hold 0 (bad) and one other value (good), such as True.")
     mask = values.astype(np.bool_)
     if not mask.any():
         raise DataError(f"{where}, shape {values.shape}, leaves no good pixel.", remedy="A mask is 1 (True) where a pixel is good.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -14,9 +14,11 @@ from ptycho_core.errors import DataError
 from ptycho_core.formats.product_hdf5 import Reader, write_product
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from ptycho_core.contract import Value
     from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from ptycho_core.contract import Value
 
 __all__ = ["Reconstruction", "StoredObject", "load_reconstruction", "read_object", "read_probe"]
 
@@ -32,7 +34,7 @@ class Reconstruction:
 
     Attributes:
         object: (rows, columns), complex; transmission of the sample.
-        probe: (mode, N, N), complex, strongest mode first; ``Σ|probe|²`` is the mean number of counts in a pattern of an empty object.
+        probe: (mode, N, N), complex, strongest mode first; ``Σ|probe|²`` is the mean count of a pattern of an empty object.
         positions: (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner, in pixels of ``object``.
         origin: (2,), float64: ``positions + origin`` are positions as the scan's file states them.
         background: (N, N), counts added to each pattern, or None.
@@ -47,8 +49,8 @@ class Reconstruction:
 
     object: NDArray[Any]
     probe: NDArray[Any]
-    positions: NDArray[np.float64]
-    origin: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
+    positions: NDArray[np.floating[Any]]
+    origin: NDArray[np.floating[Any]] = field(default_factory=lambda: np.zeros(2))
     background: NDArray[Any] | None = None
     history: Sequence[Mapping[str, Value]] = ()
     held_out: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
@@ -100,8 +102,8 @@ class StoredObject:
 
     object: NDArray[Any]
     probe: NDArray[Any] | None = None
-    positions: NDArray[np.float64] | None = None
-    origin: NDArray[np.float64] | None = None
+    positions: NDArray[np.floating[Any]] | None = None
+    origin: NDArray[np.floating[Any]] | None = None
     pixel_size_m: tuple[float, float] | None = None
 
 
@@ -135,8 +137,8 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
 def read_object(path: str | Path) -> StoredObject:
     """Read an object, and probe and positions where they are beside it.
 
-    Reads our ``reconstruction.h5`` or its folder, another HDF5 file with a dataset ``object``, ``.npy``, and ``.npz`` with one of the keys
-    ``object``, ``object_true``, ``objectGuess``, ``reconstructed_object`` (and ``probe``, ``positions_px``).
+    Reads our ``reconstruction.h5`` or its folder, another HDF5 file with a dataset ``object``, ``.npy``, and ``.npz`` with one of the
+    keys ``object``, ``object_true``, ``objectGuess``, ``reconstructed_object`` (and ``probe``, ``positions_px``).
 
     Raises:
         DataError: no such file, no such key, or a wrong shape or type.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 import h5py
@@ -16,9 +16,10 @@ import numpy as np
 from ptycho_core.errors import DataError, OutputError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from pathlib import Path
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 __all__ = ["FORMAT_VERSION", "Reader", "replace_file", "write_product"]
 
@@ -41,7 +42,9 @@ def replace_file(path: Path, write: Any) -> None:  # noqa: ANN401 - any callable
         temporary.unlink(missing_ok=True)
 
 
-def write_product(path: Path, arrays: Mapping[str, Any], texts: Mapping[str, str], pixel_size_m: tuple[float, float] | None) -> None:
+def write_product(
+    path: Path, arrays: Mapping[str, Any], texts: Mapping[str, str], pixel_size_m: tuple[float, float] | None
+) -> None:
     """Write the arrays of a reconstruction.
 
     Args:
@@ -120,20 +123,23 @@ class Reader:
         except OSError as error:
             raise DataError(f"{path} cannot be read as HDF5: {error}.") from error
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Self:
+        """The reader itself; leaving closes the file."""
         return self
 
     def __exit__(self, *_: object) -> None:
+        """Close the file."""
         self.file.close()
 
     def __contains__(self, key: str) -> bool:
+        """Whether the file has the dataset or group."""
         return key in self.file
 
     def array(self, key: str, dimensions: Iterable[int]) -> NDArray[Any]:
         """The numeric dataset ``key``, which must have one of the numbers of dimensions."""
         allowed = tuple(dimensions)
         if key not in self.file or not isinstance(self.file[key], h5py.Dataset):
-            raise DataError(f"{self.path} has no dataset '{key}'.", remedy="It is not a reconstruction written by ptycho or ptychodus.")
+            raise DataError(f"{self.path} has no dataset '{key}'; it is not a reconstruction.")
         data = self.file[key]
         if data.dtype.kind not in "iufcb":
             raise DataError(f"{self.path}: '{key}' is of type {data.dtype}, not numbers.")

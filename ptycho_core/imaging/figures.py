@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptycho_core.formats.product_hdf5 import replace_file
-from ptycho_core.imaging.registration import Area, centre_area
+from ptycho_core.imaging.area import Area, centre_area
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from pathlib import Path
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from ptycho_core.imaging.metrics import Score
 
@@ -29,7 +30,7 @@ _RAMP_ROUNDS = 4
 def figure_of_object(
     object: NDArray[Any],  # noqa: A002 - the field's word
     *,
-    positions: NDArray[np.float64] | None = None,
+    positions: NDArray[np.floating[Any]] | None = None,
     window: int = 0,
     pixel_size_m: tuple[float, float] | None = None,
     show_positions: bool = False,
@@ -73,9 +74,9 @@ def figure_of_object(
 
 
 def figure_of_probe(probe: NDArray[Any], *, pixel_size_m: tuple[float, float] | None = None) -> Figure:
-    """Each mode of a probe (mode, N, N) in complex colour with its share of the power; below, its amplitude and that on the detector.
+    """Each mode of a probe (mode, N, N) in complex colour with its share of the power; below, its amplitude here and on the detector.
 
-    Hue is the phase and brightness the amplitude, each mode to its own maximum.
+    Hue is the phase and brightness the amplitude, up to the 99.9th percentile of each mode. At most six modes are drawn.
     """
     power = (np.abs(probe) ** 2).sum(axis=(1, 2))
     shares = power / power.sum() if power.sum() > 0 else power
@@ -90,7 +91,7 @@ def figure_of_probe(probe: NDArray[Any], *, pixel_size_m: tuple[float, float] | 
         axes.set_yticks([])
         _scale_bar(axes, probe.shape[1:], pixel_size_m)
         far = np.abs(np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(probe[mode]), norm="ortho")))
-        _picture(figure, grid[1, mode], np.abs(probe[mode]), "Amplitude (√counts)", "viridis", None)
+        _picture(figure, grid[1, mode], np.abs(probe[mode]), "Amplitude (√counts)", "viridis", _bright(probe[mode]))
         _picture(figure, grid[2, mode], far, "On the detector (√counts)", "viridis", None)
     return figure
 
@@ -239,11 +240,16 @@ def _metres(length: float) -> str:
     return f"{length / 1e-12:g} pm"
 
 
+def _bright(image: NDArray[Any]) -> tuple[float, float]:
+    """From zero to the 99.9th percentile of the amplitude, so that one hot pixel does not darken the rest."""
+    return 0.0, float(np.percentile(np.abs(image), 99.9)) or 1.0
+
+
 def _complex_colour(image: NDArray[Any]) -> NDArray[np.float64]:
     from matplotlib.colors import hsv_to_rgb
 
     amplitude = np.abs(image)
-    brightness = amplitude / (amplitude.max() or 1.0)
+    brightness = np.clip(amplitude / _bright(image)[1], 0.0, 1.0)
     hue = (np.angle(image) / (2 * np.pi)) % 1.0
     return np.asarray(hsv_to_rgb(np.stack([hue, np.full_like(hue, 0.85), brightness], axis=-1)), dtype=np.float64)
 

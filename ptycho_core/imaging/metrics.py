@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ptycho_core.imaging.registration import Area, Registration, centre_area, register
+from ptycho_core.imaging.area import Area, centre_area
+from ptycho_core.imaging.registration import Registration, register
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from pathlib import Path
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
     from ptycho_core.formats.product import Reconstruction, StoredObject
 
 __all__ = [
@@ -22,11 +25,13 @@ __all__ = [
     "data_misfit",
     "image_quality",
     "nrmse",
+    "phases",
     "position_error",
     "ring_correlation",
     "score",
 ]
 
+_MEASURES = ("nrmse", "correlation", "psnr_amplitude", "ssim_amplitude", "psnr_phase", "ssim_phase")
 _SSIM_WINDOW = 11  # pixels that a Gaussian of sigma 1.5, cut at 3.5 sigma, covers
 
 
@@ -34,17 +39,19 @@ class _Patterns(Protocol):
     """The part of a scan that the misfit needs."""
 
     @property
-    def patterns(self) -> Any: ...  # noqa: ANN401 - anything that is indexed by frames
+    def patterns(self) -> Any:  # noqa: ANN401 - anything that is indexed by frames
+        """Counts (frame, N, N), indexed by frame numbers."""
 
     @property
-    def mask(self) -> NDArray[np.bool_] | None: ...
+    def mask(self) -> NDArray[np.bool_] | None:
+        """(N, N), True = good pixel, or None."""
 
 
 def data_misfit(
     scan: _Patterns,
     object: NDArray[Any],  # noqa: A002 - the field's word
     probe: NDArray[Any],
-    positions: NDArray[np.float64],
+    positions: NDArray[np.floating[Any]],
     *,
     background: NDArray[Any] | None = None,
     frames: NDArray[np.int64] | None = None,
@@ -52,8 +59,7 @@ def data_misfit(
 ) -> float:
     """The data misfit R = Σ|√I_model − √I| / Σ√I over the good pixels of the patterns, read batch by batch.
 
-    It is the R factor of crystallography applied to the modulus of the diffraction pattern; zero is perfect, and Poisson noise alone gives
-    about 0.45 / √(mean counts a pixel) and more.
+    It is the R factor of crystallography, of the moduli of the diffraction patterns. Zero is perfect; Poisson noise alone leaves more.
 
     Args:
         scan: has ``patterns`` (frame, N, N), counts, and ``mask`` (N, N), True = good, or None.
@@ -86,7 +92,10 @@ def _batches(numbers: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64
 
 
 def nrmse(image: NDArray[Any], reference: NDArray[Any]) -> float:
-    """Relative l2 error ‖image − reference‖ / ‖reference‖ of two complex images (Fienup, Appl. Opt. 36, 8352, 1997, without a free factor)."""
+    """Relative l2 error ‖image − reference‖ / ‖reference‖ of two complex images.
+
+    With the best complex factor and shift removed before, it is the error metric of Fienup, Appl. Opt. 36, 8352 (1997).
+    """
     return float(np.linalg.norm(image - reference) / np.linalg.norm(reference))
 
 
@@ -98,9 +107,9 @@ def complex_correlation(image: NDArray[Any], reference: NDArray[Any]) -> float:
 def image_quality(image: NDArray[np.float64], reference: NDArray[np.float64]) -> tuple[float | None, float | None]:
     """PSNR in decibels and SSIM of two real images, with the data range (maximum − minimum) of the reference.
 
-    PSNR = 10 log₁₀(range² / mean squared error); None if the reference is constant or the images are equal. SSIM as in Wang et al., IEEE Trans.
-    Image Process. 13, 600 (2004): Gaussian window of sigma 1.5, K = 0.01 and 0.03, population covariance; None if the reference is
-    constant or smaller than the window of 11 pixels.
+    PSNR = 10 log₁₀(range² / mean squared error); None if the reference is constant or the images are equal. SSIM as in Wang et
+    al., IEEE Trans. Image Process. 13, 600 (2004): Gaussian window of sigma 1.5, K = 0.01 and 0.03, population covariance; None if
+    the reference is constant or smaller than the window of 11 pixels.
     """
     from skimage.metrics import structural_similarity
 
@@ -111,20 +120,22 @@ def image_quality(image: NDArray[np.float64], reference: NDArray[np.float64]) ->
     psnr = None if error == 0 else 10 * float(np.log10(span**2 / error))
     if min(reference.shape) < _SSIM_WINDOW:
         return psnr, None
-    ssim = structural_similarity(reference, image, data_range=span, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+    compare: Any = structural_similarity
+    ssim = compare(reference, image, data_range=span, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
     return psnr, float(ssim)
 
 
 def phases(image: NDArray[Any], reference: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Phases of two registered images in radians, comparable beyond one turn.
 
-    The reference's phase is unwrapped (Herráez et al., Appl. Opt. 41, 7437, 2002) and its median removed; the image's is that plus the wrapped
-    phase of ``image · reference*``, so that two different unwrappings are never compared.
+    The reference's phase is unwrapped (Herráez et al., Appl. Opt. 41, 7437, 2002) and its median removed; the image's is that plus
+    the wrapped phase of ``image · reference*``, so that two different unwrappings are never compared.
     """
     from skimage.restoration import unwrap_phase
 
     turned = reference * np.exp(-1j * np.angle(reference.sum()))
-    base = np.asarray(unwrap_phase(np.angle(turned), rng=0), dtype=np.float64)
+    unwrap: Any = unwrap_phase
+    base = np.asarray(unwrap(np.angle(turned), rng=0), dtype=np.float64)
     base -= np.median(base)
     return base + np.angle(image * np.conj(reference)), base
 
@@ -142,7 +153,7 @@ class RingCorrelation:
     correlation: NDArray[np.float64]
 
     def crossing(self, threshold: float) -> float | None:
-        """Fraction of Nyquist where the curve first falls below ``threshold``, between rings linearly; None if it never does."""
+        """Fraction of Nyquist where the curve first falls below ``threshold`` (linear between rings); None if it never does."""
         below = np.flatnonzero(self.correlation < threshold)
         if not len(below):
             return None
@@ -156,9 +167,9 @@ class RingCorrelation:
 def ring_correlation(image: NDArray[Any], reference: NDArray[Any]) -> RingCorrelation:
     """Fourier ring correlation of two registered complex images.
 
-    FRC(r) = Re Σ F₁F₂* / √(Σ|F₁|² Σ|F₂|²) over each ring r of spatial frequency (Saxton and Baumeister, J. Microsc. 127, 127, 1982; van Heel,
-    Ultramicroscopy 21, 95, 1987), after removal of the mean and multiplication with a Hann window. Rings are as wide as one frequency step
-    of the shorter side; the ring at zero frequency is left out.
+    FRC(r) = Re Σ F₁F₂* / √(Σ|F₁|² Σ|F₂|²) over each ring r of spatial frequency (Saxton and Baumeister, J. Microsc. 127, 127, 1982;
+    van Heel, Ultramicroscopy 21, 95, 1987), after removal of the mean and multiplication with a Hann window. Rings are as wide as one
+    frequency step of the shorter side; the ring at zero frequency is left out.
     """
     rows, columns = reference.shape
     window = np.outer(np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1])
@@ -169,7 +180,7 @@ def ring_correlation(image: NDArray[Any], reference: NDArray[Any]) -> RingCorrel
     labels = ring[inside]
 
     def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(labels, weights=values[inside])[1:]
+        return np.asarray(np.bincount(labels, weights=values[inside])[1:], dtype=np.float64)
 
     power = total(np.abs(first) ** 2) * total(np.abs(second) ** 2)
     correlation = total((first * np.conj(second)).real) / np.sqrt(np.where(power > 0, power, np.inf))
@@ -178,7 +189,7 @@ def ring_correlation(image: NDArray[Any], reference: NDArray[Any]) -> RingCorrel
 
 
 def position_error(positions: NDArray[np.floating[Any]], truth: NDArray[np.floating[Any]]) -> float:
-    """Root mean square distance in two dimensions, in pixels, of positions (frame, 2) from the true ones, after removal of the mean difference."""
+    """Root mean square distance (2-D, pixels) of positions (frame, 2) from the true ones, after removal of the mean difference."""
     difference = np.asarray(positions, dtype=np.float64) - np.asarray(truth, dtype=np.float64)
     difference -= difference.mean(axis=0)
     return float(np.sqrt((difference**2).sum(axis=1).mean()))
@@ -188,7 +199,7 @@ def position_error(positions: NDArray[np.floating[Any]], truth: NDArray[np.float
 class Score:
     """A result compared with a reference over the area spanned by the window centres, after registration.
 
-    PSNR is in decibels; crossings are fractions of Nyquist, None where the curve stays above; ``pixel_size_m`` is the mean object pixel.
+    PSNR is in decibels; ``pixel_size_m`` is the mean of the object pixel's sides; ``reference`` is the reference over the area.
     """
 
     registration: Registration
@@ -205,10 +216,7 @@ class Score:
 
     def as_dict(self) -> dict[str, Any]:
         """Every number, ready for JSON; ``half_period_m`` (the pixel over the crossing) only with a pixel size."""
-        found: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in ("nrmse", "correlation", "psnr_amplitude", "ssim_amplitude", "psnr_phase", "ssim_phase", "position_error_px")
-        }
+        found: dict[str, Any] = {name: getattr(self, name) for name in (*_MEASURES, "position_error_px")}
         for name, threshold in (("half", 1 / 2), ("seventh", 1 / 7)):
             crossing = found[f"frc_{name}"] = self.frc.crossing(threshold)
             if self.pixel_size_m is not None:

@@ -1,8 +1,8 @@
 """Bring a reconstructed object onto a reference: remove what ptychography cannot know.
 
-The patterns of a far-field scan do not change when the object is multiplied by a phase factor or a linear phase ramp (the probe takes the
-opposite ramp), when object and probe are shifted together, or when a factor moves from one to the other; nor when object, probe and positions
-are rotated by 180 degrees and conjugated (the *twin*). Within an area ``A`` of the reference this module minimises ::
+The patterns of a far-field scan do not change when the object is multiplied by a phase factor or a linear phase ramp (the probe
+takes the opposite ramp), when object and probe are shifted together, or when a factor moves from one to the other; nor when
+object, probe and positions are rotated by 180 degrees and the first two conjugated (the *twin*). Within an area ``A`` of the reference this module minimises ::
 
     Σ_{x ∈ A} |reference(x) − c · exp(i k·(x − x₀)) · object(x − offset − s)|²
 
@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ptycho_core.errors import DataError
+from ptycho_core.imaging.area import Area
 
-__all__ = ["Area", "Registration", "centre_area", "register"]
+__all__ = ["Registration", "register"]
 
 Complex: TypeAlias = NDArray[np.complex128]
 Float: TypeAlias = NDArray[np.float64]
@@ -28,35 +29,6 @@ _MARGIN = 24  # pixels around the area that are tapered, so that the Fourier shi
 _CANDIDATES = 6
 _REFINED = 2
 _LAGS = ((0, 1), (1, 0), (0, 3), (3, 0))
-
-
-@dataclass(frozen=True)
-class Area:
-    """A rectangle of whole pixels; stops are exclusive, as in slices."""
-
-    row_start: int
-    row_stop: int
-    column_start: int
-    column_stop: int
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """Index of the rectangle in an array (rows, columns)."""
-        return slice(self.row_start, self.row_stop), slice(self.column_start, self.column_stop)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns; zero where the rectangle is empty."""
-        return max(0, self.row_stop - self.row_start), max(0, self.column_stop - self.column_start)
-
-    def within(self, rows: tuple[int, int], columns: tuple[int, int]) -> Area:
-        """The part of the rectangle between the given starts and stops."""
-        return Area(
-            max(self.row_start, rows[0]),
-            min(self.row_stop, rows[1]),
-            max(self.column_start, columns[0]),
-            min(self.column_stop, columns[1]),
-        )
 
 
 @dataclass(frozen=True)
@@ -97,19 +69,6 @@ class Registration:
         }
 
 
-def centre_area(positions: NDArray[np.floating[Any]], window: int) -> Area:
-    """The area spanned by the window centres: the bounding box of ``positions + window // 2``, in whole pixels inside it.
-
-    Args:
-        positions: (frame, 2), (row, column) of the windows' ``[0, 0]`` corners, object pixels.
-        window: number of pixels N across a window.
-    """
-    centres = np.asarray(positions, dtype=np.float64) + window // 2
-    low = np.ceil(centres.min(axis=0) - 1e-6).astype(int)
-    high = np.floor(centres.max(axis=0) + 1e-6).astype(int) + 1
-    return Area(int(low[0]), int(high[0]), int(low[1]), int(high[1]))
-
-
 def register(
     object: NDArray[Any],  # noqa: A002 - the field's word
     reference: NDArray[Any],
@@ -122,16 +81,17 @@ def register(
 ) -> Registration:
     """Align ``object`` with ``reference`` by a shift, a phase ramp and one complex factor.
 
-    The shift is first sought by correlating ``f(x+d)·f*(x)`` of both, which no phase factor or ramp changes but by a constant; then the ramp
-    as the peak of the Fourier transform of ``reference · object*``; then shift, ramp and factor together by damped Gauss-Newton steps on the
-    residual itself. Parts of a pixel are shifted in Fourier space.
+    The shift is first sought by correlating ``f(x+d)·f*(x)`` of both, which no phase factor or ramp changes but by a constant;
+    then the ramp as the peak of the Fourier transform of ``reference · object*``; then shift, ramp and factor together by damped
+    Gauss-Newton steps on the residual itself. Parts of a pixel are shifted in Fourier space.
 
     Args:
         object: (rows, columns), complex.
         reference: (rows, columns), complex; may be of another size.
         area: where to compare, in pixels of the reference; without it all that both cover whatever the shift.
-        offset: pixel of the reference (row, column) onto which pixel ``[0, 0]`` of the object falls; without it the centres of both fall on one another.
-        twin_offset: the same for the rotated object; without it the centre of rotation is the middle of ``area`` or of the object.
+        offset: pixel of the reference (row, column) onto which pixel ``[0, 0]`` of the object falls; without it the middles
+            of both fall on one another.
+        twin_offset: the same for the rotated object; without it it is rotated about the middle of ``area`` or of the object.
         max_shift: largest shift sought on each axis around the offset, in pixels.
         twin: also try the object rotated by 180 degrees and conjugated, and keep what fits better.
 
@@ -173,7 +133,8 @@ def _register(
     frame = _Frame(moving, area, whole)
     for name, values in (("reference", target), ("object", frame.cut((0, 0)))):
         if not np.isfinite(values).all() or not values.any():
-            raise DataError(f"The {name} is zero or not finite in the area of comparison, rows {area.row_start} to {area.row_stop}.")
+            rows, columns = f"{area.row_start}:{area.row_stop}", f"{area.column_start}:{area.column_stop}"
+            raise DataError(f"The {name} is zero or not finite in the area of comparison, [{rows}, {columns}] of the reference.")
     starts = []
     for shift in _coarse_shifts(frame, target, max_shift):
         ramp = _coarse_ramp(frame.cut(shift), target)
@@ -184,12 +145,12 @@ def _register(
     best = min(fits, key=lambda fit: fit.error)
     factor = best.factor
     aligned = factor * frame.moved(best.whole, best.part, best.ramp)[0]
-    shift = best.part + best.whole
+    total = best.part + best.whole
     return Registration(
         aligned=aligned,
         area=area,
         offset=whole,
-        shift=(float(shift[0]), float(shift[1])),
+        shift=(float(total[0]), float(total[1])),
         ramp=(float(best.ramp[0]), float(best.ramp[1])),
         factor=complex(factor),
         twin=twin,
@@ -228,7 +189,7 @@ class _Frame:
         self.pixels = (_centred(area.shape[0])[:, None], _centred(area.shape[1])[None, :])
 
     def cut(self, shift: tuple[int, int], margin: int = 0, shape: tuple[int, int] | None = None) -> Complex:
-        """Object after a shift by whole pixels, over the area and a margin, or over ``shape`` pixels from the margin's corner.
+        """Object after a shift by whole pixels, over the area and a margin, or ``shape`` pixels from the margin's corner.
 
         Its border is repeated where it ends.
         """

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ptycho_core.errors import OutputError
 from ptycho_core.formats.product_hdf5 import replace_file
@@ -30,7 +30,8 @@ def write_results(
         metrics: misfit and what else was measured, for ``metrics.json``.
 
     Returns:
-        The files written: ``reconstruction.h5``, ``settings.json``, ``metrics.json``, ``log.csv``, ``object.png``, ``probe.png``, ``losses.png``.
+        The files written: ``reconstruction.h5``, ``settings.json``, ``metrics.json``, ``log.csv``, ``object.png``, ``probe.png``,
+        ``losses.png``.
 
     Raises:
         OutputError: the folder or a file cannot be written.
@@ -49,7 +50,9 @@ def write_results(
         write_json(folder / "settings.json", settings),
         write_json(folder / "metrics.json", metrics),
         write_log(folder / "log.csv", one.history),
-        save_figure(figure_of_object(one.object, positions=one.positions, window=one.N, pixel_size_m=pixel), folder / "object.png"),
+        save_figure(
+            figure_of_object(one.object, positions=one.positions, window=one.N, pixel_size_m=pixel), folder / "object.png"
+        ),
         save_figure(figure_of_probe(one.probe, pixel_size_m=pixel), folder / "probe.png"),
         save_figure(figure_of_losses(one.history), folder / "losses.png"),
     )

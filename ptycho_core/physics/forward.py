@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from ptycho_core.errors import DataError
 from ptycho_core.physics.propagation import propagate, shift
 from ptycho_core.physics.windows import check_windows, cut_windows, split_positions
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["BATCH", "check_model", "exit_waves", "intensities"]
 
@@ -45,7 +47,8 @@ def exit_waves(object: NDArray[Any], probe: NDArray[Any], positions: ArrayLike) 
     """Exit waves (frame, mode, N, N): the probe, shifted by the position's remainder, times the object in its window."""
     corners, remainders = split_positions(positions)
     windows = cut_windows(object, corners, probe.shape[-1])
-    return shift(probe, remainders[:, None]) * windows[:, None]
+    waves: NDArray[np.complex128] = shift(probe, remainders[:, None]) * windows[:, None]
+    return waves
 
 
 def intensities(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptycho_core.physics.forward import BATCH, check_model
 from ptycho_core.physics.propagation import backpropagate, propagate, shift, shift_derivatives
 from ptycho_core.physics.windows import add_windows, cut_windows, split_positions
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["Gradients", "model_gradients"]
 
@@ -41,8 +44,9 @@ def model_gradients(
 ) -> Gradients:
     """Carry dL/dI back to the object, the probe, the positions and the background.
 
-    ``G_Ψ = 2 (dL/dI) Ψ``, ``G_ψ = FFT⁻¹ G_Ψ``; then ``G_O[window] += Σ_m conj(shift P_m) G_ψm``, ``G_Pm = shift⁻¹(Σ_frames conj(O[window]) G_ψm)``,
-    ``dL/dd = Σ Re conj(G_ψ) O[window] d(shift P)/dd``. Positions act through the remainder alone: the whole-pixel part is held.
+    ``G_Ψ = 2 (dL/dI) Ψ`` and ``G_ψ = FFT⁻¹ G_Ψ``; then ``G_O[window] += Σ_m conj(shift P_m) G_ψm``,
+    ``G_Pm = Σ_frames shift⁻¹(conj(O[window]) G_ψm)``, ``dL/dd = Σ Re conj(G_ψ) O[window] d(shift P)/dd``. Positions act through
+    the remainder alone: the whole-pixel part is held.
 
     Args:
         object: (rows, columns).

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptycho_core.errors import DataError, SettingsError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
 
 __all__ = [
     "DATA_TERMS",
@@ -73,8 +76,8 @@ def data_terms(
 ) -> dict[str, float]:
     """The three terms that compare modelled intensities with counts, each a mean over good pixels and patterns.
 
-    With ``J = I + INTENSITY_FLOOR``: ``nll`` is ``J - n log J`` (Thibault & Guizar-Sicairos, New J. Phys. 14 (2012) 063004, without
-    the term log n! that the model does not change), ``amplitude`` ``(√J - √n)²``, ``mae`` ``|√J - √n|``.
+    With ``J = I + INTENSITY_FLOOR``: ``nll`` is ``J - n log J`` (Thibault & Guizar-Sicairos, New J. Phys. 14 (2012) 063004,
+    without the term log n! that the model does not change), ``amplitude`` ``(√J - √n)²``, ``mae`` ``|√J - √n|``.
 
     Args:
         modelled: (frame, N, N), I, counts.

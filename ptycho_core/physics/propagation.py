@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["backpropagate", "propagate", "shift", "shift_derivatives"]
 
@@ -31,19 +33,20 @@ def _ramps(
     shape: tuple[int, ...], displacement: NDArray[np.float64]
 ) -> tuple[NDArray[np.complex128], NDArray[np.float64], NDArray[np.float64]]:
     """Fourier factors of a shift, and the frequencies along rows (R, 1) and columns (1, C)."""
-    rows = np.fft.fftfreq(shape[-2])[:, None]
-    columns = np.fft.fftfreq(shape[-1])[None, :]
+    rows = np.asarray(np.fft.fftfreq(shape[-2])[:, None], dtype=np.float64)
+    columns = np.asarray(np.fft.fftfreq(shape[-1])[None, :], dtype=np.float64)
     d = displacement[..., None, None, :]
-    return np.exp(-2j * np.pi * (rows * d[..., 0] + columns * d[..., 1])), rows, columns
+    ramps: NDArray[np.complex128] = np.exp(-2j * np.pi * (rows * d[..., 0] + columns * d[..., 1]))
+    return ramps, rows, columns
 
 
 def shift(field: ArrayLike, displacement: ArrayLike) -> NDArray[np.complex128]:
     """Move a periodic field by a fraction of a pixel, in Fourier space (the shift theorem).
 
-    ``FFT⁻¹[exp(-2πi (f_row d_row + f_col d_col)) FFT[field]]`` with frequencies ``-1/2 ≤ f < 1/2`` cycles a pixel. For even N the Nyquist
-    frequency counts as -1/2, so its factor is ``exp(+πi d)``: of modulus one, like all others. Thus the shift keeps Σ|field|²,
-    shifts add up, and ``-d`` undoes ``d``. The price: what a real field holds at the Nyquist frequency does not stay real
-    unless ``d`` is whole; then the shift is exactly ``numpy.roll``.
+    ``FFT⁻¹[exp(-2πi (f_row d_row + f_col d_col)) FFT[field]]`` with frequencies ``-1/2 ≤ f < 1/2`` cycles a pixel. For even N
+    the Nyquist frequency counts as -1/2, so its factor is ``exp(+πi d)``: of modulus one, like all others. Thus the shift keeps
+    Σ|field|², shifts add up, and ``-d`` undoes ``d``. The price: what a real field holds at the Nyquist frequency does not stay
+    real unless ``d`` is whole; a shift by whole pixels is ``numpy.roll``.
 
     Args:
         field: (..., N, N).

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.product import StoredObject, read_object, read_probe
+from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.modes import add_probe_modes
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.scan import Scan, scaled_probe
@@ -64,42 +65,50 @@ def prepare_start(
         DataError: no probe anywhere, a probe of another size than the patterns, more modes given than wanted, or a start whose
             object does not cover the scan.
     """
-    size = scan.patterns.shape[1]
+    size = scan.size
     margin = POSITION_MARGIN if refine_positions else MARGIN
     origin, shape = object_canvas(scan.positions, size, margin)
     stored = None if start is None else read_object(start)
-    given, where, in_counts = _probe(scan, stored, start, probe)
+    given, where = _probe(scan, stored, start, probe)
     if given.shape[-2:] != (size, size):
         found = f"{given.shape[-2]} x {given.shape[-1]}"
         raise DataError(f"{where}: the probe is {found} pixels, the patterns of {scan.source} are {size} x {size}.")
     if len(given) > modes:
         raise DataError(f"{where}: the probe has {len(given)} modes, more than the {modes} asked for.", remedy=f"Use --modes {len(given)}.")
-    factor = 1.0
-    if not in_counts:
-        given, factor = scaled_probe(scan, given)
     canvas = np.ones(shape, dtype=np.complex64)
+    positions = scan.positions - origin
+    if stored is None or stored.probe is not given:
+        given, factor = scaled_probe(scan, None if given is scan.probe else given)
     if stored is not None:
         _place(canvas, origin, stored, scan, start)
-    return Start(
-        canvas,
-        add_probe_modes(given, modes, seed).astype(np.complex64),
-        scan.positions - origin,
-        np.asarray(origin, dtype=np.float64),
-        float(factor),
-    )
+        if stored.probe is given:
+            factor = _common_factor(scan, canvas, given, positions)
+            given = given * factor
+    return Start(canvas, add_probe_modes(given, modes, seed).astype(np.complex64), positions, origin, float(factor))
 
 
-def _probe(
-    scan: Scan, stored: StoredObject | None, start: Path | None, probe: Path | None
-) -> tuple[NDArray[Any], str, bool]:
-    """The probe, where it is from, and whether it is in counts already."""
+def _probe(scan: Scan, stored: StoredObject | None, start: Path | None, probe: Path | None) -> tuple[NDArray[Any], str]:
+    """The probe and where it is from."""
     if probe is not None:
-        return read_probe(probe), str(probe), False
+        return read_probe(probe), str(probe)
     if stored is not None and stored.probe is not None:
-        return stored.probe, str(start), False
+        return stored.probe, str(start)
     if scan.probe is None:
         raise DataError(f"{scan.source} holds no probe to start from.", remedy="Give one with --probe FILE.")
-    return scan.probe, str(scan.source), scan.probe_scaled
+    return scan.probe, str(scan.source)
+
+
+def _common_factor(scan: Scan, canvas: NDArray[np.complex64], probe: NDArray[Any], positions: NDArray[np.float64]) -> float:
+    """What a start's probe must be multiplied by so that, with its object, it gives as many counts as were measured.
+
+    An object and a probe from another program share one free scale, and 32 frames are plenty to find it.
+    """
+    frames = np.unique(np.linspace(0, len(scan) - 1, 32).astype(np.int64))
+    modelled = intensities(canvas, probe, positions[frames])[:, scan.mask].sum()
+    measured = scan.patterns.read(frames)[:, scan.mask].sum(dtype=np.float64)
+    if not modelled > 0:
+        raise DataError(f"The probe to start from sends no light to the good pixels of {scan.source}.")
+    return float(np.sqrt(measured / modelled))
 
 
 def _place(

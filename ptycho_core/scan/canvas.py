@@ -1,4 +1,4 @@
-"""Where the windows of a scan lie: the object they need, the area they cover, how much they overlap."""
+"""Where the windows of a scan lie: the object they need, and how much they overlap."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Overlap", "object_canvas", "overlap", "probe_width", "scanned_area"]
+__all__ = ["Overlap", "object_canvas", "overlap", "probe_width"]
 
 
 def object_canvas(positions: NDArray[np.float64], size: int, margin: int = 0) -> tuple[NDArray[np.float64], tuple[int, int]]:
@@ -31,18 +31,6 @@ def object_canvas(positions: NDArray[np.float64], size: int, margin: int = 0) ->
     extent = np.floor(positions.max(axis=0)) - first
     rows, columns = (int(length) + size + 2 * margin for length in extent)
     return first - margin, (rows, columns)
-
-
-def scanned_area(positions: NDArray[np.float64], size: int) -> tuple[slice, slice]:
-    """The rectangle spanned by the window centres, as (rows, columns) of the object that ``positions`` index.
-
-    The centre of a window is its corner + N//2, the pixel of zero frequency's counterpart in the probe; first and last pixel
-    lie inside the rectangle.
-    """
-    centres = positions + size // 2
-    first = np.ceil(centres.min(axis=0)).astype(int)
-    last = np.maximum(np.floor(centres.max(axis=0)).astype(int), first)
-    return slice(int(first[0]), int(last[0]) + 1), slice(int(first[1]), int(last[1]) + 1)
 
 
 def probe_width(probe: NDArray[np.complexfloating[Any, Any]]) -> float:

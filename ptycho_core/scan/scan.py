@@ -21,9 +21,6 @@ __all__ = ["CHUNK", "Geometry", "Patterns", "Scan", "Steps", "mean_counts", "pat
 CHUNK: Final = 64
 """Patterns read at once by what goes through a whole scan."""
 
-PLANCK_EV_M: Final = 1.239841984e-6
-"""Planck's constant times the speed of light, eV m (CODATA 2018)."""
-
 Steps: TypeAlias = Callable[[int, int], None]
 """Told how many of how many patterns are done; for a progress bar."""
 
@@ -68,11 +65,15 @@ class Geometry:
     @property
     def wavelength_m(self) -> float:
         """Wavelength, h c / E, in metres."""
-        return PLANCK_EV_M / self.photon_energy_ev
+        from ptycho_core.physics.geometry import wavelength
+
+        return wavelength(self.photon_energy_ev)
 
     def object_pixel_m(self, size: int) -> float:
         """Pixel of the object in the far field, ``λ z / (N p)``, in metres; ``size`` is N, the pixels across a pattern."""
-        return self.wavelength_m * self.detector_distance_m / (size * self.detector_pixel_size_m)
+        from ptycho_core.physics.geometry import object_pixel_size
+
+        return object_pixel_size(self.wavelength_m, self.detector_distance_m, self.detector_pixel_size_m, size)
 
 
 @dataclass(frozen=True, eq=False)

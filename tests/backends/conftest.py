@@ -44,7 +44,8 @@ def ptycho_probe():
 
 @hookimpl
 def ptycho_plan(request, probe):
-    return ExecutionPlan("cpu:0", request.execution, request.options, {{name: Disposition("applied") for name in request.requested}})
+    answers = {{name: Disposition("applied") for name in request.requested}}
+    return ExecutionPlan("cpu:0", request.execution, request.options, answers)
 
 @hookimpl
 def ptycho_evaluate(job, plan):
@@ -54,6 +55,9 @@ def ptycho_evaluate(job, plan):
 
 class Site:
     """A folder of installed distributions, first on the path of the processes that it starts."""
+
+    manifest = MANIFEST
+    sound_plugin = PLUGIN
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -73,7 +77,13 @@ class Site:
             self.write(f"{info}/entry_points.txt", entry_points)
 
     def backend(
-        self, name: str = "acme", *, manifest: str | bytes | None = MANIFEST, plugin: str = PLUGIN, distribution: str = "", version: str = "1.0"
+        self,
+        name: str = "acme",
+        *,
+        manifest: str | bytes | None = MANIFEST,
+        plugin: str = PLUGIN,
+        distribution: str = "",
+        version: str = "1.0",
     ) -> str:
         """Install a backend; returns its package."""
         package = f"ptycho_{name}"

@@ -56,7 +56,9 @@ def test_the_first_candidate_distribution_that_is_installed_gives_the_version(si
     assert site.row()["framework_version"] == "2.2"
 
 
-@pytest.mark.parametrize(("version", "remedy"), [("2.0", "Upgrade ptycho"), ("1.1", "Upgrade ptycho"), ("0.9", "Install a newer backend")])
+@pytest.mark.parametrize(
+    ("version", "remedy"), [("2.0", "Upgrade ptycho"), ("1.1", "Upgrade ptycho"), ("0.9", "Install a newer backend")]
+)
 def test_another_contract_is_incompatible_whatever_else_its_manifest_holds(site, version, remedy):
     site.backend(manifest=f'name = "acme"\ncontract = "{version}"\nnovelty = 1\n')
     row = site.row()
@@ -157,8 +159,8 @@ def test_choosing_torch_without_pytorch_says_so_with_a_pip_line(site):
 def test_choosing_torch_without_plugin_says_what_to_install_in_a_checkout(site):
     done = site.python("-c", "from ptycho_core.backends import choose; choose('torch')", bare=True)
     assert done.stderr.splitlines()[-1] == (
-        "ptycho_core.errors.BackendUnusableError: PyTorch backend selected, but neither its plugin (ptycho-torch) nor PyTorch itself "
-        "is installed. In a checkout of ptycho: pip install torch==2.13.0 && pip install ./backends/torch"
+        "ptycho_core.errors.BackendUnusableError: PyTorch backend selected, but neither its plugin (ptycho-torch) "
+        "nor PyTorch itself is installed. In a checkout of ptycho: pip install torch==2.13.0 && pip install ./backends/torch"
     )
     site.write("torch/__init__.py", "")
     done = site.python("-c", "from ptycho_core.backends import choose; choose('torch')", bare=True)

@@ -1,0 +1,37 @@
+"""The *data* settings: what a scan's file does not say of itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ptycho_core.settings.declare import setting
+
+__all__ = ["DataSettings"]
+
+_VERBS = ("train", "infer", "reconstruct")
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """How a scan's file is to be read."""
+
+    GROUP: ClassVar[str] = "data"
+
+    signal: str = setting(
+        "auto", choices=("auto", "counts", "amplitude"), verbs=_VERBS,
+        help="what the file stores: detector counts, or amplitudes (square roots of counts). auto goes by what the file states, "
+        "else integers are counts and floats amplitudes. Change it when a file holds counts as floats.",
+    )  # fmt: skip
+    frame_axis: str = setting(
+        "auto", choices=("auto", "first", "last"), verbs=_VERBS,
+        help="which axis of the stored patterns counts the frames. Needed when a file has as many frames as pixels.",
+    )  # fmt: skip
+    mask: str | None = setting(
+        None, path=True, verbs=_VERBS, help="file (npy, npz, tif) with the good pixels of the detector, true = good."
+    )
+    photon_energy_ev: float | None = setting(
+        None, unit="eV", above=0, verbs=_VERBS, help="photon energy; with distance and pixel size it gives results a scale in metres."
+    )
+    detector_distance_m: float | None = setting(None, unit="m", above=0, verbs=_VERBS, help="distance from sample to detector.")
+    detector_pixel_size_m: float | None = setting(None, unit="m", above=0, verbs=_VERBS, help="pitch of the detector's square pixels.")

@@ -1,0 +1,35 @@
+"""The *execution* settings: how a job is run, not what it computes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ptycho_core.contract import PRECISIONS
+from ptycho_core.settings.declare import setting
+
+__all__ = ["ExecutionSettings"]
+
+
+@dataclass(frozen=True)
+class ExecutionSettings:
+    """How a job is run."""
+
+    GROUP: ClassVar[str] = "execution"
+
+    backend: str | None = setting(None, help="the engine that computes; auto takes the only usable one. See 'ptycho backends list'.")
+    accelerator: str = setting(
+        "auto", choices=("auto", "cpu", "cuda", "mps", "tpu"), also=(("gpu", "cuda"),),
+        help="the kind of device; auto takes a GPU if there is one and says so if not; gpu means cuda.",
+    )  # fmt: skip
+    precision: str = setting(
+        "float32", choices=PRECISIONS, help="number format. float64 to compare engines or to rule out rounding; it takes twice the time."
+    )
+    deterministic: bool = setting(
+        True, help="refuse operations whose results differ from run to run. Turn off on a GPU where speed matters more."
+    )
+    seed: int = setting(0, minimum=0, maximum=2**32 - 1, help="seed of everything random: order of frames, frames held out, added modes.")
+    threads: int | None = setting(
+        None, minimum=1, maximum=1024, help="processor threads; auto takes the processors of this process, at most four."
+    )
+    progress: bool = setting(True, flags=("--quiet",), help="show progress on stderr; --quiet is --no-progress.")

@@ -1,0 +1,20 @@
+"""All groups of settings, and which of their settings a job takes."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from ptycho_core.settings.data import DataSettings
+from ptycho_core.settings.declare import Declaration, declarations_of
+from ptycho_core.settings.execution import ExecutionSettings
+from ptycho_core.settings.reconstruction import ReconstructionSettings
+
+__all__ = ["GROUPS", "declarations"]
+
+GROUPS: tuple[type, ...] = (DataSettings, ReconstructionSettings, ExecutionSettings)
+
+
+@cache
+def declarations(verb: str) -> dict[str, Declaration]:
+    """The settings that a verb takes, by name, in order."""
+    return {one.name: one for group in GROUPS for one in declarations_of(group) if verb in one.verbs}

@@ -1,0 +1,81 @@
+"""The *reconstruction* settings: what is computed when object and probe are fitted to a scan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ptycho_core.settings.declare import setting
+
+__all__ = ["ReconstructionSettings"]
+
+_VERBS = ("reconstruct",)
+
+
+@dataclass(frozen=True)
+class ReconstructionSettings:
+    """What a reconstruction computes."""
+
+    GROUP: ClassVar[str] = "reconstruction"
+
+    modes: int = setting(
+        1, minimum=1, maximum=64, verbs=_VERBS,
+        help="probe modes. More than one for a partially coherent beam, a vibrating sample or a fly scan; each costs time.",
+    )  # fmt: skip
+    probe: str | None = setting(
+        None, path=True, verbs=_VERBS,
+        help="file with the probe to start from, where the scan has none or a better one is known.",
+    )  # fmt: skip
+    start: str | None = setting(
+        None, path=True, verbs=_VERBS,
+        help="result folder or file whose object (and probe, unless --probe) is the start, in place of a flat object.",
+    )  # fmt: skip
+    epochs: int | None = setting(
+        None, minimum=0, verbs=_VERBS,
+        help="passes over the scan in small batches (rPIE) before the joint fit; auto takes more where positions are refined.",
+    )  # fmt: skip
+    iterations: int = setting(
+        150, minimum=0, verbs=_VERBS,
+        help="largest number of iterations of the joint fit of object and probe, which stops by itself; 0 leaves it out.",
+    )  # fmt: skip
+    batch_size: int = setting(
+        16, minimum=1, verbs=_VERBS,
+        help="frames in one update of the first stage. Smaller converges in fewer epochs, larger keeps a GPU busy.",
+    )  # fmt: skip
+    object_alpha: float = setting(
+        0.05, above=0, maximum=1, verbs=_VERBS,
+        help="regularisation of the first stage's object updates (rPIE). Raise it if the first epochs diverge.",
+    )  # fmt: skip
+    likelihood: str = setting(
+        "auto", choices=("auto", "amplitude", "poisson"), verbs=_VERBS,
+        help="what the joint fit minimises. auto takes Poisson where counts are few, else the amplitude misfit.",
+    )  # fmt: skip
+    total_variation: float | None = setting(
+        None, minimum=0, verbs=_VERBS,
+        help="weight of the object's total variation, relative to the photon noise; auto looks for it with frames held out "
+        "where counts are few, else none; 0 for none.",
+    )  # fmt: skip
+    coarse_start: str = setting(
+        "auto", choices=("auto", "on", "off"), verbs=_VERBS,
+        help="begin with the middle of the detector at half the resolution; auto where nearly all counts are there.",
+    )  # fmt: skip
+    refine_probe: bool = setting(True, verbs=_VERBS, help="fit the probe too. Turn off for a probe known better than the scan can tell.")
+    refine_positions: bool = setting(
+        False, verbs=_VERBS, help="fit the positions too. Turn on where the stage is not to be trusted to a pixel."
+    )
+    background: str = setting(
+        "none", choices=("none", "constant", "pixel"), verbs=_VERBS,
+        help="fit counts that do not come from the sample: none, one number, or one for each pixel of the detector.",
+    )  # fmt: skip
+    held_out: float = setting(
+        0.0, minimum=0, maximum=0.5, verbs=_VERBS,
+        help="share of the frames that take no part in the fit, to judge it by.",
+    )  # fmt: skip
+    tolerance: float = setting(
+        3e-4, above=0, maximum=1, verbs=_VERBS,
+        help="the joint fit ends when ten iterations lower its loss by less than this share.",
+    )  # fmt: skip
+    memory_gib: float = setting(
+        2.0, minimum=0, unit="GiB", verbs=_VERBS,
+        help="patterns are kept in memory, on the device, up to this size; larger scans are read again batch by batch.",
+    )  # fmt: skip

@@ -1,0 +1,171 @@
+"""Where values come from: overrides, an execution object, the environment, a file, the data, the backend, the core."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from ptycho_core.contract import Value
+from ptycho_core.errors import SettingsError, did_you_mean
+from ptycho_core.settings.declare import Declaration
+from ptycho_core.settings.execution import ExecutionSettings
+from ptycho_core.settings.groups import GROUPS, declarations
+
+__all__ = ["ORIGINS", "Given", "check_name", "from_environment", "from_execution", "from_file", "from_overrides"]
+
+ORIGINS = ("override", "execution object", "environment", "file", "data", "backend default", "core default")
+"""The ranks, highest first."""
+
+NOT_SETTINGS = ("PTYCHO_BACKENDS_ALLOW", "PTYCHO_BACKENDS_BLOCK")
+_OPTION = "PTYCHO_OPT_"
+
+
+@dataclass(frozen=True)
+class Given:
+    """One value that somebody gave: its origin (one of ``ORIGINS``) and where exactly."""
+
+    name: str
+    value: Value
+    origin: str
+    where: str
+
+
+def from_overrides(verb: str, values: Mapping[str, object], options: Mapping[str, Declaration], wheres: Mapping[str, str]) -> list[Given]:
+    """Explicit overrides: flags, or keyword arguments; ``wheres`` names the flag where there was one."""
+    known = declarations(verb) | dict(options)
+    found = []
+    for name, value in values.items():
+        where = wheres.get(name, f"override '{name}'")
+        check_name(name, known, where)
+        one = known[name]
+        parse = "." in name and isinstance(value, str)
+        found.append(Given(name, one.parse(str(value), where) if parse else one.check(value, where), "override", where))
+    return found
+
+
+def from_execution(verb: str, execution: ExecutionSettings | Mapping[str, object] | None) -> list[Given]:
+    """An execution object passed in code. Of an ``ExecutionSettings`` a value equal to the default is no request: nobody can tell."""
+    if execution is None:
+        return []
+    if isinstance(execution, ExecutionSettings):
+        pairs = {item.name: getattr(execution, item.name) for item in fields(execution)}
+        values: Mapping[str, object] = {name: value for name, value in pairs.items() if value != declarations(verb)[name].default}
+    else:
+        values = execution
+    known = {name: one for name, one in declarations(verb).items() if one.group == "execution"}
+    found = []
+    for name, value in values.items():
+        where = f"execution object '{name}'"
+        check_name(name, known, where)
+        found.append(Given(name, known[name].check(value, where), "execution object", where))
+    return found
+
+
+def from_environment(verb: str, environment: Mapping[str, str], options: Mapping[str, Declaration]) -> list[Given]:
+    """``PTYCHO_NAME`` for a setting, ``PTYCHO_OPT_BACKEND_NAME`` for a backend's option; other backends' and other verbs' are left alone."""
+    everything = {one.variable: one for group in GROUPS for one in _all(group)}
+    own = {_OPTION + name.replace(".", "_").upper(): one for name, one in options.items()}
+    taken = declarations(verb)
+    found = []
+    for variable, text in sorted(environment.items()):
+        if not variable.startswith("PTYCHO_") or variable in NOT_SETTINGS:
+            continue
+        if variable in own:
+            found.append(Given(own[variable].name, own[variable].parse(text, variable), "environment", variable))
+        elif variable.startswith(_OPTION):
+            _check_option_variable(variable, own)
+        elif variable not in everything:
+            names = [*everything, *NOT_SETTINGS]
+            raise SettingsError(f"{variable} is no setting of ptycho.{did_you_mean(variable, names)}", source=variable)
+        elif everything[variable].name in taken:
+            one = everything[variable]
+            found.append(Given(one.name, one.parse(text, variable), "environment", variable))
+    return found
+
+
+def _check_option_variable(variable: str, own: Mapping[str, Declaration]) -> None:
+    backend = next(iter(own), "").removeprefix(_OPTION).partition("_")[0]
+    if backend and variable.startswith(f"{_OPTION}{backend}_"):
+        raise SettingsError(f"{variable} is no option of the backend.{did_you_mean(variable, own)}", source=variable)
+
+
+def from_file(verb: str, path: Path, backend: str, options: Mapping[str, Declaration]) -> list[Given]:
+    """The tables ``[data]``, ``[reconstruction]``, ``[execution]`` and ``[backend.NAME]`` of a TOML file.
+
+    Tables of other verbs and of other backends are checked where they can be, kept, and not used: one file serves many jobs.
+    """
+    text, tables = _read(path)
+    groups = {str(group.GROUP): _all(group) for group in GROUPS}  # type: ignore[attr-defined]
+    known_tables = [*groups, "backend"]
+    found = []
+    for table, values in tables.items():
+        where = f"{path}: [{table}]"
+        if table not in known_tables or not isinstance(values, dict):
+            hint = did_you_mean(table, known_tables)
+            raise SettingsError(f"{path}: '{table}' is no table of settings; there are {', '.join(known_tables)}.{hint}", source=where)
+        if table == "backend":
+            found += _backend_table(path, text, values, backend, options)
+            continue
+        declared = {one.name: one for one in groups[table]}
+        for name, value in values.items():
+            line = f"{path}, line {_line(text, table, name)}: [{table}] {name}"
+            check_name(name, declared, line)
+            checked = declared[name].check(None if value == "auto" and declared[name].optional else value, line)
+            if verb in declared[name].verbs:
+                found.append(Given(name, checked, "file", line))
+    return found
+
+
+def _backend_table(path: Path, text: str, values: dict[str, Any], backend: str, options: Mapping[str, Declaration]) -> list[Given]:
+    found = []
+    for name, value in (values.get(backend) or {}).items():
+        full = f"{backend}.{name}"
+        line = f"{path}, line {_line(text, f'backend.{backend}', name)}: [backend.{backend}] {name}"
+        check_name(full, options, line)
+        found.append(Given(full, options[full].check(value, line), "file", line))
+    return found
+
+
+def check_name(name: str, known: Iterable[str], where: str) -> None:
+    """Refuse an unknown name with the nearest known one, or the list of them.
+
+    Raises:
+        SettingsError: the name is not known.
+    """
+    names = list(known)
+    if name in names:
+        return
+    hint = did_you_mean(name, names) or (f" There are: {', '.join(names)}." if names else " There is none.")
+    raise SettingsError(f"{where}: '{name}' is not a setting here.{hint}", source=where)
+
+
+def _all(group: type) -> tuple[Declaration, ...]:
+    from ptycho_core.settings.declare import declarations_of
+
+    return declarations_of(group)
+
+
+def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    try:
+        text = path.read_text("utf-8")
+        return text, tomllib.loads(text)
+    except OSError as error:
+        raise SettingsError(f"The settings file {path} cannot be read: {error.strerror}.", source=str(path)) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"The settings file {path} is not TOML: {error}.", source=str(path)) from error
+
+
+def _line(text: str, table: str, name: str) -> int:
+    """The line of a key: its first occurrence after the table's header."""
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        header = re.match(r"\s*\[\s*([^\]]+?)\s*\]", line)
+        if header:
+            inside = header.group(1).replace('"', "").replace(" ", "") == table
+        elif inside and re.match(rf"\s*\"?{re.escape(name)}\"?\s*=", line):
+            return number
+    return 1

@@ -1,0 +1,75 @@
+"""Observers cannot hurt a run, and Ctrl-C asks it to stop before it breaks it off."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from ptycho_core.contract import Event
+from ptycho_core.events import EventHub, stop_on_interrupt
+
+EPOCH = Event("epoch", "fit", 1, 2, {"loss": 0.5})
+
+
+def test_a_failing_observer_is_told_once_and_the_others_go_on():
+    seen, told = [], []
+
+    def faulty(_event):
+        raise ValueError("disk full")
+
+    hub = EventHub([faulty, seen.append], told.append)
+    hub.emit(EPOCH)
+    hub.emit(EPOCH)
+    assert seen == [EPOCH, EPOCH]
+    assert len(told) == 1
+    assert "faulty failed and is left out from now on: ValueError: disk full" in told[0]
+
+
+def test_by_default_the_failure_is_a_warning_and_never_an_exception(capsys):
+    def faulty(_event):
+        raise SystemExit(1)
+
+    with pytest.warns(RuntimeWarning, match="faulty failed"):
+        EventHub([faulty]).emit(EPOCH)
+    EventHub([faulty]).emit(EPOCH)  # here warnings are errors
+    assert "faulty failed" in capsys.readouterr().err
+
+
+def test_the_first_interrupt_asks_to_stop_and_the_second_stops(capfd):
+    hub = EventHub()
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), stop_on_interrupt(hub):  # noqa: PT012 - the order of the two signals is the test
+        assert not hub.stop_requested
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert hub.stop_requested
+        assert "stopping at the next batch; press Ctrl-C again to stop at once" in capfd.readouterr().err
+        os.kill(os.getpid(), signal.SIGINT)
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_outside_the_main_thread_signals_are_left_alone():
+    done = []
+
+    def work():
+        with stop_on_interrupt(EventHub()):
+            done.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [signal.getsignal(signal.SIGINT)]
+
+
+def test_installed_observers_are_made_and_one_that_cannot_be_is_a_warning(site):
+    site.distribution("watch", entry_points="[ptycho.observers]\na_bad = watch:nothing\nb_good = watch:Printer\n")
+    site.write("watch.py", "class Printer:\n    def __call__(self, event):\n        print('got', event.kind)\n")
+    code = (
+        "from ptycho_core.contract import Event; from ptycho_core.events import *; told = []\n"
+        "EventHub(installed_observers(told.append)).emit(Event('started')); print(told)"
+    )
+    lines = site.python("-c", code).stdout.splitlines()
+    assert lines[0] == "got started"
+    assert "the observer 'a_bad' (watch 1.0) cannot be loaded: AttributeError" in lines[1]

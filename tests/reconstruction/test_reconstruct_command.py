@@ -1,0 +1,149 @@
+"""``ptycho reconstruct`` through the real command and the real PyTorch backend."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ptycho_core
+from ptycho_core.cli.main import main
+
+Ptycho = Callable[..., subprocess.CompletedProcess[str]]
+QUICK = ["--epochs", "3", "--iterations", "5", "--quiet"]
+FILES = {"reconstruction.h5", "settings.json", "metrics.json", "log.csv", "object.png", "probe.png", "losses.png"}
+
+
+def one_sentence(text: str) -> str:
+    lines = text.strip().splitlines()
+    assert len(lines) == 1, text
+    assert "Traceback" not in text
+    return lines[0]
+
+
+def test_a_scan_becomes_a_result_folder_that_reads_back(scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reconstruct", str(scan_file), "-o", str(tmp_path / "out"), "--backend", "torch", "--quiet"]) == 0
+    assert "R 0." in capsys.readouterr().out
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    result = ptycho_core.load_reconstruction(tmp_path / "out")
+    assert metrics["misfit"] < 0.3
+    assert result.probe.shape == (1, 32, 32)
+    found = ptycho_core.score(tmp_path / "out", scan_file)
+    assert found.nrmse < 0.1
+    rows = list(csv.DictReader((tmp_path / "out" / "log.csv").open()))
+    assert len(rows) == len(result.history) > 3
+    assert {"stage", "epoch", "loss", "misfit", "seconds"} <= set(rows[0])
+
+
+def test_the_python_call_gives_the_same_as_the_command(scan_file: Path, tmp_path: Path) -> None:
+    assert main(["reconstruct", str(scan_file), "-o", str(tmp_path / "out"), "--threads", "1", *QUICK]) == 0
+    result = ptycho_core.reconstruct(scan_file, epochs=3, iterations=5, threads=1)
+    assert np.array_equal(result.object, ptycho_core.load_reconstruction(tmp_path / "out").object)
+
+
+def test_two_runs_with_one_seed_are_equal_and_another_seed_differs(scan_file: Path) -> None:
+    first, again, other = (
+        ptycho_core.reconstruct(scan_file, epochs=2, iterations=0, threads=1, seed=seed) for seed in (5, 5, 6)
+    )
+    assert np.array_equal(first.object, again.object)
+    assert not np.array_equal(first.object, other.object)
+
+
+def test_more_modes_are_orthogonal_and_ordered(scan_file: Path) -> None:
+    probe = ptycho_core.reconstruct(scan_file, modes=3, epochs=3, iterations=3).probe.reshape(3, -1)
+    overlaps = probe.conj() @ probe.T
+    assert np.all(np.diff(np.diag(overlaps).real) <= 0)
+    assert np.abs(overlaps - np.diag(np.diag(overlaps))).max() < 1e-3 * overlaps[0, 0].real
+
+
+def test_held_out_frames_are_reported_and_not_used(scan_file: Path, tmp_path: Path) -> None:
+    assert main(["reconstruct", str(scan_file), "-o", str(tmp_path / "out"), "--held-out", "0.1", *QUICK]) == 0
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["held_out_frames"] == 10
+    assert metrics["frames"] == 90
+    assert metrics["held_out_misfit"] > 0
+
+
+def test_a_result_can_be_the_start_of_the_next(scan_file: Path, tmp_path: Path) -> None:
+    assert main(["reconstruct", str(scan_file), "-o", str(tmp_path / "first"), "--quiet"]) == 0
+    flat = ptycho_core.reconstruct(scan_file, epochs=1, iterations=0, coarse_start="off")
+    warm = ptycho_core.reconstruct(scan_file, start=str(tmp_path / "first"), epochs=1, iterations=0, coarse_start="off")
+    assert warm.history[-1]["misfit"] < 0.5 * flat.history[-1]["misfit"]
+
+
+def test_a_probe_file_replaces_the_probe_of_the_scan(scan_file: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "probe.npy", np.zeros((16, 16), complex))
+    with pytest.raises(ptycho_core.errors.DataError, match="16 x 16.*32 x 32"):
+        ptycho_core.reconstruct(scan_file, probe=str(tmp_path / "probe.npy"))
+
+
+def test_an_output_folder_that_is_not_empty_is_refused_unless_overwritten(scan_file: Path, ptycho: Ptycho, tmp_path: Path) -> None:
+    (tmp_path / "kept.txt").write_text("mine")
+    done = ptycho("reconstruct", scan_file, "-o", tmp_path, *QUICK)
+    assert done.returncode == 2
+    assert "--overwrite" in one_sentence(done.stderr)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+    assert ptycho("reconstruct", scan_file, "-o", tmp_path, "--overwrite", *QUICK).returncode == 0
+    assert (tmp_path / "kept.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        (["--backend", "troch"], 2, ["'troch' is not known", "torch"]),
+        (["--accelerator", "cuda"], 4, ["cuda"]),
+        (["--modes", "0"], 2, ["--modes"]),
+        (["--precision", "float16"], 2, ["--precision"]),
+        (["--likelihod", "poisson"], 2, ["--likelihod"]),
+        (["--opt", "torch.compil=true"], 2, ["compil"]),
+        (["--start", "nowhere.h5"], 5, ["nowhere.h5"]),
+    ],
+)
+def test_bad_options_give_one_sentence_a_status_and_no_folder(
+    scan_file: Path, ptycho: Ptycho, tmp_path: Path, arguments: list[str], status: int, words: list[str]
+) -> None:
+    if "cuda" in arguments and has_gpu():
+        pytest.skip("this machine has a GPU")
+    done = ptycho("reconstruct", scan_file, "-o", tmp_path / "out", *QUICK, *arguments)
+    sentence = one_sentence(done.stderr)
+    assert done.returncode == status, sentence
+    for word in words:
+        assert word in sentence
+    assert not (tmp_path / "out" / "reconstruction.h5").exists()
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def test_an_output_below_a_file_is_refused(scan_file: Path, ptycho: Ptycho, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = ptycho("reconstruct", scan_file, "-o", tmp_path / "file" / "out", *QUICK)
+    assert done.returncode == 2
+    assert str(tmp_path / "file") in one_sentence(done.stderr)
+
+
+def test_ctrl_c_writes_the_best_so_far_and_says_where(scan_file: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ptycho_core", "reconstruct", str(scan_file), "-o", str(tmp_path / "out"), "--epochs", "100000"]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
+    assert running.stderr is not None
+    for line in running.stderr:  # the third line of progress: the engine is at work
+        if line.startswith(("pie", "coarse")):
+            break
+    time.sleep(0.5)
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert str(tmp_path / "out") in out
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["interrupted"] is True
+    assert np.isfinite(ptycho_core.load_reconstruction(tmp_path / "out").object).all()
