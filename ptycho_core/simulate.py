@@ -25,6 +25,8 @@ __all__ = ["Simulation", "SimulationSettings", "simulate_scan"]
 Steps: TypeAlias = Callable[[int, int], None]
 
 _CHUNK = 64
+_LARGEST_OBJECT = 400_000_000  # pixels
+_MOST_FRAMES = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class SimulationSettings:
 
 _RANGES = (
     ("size", 8, 4096),
-    ("frames", 1, 1_000_000),
+    ("frames", 1, _MOST_FRAMES),
     ("field", 1, 100_000),
     ("overlap", 0, 0.99),
     ("step", 0.1, 10_000),
@@ -179,7 +181,12 @@ class Simulation:
         return place
 
 
-def simulate_scan(settings: SimulationSettings | None = None, *, progress: Steps | None = None, **overrides: Any) -> Simulation:  # noqa: ANN401 - checked
+def simulate_scan(
+    settings: SimulationSettings | None = None,
+    *,
+    progress: Steps | None = None,
+    **overrides: Any,  # noqa: ANN401 - checked
+) -> Simulation:
     """Simulate a scan by the forward model of ``ptycho_core.physics``.
 
     Args:
@@ -224,16 +231,17 @@ def _positions(
     from ptycho_core.scan.canvas import object_canvas, probe_width
 
     step = chosen.step or (1 - chosen.overlap) * probe_width(probe)
+    if chosen.field is not None and (chosen.field / step) ** 2 > _MOST_FRAMES:
+        raise SettingsError(f"A field of {chosen.field:g} pixels in steps of {step:.3g} takes too many frames.")
     frames = 400 if chosen.frames is None and chosen.field is None else chosen.frames
     places = make_positions(chosen.scan, step, frames, chosen.field, chosen.jitter, random)
     places = places if chosen.subpixel else np.round(places)
     origin, shape = object_canvas(places, chosen.size, margin=int(np.ceil(5 * chosen.position_error)))
     if shape[0] * shape[1] > _LARGEST_OBJECT:
-        raise SettingsError(f"The scan needs an object of {shape[0]} x {shape[1]} pixels, which is too large.", remedy="Take fewer frames.")
+        raise SettingsError(
+            f"The scan needs an object of {shape[0]} x {shape[1]} pixels, which is too large.", remedy="Take fewer frames."
+        )
     return places - origin, shape
-
-
-_LARGEST_OBJECT = 400_000_000
 
 
 def _counts(
@@ -247,7 +255,7 @@ def _counts(
     from ptycho_core.physics.forward import intensities
     from ptycho_core.physics.noise import poisson
 
-    dtype: type[np.unsignedinteger[Any]] | type[np.float32] = np.uint32 if chosen.noise else np.float32
+    dtype: type[np.unsignedinteger[Any] | np.float32] = np.uint32 if chosen.noise else np.float32
     result = np.empty((len(positions), chosen.size, chosen.size), dtype=dtype)
     for start in range(0, len(positions), _CHUNK):
         frames = slice(start, start + _CHUNK)

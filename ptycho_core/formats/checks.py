@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.interface import Reading
 from ptycho_core.formats.npz import NpzFile, is_zip
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.interface import Reading
     from ptycho_core.scan.scan import Geometry
 
-__all__ = ["check_frames", "read_geometry", "read_mask", "read_object", "read_positions", "read_probe", "read_scan_index", "signal"]
+__all__ = [
+    "check_frames",
+    "read_geometry",
+    "read_mask",
+    "read_object",
+    "read_positions",
+    "read_probe",
+    "read_scan_index",
+    "signal",
+]
 
 GEOMETRY_KEYS = {
     "photon_energy_ev": ("photon_energy_ev", "photon_energy_eV"),
@@ -27,7 +36,7 @@ GEOMETRY_KEYS = {
 
 
 def check_frames(where: str, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
-    """Refuse an empty scan, frames that are not square, and values that are no real numbers; ``shape`` is (frame, row, column)."""
+    """Refuse an empty scan, frames that are not square, values that are no real numbers; ``shape`` is (frame, row, column)."""
     if shape[0] == 0 or shape[1] == 0:
         raise DataError(f"{where} has shape {shape}: the scan is empty.")
     if shape[1] != shape[2]:
@@ -53,7 +62,9 @@ def signal(where: str, dtype: np.dtype[Any], reading: Reading, stated: str | Non
         return "counts", f"Signal: counts, since the file does not state it and {dtype} is a type of whole numbers."
     if dtype.kind == "f":
         return "amplitude", f"Signal: amplitude, since the file does not state it and {dtype} is a floating type."
-    raise DataError(f"{where} is of type {dtype}, and the file does not state its signal.", remedy="Give --signal counts or amplitude.")
+    raise DataError(
+        f"{where} is of type {dtype}, and the file does not state its signal.", remedy="Give --signal counts or amplitude."
+    )
 
 
 def read_positions(file: NpzFile, name: str, frames: int, patterns: str) -> NDArray[np.float64]:
@@ -65,7 +76,9 @@ def read_positions(file: NpzFile, name: str, frames: int, patterns: str) -> NDAr
             f" has {frames} frames; there must be one position for each frame."
         )
     if header.dtype.kind not in "iuf":
-        raise DataError(f"{file.path}: '{name}' is of type {header.dtype}, shape {header.shape}; positions must be real numbers.")
+        raise DataError(
+            f"{file.path}: '{name}' is of type {header.dtype}, shape {header.shape}; positions must be real numbers."
+        )
     values: NDArray[np.float64] = file.array(name).astype(np.float64)
     wrong = np.flatnonzero(~np.isfinite(values.reshape(frames, -1)).all(axis=1))
     if wrong.size:
@@ -98,7 +111,9 @@ def read_object(file: NpzFile, name: str) -> NDArray[np.complexfloating[Any, Any
         return None
     header = file.headers[name]
     if header.dtype.kind not in "fc" or len(header.shape) != 2 or 0 in header.shape:
-        raise DataError(f"{file.path}: '{name}' has shape {header.shape} and type {header.dtype}; an object is complex, (rows, columns).")
+        raise DataError(
+            f"{file.path}: '{name}' has shape {header.shape} and type {header.dtype}; an object is complex, (rows, columns)."
+        )
     return _complex(file, name)
 
 
@@ -133,7 +148,8 @@ def read_geometry(file: NpzFile, reading: Reading, notes: list[str]) -> Geometry
         value = getattr(reading, name)
         for key in keys:
             if value is None and (value := file.number(key)) is not None and not 0 < value < float("inf"):
-                raise DataError(f"{file.path}: '{key}' is {value:g}; it must be positive.", remedy=f"Give data.{name} to overrule it.")
+                flag = f"--{name.replace('_', '-')}"
+                raise DataError(f"{file.path}: '{key}' is {value:g}; it must be positive.", remedy=f"Overrule it with {flag}.")
         if value is not None:
             known[name] = float(value)
     missing = [name for name in GEOMETRY_KEYS if name not in known]
@@ -175,7 +191,7 @@ def _check_mask(values: NDArray[Any], where: str, size: int, notes: list[str]) -
         raise DataError(f"{where}, shape {values.shape}, must hold 0 (bad) and one other value (good), such as True.")
     mask = values.astype(np.bool_)
     if not mask.any():
-        raise DataError(f"{where}, shape {values.shape}, leaves no good pixel.", remedy="A mask is 1 (True) where a pixel is good.")
+        raise DataError(f"{where}, shape {values.shape}, leaves no good pixel.", remedy="A mask is True where a pixel is good.")
     if not mask.all():
         notes.append(f"Mask: {int((~mask).sum())} of {mask.size} pixels are bad, by {where}.")
     return mask

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, cast, get_args
 
 from ptycho_core.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ptycho_core.scan.scan import Scan
 
 __all__ = ["Reader", "Reading", "Signal"]

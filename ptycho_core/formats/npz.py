@@ -6,7 +6,6 @@ import os
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +14,8 @@ import numpy as np
 from ptycho_core.errors import DataError, OutputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from numpy.typing import NDArray
 
 __all__ = ["Header", "NpzFile", "is_zip", "write_npz"]
@@ -173,7 +174,7 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool
     scratch = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+            np.savez_compressed(file, allow_pickle=False, **arrays)
         scratch.chmod(0o644)
         scratch.replace(path)
     except OSError as error:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -19,10 +17,15 @@ from ptycho_core.formats.checks import (
     read_scan_index,
     signal,
 )
-from ptycho_core.formats.interface import Reading
 from ptycho_core.formats.npz import NpzFile, is_zip
 from ptycho_core.scan.patterns import ArrayPatterns
 from ptycho_core.scan.scan import Scan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ptycho_core.formats.interface import Reading
 
 __all__ = ["KEYS", "PinnNpz"]
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,13 +17,17 @@ from ptycho_core.formats.checks import (
     read_scan_index,
     signal,
 )
-from ptycho_core.formats.interface import Reading
 from ptycho_core.formats.npz import NpzFile, is_zip, write_npz
 from ptycho_core.scan.patterns import ArrayPatterns
 from ptycho_core.scan.scan import Scan
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from numpy.typing import NDArray
+
+    from ptycho_core.formats.interface import Reading
 
 __all__ = ["KEYS", "PlainNpz", "write_plain_npz"]
 

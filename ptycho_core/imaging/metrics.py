@@ -76,7 +76,7 @@ def data_misfit(
     good = None if scan.mask is None else np.asarray(scan.mask, dtype=bool)
     difference = total = 0.0
     for numbers in _batches(chosen, batch):
-        counts = np.maximum(np.asarray(scan.patterns[numbers], dtype=np.float64), 0.0)
+        counts = np.maximum(np.asarray(scan.patterns.read(numbers), dtype=np.float64), 0.0)
         model = intensities(object, probe, positions[numbers], background=background)
         measured, modelled = np.sqrt(counts), np.sqrt(np.maximum(model, 0.0))
         if good is not None:

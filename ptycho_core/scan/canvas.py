@@ -24,8 +24,8 @@ def object_canvas(positions: NDArray[np.float64], size: int, margin: int = 0) ->
         margin: pixels to spare at each side, for positions that will move.
 
     Returns:
-        ``origin`` (2,), float64, whole numbers: where the object's ``[0, 0]`` pixel lies in the coordinates of ``positions``, so that
-        ``positions - origin`` index the object; and its shape (rows, columns).
+        ``origin`` (2,), float64, whole numbers: where the object's ``[0, 0]`` pixel lies in the coordinates of ``positions``, so
+        that ``positions - origin`` index the object; and its shape (rows, columns).
     """
     first = np.floor(positions.min(axis=0))
     extent = np.floor(positions.max(axis=0)) - first

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.errors import DataError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ptycho_core.formats.interface import Reader
     from ptycho_core.scan.scan import Scan
 
@@ -21,9 +22,11 @@ def open_scan(path: str | Path, settings: Mapping[str, Any] | object | None = No
     """Open a scan; its patterns are read when they are asked for.
 
     Args:
-        path: a file of a known format, recognised by its content, or ``sample:siemens-star``, the measured scan that comes with ptycho.
-        settings: the *data* settings, as a mapping or an object with these names: ``signal`` (auto, counts, amplitude), ``frame_axis``
-            (auto, first, last), ``mask`` (file), ``photon_energy_ev``, ``detector_distance_m``, ``detector_pixel_size_m``.
+        path: a file of a known format, recognised by its content, or ``sample:siemens-star``, the measured scan that comes with
+            ptycho.
+        settings: the *data* settings, as a mapping or an object with these names: ``signal`` (auto, counts, amplitude),
+            ``frame_axis`` (auto, first, last), ``mask`` (file), ``photon_energy_ev``, ``detector_distance_m``,
+            ``detector_pixel_size_m``.
 
     Returns:
         The scan, in the conventions of ``ptycho_core.scan.scan.Scan``.
@@ -43,8 +46,8 @@ def open_scan(path: str | Path, settings: Mapping[str, Any] | object | None = No
 
     names = NpzFile(place).names  # says what is wrong with a file that is no archive, or a damaged one
     raise DataError(
-        f"{place} holds no scan in a known layout: it has {names}, but neither 'intensity' with 'positions_px' nor 'diffraction' with"
-        " 'xcoords' and 'ycoords'."
+        f"{place} holds no scan in a known layout: it has {names}, but neither 'intensity' with 'positions_px' nor 'diffraction'"
+        " with 'xcoords' and 'ycoords'."
     )
 
 
@@ -60,7 +63,7 @@ def scan_path(path: str | Path) -> Path:
 
         name = text.removeprefix(SAMPLE_PREFIX)
         if name not in SAMPLES:
-            raise DataError(f"There is no sample '{name}'.{did_you_mean(name, SAMPLES)}", remedy=f"There is: {', '.join(SAMPLES)}.")
+            raise DataError(f"There is no sample '{name}'.{did_you_mean(name, SAMPLES)}", remedy=f"Known: {', '.join(SAMPLES)}.")
         return SAMPLES[name]()
     place = Path(path)
     if place.is_dir():

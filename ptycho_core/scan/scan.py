@@ -176,7 +176,7 @@ def scaled_probe(scan: Scan, probe: ComplexArray | None = None, progress: Steps 
     power = float((np.abs(far) ** 2).sum(axis=0)[scan.mask].sum())
     counts = mean_counts(scan, progress)
     if not power > 0 or not np.isfinite(power):
-        raise DataError(f"The probe of {scan.source} sends no light, or no finite amount of it, to the good pixels.")
+        raise DataError(f"The probe for {scan.source} sends no light, or no finite amount, to the good pixels.")
     if not counts > 0:
         raise DataError(f"The patterns of {scan.source}, shape {scan.patterns.shape}, hold no counts at all.")
     factor = float(np.sqrt(counts / power))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from numpy.typing import NDArray
 
     Picture: TypeAlias = NDArray[np.float64]
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["NATURAL", "OBJECTS", "make_object"]
 
-NATURAL: Final = ("camera", "astronaut", "coins", "moon", "brick", "grass", "gravel", "chelsea", "coffee", "page", "text", "rocket")
+NATURAL: Final = (
+    "camera", "astronaut", "coins", "moon", "brick", "grass", "gravel", "chelsea", "coffee", "page", "text", "rocket",
+)  # fmt: skip
 """Pictures of scikit-image that are part of its distribution; none is downloaded."""
 
 
@@ -59,7 +62,8 @@ def _photograph(name: str, shape: Shape, random: np.random.Generator) -> Picture
     first, second = ((length - side) // 2 for length in grey.shape)
     square = np.rot90(grey[first : first + side, second : second + side], int(random.integers(4)))
     longest = max(shape)
-    return _stretched(resize(square, (longest, longest), anti_aliasing=True)[: shape[0], : shape[1]])
+    small = resize(square, (longest, longest), anti_aliasing=True)  # type: ignore[no-untyped-call]
+    return _stretched(small[: shape[0], : shape[1]])
 
 
 def _random_lines(shape: Shape, random: np.random.Generator) -> tuple[Picture, Picture]:
@@ -96,7 +100,7 @@ def _siemens_star(shape: Shape, random: np.random.Generator) -> tuple[Picture, P
 
 
 def _dead_leaves(shape: Shape, random: np.random.Generator) -> tuple[Picture, Picture]:
-    """Discs that cover one another, radii by an inverse cube law as in natural scenes (Lee, Mumford, Huang, IJCV 41 (2001) 35)."""
+    """Discs that cover one another, radii by an inverse cube as in natural scenes (Lee, Mumford & Huang, IJCV 41 (2001) 35)."""
     rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
     pictures = np.full((2, *shape), 0.5)
     smallest, largest = 2.0, max(6.0, min(shape) / 5)

@@ -19,12 +19,14 @@ _FREQUENCY_RADIUS: Final = 1 / 6
 """Radius of the aperture in the far field, as a part of the pattern's width: its diameter is a third of the pattern."""
 
 
-def make_probe(kind: str, size: int, width: float, photons: float, modes: int = 1, defocus: float = 1.0) -> NDArray[np.complex128]:
+def make_probe(
+    kind: str, size: int, width: float, photons: float, modes: int = 1, defocus: float = 1.0
+) -> NDArray[np.complex128]:
     """A probe in counts.
 
     ``aperture``: a round aperture of radius N/6 in the far field, out of focus by a phase ``c (q / q_max)²`` such that geometric
-    optics gives a disc of ``width`` pixels at the sample, ``c = π q_max width / (2 N)`` with q in pixels of the pattern; diffraction
-    makes it a little wider and adds rings. ``disk``: a flat disc of ``width`` pixels. Edges are one pixel soft.
+    optics gives a disc of ``width`` pixels at the sample, ``c = π q_max width / (2 N)`` with q in pixels of the pattern;
+    diffraction makes it a little wider and adds rings. ``disk``: a flat disc of ``width`` pixels. Edges are one pixel soft.
 
     Further modes are the first one times row, column, row · column … about the middle, made orthogonal one after the other, with
     powers that fall by ``MODE_DECAY``.
@@ -53,7 +55,7 @@ def make_probe(kind: str, size: int, width: float, photons: float, modes: int = 
         result.append(mode / np.linalg.norm(mode))
     powers = MODE_DECAY ** np.arange(modes)
     amplitudes = np.sqrt(photons * powers / powers.sum())
-    return np.stack(result) * amplitudes[:, None, None]
+    return np.asarray(np.stack(result) * amplitudes[:, None, None], dtype=np.complex128)
 
 
 def _aperture(size: int, width: float) -> NDArray[np.complex128]:

@@ -23,8 +23,8 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> 
         object_start, probe, positions = start["object"], start["probe"], start["positions"]
 
     def report(progress: Progress) -> None:
-        values = progress.as_dict() | {"frames_per_second": progress.frames_per_second}
-        events.emit(Event("epoch", progress.stage, progress.epoch, progress.total, values))
+        values = progress.as_dict()
+        events.emit(Event("epoch", progress.stage, progress.epoch, 0, values))
 
     with configured(plan) as device:
         found = run_engine(
@@ -33,7 +33,7 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> 
             probe,
             object_start,
             mask=scan.mask,
-            settings=ReconstructionSettings(**job.settings["reconstruction"]),  # type: ignore[arg-type]
+            options=ReconstructionSettings(**job.settings["reconstruction"]),  # type: ignore[arg-type]
             device=device,
             dtype=real_dtype(plan),
             seed=int(plan.execution["seed"] or 0),

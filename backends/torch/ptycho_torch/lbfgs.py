@@ -1,0 +1,86 @@
+"""Limited-memory BFGS (Nocedal, Math. Comp. 35 (1980) 773) on one real vector, one step at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+
+__all__ = ["Step", "minimise"]
+
+MEMORY = 10
+ARMIJO = 1e-4
+SMALLEST_STEP = 1e-3
+
+
+class Step:
+    """Where the minimisation is: ``point`` and ``gradient`` (real vectors), ``loss``, whether it is ``stuck``."""
+
+    def __init__(self, point: torch.Tensor, loss: float, gradient: torch.Tensor, stuck: bool = False) -> None:
+        self.point, self.loss, self.gradient, self.stuck = point, loss, gradient, stuck
+
+
+def minimise(function: Callable[[torch.Tensor], tuple[float, torch.Tensor]], start: torch.Tensor) -> Iterator[Step]:
+    """Yield a step after each iteration; losses never rise; ends when no descent is found even along the gradient.
+
+    Args:
+        function: maps a point to (loss, gradient).  The vector should be scaled so that its curvature is about equal in
+            all directions.
+        start: first point.
+    """
+    loss, gradient = function(start)
+    now = Step(start, loss, gradient)
+    moves: list[torch.Tensor] = []
+    changes: list[torch.Tensor] = []
+    while True:
+        direction = _direction(now.gradient, moves, changes)
+        slope = float(torch.dot(now.gradient, direction))
+        following = _search(function, now, direction, slope) if slope < 0 else None
+        if following is None:
+            if not moves:
+                yield Step(now.point, now.loss, now.gradient, stuck=True)
+                return
+            moves, changes = [], []
+            continue
+        move, change = following.point - now.point, following.gradient - now.gradient
+        if float(torch.dot(move, change)) > 1e-10 * float(torch.dot(change, change)):
+            moves, changes = [*moves, move][-MEMORY:], [*changes, change][-MEMORY:]
+        now = following
+        yield now
+
+
+def _direction(gradient: torch.Tensor, moves: list[torch.Tensor], changes: list[torch.Tensor]) -> torch.Tensor:
+    """Two-loop recursion; without memory half the negative gradient, a Newton step for unit curvature of 2."""
+    direction = -gradient
+    if not moves:
+        return 0.5 * direction
+    weights: list[tuple[float, float]] = []
+    for move, change in zip(reversed(moves), reversed(changes), strict=True):
+        inverse = 1 / float(torch.dot(move, change))
+        weight = inverse * float(torch.dot(move, direction))
+        weights.append((inverse, weight))
+        direction = direction - weight * change
+    direction = direction * (float(torch.dot(moves[-1], changes[-1])) / float(torch.dot(changes[-1], changes[-1])))
+    for move, change, (inverse, weight) in zip(moves, changes, reversed(weights), strict=True):
+        direction = direction + (weight - inverse * float(torch.dot(change, direction))) * move
+    return direction
+
+
+def _search(
+    function: Callable[[torch.Tensor], tuple[float, torch.Tensor]], now: Step, direction: torch.Tensor, slope: float
+) -> Step | None:
+    """Shorten the step until the loss falls enough (Armijo); None where it does not.
+
+    The next length is the minimum of the parabola through what is known, so that a far too long step is mended at once.
+    """
+    length = 1.0
+    while length > SMALLEST_STEP:
+        point = now.point + length * direction
+        loss, gradient = function(point)
+        if loss <= now.loss + ARMIJO * length * slope:
+            return Step(point, loss, gradient)
+        rise = loss - now.loss - length * slope
+        factor = -0.5 * length * slope / rise if math.isfinite(rise) and rise > 0 else 0.1
+        length *= min(max(factor, 0.02), 0.5)
+    return None

@@ -1,0 +1,56 @@
+"""How far modelled intensities are from counted ones, and the gradient with respect to the wave at the detector.
+
+Each function returns the summed loss, a real factor ``w`` (frame, N, N) and ``sum |sqrt I - sqrt n|`` (the numerator of R),
+with ``dL/dF* = w F`` for every mode ``F`` at the detector
+(Wirtinger derivative, Thibault & Guizar-Sicairos, New J. Phys. 14 (2012) 063004), so that the gradient of all modes is one
+product.
+"""
+
+from __future__ import annotations
+
+import torch
+
+__all__ = ["amplitude_loss", "poisson_loss"]
+
+SMALLEST = 1e-6
+"""Counts added to modelled intensities, so that dark pixels neither divide by zero nor take its logarithm."""
+
+
+def amplitude_loss(
+    intensity: torch.Tensor, amplitudes: torch.Tensor, mask: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """``sum (sqrt I - sqrt n)^2`` over good pixels, and ``w = 1 - sqrt(n / I)``.
+
+    ``intensity``, ``amplitudes`` (= ``sqrt n``): real (frame, N, N); ``mask``: real (N, N), 1 for good pixels, or None.
+    Counts' variance is stabilised by the root, so this is also the Gaussian approximation of the Poisson likelihood.
+    """
+    modelled = (intensity + SMALLEST).sqrt_()
+    difference = modelled - amplitudes
+    if mask is not None:
+        difference = difference * mask
+    factor = difference / modelled
+    flat = difference.view(-1)
+    return torch.dot(flat, flat), factor, flat.abs().sum()
+
+
+def poisson_loss(
+    intensity: torch.Tensor, amplitudes: torch.Tensor, mask: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Half the Poisson deviance ``sum (I - n + n log(n / I))`` over good pixels, and ``w = 1 - n / I``.
+
+    The terms without ``I`` make a perfect fit zero, so that sums stay exact in float32.  Shapes as in `amplitude_loss`.
+    """
+    modelled = intensity + SMALLEST
+    counts = amplitudes * amplitudes
+    ratio = counts / modelled
+    factor = 1 - ratio
+    if mask is not None:
+        factor = factor * mask
+    loss = modelled * factor
+    log = counts * torch.log(ratio.clamp_min(1e-30))
+    if mask is not None:
+        log = log * mask
+    difference = modelled.sqrt_() - amplitudes
+    if mask is not None:
+        difference = difference * mask
+    return (loss + log).sum(), factor, difference.abs().sum()

@@ -1,0 +1,134 @@
+"""What is computed, and the decisions on the way that need no framework: options, frames held out, when to stop."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ptycho_core.settings.reconstruction import ReconstructionSettings
+
+__all__ = [
+    "HeldOut", "Plan", "Progress", "batches", "choose_held_out", "choose_plan", "positions_settled", "settled",
+    "spread_frames",
+]
+
+IntArray = npt.NDArray[np.int64]
+
+LOW_COUNTS = 10.0
+"""Mean counts a pixel below which a pattern is mostly noise: Poisson likelihood, stopping on frames held out."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The choices made for one scan; ``notes`` says them in words."""
+
+    epochs: int
+    coarse_epochs: int
+    likelihood: Literal["amplitude", "poisson"]
+    total_variation: float | None
+    stop_on_held_out: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One epoch or iteration: its stage, number (from 1), loss a frame, R, R of the held-out frames, seconds since start."""
+
+    stage: str
+    epoch: int
+    loss: float
+    misfit: float
+    held_out_misfit: float | None
+    held_out_loss: float | None
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as a plain dictionary, for a log."""
+        return dict(self.__dict__)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Frame numbers: ``used`` for the reconstruction, ``stopping`` to stop it (used at the end), ``judging`` never used."""
+
+    used: IntArray
+    stopping: IntArray
+    judging: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+
+def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames: int, size: int) -> Plan:
+    """Resolve every "auto" from the data.
+
+    Args:
+        options: as given.
+        counts_per_pixel: mean counts of a good pixel.
+        frames: in the scan.
+        size: N.
+    """
+    notes: list[str] = []
+    low = counts_per_pixel < LOW_COUNTS
+    likelihood = options.likelihood
+    if likelihood == "auto":
+        likelihood = "poisson" if low else "amplitude"
+        notes.append(f"likelihood {likelihood}: {counts_per_pixel:.3g} counts a pixel")
+    total_variation = options.total_variation
+    if total_variation is None and not low:
+        total_variation = 0.0
+    epochs = options.epochs
+    if epochs is None:
+        epochs = 50 if options.refine_positions else 5
+    coarse = options.coarse_start and size >= 64 and size % 4 == 0
+    coarse_epochs = min(epochs, 5) if coarse else 0
+    stop_on_held_out = low and frames >= 40 and options.iterations > 0
+    return Plan(epochs, coarse_epochs, likelihood, total_variation, stop_on_held_out, tuple(notes))
+
+
+def spread_frames(frames: IntArray, share: float, random: np.random.Generator) -> IntArray:
+    """About ``share`` of ``frames``, one drawn from each run of 1/share neighbours in scan order, sorted.
+
+    Drawing within runs spreads them over the scan, so that no region loses all its frames.
+    """
+    number = round(share * len(frames))
+    if number < 1:
+        return np.zeros(0, dtype=np.int64)
+    runs = np.array_split(frames, number)
+    return np.array([random.choice(run) for run in runs], dtype=np.int64)
+
+
+def choose_held_out(number: int, held_out: float, stop_on_held_out: bool, seed: int) -> HeldOut:
+    """Frames to judge by (``held_out`` of all) and to stop by (5 % of the rest), drawn with ``seed``."""
+    random = np.random.default_rng([seed, 1])
+    every = np.arange(number, dtype=np.int64)
+    judging = spread_frames(every, held_out, random)
+    rest = np.setdiff1d(every, judging)
+    stopping = spread_frames(rest, 0.05, random) if stop_on_held_out else np.zeros(0, dtype=np.int64)
+    return HeldOut(np.setdiff1d(rest, stopping), stopping, judging)
+
+
+def batches(frames: IntArray, batch_size: int, random: np.random.Generator) -> list[IntArray]:
+    """``frames`` in random order, cut into batches, each sorted (sorted reads are faster)."""
+    order = random.permutation(frames)
+    return [np.sort(order[start : start + batch_size]) for start in range(0, len(order), batch_size)]
+
+
+def settled(losses: list[float], tolerance: float, span: int = 10) -> bool:
+    """Whether the last ``span`` steps lowered the loss by less than ``tolerance`` of it."""
+    if len(losses) <= span:
+        return False
+    before, now = losses[-span - 1], losses[-1]
+    return not math.isfinite(now) or before - now < tolerance * abs(now)
+
+
+def positions_settled(places: list[npt.NDArray[np.float64]], span: int = 5, least: int = 20, moved: float = 0.03) -> bool:
+    """Whether positions, (frame, 2) after every epoch, moved less than ``moved`` pixels (rms, per axis) in ``span`` epochs.
+
+    Asked only after ``least`` epochs, because positions hardly move before the object shows structure.
+    """
+    if len(places) < max(span + 1, least):
+        return False
+    change = places[-1] - places[-1 - span]
+    return float(np.sqrt(((change - change.mean(0)) ** 2).mean())) < moved
