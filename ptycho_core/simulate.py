@@ -94,7 +94,7 @@ class SimulationSettings:
         if self.size % 2:
             raise SettingsError(f"size is {self.size}; it must be even.")
         if self.probe_width is not None and self.probe_width > self.size:
-            raise SettingsError(f"probe_width is {self.probe_width:g} pixels, but a pattern's window has only size = {self.size}.")
+            raise SettingsError(f"probe_width is {self.probe_width:g} pixels, but a window has only size = {self.size}.")
         for name, low, high in (("amplitude", 0.0, 1.0), ("phase", -100.0, 100.0)):
             first, last = getattr(self, name)
             if not low <= first <= last <= high:
@@ -212,7 +212,7 @@ def simulate_scan(
     guess = make_probe(chosen.probe, chosen.size, width, chosen.photons, 1, chosen.defocus_fraction).astype(np.complex64)
     positions, shape = _positions(chosen, probe, for_positions)
     image = make_object(chosen.object, shape, chosen.amplitude, chosen.phase, for_object).astype(np.complex64)
-    stated = positions + for_error.normal(0, chosen.position_error, positions.shape) if chosen.position_error else positions.copy()
+    stated = positions + for_error.normal(0, chosen.position_error, positions.shape)
     return Simulation(
         intensity=_counts(chosen, image, probe, positions, for_noise, progress),
         positions=stated,

@@ -8,6 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from rich.progress import TaskID
+
     from ptycho_core.contract import Event, Value
 
 SECONDS_BETWEEN_LINES = 2.0
@@ -45,7 +47,8 @@ class BarProgress:
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
             TextColumn("{task.fields[values]}"), console=Console(stderr=True),
         )
-        self._stage, self._task = "", None
+        self._stage = ""
+        self._task: TaskID | None = None
 
     def __enter__(self) -> Self:
         self._bars.start()

@@ -83,7 +83,7 @@ def read_positions(file: NpzFile, name: str, frames: int, patterns: str) -> NDAr
     wrong = np.flatnonzero(~np.isfinite(values.reshape(frames, -1)).all(axis=1))
     if wrong.size:
         raise DataError(
-            f"{file.path}: '{name}', shape {header.shape}, is not finite for {wrong.size} frame(s), the first is frame {wrong[0]}."
+            f"{file.path}: '{name}', shape {header.shape}, is not finite for {wrong.size} frame(s), first for frame {wrong[0]}."
         )
     return values
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.contract import Event, Observer, ReconstructJob, ReconstructResult, ScanSource, Value
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ptycho_core.formats.product import Reconstruction
     from ptycho_core.reconstruction.start import Start
     from ptycho_core.scan.scan import Scan
@@ -79,8 +82,8 @@ def run_payload(
         start_path = Path(scratch) / "start.npz"
         start.save(start_path)
         job = ReconstructJob(ScanSource(payload.scan, payload.groups["data"]), start_path, payload.groups)
-        hub.emit(Event("started", message=f"{len(scan.patterns)} patterns of {scan.source.name}, backend {payload.backend.spec.name}"))
-        result = payload.backend.reconstruct(job, payload.plan, hub)
+        hub.emit(_started(payload, scan))
+        result = _with_power(payload.backend.reconstruct(job, payload.plan, hub), start.probe)
         engine_seconds = time.perf_counter() - began
     metrics = _metrics(scan, result) | {"seconds": round(engine_seconds, 3)}
     hub.emit(Event("finished", message=result.stopped_by, values={"misfit": metrics["misfit"]}))
@@ -102,6 +105,26 @@ def _start(scan: Scan, groups: Mapping[str, Mapping[str, Value]]) -> Start:
         probe=None if asked["probe"] is None else Path(str(asked["probe"])),
         refine_positions=bool(asked["refine_positions"]),
     )
+
+
+def _started(payload: ReconstructionPayload, scan: Scan) -> Event:
+    backend = payload.backend.spec.name
+    chosen = payload.resolved.values["backend"].value is None
+    notes = "".join(f"; {note}" for note in payload.plan.notes)
+    reason = " (the only one installed)" if chosen else ""
+    return Event("started", message=f"{len(scan)} patterns of {scan.source.name}, backend {backend}{reason}{notes}")
+
+
+def _with_power(result: ReconstructResult, probe: NDArray[Any]) -> ReconstructResult:
+    """The same reconstruction with the probe's power as at the start.
+
+    A factor can be moved between object and probe without changing any pattern. The start's power was stated in counts, or found
+    from them, so it is the fit that drifted.
+    """
+    import numpy as np
+
+    factor = float(np.linalg.norm(probe) / np.linalg.norm(result.probe))
+    return replace(result, probe=result.probe * factor, object=result.object / factor)
 
 
 def _metrics(scan: Scan, result: ReconstructResult) -> dict[str, Any]:

@@ -148,8 +148,8 @@ def mean_counts(scan: Scan, progress: Steps | None = None) -> float:
 def scaled_probe(scan: Scan, probe: ComplexArray | None = None, progress: Steps | None = None) -> tuple[ComplexArray, float]:
     """A probe in units of counts, and the factor that made it so.
 
-    The scan's own probe is returned as it is, factor 1, if its file states it in counts. Any other is multiplied by the factor for
-    which an empty object gives as many counts in good pixels, ``Σ_good Σ_m |FFT2_ortho(P_m)|²``, as the patterns have on average.
+    The scan's own probe is returned as it is, factor 1, if its file states it in counts. Any other is multiplied by the factor
+    for which an empty object gives as many counts in good pixels, ``Σ_good Σ_m |FFT2_ortho(P_m)|²``, as the patterns have on average.
 
     Args:
         scan: its patterns are read once, in chunks, if the scale has to be found.
@@ -169,7 +169,7 @@ def scaled_probe(scan: Scan, probe: ComplexArray | None = None, progress: Steps 
     modes = np.asarray(scan.probe if probe is None else probe, dtype=np.complex128)
     modes = modes[np.newaxis] if modes.ndim == 2 else modes
     if modes.ndim != 3 or modes.shape[1:] != scan.mask.shape:
-        raise DataError(f"The probe has shape {modes.shape} but the patterns of {scan.source} are {scan.mask.shape}.")
+        raise DataError(f"The probe has shape {modes.shape}; the patterns of {scan.source} are {scan.mask.shape}.")
     if probe is None and scan.probe_scaled:
         return modes, 1.0
     far = np.fft.fftshift(np.fft.fft2(modes, norm="ortho"), axes=(1, 2))

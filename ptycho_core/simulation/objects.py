@@ -104,7 +104,7 @@ def _dead_leaves(shape: Shape, random: np.random.Generator) -> tuple[Picture, Pi
     rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float64)
     pictures = np.full((2, *shape), 0.5)
     smallest, largest = 2.0, max(6.0, min(shape) / 5)
-    for _ in range(max(400, shape[0] * shape[1] // 60)):
+    for _ in range(max(400, shape[0] * shape[1] // 30)):
         # Inverse of the cumulative distribution of a density ~ r^-3 between the two radii.
         radius = (smallest**-2 - random.random() * (smallest**-2 - largest**-2)) ** -0.5
         row, column = random.uniform(-radius, shape[0] + radius), random.uniform(-radius, shape[1] + radius)

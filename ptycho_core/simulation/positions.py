@@ -19,8 +19,8 @@ def make_positions(
 ) -> NDArray[np.float64]:
     """Positions of a scan, in the order in which they are taken.
 
-    ``raster``: lines of equal length, one direction. ``spiral``: a Fermat spiral, ``r = step √(k/π)``, turned by the golden angle,
-    one point per ``step²``. ``random``: one point per ``step²`` of the field, evenly distributed.
+    ``raster``: lines of equal length, one direction. ``spiral``: a Fermat spiral, ``r = step √(k/π)``, turned by the golden
+    angle, one point per ``step²``. ``random``: one point per ``step²`` of the field, evenly distributed.
 
     Args:
         kind: a word of ``SCANS``.

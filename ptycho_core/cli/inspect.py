@@ -1,0 +1,167 @@
+"""``ptycho inspect``: say what is in a scan file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ptycho_core.errors import OutputError
+
+if TYPE_CHECKING:
+    from ptycho_core.scan.scan import Scan
+    from ptycho_core.scan.summary import Summary
+    from ptycho_core.settings.declare import Declaration
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "inspect",
+        help="say what is in a scan file",
+        description="Say what is in a scan file, in which units, and what was decided on reading it. Formats that are read, "
+        "recognised by content: the npz layout of PtychoPINN (diffraction or diff3d, xcoords, ycoords) and the plain npz layout "
+        "(intensity, positions_px). Nothing is written unless asked for.",
+    )
+    parser.add_argument("file", metavar="FILE", help="scan file, or sample:siemens-star for the bundled one")
+    parser.add_argument("--plot", metavar="PNG", type=Path, help="write a picture of positions, mean pattern and probe")
+    parser.add_argument("--overwrite", action="store_true", help="replace PNG if it exists")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    group = parser.add_argument_group("data: what the file does not say of itself")
+    for one in _data_settings():
+        group.add_argument(
+            one.flag,
+            dest=f"setting_{one.name}",
+            metavar="{" + ",".join(one.choices) + "}" if one.choices else one.kind.upper(),
+            default=argparse.SUPPRESS,
+            help=(one.help + (f" ({one.unit})" if one.unit else "")).replace("%", "%%"),
+        )
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Read, print, and with ``--plot`` draw."""
+    if args.plot is not None and args.plot.exists() and (args.plot.is_dir() or not args.overwrite):
+        raise OutputError(f"{args.plot} exists already.", remedy="Choose another name, or give --overwrite.")
+    given = {
+        one.name: one.parse(getattr(args, f"setting_{one.name}"), one.flag) for one in _data_settings() if f"setting_{one.name}" in args
+    }
+    from ptycho_core.cli.steps import progress_of_steps
+    from ptycho_core.scan.opening import open_scan
+    from ptycho_core.scan.summary import summarise
+
+    scan = open_scan(args.file, given)
+    with progress_of_steps("reading patterns") as progress:
+        summary = summarise(scan, progress)
+    if args.json:
+        import json
+
+        print(json.dumps(_facts(scan, summary), indent=2))
+    else:
+        print("\n".join(_lines(scan, summary)))
+    if args.plot is not None:
+        from ptycho_core.imaging.figures import save_figure
+        from ptycho_core.scan.figure import figure_of_scan
+
+        save_figure(figure_of_scan(scan, summary), args.plot)
+        if not args.json:
+            print(f"\npicture     {args.plot}")
+    return 0
+
+
+def _data_settings() -> list[Declaration]:
+    from ptycho_core.settings.groups import declarations
+
+    return [one for one in declarations("reconstruct").values() if one.group == "data"]
+
+
+def _lines(scan: Scan, summary: Summary) -> list[str]:
+    dense, pixel = summary.overlap, scan.object_pixel_m
+    patterns, mask = scan.patterns, scan.mask
+    rows = [
+        ("file", str(scan.source)),
+        ("format", scan.format),
+        ("patterns", f"{len(scan)} of {scan.size} x {scan.size} pixels, stored as {patterns.dtype} {scan.signal}"),
+        ("counts", f"{summary.mean:.4g} in a pattern on average ({summary.faintest:.4g} to {summary.brightest:.4g})"),
+        ("", f"{summary.peak:.6g} in the brightest pixel, {summary.total:.4g} in all, {summary.zeros:.1%} of the pixels zero"),
+        ("mask", "all pixels good" if mask.all() else f"{int((~mask).sum())} of {mask.size} pixels bad"),
+        ("positions", f"span {_length(summary.extent[0], pixel)} (rows) x {_length(summary.extent[1], pixel)} (columns)"),
+        ("", f"object of at least {summary.canvas[0]} x {summary.canvas[1]} px"),
+        ("step", f"{_length(dense.step, pixel)} to the nearest neighbour (median); one frame per ({_length(dense.spacing, pixel)})²"),
+    ]
+    if dense.linear is not None and dense.width is not None:
+        rows.append(("overlap", f"{dense.linear:.0%} linear (1 - step / width); the probe is {_length(dense.width, pixel)} wide"))
+    rows += [("probe", line) for line in _probe_lines(scan, summary)]
+    if scan.object_guess is not None:
+        rows.append(("object", f"a guess of {scan.object_guess.shape[0]} x {scan.object_guess.shape[1]} px"))
+    if scan.scan_index is not None:
+        rows.append(("scans", f"{len(set(scan.scan_index.tolist()))} by 'scan_index'"))
+    if scan.geometry is None or pixel is None:
+        rows.append(("geometry", "energy, distance and detector pixel not all known: lengths are in object pixels"))
+    else:
+        it = scan.geometry
+        rows.append(("geometry", f"{it.photon_energy_ev:g} eV, {it.detector_distance_m:g} m, detector pixel {it.detector_pixel_size_m:g} m"))
+        rows.append(("", f"object pixel {pixel * 1e9:.4g} nm"))
+    rows += [("note", note) for note in scan.notes]
+    rows += [("doubt", doubt) for doubt in summary.doubts]
+    return [f"{label:<11} {text}" for label, text in rows]
+
+
+def _probe_lines(scan: Scan, summary: Summary) -> list[str]:
+    if scan.probe is None or summary.probe_counts is None:
+        return ["none in the file"]
+    powers = ", ".join(f"{part:.1%}" for part in summary.mode_powers)
+    scale = "in counts" if scan.probe_scaled else "in a scale that the file does not state"
+    modes = "1 mode" if len(summary.mode_powers) == 1 else f"{len(summary.mode_powers)} modes ({powers})"
+    return [f"{modes}, {scan.probe.dtype}, sum of squares {summary.probe_counts:.4g} {scale}"]
+
+
+def _length(pixels: float, pixel_m: float | None) -> str:
+    return f"{pixels:.4g} px" + ("" if pixel_m is None else f" = {pixels * pixel_m * 1e6:.4g} µm")
+
+
+def _facts(scan: Scan, summary: Summary) -> dict[str, Any]:
+    dense = summary.overlap
+    it = scan.geometry
+    return {
+        "file": str(scan.source),
+        "format": scan.format,
+        "patterns": {"shape": list(scan.patterns.shape), "dtype": str(scan.patterns.dtype), "signal": scan.signal},
+        "counts": {
+            "mean": summary.mean,
+            "faintest": summary.faintest,
+            "brightest": summary.brightest,
+            "peak": summary.peak,
+            "total": summary.total,
+            "zeros": summary.zeros,
+            "whole": summary.whole,
+            "empty_frames": summary.empty_frames,
+        },
+        "bad_pixels": int((~scan.mask).sum()),
+        "positions_px": {"extent": list(summary.extent), "canvas": list(summary.canvas), "step": dense.step, "spacing": dense.spacing},
+        "overlap": dense.linear,
+        "probe": None
+        if scan.probe is None
+        else {
+            "shape": list(scan.probe.shape),
+            "dtype": str(scan.probe.dtype),
+            "width_px": dense.width,
+            "mode_powers": list(summary.mode_powers),
+            "sum_of_squares": summary.probe_counts,
+            "in_counts": scan.probe_scaled,
+        },
+        "object_guess": None if scan.object_guess is None else list(scan.object_guess.shape),
+        "scans": None if scan.scan_index is None else len(set(scan.scan_index.tolist())),
+        "geometry": None
+        if it is None
+        else {
+            "photon_energy_ev": it.photon_energy_ev,
+            "detector_distance_m": it.detector_distance_m,
+            "detector_pixel_size_m": it.detector_pixel_size_m,
+            "object_pixel_m": scan.object_pixel_m,
+        },
+        "notes": list(scan.notes),
+        "doubts": list(summary.doubts),
+    }

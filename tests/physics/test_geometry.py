@@ -1,0 +1,38 @@
+import pytest
+
+from ptycho_core.errors import DataError
+from ptycho_core.physics import object_pixel_size, photon_energy, wavelength
+
+
+@pytest.mark.parametrize(
+    ("energy_ev", "metres"),
+    [
+        (12398.419843320026, 1e-10),  # CODATA 2018: h c / e = 1.239841984... eV um
+        (8047.78, 1.540598e-10),  # Cu K-alpha-1, about 8.048 keV
+        (8800.0, 1.408911e-10),
+        (1.0, 1.2398419843320026e-6),
+    ],
+)
+def test_wavelength_of_photons_is_the_tabulated_one(energy_ev, metres):
+    assert wavelength(energy_ev) == pytest.approx(metres, rel=1e-6)
+
+
+def test_energy_is_the_inverse_of_wavelength():
+    assert photon_energy(wavelength(8123.4)) == pytest.approx(8123.4, rel=1e-14)
+
+
+def test_object_pixel_is_wavelength_times_distance_over_detector_width():
+    # 1 Angstrom, 2 m, 128 pixels of 75 um: 2e-10 / 9.6e-3 m
+    assert object_pixel_size(1e-10, 2.0, 75e-6, 128) == pytest.approx(2.0833333333333334e-8, rel=1e-14)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_impossible_geometry_is_refused_by_name(value):
+    with pytest.raises(DataError, match="energy"):
+        wavelength(value)
+    with pytest.raises(DataError, match="wavelength"):
+        photon_energy(value)
+    with pytest.raises(DataError, match="distance"):
+        object_pixel_size(1e-10, value, 75e-6, 128)
+    with pytest.raises(DataError, match="pixel size"):
+        object_pixel_size(1e-10, 1.0, value, 128)

@@ -1,0 +1,175 @@
+"""The torch backend's answer to ``evaluate`` against the NumPy reference, within the limits of specs/forward-model.md."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ptycho_core.contract import EvaluateJob, ExecutionPlan
+from ptycho_core.errors import DataError, SettingsError
+from ptycho_core.physics import evaluate as reference
+from ptycho_core.physics import intensities
+from ptycho_torch.evaluate import evaluate
+
+LIMITS = {"float64": (1e-12, 1e-12, 1e-10), "float32": (1e-5, 1e-6, 2e-4)}
+TERMS = ("nll", "amplitude", "mae", "tv")
+ALL = {"nll": 0.3, "amplitude": 1.0, "mae": 0.5, "tv": 2.0}
+
+
+def plan(precision="float64", device="cpu"):
+    return ExecutionPlan(device, {"precision": precision, "threads": 1, "deterministic": True}, {}, {})
+
+
+def scan_job(*, size=16, modes=2, frames=37, whole=False, background=True, mask=True, photons=2e4, weights=ALL, seed=0):
+    """A batch whose counts come from another object than the one evaluated: a fit under way."""
+    random = np.random.default_rng(seed)
+    row, column = np.mgrid[:size, :size] - size / 2
+    probe = random.normal(size=(modes, size, size)) + 1j * random.normal(size=(modes, size, size))
+    probe = probe * np.exp(-(row**2 + column**2) / size)
+    probe *= np.sqrt(photons / np.sum(abs(probe) ** 2))
+    transmission = random.uniform(0.6, 1, (40, 44)) * np.exp(1j * random.uniform(0, 1, (40, 44)))
+    positions = random.uniform(0, 1, (frames, 2)) * [40 - size, 44 - size]
+    positions = np.floor(positions) if whole else positions
+    stray = random.uniform(0, 1, (size, size)) if background else None
+    truth = transmission * np.exp(0.3j * random.normal(size=transmission.shape))
+    return EvaluateJob(
+        object=transmission,
+        probe=probe,
+        positions=positions,
+        counts=random.poisson(intensities(truth, probe, positions, stray)).astype(float),
+        mask=random.random((size, size)) > 0.1 if mask else None,
+        background=stray,
+        weights=weights,
+    )
+
+
+CASES = {
+    "all at once": {},
+    "one mode": {"modes": 1},
+    "four modes": {"modes": 4},
+    "whole pixels": {"whole": True},
+    "no mask": {"mask": False},
+    "no background": {"background": False},
+    "one frame": {"frames": 1},
+    "65 frames": {"frames": 65},
+    "odd size": {"size": 15},
+    "few photons, mostly zero counts": {"photons": 50.0, "background": False},
+    **{f"{term} alone": {"weights": {term: 1.0}} for term in TERMS},
+}
+
+
+def distance(value, expected):
+    """Relative L2 difference; absolute where zero is expected."""
+    norm = np.linalg.norm(expected)
+    return float(np.linalg.norm(np.asarray(value) - expected) / (norm if norm > 0 else 1.0))
+
+
+@pytest.mark.parametrize("precision", LIMITS)
+@pytest.mark.parametrize("case", CASES)
+def test_torch_evaluates_what_the_reference_does(case, precision, record_property):
+    job = scan_job(**CASES[case])
+    expected, found = reference(job), evaluate(job, plan(precision))
+    assert set(found.losses) == set(TERMS)
+    assert set(found.gradients) == set(expected.gradients)
+    forward, loss, gradient = LIMITS[precision]
+    measured = [("intensities", distance(found.intensities, expected.intensities), forward)]
+    measured += [(name, abs(found.losses[name] / value - 1), loss) for name, value in expected.losses.items()]
+    measured += [(f"d/d {name}", distance(found.gradients[name], value), gradient) for name, value in expected.gradients.items()]
+    for name, value, limit in measured:
+        record_property(name, f"{value:.1e} (limit {limit:.0e})")
+        print(f"{case}, {precision}: {name} {value:.1e}, limit {limit:.0e}")
+    assert [name for name, value, limit in measured if not value <= limit] == []
+
+
+def test_the_batches_hold_the_zero_counts_and_gradients_that_make_parity_mean_something():
+    dim = scan_job(**CASES["few photons, mostly zero counts"])
+    assert np.mean(dim.counts == 0) > 0.5
+    for name, gradient in reference(scan_job()).gradients.items():
+        assert np.count_nonzero(gradient) > gradient.size / 2, name
+
+
+@pytest.mark.parametrize("precision", LIMITS)
+def test_an_answer_is_numpy_in_the_planned_precision_and_the_same_again(precision):
+    job = scan_job()
+    first, second = evaluate(job, plan(precision)), evaluate(job, plan(precision))
+    assert first.intensities.dtype == np.float64
+    assert first.gradients["object"].dtype == ("complex128" if precision == "float64" else "complex64")
+    assert all(type(gradient) is np.ndarray for gradient in first.gradients.values())
+    assert first.losses == second.losses
+    assert all(type(value) is float for value in first.losses.values())
+    np.testing.assert_array_equal(first.intensities, second.intensities)
+    for name, gradient in first.gradients.items():
+        np.testing.assert_array_equal(gradient, second.gradients[name])
+
+
+def test_single_precision_computes_in_single_precision():
+    job = scan_job()
+    assert distance(evaluate(job, plan("float32")).intensities, reference(job).intensities) > 1e-10
+
+
+def test_evaluating_leaves_the_job_and_the_state_of_torch_alone():
+    job = scan_job()
+    before = {name: np.copy(getattr(job, name)) for name in ("object", "probe", "positions", "counts", "mask", "background")}
+    state = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.random.get_rng_state()
+    evaluate(job, plan())
+    for name, values in before.items():
+        np.testing.assert_array_equal(getattr(job, name), values)
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == state[:2]
+    assert torch.equal(torch.random.get_rng_state(), state[2])
+
+
+def test_without_gradients_the_rest_is_the_same():
+    job = scan_job()
+    bare = evaluate(replace(job, gradients=False), plan())
+    assert bare.gradients == {}
+    assert bare.losses == evaluate(job, plan()).losses
+
+
+def test_a_bad_pixel_may_hold_anything():
+    job = scan_job()
+    counts = job.counts.copy()
+    counts[:, ~job.mask] = np.nan
+    clean, spoilt = evaluate(job, plan()), evaluate(replace(job, counts=counts), plan())
+    assert spoilt.losses == clean.losses
+    for name, gradient in clean.gradients.items():
+        np.testing.assert_array_equal(spoilt.gradients[name], gradient)
+
+
+def test_dark_patterns_and_a_flat_object_give_finite_values_and_no_slope():
+    job = replace(scan_job(background=False), object=np.ones((40, 44), complex), probe=np.zeros((2, 16, 16), complex))
+    found, expected = evaluate(job, plan()), reference(job)
+    assert found.losses == pytest.approx(expected.losses, rel=1e-12, abs=1e-15)
+    for gradient in found.gradients.values():
+        assert not gradient.any()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"positions": np.full((37, 2), 30.0)}, DataError, "leaves the object"),
+        ({"counts": np.ones((2, 16, 16))}, DataError, "counts must have the shape"),
+        ({"mask": np.zeros((16, 16), bool)}, DataError, "no good pixel"),
+        ({"background": np.full((16, 16), np.nan)}, DataError, "background"),
+        ({"weights": {"huber": 1.0}}, SettingsError, "huber"),
+    ],
+)
+def test_bad_input_is_refused_as_the_reference_refuses_it(change, error, message):
+    job = replace(scan_job(), **change)
+    for run in (reference, lambda job: evaluate(job, plan())):
+        with pytest.raises(error, match=message):
+            run(job)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA device here")
+@pytest.mark.parametrize("precision", LIMITS)
+@pytest.mark.parametrize("case", CASES)
+def test_cuda_evaluates_what_the_reference_does(case, precision):
+    job = scan_job(**CASES[case])
+    expected, found = reference(job), evaluate(job, plan(precision, "cuda:0"))
+    forward, loss, gradient = LIMITS[precision]
+    assert distance(found.intensities, expected.intensities) <= forward
+    for name, value in expected.losses.items():
+        assert abs(found.losses[name] / value - 1) <= loss, name
+    for name, value in expected.gradients.items():
+        assert distance(found.gradients[name], value) <= gradient, name
