@@ -17,8 +17,8 @@ test: $(VENV)/.tested check
 
 check: $(VENV)/.tested
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy -p ptycho_torch
 
 clean:
 	rm -rf $(VENV) demo build backends/*/build

@@ -30,9 +30,7 @@ LEVELS = (0.10, 0.05, 0.02)
 def measure(scan, truth=None, probe=None, true_positions=None, **changed):
     """One reconstruction; the figures of its row."""
     settings = ReconstructionSettings(**changed)
-    start = prepare_start(
-        scan, modes=settings.modes, seed=0, start=None, probe=probe, refine_positions=settings.refine_positions
-    )
+    start = prepare_start(scan, modes=settings.modes, seed=0, start=None, probe=probe, refine_positions=settings.refine_positions)
     scoring, reached = 0.0, dict.fromkeys(LEVELS)
     began_cpu, began = time.process_time(), time.perf_counter()
 
@@ -47,9 +45,7 @@ def measure(scan, truth=None, probe=None, true_positions=None, **changed):
                 reached[level] = entered - began_cpu - scoring
         scoring += time.process_time() - entered
 
-    found = reconstruct(
-        scan.patterns, start.positions, start.probe, start.object, mask=scan.mask, options=settings, report=watch
-    )
+    found = reconstruct(scan.patterns, start.positions, start.probe, start.object, mask=scan.mask, options=settings, report=watch)
     cpu, wall = time.process_time() - began_cpu - scoring, time.perf_counter() - began
     row = {"CPU s": f"{cpu:.1f}", "wall s": f"{wall - scoring:.1f}"}
     used = np.setdiff1d(np.arange(len(scan)), found.held_out)
@@ -140,7 +136,7 @@ OTHERS = {
     "random lines": ["--object", "random-lines", "--seed", 11],
     "siemens star, 1e5": ["--object", "siemens-star", "--photons", "1e5", "--seed", 12],
     "dead leaves, overlap 60 %": ["--object", "dead-leaves", "--overlap", 0.6, "--seed", 13],
-    "natural, guess 70 %": ["--object", "natural", "--probe-guess-defocus", 0.7, "--seed", 14],
+    "natural, guess 70 %": ["--object", "natural", "--defocus-fraction", 0.7, "--seed", 14],
     "natural, N = 128": ["--object", "natural", "--size", 128, "--frames", 144, "--seed", 15],
 }
 

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import add_setting_flags, collect
 from ptycho_core.errors import BackendError, UnknownBackendError
+from ptycho_core.settings.declare import declarations_of
+from ptycho_core.settings.groups import GROUPS
 
 if TYPE_CHECKING:
+    from ptycho_core.contract import Value
     from ptycho_core.settings.resolution import Resolved, Sourced
 
 
@@ -22,8 +25,8 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     verbs = explain.add_subparsers(metavar="VERB", required=True)
     for verb in ("train", "infer", "reconstruct"):
         one = verbs.add_parser(verb, help=f"the settings of {verb}")
-        one.add_argument("scan", nargs="?", metavar="SCAN", help="not read; so that a whole command line can be pasted")
-        one.add_argument("-o", "--output-dir", metavar="DIR", help=argparse.SUPPRESS)
+        one.add_argument("scan", nargs="?", metavar="SCAN", help="scan file, for what it states itself (its headers are read)")
+        one.add_argument("-o", "--output-dir", metavar="DIR", help="not used; so that a whole command line can be pasted")
         one.add_argument("--json", action="store_true", help="print JSON")
         add_setting_flags(one, verb)
         one.set_defaults(func=run, verb=verb)
@@ -45,23 +48,35 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _resolve(args: argparse.Namespace) -> tuple[Resolved, str]:
-    from ptycho_core.settings.payload import resolve_for
-    from ptycho_core.settings.resolution import resolve
+    from ptycho_core.settings.payload import resolve_for, resolve_without_options
+    from ptycho_core.settings.resolution import check_together
 
     given = collect(args, args.verb)
-    sources: dict[str, Any] = {"overrides": given.overrides, "wheres": given.wheres, "environment": os.environ, "file": given.config}
+    sources: dict[str, Any] = {"overrides": given.overrides, "environment": os.environ, "file": given.config}
     try:
-        resolved, row = resolve_for(args.verb, sources)
+        resolved, row = resolve_for(args.verb, sources, args.scan)
     except (BackendError, UnknownBackendError) as error:
         if "backend" in given.overrides:
             raise
-        plain = {name: value for name, value in given.overrides.items() if "." not in name}
-        return resolve(args.verb, **{**sources, "overrides": plain}), f"No backend: {error}"
+        resolved = resolve_without_options(args.verb, sources, args.scan)
+        check_together(resolved)
+        return resolved, f"No backend, so none of its options: {error}"
     return resolved, f"Backend: {row.name} ({row.source}), {row.chosen_by}."
 
 
 def _row(name: str, one: Sourced) -> tuple[str, str, str, str]:
-    value = "auto" if one.value is None else str(one.value).lower() if isinstance(one.value, bool) else str(one.value)
-    source = one.origin if one.where in ("declaration", "manifest") else f"{one.origin} {one.where}"
-    beat = "; ".join(f"{'auto' if other.value is None else other.value} ({other.origin})" for other in one.losers)
-    return name, value, source, f"beat {beat}" if beat else ""
+    source = _source(one.origin, one.where)
+    beat = "; ".join(f"{_show(name, other.value)} ({_source(other.origin, other.where)})" for other in one.losers)
+    return name, _show(name, one.value), source, f"beat {beat}" if beat else ""
+
+
+def _source(origin: str, where: str) -> str:
+    return origin if where in ("declaration", "manifest") else f"{origin} {where}"
+
+
+def _show(name: str, value: Value) -> str:
+    everything = {one.name: one for group in GROUPS for one in declarations_of(group)}
+    if name in everything:
+        unit = everything[name].unit
+        return everything[name].show(value) + (f" {unit}" if unit and value is not None else "")
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

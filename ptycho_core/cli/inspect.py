@@ -46,7 +46,9 @@ def run(args: argparse.Namespace) -> int:
     if args.plot is not None and args.plot.exists() and (args.plot.is_dir() or not args.overwrite):
         raise OutputError(f"{args.plot} exists already.", remedy="Choose another name, or give --overwrite.")
     given = {
-        one.name: one.parse(getattr(args, f"setting_{one.name}"), one.flag) for one in _data_settings() if f"setting_{one.name}" in args
+        one.name: one.parse(getattr(args, f"setting_{one.name}"), one.flag)
+        for one in _data_settings()
+        if f"setting_{one.name}" in args
     }
     from ptycho_core.cli.steps import progress_of_steps
     from ptycho_core.scan.opening import open_scan
@@ -89,7 +91,10 @@ def _lines(scan: Scan, summary: Summary) -> list[str]:
         ("mask", "all pixels good" if mask.all() else f"{int((~mask).sum())} of {mask.size} pixels bad"),
         ("positions", f"span {_length(summary.extent[0], pixel)} (rows) x {_length(summary.extent[1], pixel)} (columns)"),
         ("", f"object of at least {summary.canvas[0]} x {summary.canvas[1]} px"),
-        ("step", f"{_length(dense.step, pixel)} to the nearest neighbour (median); one frame per ({_length(dense.spacing, pixel)})²"),
+        (
+            "step",
+            f"{_length(dense.step, pixel)} to the nearest neighbour (median); one frame per ({_length(dense.spacing, pixel)})²",
+        ),
     ]
     if dense.linear is not None and dense.width is not None:
         rows.append(("overlap", f"{dense.linear:.0%} linear (1 - step / width); the probe is {_length(dense.width, pixel)} wide"))
@@ -102,7 +107,8 @@ def _lines(scan: Scan, summary: Summary) -> list[str]:
         rows.append(("geometry", "energy, distance and detector pixel not all known: lengths are in object pixels"))
     else:
         it = scan.geometry
-        rows.append(("geometry", f"{it.photon_energy_ev:g} eV, {it.detector_distance_m:g} m, detector pixel {it.detector_pixel_size_m:g} m"))
+        setup = f"{it.photon_energy_ev:g} eV, {it.detector_distance_m:g} m, detector pixel {it.detector_pixel_size_m:g} m"
+        rows.append(("geometry", setup))
         rows.append(("", f"object pixel {pixel * 1e9:.4g} nm"))
     rows += [("note", note) for note in scan.notes]
     rows += [("doubt", doubt) for doubt in summary.doubts]
@@ -140,7 +146,12 @@ def _facts(scan: Scan, summary: Summary) -> dict[str, Any]:
             "empty_frames": summary.empty_frames,
         },
         "bad_pixels": int((~scan.mask).sum()),
-        "positions_px": {"extent": list(summary.extent), "canvas": list(summary.canvas), "step": dense.step, "spacing": dense.spacing},
+        "positions_px": {
+            "extent": list(summary.extent),
+            "canvas": list(summary.canvas),
+            "step": dense.step,
+            "spacing": dense.spacing,
+        },
         "overlap": dense.linear,
         "probe": None
         if scan.probe is None

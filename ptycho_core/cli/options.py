@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ptycho_core.errors import SettingsError
+from ptycho_core.errors import PtychoError, SettingsError, did_you_mean
+from ptycho_core.settings.declare import option_declaration
 from ptycho_core.settings.groups import declarations
+from ptycho_core.settings.sources import Typed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from ptycho_core.settings.declare import Declaration
 
 __all__ = ["GivenFlags", "add_setting_flags", "collect"]
@@ -25,81 +29,122 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class GivenFlags:
-    """The settings on a command line: values by name, the flag of each, and the settings file."""
+    """The settings on a command line, by name, a backend's options as ``BACKEND.NAME``; and the settings file."""
 
-    overrides: dict[str, object] = field(default_factory=dict)
-    wheres: dict[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, Typed] = field(default_factory=dict)
     config: Path | None = None
 
 
 def add_setting_flags(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Add one flag for each setting of a verb, ``--config``, ``--opt``, and the options of the backend that is named."""
+    """Add one flag for each setting of a verb, ``--config``, ``--opt``, and to the help the options of the backend that is named.
+
+    A flag that is not typed leaves no trace. Abbreviations are refused: what one stands for would change with the next setting.
+    """
+    parser.allow_abbrev = False
     groups = {name: parser.add_argument_group(title) for name, title in _TITLES.items()}
     for one in declarations(verb).values():
         _add(groups[one.group], one)
     sources = parser.add_argument_group("further sources")
     sources.add_argument("--config", metavar="FILE", help="settings in TOML; flags win over it")
     sources.add_argument("--opt", metavar="BACKEND.NAME=VALUE", action="append", default=[], help="an option of the backend itself")
-    parser.epilog = _backend_options(sys.argv[1:])
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    _watch(parser)
 
 
 def collect(args: argparse.Namespace, verb: str) -> GivenFlags:
-    """What was given; a default is not.
+    """What was typed; a default is not. Types and ranges are checked where all sources are resolved.
 
     Raises:
-        SettingsError: a value of a wrong type or out of range, or a malformed ``--opt``.
+        SettingsError: a setting or option is given twice with different values, or an ``--opt`` is malformed.
     """
-    given = GivenFlags(config=None if args.config is None else Path(args.config))
-    for name, one in declarations(verb).items():
-        if f"setting_{name}" in args:
-            value = getattr(args, f"setting_{name}")
-            given.overrides[name] = one.parse(value, one.flag) if isinstance(value, str) else value
-            given.wheres[name] = one.flag
+    typed = [(name, item) for name in declarations(verb) for item in getattr(args, f"setting_{name}", ())]
     for text in args.opt:
         name, equals, value = text.partition("=")
-        if not equals or "." not in name:
+        if not equals or not all(name.partition(".")):
             raise SettingsError(f"--opt {text}: write it as BACKEND.NAME=VALUE.", source=f"--opt {text}")
-        given.overrides[name] = value
-        given.wheres[name] = f"--opt {text}"
-    return given
+        typed.append((name, Typed(value, f"--opt {text}")))
+    overrides: dict[str, Typed] = {}
+    for name, item in typed:
+        before = overrides.setdefault(name, item)
+        if before.value != item.value:
+            raise SettingsError(f"{before.where} and {item.where} contradict each other; give one of them.", source=item.where)
+    return GivenFlags(overrides, None if args.config is None else Path(args.config))
+
+
+class _Remember(argparse.Action):
+    """Keeps every value of a setting with the flag as it was typed; the flags in ``falsy`` mean false."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, *, falsy: Sequence[str] = (), **rest: Any) -> None:  # noqa: ANN401
+        super().__init__(option_strings, dest, **rest)
+        self.falsy = falsy
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,  # noqa: ARG002
+        namespace: argparse.Namespace,
+        values: Any,  # noqa: ANN401
+        option_string: str | None = None,
+    ) -> None:
+        flag = str(option_string)
+        item = Typed(flag not in self.falsy, flag) if self.nargs == 0 else Typed(str(values), f"{flag} {values}")
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest, ()), item])
 
 
 def _add(group: argparse._ArgumentGroup, one: Declaration) -> None:
     destination = f"setting_{one.name}"
-    default = "auto" if one.default is None else one.default
-    if one.kind == "path":
-        default = "none" if one.default is None else one.default
+    default = one.show(one.default)
     if one.kind == "bool":
+        falsy = [f"--no-{one.flag.removeprefix('--')}", *one.flags]
         group.add_argument(
-            one.flag, dest=destination, action=argparse.BooleanOptionalAction, default=argparse.SUPPRESS,
-            help=f"{one.help} (default: {'yes' if default else 'no'})",
+            one.flag, *falsy, dest=destination, action=_Remember, nargs=0, falsy=falsy, default=argparse.SUPPRESS,
+            help=f"{one.help} (default: {'yes' if one.default else 'no'})".replace("%", "%%"),
         )  # fmt: skip
-        for flag in one.flags:
-            group.add_argument(flag, dest=destination, action="store_false", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         return
     notes = [f"default: {default}"] + [note for note in (one.unit, one.allowed) if note]
     metavar = "FILE" if one.kind == "path" else "{" + ",".join(one.choices) + "}" if one.choices else one.kind.upper()
     group.add_argument(
-        one.flag, *one.flags, dest=destination, metavar=metavar, default=argparse.SUPPRESS,
+        one.flag, *one.flags, dest=destination, action=_Remember, metavar=metavar, default=argparse.SUPPRESS,
         help=f"{one.help} ({'; '.join(notes)})".replace("%", "%%"),
     )  # fmt: skip
 
 
-def _backend_options(arguments: list[str]) -> str | None:
-    """The options of the backend named on the command line, out of its manifest; nothing is imported."""
-    name = ""
-    for position, item in enumerate(arguments):
-        if item.startswith("--backend="):
-            name = item.partition("=")[2]
-        elif item == "--backend" and position + 1 < len(arguments):
-            name = arguments[position + 1]
-    if not name or not {"-h", "--help"} & set(arguments):
-        return None
-    from ptycho_core.backends import choose
+def _watch(parser: argparse.ArgumentParser) -> None:
+    """Look at the arguments before they are parsed (for the options of a backend in the help) and after (for unknown flags).
 
-    spec = choose(name).spec
-    if spec is None or not spec.options:
-        return f"backend {name} has no options of its own"
-    lines = [f"  {spec.name}.{one.name} ({one.type}, default {one.default}): {one.help}" for one in spec.options]
-    return "\n".join([f"options of backend {spec.name}, given with --opt:", *lines])
+    argparse has no hook for either: the help is printed as soon as its flag is met, and what is left over is reported far from here.
+    """
+    parse = parser.parse_known_args
+
+    def parse_known_args(args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - argparse's own signature
+        words = list(args or ())
+        if {"-h", "--help"} & set(words):
+            parser.epilog = _backend_options(words)
+            parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        found, rest = parse(args, namespace)
+        flag = next((word.partition("=")[0] for word in rest if word.startswith("--")), "")
+        if flag:
+            parser.error(f"there is no flag {flag}.{did_you_mean(flag, parser._option_string_actions)}".rstrip("."))  # noqa: SLF001
+        return found, rest
+
+    parser.parse_known_args = parse_known_args  # type: ignore[method-assign]
+
+
+def _backend_options(words: list[str]) -> str | None:
+    """The options of the backend named on the command line, out of its manifest; nothing is imported."""
+    name = next((word.partition("=")[2] for word in words if word.startswith("--backend=")), "")
+    name = name or next((after for word, after in itertools.pairwise(words) if word == "--backend"), "")
+    if not name:
+        return None
+    from ptycho_core.backends.registry import find_named
+
+    try:
+        row = find_named(name)[0]
+    except PtychoError as error:
+        return f"backend {name}: {error}"
+    if row.spec is None:
+        return f"backend {row.name}: {row.reason}"
+    if not row.spec.options:
+        return f"backend {row.name} has no options of its own"
+    declared = [option_declaration(row.name, one) for one in row.spec.options]
+    notes = {one.name: "; ".join([f"default: {one.show(one.default)}", *filter(None, [one.allowed])]) for one in declared}
+    lines = [f"  {one.name}={one.kind.upper()}  {one.help} ({notes[one.name]})" for one in declared]
+    return "\n".join([f"options of backend {row.name}, given with --opt:", *lines])

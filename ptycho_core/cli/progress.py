@@ -82,7 +82,7 @@ def _line(event: Event) -> str:
 
 
 def _values(event: Event) -> str:
-    shown = {"loss": "loss", "misfit": "R", "held_out_misfit": "held-out R", "frames_per_second": "patterns/s"}
+    shown = {"loss": "loss", "misfit": "R", "held_out": "held-out R", "patterns_per_second": "patterns/s"}
     return "  ".join(f"{label} {_number(event.values[name])}" for name, label in shown.items() if _number(event.values.get(name)))
 
 

@@ -59,12 +59,17 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     dense.add_argument("--step", metavar="PX", type=float, help="step, object pixels, instead")
     scan.add_argument("--jitter", metavar="PART", type=float, help="scatter of the positions, part of a step (default 0.3)")
     scan.add_argument(
-        "--position-error", metavar="PX", type=float, help="rms error of the stated positions along each axis, object pixels (default 0)"
+        "--position-error",
+        metavar="PX",
+        type=float,
+        help="rms error of the stated positions along each axis, object pixels (default 0)",
     )
     scan.add_argument("--whole-pixels", dest="subpixel", action="store_false", help="positions on whole pixels")
     detector = parser.add_argument_group("detector")
     detector.add_argument("--size", metavar="N", type=int, help="pixels across a pattern, even (default 64)")
-    detector.add_argument("--photons", metavar="COUNTS", type=float, help="mean counts in a pattern of an empty object (default 1e6)")
+    detector.add_argument(
+        "--photons", metavar="COUNTS", type=float, help="mean counts in a pattern of an empty object (default 1e6)"
+    )
     detector.add_argument("--no-noise", dest="noise", action="store_false", help="mean counts, float32, without Poisson noise")
     parser.set_defaults(func=run)
 
@@ -105,10 +110,13 @@ def _report(made: Simulation, path: Path) -> None:
     assert dense.linear is not None
     print(f"written     {path}")
     print(f"patterns    {count} of {size} x {size} pixels, {made.intensity.dtype}, {it.photons:g} counts with an empty object")
-    print(f"            {made.intensity.sum(dtype=float) / count:.4g} counts on average with the object, peak {made.intensity.max():g}")
+    mean = made.intensity.sum(dtype=float) / count
+    print(f"            {mean:.4g} counts on average with the object, peak {made.intensity.max():g}")
     print(f"object      {it.object}, {rows} x {columns} px, amplitude {it.amplitude[0]:g} to {it.amplitude[1]:g},", end=" ")
     print(f"phase {it.phase[0]:g} to {it.phase[1]:g} rad")
     print(f"probe       {it.probe}, {dense.width:.3g} px wide, {it.modes} mode{'s' * (it.modes > 1)};", end=" ")
     print(f"guess with {it.defocus_fraction:.0%} of its {'defocus' if it.probe == 'aperture' else 'diameter'}")
-    print(f"scan        {it.scan}, step {dense.step:.3g} px (median nearest neighbour), linear overlap {dense.linear:.0%},", end=" ")
+    print(
+        f"scan        {it.scan}, step {dense.step:.3g} px (median nearest neighbour), linear overlap {dense.linear:.0%},", end=" "
+    )
     print(f"position error {it.position_error:g} px rms, seed {it.seed}")

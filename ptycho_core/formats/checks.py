@@ -76,9 +76,7 @@ def read_positions(file: NpzFile, name: str, frames: int, patterns: str) -> NDAr
             f" has {frames} frames; there must be one position for each frame."
         )
     if header.dtype.kind not in "iuf":
-        raise DataError(
-            f"{file.path}: '{name}' is of type {header.dtype}, shape {header.shape}; positions must be real numbers."
-        )
+        raise DataError(f"{file.path}: '{name}' is of type {header.dtype}, shape {header.shape}; positions must be real numbers.")
     values: NDArray[np.float64] = file.array(name).astype(np.float64)
     wrong = np.flatnonzero(~np.isfinite(values.reshape(frames, -1)).all(axis=1))
     if wrong.size:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ptycho_core.errors import DataError, OutputError
+from ptycho_core.formats.product_hdf5 import replace_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -167,20 +166,12 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool
     """
     if path.exists() and (path.is_dir() or not overwrite):
         raise OutputError(f"{path} exists already.", remedy="Choose another name, or give --overwrite.")
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}.", remedy="Choose another place.") from error
-    scratch = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # a file object, since a name without .npz would get it added
             np.savez_compressed(file, allow_pickle=False, **arrays)
-        scratch.chmod(0o644)
-        scratch.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        scratch.unlink(missing_ok=True)
+
+    replace_file(path, write)
 
 
 def _header(member: IO[bytes]) -> Header:

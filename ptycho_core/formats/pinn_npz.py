@@ -106,9 +106,7 @@ def _number_of_positions(file: NpzFile) -> int:
     return x.shape[0]
 
 
-def _frame_axis(
-    where: str, shape: tuple[int, ...], number: int, reading: Reading, notes: list[str]
-) -> Literal["first", "last"]:
+def _frame_axis(where: str, shape: tuple[int, ...], number: int, reading: Reading, notes: list[str]) -> Literal["first", "last"]:
     """Which axis counts frames: the one as long as the coordinates, if the user does not state it."""
     if len(shape) != 3:
         raise DataError(f"{where} has shape {shape}; patterns have three axes, (frame, row, column) or (row, column, frame).")

@@ -137,8 +137,8 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
 def read_object(path: str | Path) -> StoredObject:
     """Read an object, and probe and positions where they are beside it.
 
-    Reads our ``reconstruction.h5`` or its folder, another HDF5 file with a dataset ``object``, ``.npy``, and ``.npz`` with one of the
-    keys ``object``, ``object_true``, ``objectGuess``, ``reconstructed_object`` (and ``probe``, ``positions_px``).
+    Reads our ``reconstruction.h5`` or its folder, another HDF5 file with a dataset ``object``, ``.npy``, and ``.npz`` with one of
+    the keys ``object``, ``object_true``, ``objectGuess``, ``reconstructed_object`` (and ``probe``, ``positions_px``).
 
     Raises:
         DataError: no such file, no such key, or a wrong shape or type.

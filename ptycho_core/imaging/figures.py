@@ -41,7 +41,7 @@ def figure_of_object(
 
     Args:
         object: (rows, columns), complex.
-        positions: (frame, 2), (row, column) of the windows' ``[0, 0]`` corners; the picture is cropped to their area and a margin.
+        positions: (frame, 2), (row, column) of the windows' ``[0, 0]`` corners; what is shown is their area and a margin.
         window: number of pixels N across a window.
         pixel_size_m: object pixel (row, column) in metres; without it the scale bar is in pixels.
         show_positions: also draw a dot at the centre of each window.
@@ -74,7 +74,7 @@ def figure_of_object(
 
 
 def figure_of_probe(probe: NDArray[Any], *, pixel_size_m: tuple[float, float] | None = None) -> Figure:
-    """Each mode of a probe (mode, N, N) in complex colour with its share of the power; below, its amplitude here and on the detector.
+    """Each mode of a probe (mode, N, N) in complex colour with its share of the power; below, amplitude here and on the detector.
 
     Hue is the phase and brightness the amplitude, up to the 99.9th percentile of each mode. At most six modes are drawn.
     """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.formats.product import Reconstruction, StoredObject
+    from ptycho_core.scan.scan import Scan
 
 __all__ = [
     "RingCorrelation",
@@ -35,20 +36,8 @@ _MEASURES = ("nrmse", "correlation", "psnr_amplitude", "ssim_amplitude", "psnr_p
 _SSIM_WINDOW = 11  # pixels that a Gaussian of sigma 1.5, cut at 3.5 sigma, covers
 
 
-class _Patterns(Protocol):
-    """The part of a scan that the misfit needs."""
-
-    @property
-    def patterns(self) -> Any:  # noqa: ANN401 - anything that is indexed by frames
-        """Counts (frame, N, N), indexed by frame numbers."""
-
-    @property
-    def mask(self) -> NDArray[np.bool_] | None:
-        """(N, N), True = good pixel, or None."""
-
-
 def data_misfit(
-    scan: _Patterns,
+    scan: Scan,
     object: NDArray[Any],  # noqa: A002 - the field's word
     probe: NDArray[Any],
     positions: NDArray[np.floating[Any]],
@@ -59,10 +48,10 @@ def data_misfit(
 ) -> float:
     """The data misfit R = Σ|√I_model − √I| / Σ√I over the good pixels of the patterns, read batch by batch.
 
-    It is the R factor of crystallography, of the moduli of the diffraction patterns. Zero is perfect; Poisson noise alone leaves more.
+    It is the R factor of crystallography, of the moduli of the patterns. Zero is perfect; Poisson noise alone leaves more.
 
     Args:
-        scan: has ``patterns`` (frame, N, N), counts, and ``mask`` (N, N), True = good, or None.
+        scan: its ``patterns`` are read, and its ``mask`` says which pixels are good.
         object: (rows, columns), complex.
         probe: (mode, N, N), complex, scaled to counts.
         positions: (frame, 2), (row, column) of the windows' corners in ``object``; one for each pattern of the scan.
@@ -73,14 +62,11 @@ def data_misfit(
     from ptycho_core.physics.forward import intensities
 
     chosen = np.arange(len(positions)) if frames is None else np.asarray(frames, dtype=np.int64)
-    good = None if scan.mask is None else np.asarray(scan.mask, dtype=bool)
     difference = total = 0.0
     for numbers in _batches(chosen, batch):
-        counts = np.maximum(np.asarray(scan.patterns.read(numbers), dtype=np.float64), 0.0)
+        counts = np.asarray(scan.patterns.read(numbers), dtype=np.float64)
         model = intensities(object, probe, positions[numbers], background=background)
-        measured, modelled = np.sqrt(counts), np.sqrt(np.maximum(model, 0.0))
-        if good is not None:
-            measured, modelled = measured[..., good], modelled[..., good]
+        measured, modelled = np.sqrt(counts[:, scan.mask]), np.sqrt(model[:, scan.mask])
         difference += float(np.abs(modelled - measured).sum())
         total += float(measured.sum())
     return difference / total if total > 0 else float("nan")
@@ -108,8 +94,8 @@ def image_quality(image: NDArray[np.float64], reference: NDArray[np.float64]) ->
     """PSNR in decibels and SSIM of two real images, with the data range (maximum − minimum) of the reference.
 
     PSNR = 10 log₁₀(range² / mean squared error); None if the reference is constant or the images are equal. SSIM as in Wang et
-    al., IEEE Trans. Image Process. 13, 600 (2004): Gaussian window of sigma 1.5, K = 0.01 and 0.03, population covariance; None if
-    the reference is constant or smaller than the window of 11 pixels.
+    al., IEEE Trans. Image Process. 13, 600 (2004): Gaussian window of sigma 1.5, K = 0.01 and 0.03, population covariance; None
+    if the reference is constant or smaller than the window of 11 pixels.
     """
     from skimage.metrics import structural_similarity
 
@@ -128,8 +114,8 @@ def image_quality(image: NDArray[np.float64], reference: NDArray[np.float64]) ->
 def phases(image: NDArray[Any], reference: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Phases of two registered images in radians, comparable beyond one turn.
 
-    The reference's phase is unwrapped (Herráez et al., Appl. Opt. 41, 7437, 2002) and its median removed; the image's is that plus
-    the wrapped phase of ``image · reference*``, so that two different unwrappings are never compared.
+    The reference's phase is unwrapped (Herráez et al., Appl. Opt. 41, 7437, 2002) and its median removed; the image's is that
+    plus the wrapped phase of ``image · reference*``, so that two different unwrappings are never compared.
     """
     from skimage.restoration import unwrap_phase
 
@@ -167,9 +153,9 @@ class RingCorrelation:
 def ring_correlation(image: NDArray[Any], reference: NDArray[Any]) -> RingCorrelation:
     """Fourier ring correlation of two registered complex images.
 
-    FRC(r) = Re Σ F₁F₂* / √(Σ|F₁|² Σ|F₂|²) over each ring r of spatial frequency (Saxton and Baumeister, J. Microsc. 127, 127, 1982;
-    van Heel, Ultramicroscopy 21, 95, 1987), after removal of the mean and multiplication with a Hann window. Rings are as wide as one
-    frequency step of the shorter side; the ring at zero frequency is left out.
+    FRC(r) = Re Σ F₁F₂* / √(Σ|F₁|² Σ|F₂|²) over each ring r of spatial frequency (Saxton and Baumeister, J. Microsc. 127, 127,
+    1982; van Heel, Ultramicroscopy 21, 95, 1987), after removal of the mean and multiplication with a Hann window. Rings are as
+    wide as one frequency step of the shorter side; the ring at zero frequency is left out.
     """
     rows, columns = reference.shape
     window = np.outer(np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1])
@@ -189,7 +175,7 @@ def ring_correlation(image: NDArray[Any], reference: NDArray[Any]) -> RingCorrel
 
 
 def position_error(positions: NDArray[np.floating[Any]], truth: NDArray[np.floating[Any]]) -> float:
-    """Root mean square distance (2-D, pixels) of positions (frame, 2) from the true ones, after removal of the mean difference."""
+    """Root mean square distance (2-D, pixels) of positions (frame, 2) from the true ones, mean difference removed."""
     difference = np.asarray(positions, dtype=np.float64) - np.asarray(truth, dtype=np.float64)
     difference -= difference.mean(axis=0)
     return float(np.sqrt((difference**2).sum(axis=1).mean()))
@@ -235,8 +221,8 @@ def score(
 ) -> Score:
     """Compare a reconstructed object with a reference.
 
-    Where both have as many positions, these say how the two grids lie to one another and the scan is taken to be the same; else their
-    origins do, if both state one; else the middles of both are put on one another.
+    Where both have as many positions, these say how the two grids lie to one another and the scan is taken to be the same;
+    else their origins do, if both state one; else the middles of both are put on one another.
 
     Args:
         result: a reconstruction, an array (rows, columns), or a file or folder that `read_object` reads.

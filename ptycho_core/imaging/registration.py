@@ -2,7 +2,9 @@
 
 The patterns of a far-field scan do not change when the object is multiplied by a phase factor or a linear phase ramp (the probe
 takes the opposite ramp), when object and probe are shifted together, or when a factor moves from one to the other; nor when
-object, probe and positions are rotated by 180 degrees and the first two conjugated (the *twin*). Within an area ``A`` of the reference this module minimises ::
+object, probe and positions are rotated by 180 degrees and the first two conjugated (the *twin*).
+
+Within an area ``A`` of the reference this module minimises ::
 
     Σ_{x ∈ A} |reference(x) − c · exp(i k·(x − x₀)) · object(x − offset − s)|²
 
@@ -166,8 +168,8 @@ def _common_area(moving: Complex, fixed: Complex, area: Area | None, offset: tup
     )
     if min(common.shape) < 8:
         raise DataError(
-            f"The object {moving.shape} and the reference {fixed.shape} overlap by {common.shape} pixels only, at the offset {offset}; "
-            "at least 8 x 8 are needed to compare them."
+            f"The object {moving.shape} and the reference {fixed.shape} overlap by {common.shape} pixels only, "
+            f"at the offset {offset}; at least 8 x 8 are needed to compare them."
         )
     return common
 

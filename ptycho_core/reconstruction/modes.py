@@ -51,7 +51,8 @@ def add_probe_modes(probe: ComplexArray, modes: int, seed: int, *, power: float 
         stack.append(mode * np.sqrt(power * float((np.abs(first) ** 2).sum()) / max(norm, 1e-300)))
     result = np.stack(stack)
     total_before, total_after = float((np.abs(given) ** 2).sum()), float((np.abs(result) ** 2).sum())
-    return (result * np.sqrt(total_before / max(total_after, 1e-300))).astype(given.dtype)
+    found: ComplexArray = (result * np.sqrt(total_before / max(total_after, 1e-300))).astype(given.dtype)
+    return found
 
 
 def orthogonalise_modes(probe: ComplexArray) -> ComplexArray:
@@ -71,4 +72,5 @@ def orthogonalise_modes(probe: ComplexArray) -> ComplexArray:
     for index, mode in enumerate(result):
         overlap = np.vdot(mode, probe[int(np.argmax(np.abs([np.vdot(mode, given) for given in probe])))])
         result[index] = mode * (overlap / abs(overlap) if abs(overlap) > 0 else 1)
-    return result.astype(probe.dtype)
+    found: ComplexArray = result.astype(probe.dtype)
+    return found

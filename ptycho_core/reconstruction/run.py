@@ -134,9 +134,7 @@ def _metrics(scan: Scan, result: ReconstructResult) -> dict[str, Any]:
     from ptycho_core.imaging.metrics import data_misfit
 
     def misfit(frames: Any) -> float:  # noqa: ANN401 - frame numbers
-        return data_misfit(
-            scan, result.object, result.probe, result.positions, background=result.background, frames=frames
-        )
+        return data_misfit(scan, result.object, result.probe, result.positions, background=result.background, frames=frames)
 
     used = np.setdiff1d(np.arange(len(scan.patterns)), result.held_out)
     found: dict[str, Any] = {"misfit": misfit(used), "frames": len(used)}
@@ -145,9 +143,7 @@ def _metrics(scan: Scan, result: ReconstructResult) -> dict[str, Any]:
     return found | {"stopped_by": result.stopped_by, "interrupted": result.interrupted}
 
 
-def _collect(
-    payload: ReconstructionPayload, scan: Scan, start: Start, result: ReconstructResult
-) -> Reconstruction:
+def _collect(payload: ReconstructionPayload, scan: Scan, start: Start, result: ReconstructResult) -> Reconstruction:
     from ptycho_core.formats.product import Reconstruction
 
     pixel = None if scan.geometry is None else scan.geometry.object_pixel_m(scan.patterns.shape[1])

@@ -12,7 +12,14 @@ import numpy.typing as npt
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 __all__ = [
-    "HeldOut", "Plan", "Progress", "batches", "choose_held_out", "choose_plan", "positions_settled", "settled",
+    "HeldOut",
+    "Plan",
+    "Progress",
+    "batches",
+    "choose_held_out",
+    "choose_plan",
+    "positions_settled",
+    "settled",
     "spread_frames",
 ]
 
@@ -36,14 +43,15 @@ class Plan:
 
 @dataclass(frozen=True)
 class Progress:
-    """One epoch or iteration: its stage, number (from 1), loss a frame, R, R of the held-out frames, seconds since start."""
+    """One epoch or iteration: its stage, number (from 1), loss a frame (None in rPIE), R, R of the held-out frames, seconds since start."""
 
     stage: str
     epoch: int
-    loss: float
+    total: int
+    loss: float | None
     misfit: float
-    held_out_misfit: float | None
-    held_out_loss: float | None
+    held_out: float | None
+    stopping_loss: float | None
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -71,8 +79,8 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
     """
     notes: list[str] = []
     low = counts_per_pixel < LOW_COUNTS
-    likelihood = options.likelihood
-    if likelihood == "auto":
+    likelihood: Literal["amplitude", "poisson"] = "poisson" if options.likelihood == "poisson" else "amplitude"
+    if options.likelihood == "auto":
         likelihood = "poisson" if low else "amplitude"
         notes.append(f"likelihood {likelihood}: {counts_per_pixel:.3g} counts a pixel")
     total_variation = options.total_variation
@@ -123,7 +131,7 @@ def settled(losses: list[float], tolerance: float, span: int = 10) -> bool:
     return not math.isfinite(now) or before - now < tolerance * abs(now)
 
 
-def positions_settled(places: list[npt.NDArray[np.float64]], span: int = 5, least: int = 20, moved: float = 0.03) -> bool:
+def positions_settled(places: list[npt.NDArray[np.float64]], span: int = 5, least: int = 20, moved: float = 0.06) -> bool:
     """Whether positions, (frame, 2) after every epoch, moved less than ``moved`` pixels (rms, per axis) in ``span`` epochs.
 
     Asked only after ``least`` epochs, because positions hardly move before the object shows structure.

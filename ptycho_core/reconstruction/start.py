@@ -48,9 +48,7 @@ class Start:
         np.savez(path, object=self.object, probe=self.probe, positions=self.positions)
 
 
-def prepare_start(
-    scan: Scan, *, modes: int, seed: int, start: Path | None, probe: Path | None, refine_positions: bool
-) -> Start:
+def prepare_start(scan: Scan, *, modes: int, seed: int, start: Path | None, probe: Path | None, refine_positions: bool) -> Start:
     """The start for a scan: flat object and the scan's probe, unless files say otherwise.
 
     Args:
@@ -74,7 +72,9 @@ def prepare_start(
         found = f"{given.shape[-2]} x {given.shape[-1]}"
         raise DataError(f"{where}: the probe is {found} pixels, the patterns of {scan.source} are {size} x {size}.")
     if len(given) > modes:
-        raise DataError(f"{where}: the probe has {len(given)} modes, more than the {modes} asked for.", remedy=f"Use --modes {len(given)}.")
+        raise DataError(
+            f"{where}: the probe has {len(given)} modes, more than the {modes} asked for.", remedy=f"Use --modes {len(given)}."
+        )
     canvas = np.ones(shape, dtype=np.complex64)
     positions = scan.positions - origin
     if stored is None or stored.probe is not given:

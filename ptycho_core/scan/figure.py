@@ -74,12 +74,12 @@ def _draw_positions(axes: Axes, scan: Scan, summary: Summary) -> None:
 
 
 def _draw_mean_pattern(figure: Figure, axes: Axes, scan: Scan, summary: Summary) -> None:
-    import matplotlib
+    import matplotlib as mpl
     from matplotlib.colors import LogNorm
 
     shown = np.ma.masked_where(~scan.mask, summary.mean_pattern)
     lit = shown[shown > 0]
-    colours = matplotlib.colormaps["magma"].with_extremes(bad="#7aa6c2")
+    colours = mpl.colormaps["magma"].with_extremes(bad="#7aa6c2")
     high = float(lit.max()) if lit.count() else 1.0
     low = max(float(lit.min()) if lit.count() else 0.1, high * 1e-6)
     image = axes.imshow(np.ma.maximum(shown, low), norm=LogNorm(low, max(high, low * 10)), cmap=colours, interpolation="nearest")

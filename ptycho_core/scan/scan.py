@@ -149,7 +149,8 @@ def scaled_probe(scan: Scan, probe: ComplexArray | None = None, progress: Steps 
     """A probe in units of counts, and the factor that made it so.
 
     The scan's own probe is returned as it is, factor 1, if its file states it in counts. Any other is multiplied by the factor
-    for which an empty object gives as many counts in good pixels, ``Σ_good Σ_m |FFT2_ortho(P_m)|²``, as the patterns have on average.
+    for which an empty object gives as many counts in good pixels, ``Σ_good Σ_m |FFT2_ortho(P_m)|²``, as the patterns have on
+    average.
 
     Args:
         scan: its patterns are read once, in chunks, if the scale has to be found.

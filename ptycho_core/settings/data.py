@@ -28,10 +28,17 @@ class DataSettings:
         help="which axis of the stored patterns counts the frames. Needed when a file has as many frames as pixels.",
     )  # fmt: skip
     mask: str | None = setting(
-        None, path=True, verbs=_VERBS, help="file (npy, npz, tif) with the good pixels of the detector, true = good."
-    )
+        None, path=True, verbs=_VERBS,
+        help="file (npy, npz, tif) with the good pixels of the detector, 1 = good. Give one for gaps, dead or hot pixels.",
+    )  # fmt: skip
     photon_energy_ev: float | None = setting(
-        None, unit="eV", above=0, verbs=_VERBS, help="photon energy; with distance and pixel size it gives results a scale in metres."
+        None, unit="eV", above=0, verbs=_VERBS,
+        help="photon energy; with distance and pixel size it gives results a scale in metres. Give it where the file lacks it.",
+    )  # fmt: skip
+    detector_distance_m: float | None = setting(
+        None, unit="m", above=0, verbs=_VERBS, help="distance from sample to detector. Give it where the file lacks it, or is wrong."
     )
-    detector_distance_m: float | None = setting(None, unit="m", above=0, verbs=_VERBS, help="distance from sample to detector.")
-    detector_pixel_size_m: float | None = setting(None, unit="m", above=0, verbs=_VERBS, help="pitch of the detector's square pixels.")
+    detector_pixel_size_m: float | None = setting(
+        None, unit="m", above=0, verbs=_VERBS,
+        help="pitch of the detector's square pixels. Give it where the file lacks it, or patterns were binned.",
+    )  # fmt: skip

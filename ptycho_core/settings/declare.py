@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Any, Literal, TypeAlias
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
-from ptycho_core.contract import OptionSpec, Value
 from ptycho_core.errors import SettingsError, did_you_mean
+
+if TYPE_CHECKING:
+    from ptycho_core.contract import OptionSpec, Value
 
 __all__ = ["VERBS", "Declaration", "declarations_of", "option_declaration", "setting"]
 
@@ -17,7 +21,9 @@ VERBS = ("train", "infer", "reconstruct", "evaluate")
 Kind: TypeAlias = Literal["bool", "int", "float", "str", "path"]
 
 _NOUNS = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text", "path": "a path"}
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+_TRUTHS = {"true": True, "1": True, "false": False, "0": False}
+_NUMBERS = {"int": re.compile(r"[+-]?[0-9]{1,18}"), "float": re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")}
+_UNSET = ("auto", "none")
 
 
 @dataclass(frozen=True)
@@ -67,19 +73,27 @@ class Declaration:
     @property
     def allowed(self) -> str:
         """Range or choices, in words; empty for any value."""
-        parts = [f"at least {self.minimum:g}"] if self.minimum is not None else []
-        parts += [f"above {self.above:g}"] if self.above is not None else []
-        parts += [f"at most {self.maximum:g}"] if self.maximum is not None else []
+        parts = [f"at least {self.minimum:.10g}"] if self.minimum is not None else []
+        parts += [f"above {self.above:.10g}"] if self.above is not None else []
+        parts += [f"at most {self.maximum:.10g}"] if self.maximum is not None else []
         parts += [f"one of {', '.join(self.choices)}"] if self.choices else []
         return " and ".join(parts)
+
+    def show(self, value: Value) -> str:
+        """A value as it is written on the command line and in a file; None is ``none`` for a path, else ``auto``."""
+        if value is None:
+            return "none" if self.kind == "path" else "auto"
+        return str(value).lower() if isinstance(value, bool) else str(value)
 
     def check(self, value: object, where: str) -> Value:
         """A value of the right type within its range, or an error that names ``where`` it came from.
 
+        Where None is a value, the words ``auto`` and ``none`` mean it too: files have no other way to write it.
+
         Raises:
             SettingsError: wrong type, not finite, out of range, not among the choices.
         """
-        if value is None and self.optional:
+        if self.optional and (value is None or (isinstance(value, str) and value in _UNSET)):
             return None
         checked = self._typed(value, where)
         if isinstance(checked, str) and self.choices:
@@ -87,7 +101,7 @@ class Declaration:
             if checked not in self.choices:
                 self._refuse(value, where, f"must be {self.allowed}.{did_you_mean(checked, self.choices)}")
         elif isinstance(checked, int | float) and not isinstance(checked, bool):
-            low = self.minimum is not None and checked < self.minimum or self.above is not None and checked <= self.above
+            low = (self.minimum is not None and checked < self.minimum) or (self.above is not None and checked <= self.above)
             if low or (self.maximum is not None and checked > self.maximum):
                 self._refuse(value, where, f"must be {self.allowed}")
         return checked
@@ -95,40 +109,40 @@ class Declaration:
     def parse(self, text: str, where: str) -> Value:
         """The value that a text on the command line or in the environment stands for.
 
+        Strictly: a truth is ``true``, ``false``, ``1`` or ``0``, a number is plain decimal, and blanks are not removed.
+
         Raises:
             SettingsError: as `check`.
         """
-        word = text.strip()
-        if self.optional and word.lower() in ("auto", "none"):
-            return None
-        if self.kind == "bool":
-            if word.lower() in _TRUE + _FALSE:
-                return word.lower() in _TRUE
-            self._refuse(text, where, "must be true or false")
-        try:
-            if self.kind == "int":
-                return self.check(int(word), where)
-            if self.kind == "float":
-                return self.check(float(word), where)
-        except ValueError:
-            self._refuse(text, where, f"must be {_NOUNS[self.kind]}" + (" or auto" if self.optional else ""))
-        return self.check(text, where)
+        if self.kind in ("str", "path") or (self.optional and text in _UNSET):
+            return self.check(text, where)
+        if self.kind == "bool" and text.lower() in _TRUTHS:
+            return _TRUTHS[text.lower()]
+        if self.kind in _NUMBERS and _NUMBERS[self.kind].fullmatch(text):
+            return self.check(int(text) if self.kind == "int" else float(text), where)
+        return self._refuse(text, where, f"must be {_NOUNS[self.kind]}" + (f" or {self.show(None)}" if self.optional else ""))
 
     def _typed(self, value: object, where: str) -> Value:
-        if self.kind == "float" and isinstance(value, int | float) and not isinstance(value, bool):
-            if not math.isfinite(value):
+        if self.kind == "float" and isinstance(value, Real) and not isinstance(value, bool):
+            try:
+                number = float(value)
+            except OverflowError:  # a whole number beyond all floats
+                number = math.inf
+            if not math.isfinite(number):
                 self._refuse(value, where, "must be finite")
-            return float(value)
+            return number
+        if self.kind == "int" and isinstance(value, Integral) and not isinstance(value, bool):
+            return int(value)  # NumPy's whole numbers too
         if self.kind == "path" and hasattr(value, "__fspath__"):
             return str(value)
         python = {"bool": bool, "int": int, "float": float, "str": str, "path": str}[self.kind]
         if type(value) is not python:
-            self._refuse(value, where, f"must be {_NOUNS[self.kind]}")
+            self._refuse(value, where, f"must be {_NOUNS[self.kind]}" + (f" or {self.show(None)}" if self.optional else ""))
         if value == "":
             self._refuse(value, where, "must not be empty")
         return value  # type: ignore[return-value]
 
-    def _refuse(self, value: object, where: str, why: str) -> Any:  # noqa: ANN401 - never returns
+    def _refuse(self, value: object, where: str, why: str) -> NoReturn:
         ending = "" if why.endswith("?") else "."
         raise SettingsError(f"{where}: {self.name} = {value!r} {why}{ending}", source=where)
 

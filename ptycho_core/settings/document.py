@@ -1,50 +1,54 @@
-"""The reference of all settings, made from their declarations: ``python -m ptycho_core.settings.document > docs/reference/settings.md``."""
+"""The reference of all settings, made from their declarations.
+
+``python -m ptycho_core.settings.document > docs/reference/settings.md`` brings the page up to date.
+"""
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
-from ptycho_core.settings.declare import Declaration, declarations
-from ptycho_core.settings.table import GROUPS
+from ptycho_core.settings.declare import declarations_of
+from ptycho_core.settings.groups import GROUPS
+
+if TYPE_CHECKING:
+    from ptycho_core.settings.declare import Declaration
 
 __all__ = ["reference"]
 
 _HEAD = """# Settings
 
-Made from the declarations by `python -m ptycho_core.settings.document`; do not edit. What takes precedence, and how settings are
-written in a file, is in [`specs/settings.md`](../../specs/settings.md).
+Made from the declarations by `python -m ptycho_core.settings.document`; do not edit. Which source goes before which,
+and how settings are written in a file, is in [`specs/settings.md`](../../specs/settings.md). `ptycho backends show NAME`
+shows the options of a backend.
 """
 
 
 def reference() -> str:
     """The whole page, as Markdown."""
     parts = [_HEAD]
-    for cls in GROUPS:
-        parts.append(f"## {cls.group_title[0].upper()}{cls.group_title[1:]}\n\nTable `[{cls.group_name}]` of a settings file.\n")
-        parts += [_section(one) for one in declarations(cls)]
+    for group in GROUPS:
+        name = str(group.GROUP)  # type: ignore[attr-defined]
+        parts.append(f"## {name}\n\nTable `[{name}]` of a settings file.\n")
+        parts += [_section(one) for one in declarations_of(group)]
     return "\n".join(parts)
 
 
 def _section(one: Declaration) -> str:
+    kind = {"bool": "true or false", "int": "whole number", "float": "number", "str": "text", "path": "path of a file"}[one.kind]
+    unit = f" ({one.unit})" if one.unit else ""
+    value = one.allowed if one.choices else ", ".join(filter(None, [kind, one.allowed])) + unit
+    flags = [one.flag] if one.kind != "bool" else [one.flag, f"--no-{one.flag.removeprefix('--')}"]
     facts = [
-        ("value", one.expected()),
+        ("value", value + (f"; or `{one.show(None)}`" if one.optional else "")),
         ("default", f"`{one.show(one.default)}`"),
-        ("flag", _flags(one)),
+        ("flag", ", ".join(f"`{flag}`" for flag in (*flags, *one.flags))),
         ("variable", f"`{one.variable}`"),
-        ("also called", ", ".join(f"`{name}`" for name in one.aliases)),
-        ("also written", ", ".join(f"`{other}` for `{word}`" for other, word in one.respelled.items())),
+        ("also written", ", ".join(f"`{other}` for `{word}`" for other, word in one.also)),
         ("taken by", ", ".join(f"`{verb}`" for verb in one.verbs)),
-        ("backend must offer", f"`{one.capability}`" if one.capability else ""),
     ]
-    lines = [f"### `{one.name}`\n", f"{one.help}\n", *(f"- {label}: {text}" for label, text in facts if text)]
-    return "\n".join(lines) + "\n"
-
-
-def _flags(one: Declaration) -> str:
-    if one.kind is not bool:
-        return f"`{one.flag} {one.name.upper()}`"
-    flags = [one.flag, one.flag.replace("--", "--no-", 1), *(f"--{word}" for word in one.off)]
-    return ", ".join(f"`{flag}`" for flag in flags)
+    lines = [f"- {label}: {text}" for label, text in facts if text]
+    return "\n".join([f"### `{one.name}`\n", f"{one.help[0].upper()}{one.help[1:]}\n", *lines]) + "\n"
 
 
 if __name__ == "__main__":

@@ -17,19 +17,28 @@ class ExecutionSettings:
 
     GROUP: ClassVar[str] = "execution"
 
-    backend: str | None = setting(None, help="the engine that computes; auto takes the only usable one. See 'ptycho backends list'.")
+    backend: str | None = setting(
+        None, help="the engine that computes; auto takes the only usable one. Name it where several are ('ptycho backends list')."
+    )
     accelerator: str = setting(
         "auto", choices=("auto", "cpu", "cuda", "mps", "tpu"), also=(("gpu", "cuda"),),
-        help="the kind of device; auto takes a GPU if there is one and says so if not; gpu means cuda.",
+        help="the kind of device; auto takes a GPU if there is one and says so if not; gpu means cuda. Name it to be sure.",
     )  # fmt: skip
     precision: str = setting(
-        "float32", choices=PRECISIONS, help="number format. float64 to compare engines or to rule out rounding; it takes twice the time."
-    )
+        "float32", choices=PRECISIONS,
+        help="number format. float64 to compare engines or to rule out rounding; it takes twice the time.",
+    )  # fmt: skip
     deterministic: bool = setting(
         True, help="refuse operations whose results differ from run to run. Turn off on a GPU where speed matters more."
     )
-    seed: int = setting(0, minimum=0, maximum=2**32 - 1, help="seed of everything random: order of frames, frames held out, added modes.")
+    seed: int = setting(
+        0, minimum=0, maximum=2**32 - 1,
+        help="seed of everything random: order of frames, frames held out, added modes. Change it to see what is chance.",
+    )  # fmt: skip
     threads: int | None = setting(
-        None, minimum=1, maximum=1024, help="processor threads; auto takes the processors of this process, at most four."
+        None, minimum=1, maximum=1024,
+        help="processor threads; auto lets the backend choose. Set it where jobs share a machine.",
+    )  # fmt: skip
+    progress: bool = setting(
+        True, flags=("--quiet",), help="show progress on stderr; --quiet is --no-progress. Turn it off in scripts."
     )
-    progress: bool = setting(True, flags=("--quiet",), help="show progress on stderr; --quiet is --no-progress.")

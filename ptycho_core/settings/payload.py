@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.contract import BackendSpec, ExecutionPlan, ExecutionRequest, Value
 from ptycho_core.errors import CapabilityError
-from ptycho_core.settings.resolution import Resolved, resolve
+from ptycho_core.settings.resolution import Resolved, check_together, resolve
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ptycho_core.backends.loading import Backend
     from ptycho_core.backends.states import Row
     from ptycho_core.settings.execution import ExecutionSettings
 
-__all__ = ["ReconstructionPayload", "create_reconstruction_payload", "plan_verb", "resolve_for"]
+__all__ = ["ReconstructionPayload", "create_reconstruction_payload", "plan_verb", "resolve_for", "resolve_without_options"]
 
 _NEEDS = {"refine_positions": (False, "positions"), "background": ("none", "background")}
 """Settings that a backend must have a capability for, with the value that needs none."""
@@ -32,7 +32,6 @@ class ReconstructionPayload:
         scan: path of the scan, or the name of a sample.
         output_dir: folder for the results, or None.
         resolved: every setting with its source.
-        groups: plain values by group.
         backend: the loaded backend.
         plan: its plan.
         audit: for each setting: requested, resolved, effective, origin, what it beat, disposition; JSON.
@@ -41,10 +40,14 @@ class ReconstructionPayload:
     scan: Path
     output_dir: Path | None
     resolved: Resolved
-    groups: Mapping[str, Mapping[str, Value]]
     backend: Backend
     plan: ExecutionPlan
     audit: Mapping[str, Any]
+
+    @property
+    def groups(self) -> dict[str, dict[str, Value]]:
+        """Plain values by group, *execution* as planned: a new copy each time, as jobs carry them from process to process."""
+        return self.resolved.groups() | {"execution": dict(self.plan.execution)}
 
 
 def create_reconstruction_payload(
@@ -54,19 +57,20 @@ def create_reconstruction_payload(
     execution_config: ExecutionSettings | Mapping[str, object] | None = None,
     *,
     config_file: str | Path | None = None,
-    wheres: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
 ) -> ReconstructionPayload:
     """Decide everything about a reconstruction before any pattern is read.
 
+    The order is fixed: validate and resolve (the scan's headers and scalars are read), check against the manifest, import the one
+    backend, ask its plan, freeze the payload.
+
     Args:
         scan: path of the scan.
         output_dir: folder for the results, or None to write none.
-        overrides: explicit settings by name.
+        overrides: explicit settings by name, a backend's options as ``BACKEND.NAME``.
         execution_config: execution settings passed in code, one rank below.
         config_file: settings in TOML.
-        wheres: the flag behind each override, for messages.
         environment: variables; those of the process if None.
         allow_unsupported: go on without the options that the backend does not support.
 
@@ -79,19 +83,17 @@ def create_reconstruction_payload(
     from ptycho_core.scan.opening import scan_path
 
     sources = {
-        "overrides": overrides, "wheres": wheres, "execution": execution_config,
+        "overrides": overrides, "execution": execution_config,
         "environment": os.environ if environment is None else environment,
         "file": None if config_file is None else Path(config_file),
     }  # fmt: skip
-    resolved, row = resolve_for("reconstruct", sources)
+    resolved, row = resolve_for("reconstruct", sources, scan)
     place = scan_path(scan)
     backend, plan = _plan(resolved, row, allow_unsupported=allow_unsupported)
-    groups = {name: MappingProxyType(values) for name, values in resolved.groups().items()}
     return ReconstructionPayload(
         place,
         None if output_dir is None else Path(output_dir),
         resolved,
-        MappingProxyType(groups | {"execution": MappingProxyType(dict(plan.execution))}),
         backend,
         plan,
         _audit(resolved, plan, row),
@@ -108,19 +110,37 @@ def plan_verb(verb: str, overrides: Mapping[str, object], environment: Mapping[s
     return _plan(resolved, row, allow_unsupported=False)
 
 
-def resolve_for(verb: str, sources: Mapping[str, Any]) -> tuple[Resolved, Row]:
-    """Resolve without backend to learn which it is, then with its options.
+def resolve_for(verb: str, sources: Mapping[str, Any], scan: str | Path | None = None) -> tuple[Resolved, Row]:
+    """Resolve without backend to learn which it is, then with its options and what the scan's file states. Imports no plugin.
 
     Raises:
-        SettingsError, BackendUnusableError, UnknownBackendError: as they say.
+        SettingsError, BackendUnusableError, UnknownBackendError, DataError: as they say.
     """
     from ptycho_core.backends import choose
 
-    without_options = {name: value for name, value in (sources.get("overrides") or {}).items() if "." not in name}
-    first = resolve(verb, **{**sources, "overrides": without_options})
-    name = first.values["backend"].value
+    name = resolve_without_options(verb, sources).values["backend"].value
     row = choose(None if name is None else str(name))
-    return resolve(verb, **sources, spec=row.spec), row
+    resolved = resolve(verb, **sources, facts=_facts(scan), spec=row.spec)
+    check_together(resolved)
+    return resolved, row
+
+
+def resolve_without_options(verb: str, sources: Mapping[str, Any], scan: str | Path | None = None) -> Resolved:
+    """Resolve all settings but the options of a backend, which only its manifest can tell.
+
+    Raises:
+        SettingsError, DataError: as they say.
+    """
+    overrides = {name: value for name, value in (sources.get("overrides") or {}).items() if "." not in name}
+    return resolve(verb, **{**sources, "overrides": overrides}, facts=_facts(scan))
+
+
+def _facts(scan: str | Path | None) -> Mapping[str, tuple[Value, str]]:
+    if scan is None:
+        return {}
+    from ptycho_core.settings.facts import scan_facts
+
+    return dict(scan_facts(scan))
 
 
 def _plan(resolved: Resolved, row: Row, *, allow_unsupported: bool) -> tuple[Backend, ExecutionPlan]:
@@ -138,6 +158,9 @@ def _plan(resolved: Resolved, row: Row, *, allow_unsupported: bool) -> tuple[Bac
         requested=resolved.requested,
     )
     plan = backend.plan(request, backend.probe())
+    forgotten = sorted({*request.execution, *request.options} - {*plan.execution, *plan.options})
+    if forgotten:
+        backend.violation(f"gives no effective value for {', '.join(forgotten)}", "ptycho_plan")
     for name, answer in plan.dispositions.items():
         if answer.kind == "unsupported" and not allow_unsupported:
             one = {**resolved.values, **resolved.options}[name]
@@ -153,11 +176,13 @@ def _check_manifest(resolved: Resolved, spec: BackendSpec) -> None:
     """Refuse what the manifest rules out, without importing the backend."""
     if resolved.verb not in spec.capabilities:
         offers = ", ".join(word for word in spec.capabilities) or "nothing"
-        raise CapabilityError(f"backend '{spec.name}' does not provide '{resolved.verb}'; it provides {offers}.", backend=spec.name)
+        message = f"backend '{spec.name}' does not provide '{resolved.verb}'; it provides {offers}."
+        raise CapabilityError(message, backend=spec.name)
     for name, (without, capability) in _NEEDS.items():
         one = resolved.values.get(name)
         if one is not None and one.value != without and capability not in spec.capabilities:
-            raise CapabilityError(f"backend '{spec.name}' does not provide '{capability}'.", source=one.where, backend=spec.name)
+            message = f"backend '{spec.name}' does not provide '{capability}'; it provides {', '.join(spec.capabilities)}."
+            raise CapabilityError(message, source=one.where, backend=spec.name)
     for name, offered in (("accelerator", ("auto", *spec.accelerators)), ("precision", spec.precisions)):
         one = resolved.values[name]
         if one.value not in offered:
@@ -172,7 +197,22 @@ def _audit(resolved: Resolved, plan: ExecutionPlan, row: Row) -> dict[str, Any]:
     table = resolved.as_dict()
     for name, entry in table.items():
         answer = plan.dispositions.get(name)
-        entry["effective"] = plan.execution.get(name, entry["value"])
+        entry["requested"] = name in resolved.requested
+        entry["effective"] = _effective(name, entry["value"], plan)
         entry["disposition"] = None if answer is None else {"kind": answer.kind, "why": answer.why}
-    backend = {"name": row.name, "distribution": row.source, "framework_version": row.framework_version, "chosen_by": row.chosen_by}
+    table["backend"]["effective"] = row.name
+    backend = {
+        "name": row.name, "distribution": row.source, "framework_version": row.framework_version, "chosen_by": row.chosen_by,
+    }  # fmt: skip
     return {"verb": resolved.verb, "backend": backend, "device": plan.device, "notes": list(plan.notes), "settings": table}
+
+
+def _effective(name: str, value: Value, plan: ExecutionPlan) -> Value:
+    """What the plan makes of a value: of an execution setting, an option, or a setting that the backend says it adjusts."""
+    option = name.partition(".")[2]
+    if option:
+        return plan.options[option]
+    answer = plan.dispositions.get(name)
+    if name not in plan.execution and answer is not None and answer.kind == "adjusted":
+        return answer.value
+    return plan.execution.get(name, value)

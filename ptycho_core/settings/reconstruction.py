@@ -35,7 +35,7 @@ class ReconstructionSettings:
         help="passes over the scan in small batches (rPIE) before the joint fit; auto takes more where positions are refined.",
     )  # fmt: skip
     iterations: int = setting(
-        150, minimum=0, verbs=_VERBS,
+        80, minimum=0, verbs=_VERBS,
         help="largest number of iterations of the joint fit of object and probe, which stops by itself; 0 leaves it out.",
     )  # fmt: skip
     batch_size: int = setting(
@@ -43,7 +43,7 @@ class ReconstructionSettings:
         help="frames in one update of the first stage. Smaller converges in fewer epochs, larger keeps a GPU busy.",
     )  # fmt: skip
     object_alpha: float = setting(
-        0.05, above=0, maximum=1, verbs=_VERBS,
+        0.02, above=0, maximum=1, verbs=_VERBS,
         help="regularisation of the first stage's object updates (rPIE). Raise it if the first epochs diverge.",
     )  # fmt: skip
     likelihood: str = setting(
@@ -59,7 +59,9 @@ class ReconstructionSettings:
         True, verbs=_VERBS,
         help="begin with the middle half of the detector, at half the resolution. Turn off for a start that is good already.",
     )  # fmt: skip
-    refine_probe: bool = setting(True, verbs=_VERBS, help="fit the probe too. Turn off for a probe known better than the scan can tell.")
+    refine_probe: bool = setting(
+        True, verbs=_VERBS, help="fit the probe too. Turn off for a probe known better than the scan can tell."
+    )
     refine_positions: bool = setting(
         False, verbs=_VERBS, help="fit the positions too. Turn on where the stage is not to be trusted to a pixel."
     )
@@ -72,7 +74,7 @@ class ReconstructionSettings:
         help="share of the frames that take no part in the fit, to judge it by.",
     )  # fmt: skip
     tolerance: float = setting(
-        3e-4, above=0, maximum=1, verbs=_VERBS,
+        5e-4, above=0, maximum=1, verbs=_VERBS,
         help="the joint fit ends when ten iterations lower its loss by less than this share.",
     )  # fmt: skip
     memory_gib: float = setting(

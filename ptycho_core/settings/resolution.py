@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ptycho_core.contract import BackendSpec, Value
 from ptycho_core.errors import SettingsError, did_you_mean
 from ptycho_core.settings.declare import Declaration, option_declaration
 from ptycho_core.settings.execution import ExecutionSettings
 from ptycho_core.settings.groups import GROUPS, declarations
-from ptycho_core.settings.sources import ORIGINS, Given, from_environment, from_execution, from_file, from_overrides
+from ptycho_core.settings.sources import ORIGINS, Given, Typed, from_environment, from_execution, from_file, from_overrides
 
-__all__ = ["REQUESTING", "Resolved", "Sourced", "resolve"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from ptycho_core.contract import BackendSpec, Value
+
+__all__ = ["REQUESTING", "Resolved", "Sourced", "check_together", "resolve"]
 
 REQUESTING = ("override", "execution object", "environment", "file")
 """Origins by which somebody asked for a value."""
@@ -53,7 +56,7 @@ class Resolved:
 
     def group(self, group: type[_Group]) -> _Group:
         """The typed object of a group."""
-        return group(**{name: one.value for name, one in self.values.items() if declarations(self.verb)[name].group == group.GROUP})  # type: ignore[attr-defined]
+        return group(**self.groups()[group.GROUP])  # type: ignore[attr-defined]
 
     def groups(self) -> dict[str, dict[str, Value]]:
         """Plain values by group, as they cross the contract."""
@@ -71,7 +74,6 @@ def resolve(
     verb: str,
     *,
     overrides: Mapping[str, object] | None = None,
-    wheres: Mapping[str, str] | None = None,
     execution: ExecutionSettings | Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
     file: Path | None = None,
@@ -83,8 +85,7 @@ def resolve(
 
     Args:
         verb: the job.
-        overrides: explicit values by name, a backend's option as ``BACKEND.NAME``.
-        wheres: the flag behind an override, where there was one.
+        overrides: explicit values by name, a backend's option as ``BACKEND.NAME``; plain, or as ``Typed`` with the flag.
         execution: an execution object passed in code.
         environment: variables, of which those that begin with ``PTYCHO_`` count.
         file: a settings file in TOML.
@@ -96,48 +97,72 @@ def resolve(
         SettingsError: an unknown name, a wrong type or range, or a sealed fact contradicted; the message names the source.
     """
     options = {} if spec is None else {f"{spec.name}.{one.name}": option_declaration(spec.name, one) for one in spec.options}
-    given = from_overrides(verb, _own(overrides or {}, spec), options, wheres or {})
+    backend = "" if spec is None else spec.name
+    given = from_overrides(verb, _own(overrides or {}, spec), options)
     given += from_execution(verb, execution)
-    given += from_environment(verb, environment or {}, options)
-    given += [] if file is None else from_file(verb, file, "" if spec is None else spec.name, options)
-    given += [Given(name, value, "data", where) for name, (value, where) in (facts or {}).items()]
+    given += from_environment(verb, environment or {}, options, backend)
+    given += [] if file is None else from_file(verb, file, backend, options)
+    for name, (value, where) in (facts or {}).items():
+        given.append(Given(name, declarations(verb)[name].check(value, where), "data", where))
+    given += [] if spec is None else _backend_defaults(spec)
     values = {name: _winner(one, given, sealed, "core default") for name, one in declarations(verb).items()}
     chosen = {name: _winner(one, given, sealed, "backend default") for name, one in options.items()}
-    _check_together(values)
     return Resolved(verb, values, chosen)
 
 
 def _own(overrides: Mapping[str, object], spec: BackendSpec | None) -> Mapping[str, object]:
-    for name in overrides:
-        backend, dot, option = name.partition(".")
-        if not dot or spec is None:
-            continue
-        if backend != spec.name:
-            raise SettingsError(f"option '{name}' belongs to backend '{backend}', but the backend is '{spec.name}'.", source=f"--opt {name}")
-        if option not in [one.name for one in spec.options]:
+    """The overrides with options under the backend's proper name; options of another backend are refused."""
+    from ptycho_core.backends.known import normalise
+
+    found: dict[str, object] = {}
+    for name, value in overrides.items():
+        written, dot, option = name.partition(".")
+        backend = normalise(written)
+        full = f"{backend}.{option}" if dot else name
+        where = value.where if isinstance(value, Typed) else f"override '{name}'"
+        if dot and spec is not None and backend != spec.name:
+            message = f"{where}: '{name}' is an option of backend '{backend}', but the backend is '{spec.name}'."
+            raise SettingsError(message, source=where)
+        if dot and spec is not None and option not in [one.name for one in spec.options]:
             names = [f"{spec.name}.{one.name}" for one in spec.options]
-            hint = did_you_mean(name, names) or (f" It has: {', '.join(names)}." if names else " It has none.")
-            raise SettingsError(f"backend '{spec.name}' has no option '{name}'.{hint}", source=f"--opt {name}")
-    return overrides
+            hint = did_you_mean(full, names) or (f" It has: {', '.join(names)}." if names else " It has none.")
+            raise SettingsError(f"{where}: backend '{spec.name}' has no option '{full}'.{hint}", source=where)
+        if full in found:
+            raise SettingsError(f"{where}: '{full}' is given twice, under two spellings of the backend.", source=where)
+        found[full] = value
+    return found
+
+
+def _backend_defaults(spec: BackendSpec) -> list[Given]:
+    """The first precision of the manifest, where the backend does not offer the core's default."""
+    if not spec.precisions or ExecutionSettings().precision in spec.precisions:
+        return []
+    return [Given("precision", spec.precisions[0], "backend default", f"manifest of '{spec.name}'")]
 
 
 def _winner(one: Declaration, given: Sequence[Given], sealed: frozenset[str], default: str) -> Sourced:
     mine = sorted((item for item in given if item.name == one.name), key=lambda item: ORIGINS.index(item.origin))
     if one.name in sealed:
         fact = next((item for item in mine if item.origin == "data"), None)
-        other = next((item for item in mine if fact is not None and item.value != fact.value), None)
+        other = next((item for item in mine if fact and item.origin in REQUESTING and item.value != fact.value), None)
         if fact is not None and other is not None:
-            raise SettingsError(
-                f"{other.where}: {one.name} = {other.value!r} contradicts {fact.where}, which fixes it at {fact.value!r}.", source=other.where
-            )
+            message = f"{other.where}: {one.name} = {other.value!r} contradicts {fact.where}, which fixes it at {fact.value!r}."
+            raise SettingsError(message, source=other.where)
     mine.append(Given(one.name, one.default, default, "declaration" if default == "core default" else "manifest"))
     return Sourced(mine[0].value, mine[0].origin, mine[0].where, tuple(mine[1:]))
 
 
-def _check_together(values: Mapping[str, Sourced]) -> None:
+def check_together(resolved: Resolved) -> None:
+    """The rule between settings: photon energy, detector distance and pixel size make a scale only together.
+
+    Raises:
+        SettingsError: one was asked for, and another is known neither from a setting nor from the data.
+    """
+    values = resolved.values
     names = ("photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
-    there = [name for name in names if name in values and values[name].value is not None]
-    if there and len(there) < len(names):
-        missing = [name for name in names if name not in there]
-        where = values[there[0]].where
-        raise SettingsError(f"{where}: a scale in metres needs {' and '.join(missing)} too.", source=where)
+    asked = [name for name in names if name in values and values[name].origin in REQUESTING and values[name].value is not None]
+    missing = [name for name in names if name in values and values[name].value is None]
+    if asked and missing:
+        where = values[asked[0]].where
+        message = f"{where}: {asked[0]} gives a scale in metres only where {' and '.join(missing)} is known too."
+        raise SettingsError(message, source=where)

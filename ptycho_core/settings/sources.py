@@ -3,25 +3,47 @@
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ptycho_core.contract import Value
 from ptycho_core.errors import SettingsError, did_you_mean
-from ptycho_core.settings.declare import Declaration
 from ptycho_core.settings.execution import ExecutionSettings
 from ptycho_core.settings.groups import GROUPS, declarations
 
-__all__ = ["ORIGINS", "Given", "check_name", "from_environment", "from_execution", "from_file", "from_overrides"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from ptycho_core.contract import Value
+    from ptycho_core.settings.declare import Declaration
+
+__all__ = [
+    "NOT_SETTINGS",
+    "ORIGINS",
+    "Given",
+    "Typed",
+    "check_name",
+    "from_environment",
+    "from_execution",
+    "from_file",
+    "from_overrides",
+]
 
 ORIGINS = ("override", "execution object", "environment", "file", "data", "backend default", "core default")
 """The ranks, highest first."""
 
 NOT_SETTINGS = ("PTYCHO_BACKENDS_ALLOW", "PTYCHO_BACKENDS_BLOCK")
+"""Variables that are no settings."""
+
 _OPTION = "PTYCHO_OPT_"
+
+
+@dataclass(frozen=True)
+class Typed:
+    """An override from the command line: its text, or the truth that a flag stands for, and the flag as it was typed."""
+
+    value: str | bool
+    where: str
 
 
 @dataclass(frozen=True)
@@ -34,21 +56,25 @@ class Given:
     where: str
 
 
-def from_overrides(verb: str, values: Mapping[str, object], options: Mapping[str, Declaration], wheres: Mapping[str, str]) -> list[Given]:
-    """Explicit overrides: flags, or keyword arguments; ``wheres`` names the flag where there was one."""
+def from_overrides(verb: str, values: Mapping[str, object], options: Mapping[str, Declaration]) -> list[Given]:
+    """Explicit overrides: what was typed, or keyword arguments."""
     known = declarations(verb) | dict(options)
     found = []
     for name, value in values.items():
-        where = wheres.get(name, f"override '{name}'")
+        where = value.where if isinstance(value, Typed) else f"override '{name}'"
         check_name(name, known, where)
-        one = known[name]
-        parse = "." in name and isinstance(value, str)
-        found.append(Given(name, one.parse(str(value), where) if parse else one.check(value, where), "override", where))
+        plain = value.value if isinstance(value, Typed) else value
+        text = isinstance(value, Typed) and isinstance(plain, str)
+        checked = known[name].parse(str(plain), where) if text else known[name].check(plain, where)
+        found.append(Given(name, checked, "override", where))
     return found
 
 
 def from_execution(verb: str, execution: ExecutionSettings | Mapping[str, object] | None) -> list[Given]:
-    """An execution object passed in code. Of an ``ExecutionSettings`` a value equal to the default is no request: nobody can tell."""
+    """An execution object passed in code.
+
+    Of an ``ExecutionSettings`` a value equal to its default is no request, as nobody can tell; a mapping can ask for a default.
+    """
     if execution is None:
         return []
     if isinstance(execution, ExecutionSettings):
@@ -65,8 +91,13 @@ def from_execution(verb: str, execution: ExecutionSettings | Mapping[str, object
     return found
 
 
-def from_environment(verb: str, environment: Mapping[str, str], options: Mapping[str, Declaration]) -> list[Given]:
-    """``PTYCHO_NAME`` for a setting, ``PTYCHO_OPT_BACKEND_NAME`` for a backend's option; other backends' and other verbs' are left alone."""
+def from_environment(
+    verb: str, environment: Mapping[str, str], options: Mapping[str, Declaration], backend: str = ""
+) -> list[Given]:
+    """``PTYCHO_NAME`` for a setting, ``PTYCHO_OPT_BACKEND_NAME`` for a backend's option.
+
+    Settings of other verbs are checked and not used; options of other backends are left alone.
+    """
     everything = {one.variable: one for group in GROUPS for one in _all(group)}
     own = {_OPTION + name.replace(".", "_").upper(): one for name, one in options.items()}
     taken = declarations(verb)
@@ -77,20 +108,21 @@ def from_environment(verb: str, environment: Mapping[str, str], options: Mapping
         if variable in own:
             found.append(Given(own[variable].name, own[variable].parse(text, variable), "environment", variable))
         elif variable.startswith(_OPTION):
-            _check_option_variable(variable, own)
+            _check_option_variable(variable, own, backend)
         elif variable not in everything:
             names = [*everything, *NOT_SETTINGS]
             raise SettingsError(f"{variable} is no setting of ptycho.{did_you_mean(variable, names)}", source=variable)
-        elif everything[variable].name in taken:
+        else:
             one = everything[variable]
-            found.append(Given(one.name, one.parse(text, variable), "environment", variable))
+            value = one.parse(text, variable)
+            found += [Given(one.name, value, "environment", variable)] if one.name in taken else []
     return found
 
 
-def _check_option_variable(variable: str, own: Mapping[str, Declaration]) -> None:
-    backend = next(iter(own), "").removeprefix(_OPTION).partition("_")[0]
-    if backend and variable.startswith(f"{_OPTION}{backend}_"):
-        raise SettingsError(f"{variable} is no option of the backend.{did_you_mean(variable, own)}", source=variable)
+def _check_option_variable(variable: str, own: Mapping[str, Declaration], backend: str) -> None:
+    if backend and variable.startswith(f"{_OPTION}{backend.upper()}_"):
+        hint = did_you_mean(variable, own) or (f" There are: {', '.join(own)}." if own else " There is none.")
+        raise SettingsError(f"{variable} is no option of backend '{backend}'.{hint}", source=variable)
 
 
 def from_file(verb: str, path: Path, backend: str, options: Mapping[str, Declaration]) -> list[Given]:
@@ -106,27 +138,38 @@ def from_file(verb: str, path: Path, backend: str, options: Mapping[str, Declara
         where = f"{path}: [{table}]"
         if table not in known_tables or not isinstance(values, dict):
             hint = did_you_mean(table, known_tables)
-            raise SettingsError(f"{path}: '{table}' is no table of settings; there are {', '.join(known_tables)}.{hint}", source=where)
+            listing = ", ".join(known_tables)
+            raise SettingsError(f"{path}: '{table}' is no table of settings; there are {listing}.{hint}", source=where)
         if table == "backend":
             found += _backend_table(path, text, values, backend, options)
             continue
         declared = {one.name: one for one in groups[table]}
         for name, value in values.items():
-            line = f"{path}, line {_line(text, table, name)}: [{table}] {name}"
+            line = f"{path}{_line(text, table, name)}: [{table}] {name}"
             check_name(name, declared, line)
-            checked = declared[name].check(None if value == "auto" and declared[name].optional else value, line)
+            checked = declared[name].check(value, line)
             if verb in declared[name].verbs:
                 found.append(Given(name, checked, "file", line))
     return found
 
 
-def _backend_table(path: Path, text: str, values: dict[str, Any], backend: str, options: Mapping[str, Declaration]) -> list[Given]:
-    found = []
-    for name, value in (values.get(backend) or {}).items():
-        full = f"{backend}.{name}"
-        line = f"{path}, line {_line(text, f'backend.{backend}', name)}: [backend.{backend}] {name}"
-        check_name(full, options, line)
-        found.append(Given(full, options[full].check(value, line), "file", line))
+def _backend_table(
+    path: Path, text: str, tables: dict[str, Any], backend: str, options: Mapping[str, Declaration]
+) -> list[Given]:
+    from ptycho_core.backends.known import normalise
+
+    found: list[Given] = []
+    for written, values in tables.items():
+        if not isinstance(values, dict):
+            where = f"{path}{_line(text, 'backend', written)}: [backend] {written}"
+            raise SettingsError(f"{where}: options of a backend stand in a table [backend.NAME].", source=where)
+        for name, value in values.items() if normalise(written) == backend else ():
+            full = f"{backend}.{name}"
+            line = f"{path}{_line(text, f'backend.{written}', name)}: [backend.{written}] {name}"
+            check_name(full, options, line)
+            if any(one.name == full for one in found):
+                raise SettingsError(f"{line}: '{full}' is given twice, under two spellings of the backend.", source=line)
+            found.append(Given(full, options[full].check(value, line), "file", line))
     return found
 
 
@@ -150,6 +193,8 @@ def _all(group: type) -> tuple[Declaration, ...]:
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
+    import tomllib
+
     try:
         text = path.read_text("utf-8")
         return text, tomllib.loads(text)
@@ -159,13 +204,15 @@ def _read(path: Path) -> tuple[str, dict[str, Any]]:
         raise SettingsError(f"The settings file {path} is not TOML: {error}.", source=str(path)) from error
 
 
-def _line(text: str, table: str, name: str) -> int:
-    """The line of a key: its first occurrence after the table's header."""
+def _line(text: str, table: str, name: str) -> str:
+    """The line of a key, as ``, line 3``; nothing where it is not found, or where a text over several lines could mislead."""
     inside = False
+    if '"""' in text or "'''" in text:
+        return ""
     for number, line in enumerate(text.splitlines(), 1):
         header = re.match(r"\s*\[\s*([^\]]+?)\s*\]", line)
         if header:
             inside = header.group(1).replace('"', "").replace(" ", "") == table
         elif inside and re.match(rf"\s*\"?{re.escape(name)}\"?\s*=", line):
-            return number
-    return 1
+            return f", line {number}"
+    return ""

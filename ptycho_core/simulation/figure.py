@@ -30,7 +30,14 @@ def figure_of_simulation(made: Simulation) -> Figure:
     amplitude = np.sqrt((np.abs(made.probe_true) ** 2).sum(axis=0))
     _show(figure, axes[2], amplitude, "probe: amplitude, all modes", "magma", "√counts")
     middle = len(made.intensity) // 2
-    _show(figure, axes[3], np.log10(1 + made.intensity[middle].astype(np.float64)), f"pattern {middle}", "magma", "log₁₀(1 + counts)")
+    _show(
+        figure,
+        axes[3],
+        np.log10(1 + made.intensity[middle].astype(np.float64)),
+        f"pattern {middle}",
+        "magma",
+        "log₁₀(1 + counts)",
+    )
     return figure
 
 

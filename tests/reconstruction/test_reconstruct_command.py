@@ -38,7 +38,7 @@ def test_a_scan_becomes_a_result_folder_that_reads_back(scan_file: Path, tmp_pat
     assert result.probe.shape == (1, 32, 32)
     found = ptycho_core.score(tmp_path / "out", scan_file)
     assert found.nrmse < 0.1
-    rows = list(csv.DictReader((tmp_path / "out" / "log.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out" / "log.csv").read_text().splitlines()))
     assert len(rows) == len(result.history) > 3
     assert {"stage", "epoch", "loss", "misfit", "seconds"} <= set(rows[0])
 
@@ -81,7 +81,7 @@ def test_a_result_can_be_the_start_of_the_next(scan_file: Path, tmp_path: Path) 
 
 def test_a_probe_file_replaces_the_probe_of_the_scan(scan_file: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "probe.npy", np.zeros((16, 16), complex))
-    with pytest.raises(ptycho_core.errors.DataError, match="16 x 16.*32 x 32"):
+    with pytest.raises(ptycho_core.errors.DataError, match=r"16 x 16.*32 x 32"):
         ptycho_core.reconstruct(scan_file, probe=str(tmp_path / "probe.npy"))
 
 

@@ -21,7 +21,8 @@ def _crop_spectrum(spectrum: torch.Tensor, rows: int, columns: int) -> torch.Ten
     centred = torch.fft.fftshift(spectrum, dim=(-2, -1))
     top = centred.shape[-2] // 2 - rows // 2
     left = centred.shape[-1] // 2 - columns // 2
-    return torch.fft.ifftshift(centred[..., top : top + rows, left : left + columns], dim=(-2, -1))
+    found: torch.Tensor = torch.fft.ifftshift(centred[..., top : top + rows, left : left + columns], dim=(-2, -1))
+    return found
 
 
 def _pad_spectrum(spectrum: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
@@ -31,7 +32,8 @@ def _pad_spectrum(spectrum: torch.Tensor, rows: int, columns: int) -> torch.Tens
     top = rows // 2 - centred.shape[-2] // 2
     left = columns // 2 - centred.shape[-1] // 2
     padded[..., top : top + centred.shape[-2], left : left + centred.shape[-1]] = centred
-    return torch.fft.ifftshift(padded, dim=(-2, -1))
+    found: torch.Tensor = torch.fft.ifftshift(padded, dim=(-2, -1))
+    return found
 
 
 class CoarseFrames:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,16 @@ from ptycho_torch.pie import Momentum, pie_epoch
 from ptycho_torch.positions import keep_inside
 from ptycho_torch.propagation import Model
 from ptycho_core.settings.reconstruction import ReconstructionSettings
-from ptycho_core.reconstruction.schedule import HeldOut, Plan, Progress, batches, choose_held_out, choose_plan, positions_settled, settled
+from ptycho_core.reconstruction.schedule import (
+    HeldOut,
+    Plan,
+    Progress,
+    batches,
+    choose_held_out,
+    choose_plan,
+    positions_settled,
+    settled,
+)
 
 __all__ = ["Result", "reconstruct"]
 
@@ -73,7 +82,7 @@ def reconstruct(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
-    report: Callable[[Progress], None] | None = None,
+    report: Callable[[Progress, Model], None] | None = None,
     stop_requested: Callable[[], bool] | None = None,
 ) -> Result:
     """Reconstruct the object and, as ``options`` say, probe, positions and background.
@@ -89,12 +98,15 @@ def reconstruct(
         dtype: ``torch.float32`` or ``torch.float64``.
         seed: of the order of frames and of the frames held out.  On the CPU the same seed and number of threads give the
             same result; on CUDA sums over overlapping windows are taken in no fixed order.
-        report: called with a `schedule.Progress` after every epoch and iteration.
+        report: called with a `schedule.Progress` and the current model (not to be changed) after every epoch and iteration.
         stop_requested: asked between batches; True ends the reconstruction with the best so far.
     """
     run = _Run(
         Frames(patterns, mask, torch.device(device), dtype, (options or ReconstructionSettings()).memory_gib * 2**30),
-        options or ReconstructionSettings(), seed, report or (lambda progress: None), stop_requested or (lambda: False),
+        options or ReconstructionSettings(),
+        seed,
+        report or (lambda progress, model: None),
+        stop_requested or (lambda: False),
     )
     return run.result(run.start(positions, probe, object_start, dtype))
 
@@ -103,7 +115,12 @@ class _Run:
     """One reconstruction: its data, choices, history and best state."""
 
     def __init__(
-        self, frames: Frames, options: ReconstructionSettings, seed: int, report: Callable[[Progress], None], stop: Callable[[], bool]
+        self,
+        frames: Frames,
+        options: ReconstructionSettings,
+        seed: int,
+        report: Callable[[Progress, Model], None],
+        stop: Callable[[], bool],
     ) -> None:
         self.frames, self.options, self.seed, self.report, self.stop_requested = frames, options, seed, report, stop
         counts = frames.mean_counts_per_pixel()
@@ -150,8 +167,15 @@ class _Run:
         if best.background is not None:
             background = np.fft.fftshift(best.background.cpu().numpy())
         return Result(
-            best.object.cpu().numpy(), orthogonalise_modes(best.probe.cpu().numpy()), best.positions, background,
-            self.history, self.stopped_by, self.interrupted, self.held_out.judging, self.notes,
+            best.object.cpu().numpy(),
+            orthogonalise_modes(best.probe.cpu().numpy()),
+            best.positions,
+            background,
+            self.history,
+            self.stopped_by,
+            self.interrupted,
+            self.held_out.judging,
+            self.notes,
         )
 
     def _stages(self, model: Model) -> Iterator[Model]:
@@ -161,13 +185,15 @@ class _Run:
             for small in self._pie("coarse", coarse_model(model), CoarseFrames(self.frames), self.plan.coarse_epochs, used):
                 best = fine_model(small, model)
                 yield best
-        for best in self._pie("pie", best, self.frames, self.plan.epochs, used):
+        for now in self._pie("pie", best, self.frames, self.plan.epochs, used):
+            best = now
             yield best
         if self.options.iterations < 1:
             return
         search = self.plan.total_variation is None
         weight = 0.0 if self.plan.total_variation is None else self.plan.total_variation
-        for best in self._joint("joint", best, weight, self.options.iterations, used):
+        for now in self._joint("joint", best, weight, self.options.iterations, used):
+            best = now
             yield best
         if search and len(self.held_out.stopping):
             yield from self._search_total_variation(best)
@@ -184,9 +210,13 @@ class _Run:
         places: list[npt.NDArray[np.float64]] = []
         for epoch in range(1, epochs + 1):
             misfit = pie_epoch(
-                model, frames, batches(training, self.options.batch_size, self.random),
-                object_alpha=self.options.object_alpha, refine_probe=self.options.refine_probe,
-                position_step=self._position_step(stage, epoch), momentum=momentum,
+                model,
+                frames,
+                batches(training, self.options.batch_size, self.random),
+                object_alpha=self.options.object_alpha,
+                refine_probe=self.options.refine_probe,
+                position_step=self._position_step(stage, epoch),
+                momentum=momentum,
                 stop_requested=self.stop_requested,
             )
             if misfit is None:
@@ -199,7 +229,7 @@ class _Run:
                 return
             if misfit < lowest:
                 best, lowest = model.copy(), misfit
-            self._record(stage, epoch, math.nan, misfit, model if stage != "coarse" else None)
+            self._record(stage, epoch, epochs, None, misfit, model)
             yield model
             places.append(model.positions.copy())
             if self.options.refine_positions and positions_settled(places):
@@ -212,9 +242,14 @@ class _Run:
     def _joint(self, stage: str, model: Model, weight: float, most: int, used: npt.NDArray[np.int64]) -> Iterator[Model]:
         """The joint fit of the frames ``used``; with frames to stop by, ends before it fits them clearly worse."""
         joint = Joint(
-            model, self.frames, used, likelihood=self.plan.likelihood,
-            refine_probe=self.options.refine_probe, refine_positions=self.options.refine_positions,
-            tv_weight=weight, stop_requested=self.stop_requested,
+            model,
+            self.frames,
+            used,
+            likelihood=self.plan.likelihood,
+            refine_probe=self.options.refine_probe,
+            refine_positions=self.options.refine_positions,
+            tv_weight=weight,
+            stop_requested=self.stop_requested,
         )
         losses: list[float] = []
         lowest = math.inf
@@ -223,7 +258,7 @@ class _Run:
                 self.notes.append(f"{stage}: iteration {iteration} is not finite; went back to the best state")
                 return
             losses.append(loss)
-            held = self._record(stage, iteration, loss, joint.misfit, now)
+            held = self._record(stage, iteration, most, loss, joint.misfit, now)
             if held is not None and held > WORSE * lowest:
                 self.stopped_by = f"{stage}: frames held out fit worse"
                 return
@@ -259,15 +294,16 @@ class _Run:
         chosen = self.held_out.stopping
         return score(model, self.frames, chosen, self.plan.likelihood, self.stop_requested)[0]
 
-    def _record(self, stage: str, epoch: int, loss: float, misfit: float, model: Model | None) -> float | None:
+    def _record(self, stage: str, epoch: int, total: int, loss: float | None, misfit: float, model: Model) -> float | None:
         """Report an epoch; returns the loss of the frames to stop by."""
         held_misfit = held_loss = None
-        if model is not None and len(self.held_out.judging):
+        whole = stage != "coarse"  # the coarse model sees another detector
+        if whole and len(self.held_out.judging):
             held_misfit = score(model, self.frames, self.held_out.judging, self.plan.likelihood, self.stop_requested)[1]
-        if model is not None and stage != "all frames" and len(self.held_out.stopping):
+        if whole and stage != "all frames" and len(self.held_out.stopping):
             held_loss = self._stopping_loss(model)
         seconds = time.perf_counter() - self._began
-        progress = Progress(stage, epoch, loss, misfit, held_misfit, held_loss, seconds)
+        progress = Progress(stage, epoch, total, loss, misfit, held_misfit, held_loss, seconds)
         self.history.append(progress.as_dict())
-        self.report(progress)
+        self.report(progress, model)
         return held_loss

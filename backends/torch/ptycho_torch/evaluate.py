@@ -92,9 +92,7 @@ def _run(batch: _Batch, job: EvaluateJob) -> tuple[NDArray[np.float64], dict[str
     losses = dict.fromkeys(("nll", "amplitude", "mae"), 0.0)
     for first in range(0, len(batch.counts), _FRAMES_AT_ONCE):
         frames = slice(first, first + _FRAMES_AT_ONCE)
-        modelled = intensities(
-            batch.transmission, batch.probe, batch.corners[frames], batch.remainders[frames], batch.background
-        )
+        modelled = intensities(batch.transmission, batch.probe, batch.corners[frames], batch.remainders[frames], batch.background)
         means = {name: value / pixels for name, value in data_sums(modelled, batch.counts[frames], batch.mask).items()}
         patterns.append(modelled.detach())
         losses = {name: losses[name] + float(means[name].detach()) for name in losses}

@@ -82,7 +82,7 @@ def score(
             intensity = intensity + model.background
         loss, _, absolute = _losses(likelihood)(intensity, frames.amplitudes(part), frames.mask)
         total, misfit = total + float(loss), misfit + float(absolute)
-    return total / max(len(chosen), 1), misfit / max(float(frames.amplitude_sums[chosen].sum()), 1e-300)
+    return total / max(len(chosen), 1), misfit / max(float(frames.amplitude_sums[chosen].sum()), 1.0)
 
 
 class Joint:
@@ -112,9 +112,15 @@ class Joint:
         self._whole = np.floor(model.positions)
         self.misfit = math.nan
         self._set_scales()
-        counts = float(torch.quantile(self._illumination[self._illumination > 0].flatten()[:: 1 + self._illumination.numel() // 100000], 0.7)) if bool((self._illumination > 0).any()) else 1.0
+        counts = self._typical_illumination()
         self._tv_weight = tv_weight * math.sqrt(counts)
-        self._tv_rounding = 0.5 / math.sqrt(max(counts, 1e-12))
+        # About the photon noise of one object pixel: smaller differences are noise, larger ones may be edges.
+        self._tv_rounding = 0.5 / math.sqrt(counts)
+
+    def _typical_illumination(self) -> float:
+        """Counts that fell on an object pixel, well inside the scan: 0.7 quantile over the illuminated ones, at least 1."""
+        lit = self._illumination[self._illumination > 0]
+        return max(float(np.quantile(lit.double().cpu().numpy(), 0.7)), 1.0) if lit.numel() else 1.0
 
     def _set_scales(self) -> None:
         model, size = self._start, self._frames.size
@@ -202,7 +208,7 @@ class Joint:
                 raise Stopped
             loss, absolute = self._add_chunk(model, self._used[start : start + length], gradient)
             total, misfit = total + loss, misfit + absolute
-        self.misfit = misfit / max(float(self._frames.amplitude_sums[self._used].sum()), 1e-300)
+        self.misfit = misfit / max(float(self._frames.amplitude_sums[self._used].sum()), 1.0)
         if self._tv_weight > 0:
             variation, slope = total_variation(model.object, self._tv_rounding)
             total += self._tv_weight * float(variation)
@@ -237,7 +243,8 @@ class Joint:
                 unshifted = spectrum * ramps.conj()
                 gradient.probe += torch.fft.ifft2(unshifted.sum(0))
                 if gradient.positions is not None:
-                    gradient.positions[torch.as_tensor(part, device=gradient.positions.device)] = self._slopes(model, unshifted)
+                    chosen = torch.as_tensor(part, device=gradient.positions.device)
+                    gradient.positions[chosen] = self._slopes(model, unshifted)
         return float(loss), float(absolute)
 
     def _slopes(self, model: Model, unshifted: torch.Tensor) -> torch.Tensor:

@@ -12,10 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ptycho_torch.coarse import CoarseFrames
 from ptycho_torch.frames import Frames
 from ptycho_torch.likelihood import SMALLEST
 from ptycho_torch.positions import gauss_newton_steps, keep_inside, probe_slopes
-from ptycho_torch.propagation import Model, Windows, gather, mode_sum, scatter_add, shift_ramps, shifted_probe, squared_modulus, windows_at
+from ptycho_torch.propagation import (
+    Model,
+    Windows,
+    gather,
+    mode_sum,
+    scatter_add,
+    shift_ramps,
+    shifted_probe,
+    squared_modulus,
+    windows_at,
+)
 
 __all__ = ["Momentum", "pie_epoch"]
 
@@ -50,7 +61,7 @@ class Momentum:
 
 def pie_epoch(
     model: Model,
-    frames: Frames,
+    frames: Frames | CoarseFrames,
     order: list[npt.NDArray[np.int64]],
     *,
     object_alpha: float,
@@ -100,7 +111,7 @@ def pie_epoch(
         if momentum is not None:
             momentum.after_batch(model, refine_probe)
     used = np.concatenate(order)
-    return float(misfit) / max(float(frames.amplitude_sums[used].sum()), 1e-300)
+    return float(misfit) / max(float(frames.amplitude_sums[used].sum()), 1.0)
 
 
 def _update_object(

@@ -24,7 +24,8 @@ def probe_slopes(probe: torch.Tensor, ramps: torch.Tensor) -> torch.Tensor:
     size = probe.shape[-1]
     frequencies = torch.fft.fftfreq(size, device=probe.device, dtype=probe.real.dtype) * (-2j * math.pi)
     spectrum = torch.fft.fft2(probe)[None] * ramps
-    return torch.fft.ifft2(torch.stack([spectrum * frequencies[:, None], spectrum * frequencies]))
+    found: torch.Tensor = torch.fft.ifft2(torch.stack([spectrum * frequencies[:, None], spectrum * frequencies]))
+    return found
 
 
 def gauss_newton_steps(
@@ -50,12 +51,11 @@ def gauss_newton_steps(
     a, c = a + damping, c + damping
     determinant = a * c - b * b
     steps = torch.stack([(c * u - b * v) / determinant, (a * v - b * u) / determinant], 1)
-    return np.nan_to_num(steps.double().cpu().numpy()).clip(-LARGEST_STEP, LARGEST_STEP)
+    found: npt.NDArray[np.float64] = np.nan_to_num(steps.double().cpu().numpy()).clip(-LARGEST_STEP, LARGEST_STEP)
+    return found
 
 
-def keep_inside(
-    positions: npt.NDArray[np.float64], shape: tuple[int, int], size: int
-) -> npt.NDArray[np.float64]:
+def keep_inside(positions: npt.NDArray[np.float64], shape: tuple[int, int], size: int) -> npt.NDArray[np.float64]:
     """Positions (frame, 2) moved, where needed, so that every window of ``size`` lies in an object of ``shape``."""
     largest = np.array(shape, dtype=float) - size
     return np.clip(positions, 0.0, np.maximum(largest, 0.0))

@@ -15,7 +15,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = ["Model", "Windows", "gather", "mode_sum", "scatter_add", "shift_ramps", "shifted_probe", "squared_modulus", "windows_at"]
+__all__ = [
+    "Model",
+    "Windows",
+    "gather",
+    "mode_sum",
+    "scatter_add",
+    "shift_ramps",
+    "shifted_probe",
+    "squared_modulus",
+    "windows_at",
+]
 
 
 @dataclass
@@ -126,7 +136,8 @@ def shifted_probe(probe: torch.Tensor, ramps: torch.Tensor | None) -> torch.Tens
     """The probe (mode, N, N) at every frame: (frame, mode, N, N), or (1, mode, N, N) where no ramp is given."""
     if ramps is None:
         return probe[None]
-    return torch.fft.ifft2(torch.fft.fft2(probe)[None] * ramps)
+    found: torch.Tensor = torch.fft.ifft2(torch.fft.fft2(probe)[None] * ramps)
+    return found
 
 
 def squared_modulus(field: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from ptycho_core.scan.opening import open_scan
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 from ptycho_torch.devices import configured, real_dtype
 from ptycho_torch.engine import reconstruct as run_engine
+from ptycho_torch.propagation import Model
 
 
 def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> ReconstructResult:
@@ -22,9 +23,15 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> 
     with np.load(job.start_path, allow_pickle=False) as start:
         object_start, probe, positions = start["object"], start["probe"], start["positions"]
 
-    def report(progress: Progress) -> None:
-        values = progress.as_dict()
-        events.emit(Event("epoch", progress.stage, progress.epoch, 0, values))
+    last = 0.0
+
+    def report(progress: Progress, _: Model) -> None:
+        nonlocal last
+        rate = len(scan) / max(progress.seconds - last, 1e-9)
+        last = progress.seconds
+        events.emit(
+            Event("epoch", progress.stage, progress.epoch, progress.total, progress.as_dict() | {"patterns_per_second": rate})
+        )
 
     with configured(plan) as device:
         found = run_engine(
