@@ -210,7 +210,7 @@ def simulate_scan(
     width = chosen.probe_width or 0.4 * chosen.size
     probe = make_probe(chosen.probe, chosen.size, width, chosen.photons, chosen.modes).astype(np.complex64)
     guess = make_probe(chosen.probe, chosen.size, width, chosen.photons, 1, chosen.defocus_fraction).astype(np.complex64)
-    positions, shape = _positions(chosen, probe, for_positions)
+    positions, shape = _positions(chosen, width, for_positions)
     image = make_object(chosen.object, shape, chosen.amplitude, chosen.phase, for_object).astype(np.complex64)
     stated = positions + for_error.normal(0, chosen.position_error, positions.shape)
     return Simulation(
@@ -225,12 +225,13 @@ def simulate_scan(
 
 
 def _positions(
-    chosen: SimulationSettings, probe: NDArray[np.complex64], random: np.random.Generator
+    chosen: SimulationSettings, width: float, random: np.random.Generator
 ) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """True positions in the object, and the object's shape; stated positions with their errors stay inside, too."""
     from ptycho_core.scan.canvas import object_canvas, probe_width
 
-    step = chosen.step or (1 - chosen.overlap) * probe_width(probe)
+    # Of a probe without a dose, so that rounding makes no difference between doses.
+    step = chosen.step or (1 - chosen.overlap) * probe_width(make_probe(chosen.probe, chosen.size, width, 1.0, chosen.modes))
     if chosen.field is not None and (chosen.field / step) ** 2 > _MOST_FRAMES:
         raise SettingsError(f"A field of {chosen.field:g} pixels in steps of {step:.3g} takes too many frames.")
     frames = 400 if chosen.frames is None and chosen.field is None else chosen.frames

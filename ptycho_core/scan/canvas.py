@@ -27,10 +27,11 @@ def object_canvas(positions: NDArray[np.float64], size: int, margin: int = 0) ->
         ``origin`` (2,), float64, whole numbers: where the object's ``[0, 0]`` pixel lies in the coordinates of ``positions``, so
         that ``positions - origin`` index the object; and its shape (rows, columns).
     """
-    first = np.floor(positions.min(axis=0))
-    extent = np.floor(positions.max(axis=0)) - first
-    rows, columns = (int(length) + size + 2 * margin for length in extent)
-    return first - margin, (rows, columns)
+    origin = np.floor(positions.min(axis=0)) - margin
+    # After the subtraction, whose rounding can carry a position to the next pixel.
+    last = np.floor((positions - origin).max(axis=0))
+    rows, columns = (int(corner) + size + margin for corner in last)
+    return origin, (rows, columns)
 
 
 def probe_width(probe: NDArray[np.complexfloating[Any, Any]]) -> float:

@@ -86,7 +86,9 @@ def test_plot_of_a_scan_without_probe_and_with_geometry_is_drawn(tmp_path):
 def test_doubts_are_told_where_the_numbers_look_wrong(tmp_path, capsys):
     counts = np.zeros((5, 16, 16), np.float32)
     counts[1:, 0, 0] = 50
-    np.savez(tmp_path / "scan.npz", diffraction=counts, xcoords=np.arange(5.0) * 100, ycoords=np.zeros(5), probeGuess=np.eye(16) + 0j)
+    np.savez(
+        tmp_path / "scan.npz", diffraction=counts, xcoords=np.arange(5.0) * 100, ycoords=np.zeros(5), probeGuess=np.eye(16) + 0j
+    )
     assert main(["inspect", str(tmp_path / "scan.npz")]) == 0
     out = capsys.readouterr().out
     for words in ("1 patterns hold no counts", "is zero frequency at the centre?", "hardly overlap", "give --signal counts"):

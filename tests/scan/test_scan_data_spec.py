@@ -34,7 +34,9 @@ def test_a_reader_knows_each_key_that_is_read(keys, module):
 
 
 def test_the_settings_table_is_the_group_of_data_settings():
-    named = re.findall(r"`(\w+)`", " ".join(line.split("|")[1] for line in section("What a user may state").splitlines() if "|" in line))
+    named = re.findall(
+        r"`(\w+)`", " ".join(line.split("|")[1] for line in section("What a user may state").splitlines() if "|" in line)
+    )
     assert named == [item.name for item in fields(DataSettings)] == [item.name for item in fields(Reading)]
 
 

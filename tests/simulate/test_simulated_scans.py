@@ -43,7 +43,7 @@ def test_counts_are_poisson_draws_of_the_forward_model(kind, scan):
     made = simulate_scan(**SMALL, object=kind, scan=scan, modes=2, position_error=1.5, seed=3)
     mean = intensities(made.object_true, made.probe_true, made.positions_true)
     chi = ((made.intensity - mean) ** 2).sum() / mean.sum()
-    assert chi == pytest.approx(1, abs=0.05)
+    assert chi == pytest.approx(1, abs=0.15)
     assert np.std(made.positions - made.positions_true) == pytest.approx(1.5, rel=0.3)
 
 
