@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ptycho_core.evaluation import evaluate
     from ptycho_core.formats.product import Reconstruction, load_reconstruction
     from ptycho_core.hookspecs import hookimpl
     from ptycho_core.imaging.metrics import score
-    from ptycho_core.evaluation import evaluate
     from ptycho_core.reconstruction.run import reconstruct
     from ptycho_core.scan.opening import open_scan
     from ptycho_core.simulate import simulate_scan

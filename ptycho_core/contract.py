@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -140,9 +141,9 @@ class ScanSource:
 class ReconstructJob:
     """Fit object, probe and, if asked, positions to one scan.
 
-    The starting arrays are in files so that a worker process can run the job: ``probe_path`` holds ``probe`` (mode, N, N),
-    complex, already scaled to counts; ``object_path`` holds ``object`` (rows, cols), complex, and ``positions`` (frame, 2), float64,
-    (row, column) of each window's ``[0, 0]`` corner in that object. Both are ``.npz`` written by the core into a scratch folder.
+    The starting arrays are in a file so that a worker process can run the job: ``start_path`` is an ``.npz`` that the core
+    wrote, with ``probe`` (mode, N, N), complex64, scaled to counts; ``object`` (rows, columns), complex64; and ``positions``
+    (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner in that object.
     """
 
     scan: ScanSource
@@ -221,7 +222,8 @@ class ReconstructResult:
         probe: (mode, N, N), complex, orthogonal, strongest first, scaled to counts.
         positions: (frame, 2), float64, in pixels of ``object``.
         background: (N, N), counts, or None if it was not asked for.
-        history: one row for each epoch or iteration: ``stage``, ``epoch``, ``loss``, ``misfit``, ``held_out``, ``seconds``.
+        history: one row for each epoch or iteration: ``stage``, ``epoch``, ``loss``, ``misfit``, ``held_out``,
+            ``seconds``.
         held_out: numbers of the frames that took no part in the fit.
         stopped_by: why the fit ended, in a few words.
         interrupted: True if it was asked to stop; the arrays are then the best so far.

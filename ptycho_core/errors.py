@@ -1,14 +1,17 @@
 """The one family of exceptions that a user meets.
 
 Each carries a stable ``code``, the exit status of the command line, and, as data, whatever is known of the backend, its
-distribution, where the offending value came from and what to do about it. Only the command line turns them into text on stderr and
-an exit status; from Python they are ordinary exceptions.
+distribution, where the offending value came from and what to do about it. Only the command line turns them into text on
+stderr and an exit status; from Python they are ordinary exceptions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = [
     "BackendError",

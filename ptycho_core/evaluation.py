@@ -6,8 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ptycho_core.contract import EvaluateJob, EvaluateResult
-    from ptycho_core.contract import Value
+    from ptycho_core.contract import EvaluateJob, EvaluateResult, Value
 
 __all__ = ["evaluate"]
 

@@ -1,17 +1,20 @@
 """The seven hooks of a backend. ``specs/backend-contract.md`` binds; this module is its code.
 
-A backend is a module (or object) of functions marked with ``ptycho_core.hookimpl``. All hooks are ``firstresult``; each backend lives in a
-plugin manager of its own, so there is never more than one answer. ``None`` is a violation. A hook may take fewer arguments than are
-specified. Hooks are verbs of a job and never called per batch.
+A backend is a module (or object) of functions marked with ``ptycho_core.hookimpl``. All hooks are ``firstresult``; each backend
+lives in a plugin manager of its own, so there is never more than one answer. ``None`` is a violation. A hook may take fewer
+arguments than are specified. Hooks are verbs of a job and never called per batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pluggy
 
-from ptycho_core import contract
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ptycho_core import contract
 
 PROJECT = "ptycho"
 hookspec = pluggy.HookspecMarker(PROJECT)

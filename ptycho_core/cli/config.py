@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,8 @@ from ptycho_core.settings.declare import declarations_of
 from ptycho_core.settings.groups import GROUPS
 
 if TYPE_CHECKING:
+    import argparse
+
     from ptycho_core.contract import Value
     from ptycho_core.settings.resolution import Resolved, Sourced
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ptycho_core.errors import PtychoError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _COMMANDS = {
     "reconstruct": "fit object and probe to a scan",
@@ -24,7 +26,7 @@ INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status (0 done, 1 unexpected, 2 usage, 3 backend, 4 unsupported, 5 data, 130 interrupted)."""
+    """Run one command and return its exit status (``specs/backend-contract.md`` lists them)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     traceback = "--traceback" in arguments
     try:

@@ -46,7 +46,10 @@ def add_setting_flags(parser: argparse.ArgumentParser, verb: str) -> None:
         _add(groups[one.group], one)
     sources = parser.add_argument_group("further sources")
     sources.add_argument("--config", metavar="FILE", help="settings in TOML; flags win over it")
-    sources.add_argument("--opt", metavar="BACKEND.NAME=VALUE", action="append", default=[], help="an option of the backend itself")
+    sources.add_argument(
+        "--opt", metavar="BACKEND.NAME=VALUE", action="append", default=[],
+        help="an option of the backend itself; --backend NAME --help lists them",
+    )  # fmt: skip
     _watch(parser)
 
 
@@ -110,7 +113,7 @@ def _add(group: argparse._ArgumentGroup, one: Declaration) -> None:
 def _watch(parser: argparse.ArgumentParser) -> None:
     """Look at the arguments before they are parsed (for the options of a backend in the help) and after (for unknown flags).
 
-    argparse has no hook for either: the help is printed as soon as its flag is met, and what is left over is reported far from here.
+    argparse has no hook for either: the help is printed as soon as its flag is met, and what is left over is reported elsewhere.
     """
     parse = parser.parse_known_args
 
@@ -122,7 +125,8 @@ def _watch(parser: argparse.ArgumentParser) -> None:
         found, rest = parse(args, namespace)
         flag = next((word.partition("=")[0] for word in rest if word.startswith("--")), "")
         if flag:
-            parser.error(f"there is no flag {flag}.{did_you_mean(flag, parser._option_string_actions)}".rstrip("."))  # noqa: SLF001
+            near = did_you_mean(flag, parser._option_string_actions).strip()
+            parser.error(f"there is no flag {flag}" + (f" ({near})" if near else ""))
         return found, rest
 
     parser.parse_known_args = parse_known_args  # type: ignore[method-assign]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from rich.progress import TaskID
 
     from ptycho_core.contract import Event, Value
@@ -44,8 +46,12 @@ class BarProgress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("{task.fields[values]}"), console=Console(stderr=True),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[values]}"),
+            console=Console(stderr=True),
         )
         self._stage = ""
         self._task: TaskID | None = None
@@ -87,7 +93,7 @@ def _values(event: Event) -> str:
 
 
 def _number(value: Value) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) and value == value else ""  # noqa: PLR0124 - NaN differs from itself
+    return f"{value:.4g}" if isinstance(value, int | float) and math.isfinite(value) else ""
 
 
 def _say(text: str) -> None:

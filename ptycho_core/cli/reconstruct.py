@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import add_setting_flags, collect
+
+if TYPE_CHECKING:
+    import argparse
 
 INTERRUPTED = 130
 
@@ -43,6 +45,6 @@ def run(args: argparse.Namespace) -> int:
     with progress or contextlib.nullcontext():
         reconstruction, metrics = run_payload(payload, overwrite=args.overwrite, observers=[progress] if progress else [])
     held_out = f", held-out R {metrics['held_out_misfit']:.4f}" if "held_out_misfit" in metrics else ""
-    modes = len(reconstruction.probe)
-    print(f"R {metrics['misfit']:.4f}{held_out} with {modes} mode{'s' * (modes > 1)} in {metrics['seconds']:.1f} s: {args.output_dir}")
+    modes = f"{len(reconstruction.probe)} mode{'s' * (len(reconstruction.probe) > 1)}"
+    print(f"R {metrics['misfit']:.4f}{held_out} with {modes} in {metrics['seconds']:.1f} s: {args.output_dir}")
     return INTERRUPTED if metrics["interrupted"] else 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from ptycho_core.settings.reconstruction import ReconstructionSettings
+if TYPE_CHECKING:
+    from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 __all__ = [
     "HeldOut",
@@ -43,7 +44,18 @@ class Plan:
 
 @dataclass(frozen=True)
 class Progress:
-    """One epoch or iteration: its stage, number (from 1), loss a frame (None in rPIE), R, R of the held-out frames, seconds since start."""
+    """One epoch or iteration.
+
+    Attributes:
+        stage: name of the stage.
+        epoch: number in the stage, from 1.
+        total: the largest number there can be.
+        loss: of the joint fit, a frame; None in other stages.
+        misfit: R over the frames used; of the middle of the detector in the coarse stage.
+        held_out: R over the frames never used, or None.
+        stopping_loss: loss of the frames that decide when to stop, or None.
+        seconds: since the engine began.
+    """
 
     stage: str
     epoch: int

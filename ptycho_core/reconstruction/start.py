@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.product import StoredObject, read_object, read_probe
@@ -15,6 +13,11 @@ from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.modes import add_probe_modes
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.scan import Scan, scaled_probe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
 __all__ = ["Start", "prepare_start"]
 

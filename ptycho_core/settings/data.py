@@ -36,8 +36,9 @@ class DataSettings:
         help="photon energy; with distance and pixel size it gives results a scale in metres. Give it where the file lacks it.",
     )  # fmt: skip
     detector_distance_m: float | None = setting(
-        None, unit="m", above=0, verbs=_VERBS, help="distance from sample to detector. Give it where the file lacks it, or is wrong."
-    )
+        None, unit="m", above=0, verbs=_VERBS,
+        help="distance from sample to detector. Give it where the file lacks it, or is wrong.",
+    )  # fmt: skip
     detector_pixel_size_m: float | None = setting(
         None, unit="m", above=0, verbs=_VERBS,
         help="pitch of the detector's square pixels. Give it where the file lacks it, or patterns were binned.",

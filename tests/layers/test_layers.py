@@ -65,7 +65,9 @@ def fresh(*arguments: str, path: Path | None = None) -> dict[str, object]:
         "spent = os.times()\n"
         "sys.__stdout__.write(json.dumps({'status': status, 'modules': sorted(sys.modules), 'cpu': spent.user + spent.system}))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=path or ROOT, env=dict(os.environ))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=path or ROOT, env=dict(os.environ)
+    )
     return json.loads(done.stdout)
 
 

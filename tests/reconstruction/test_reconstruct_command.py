@@ -28,7 +28,9 @@ def one_sentence(text: str) -> str:
     return lines[0]
 
 
-def test_a_scan_becomes_a_result_folder_that_reads_back(scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_scan_becomes_a_result_folder_that_reads_back(
+    scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["reconstruct", str(scan_file), "-o", str(tmp_path / "out"), "--backend", "torch", "--quiet"]) == 0
     assert "R 0." in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
@@ -50,9 +52,7 @@ def test_the_python_call_gives_the_same_as_the_command(scan_file: Path, tmp_path
 
 
 def test_two_runs_with_one_seed_are_equal_and_another_seed_differs(scan_file: Path) -> None:
-    first, again, other = (
-        ptycho_core.reconstruct(scan_file, epochs=2, iterations=0, threads=1, seed=seed) for seed in (5, 5, 6)
-    )
+    first, again, other = (ptycho_core.reconstruct(scan_file, epochs=2, iterations=0, threads=1, seed=seed) for seed in (5, 5, 6))
     assert np.array_equal(first.object, again.object)
     assert not np.array_equal(first.object, other.object)
 
@@ -85,7 +85,9 @@ def test_a_probe_file_replaces_the_probe_of_the_scan(scan_file: Path, tmp_path: 
         ptycho_core.reconstruct(scan_file, probe=str(tmp_path / "probe.npy"))
 
 
-def test_an_output_folder_that_is_not_empty_is_refused_unless_overwritten(scan_file: Path, ptycho: Ptycho, tmp_path: Path) -> None:
+def test_an_output_folder_that_is_not_empty_is_refused_unless_overwritten(
+    scan_file: Path, ptycho: Ptycho, tmp_path: Path
+) -> None:
     (tmp_path / "kept.txt").write_text("mine")
     done = ptycho("reconstruct", scan_file, "-o", tmp_path, *QUICK)
     assert done.returncode == 2
@@ -134,7 +136,17 @@ def test_an_output_below_a_file_is_refused(scan_file: Path, ptycho: Ptycho, tmp_
 
 
 def test_ctrl_c_writes_the_best_so_far_and_says_where(scan_file: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ptycho_core", "reconstruct", str(scan_file), "-o", str(tmp_path / "out"), "--epochs", "100000"]
+    command = [
+        sys.executable,
+        "-m",
+        "ptycho_core",
+        "reconstruct",
+        str(scan_file),
+        "-o",
+        str(tmp_path / "out"),
+        "--epochs",
+        "100000",
+    ]
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
     assert running.stderr is not None
     for line in running.stderr:  # the third line of progress: the engine is at work

@@ -6,12 +6,16 @@ their Fourier transforms with zeros.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ptycho_torch.frames import Frames
 from ptycho_torch.propagation import Model
+
+if TYPE_CHECKING:
+    from ptycho_torch.frames import Frames
 
 __all__ = ["CoarseFrames", "coarse_model", "fine_model"]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 
 from ptycho_core.contract import Device, ExecutionPlan, ProbeReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ptycho_torch.coarse import CoarseFrames, coarse_model, fine_model
-from ptycho_torch.frames import Frames, Patterns
-from ptycho_torch.joint import Joint, Stopped, score
 from ptycho_core.reconstruction.modes import orthogonalise_modes
-from ptycho_torch.pie import Momentum, pie_epoch
-from ptycho_torch.positions import keep_inside
-from ptycho_torch.propagation import Model
-from ptycho_core.settings.reconstruction import ReconstructionSettings
 from ptycho_core.reconstruction.schedule import (
     HeldOut,
     Plan,
@@ -30,6 +22,16 @@ from ptycho_core.reconstruction.schedule import (
     positions_settled,
     settled,
 )
+from ptycho_core.settings.reconstruction import ReconstructionSettings
+from ptycho_torch.coarse import CoarseFrames, coarse_model, fine_model
+from ptycho_torch.frames import Frames, Patterns
+from ptycho_torch.joint import Joint, Stopped, score
+from ptycho_torch.pie import Momentum, pie_epoch
+from ptycho_torch.positions import keep_inside
+from ptycho_torch.propagation import Model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Result", "reconstruct"]
 
@@ -105,7 +107,7 @@ def reconstruct(
         Frames(patterns, mask, torch.device(device), dtype, (options or ReconstructionSettings()).memory_gib * 2**30),
         options or ReconstructionSettings(),
         seed,
-        report or (lambda progress, model: None),
+        report or (lambda *_: None),
         stop_requested or (lambda: False),
     )
     return run.result(run.start(positions, probe, object_start, dtype))
@@ -159,8 +161,8 @@ class _Run:
         """Run all stages from ``model``."""
         best = model
         try:
-            for best in self._stages(model):
-                pass
+            for state in self._stages(model):
+                best = state
         except Stopped:
             self.interrupted, self.stopped_by = True, "stop requested"
         background = None
@@ -203,7 +205,7 @@ class _Run:
     def _pie(
         self, stage: str, model: Model, frames: Frames | CoarseFrames, epochs: int, training: npt.NDArray[np.int64]
     ) -> Iterator[Model]:
-        """rPIE epochs; the state is handed on as it is, unless R got much worse, which ends the stage."""
+        """Epochs of rPIE; the state is handed on as it is, unless R got much worse, which ends the stage."""
         model = model.copy()
         best, lowest = model.copy(), math.inf
         momentum = Momentum(model)
@@ -276,7 +278,8 @@ class _Run:
         best, lowest, chosen = model, self._stopping_loss(model), 0.0
         for weight in TV_WEIGHTS:
             now = best
-            for now in self._joint("total variation", best, weight, TV_ITERATIONS, self.held_out.used):
+            for smoother in self._joint("total variation", best, weight, TV_ITERATIONS, self.held_out.used):
+                now = smoother
                 yield best
             loss = self._stopping_loss(now)
             if loss >= lowest:

@@ -7,18 +7,22 @@ object by the illumination ``sum |P|^2`` at each pixel, the probe by ``sum |O|^2
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ptycho_torch.frames import Frames
 from ptycho_torch.lbfgs import minimise
 from ptycho_torch.likelihood import amplitude_loss, poisson_loss
 from ptycho_torch.propagation import Model, gather, mode_sum, scatter_add, shift_ramps, shifted_probe, squared_modulus, windows_at
 from ptycho_torch.regularisation import total_variation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ptycho_torch.frames import Frames
 
 __all__ = ["Joint", "Stopped", "chunk_length", "illumination_of", "score"]
 
@@ -29,7 +33,7 @@ CHUNK_PIXELS = 1 << 18
 """Detector pixels treated at once; about the second-level cache of a CPU core."""
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818 - no error: the user asked for it
     """A stop was asked for in the middle of a sum over frames."""
 
 

@@ -6,14 +6,12 @@ summed before they are divided, so that overlapping windows of one batch do not 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ptycho_torch.coarse import CoarseFrames
-from ptycho_torch.frames import Frames
 from ptycho_torch.likelihood import SMALLEST
 from ptycho_torch.positions import gauss_newton_steps, keep_inside, probe_slopes
 from ptycho_torch.propagation import (
@@ -27,6 +25,12 @@ from ptycho_torch.propagation import (
     squared_modulus,
     windows_at,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ptycho_torch.coarse import CoarseFrames
+    from ptycho_torch.frames import Frames
 
 __all__ = ["Momentum", "pie_epoch"]
 
@@ -73,8 +77,14 @@ def pie_epoch(
     """Update ``model`` in place by every batch of ``order``.
 
     Args:
+        model: object, probe and positions.
+        frames: the measured patterns.
+        order: frame numbers, batch by batch.
         object_alpha: 0 to 1, see the module's source.
+        refine_probe: whether the probe is updated.
         position_step: factor on the Gauss-Newton steps of the positions; 0 leaves them.
+        momentum: told of every batch, or None.
+        stop_requested: asked before every batch.
 
     Returns:
         R over the frames of the epoch, each before its own update; None if stopped early.
@@ -138,10 +148,7 @@ def _update_object(
 def _update_probe(model: Model, change: torch.Tensor, patches: torch.Tensor, ramps: torch.Tensor | None) -> None:
     """Add ``sum_b conj(O) change / ((1 - beta) sum_b |O|^2 + beta max)``, brought back to the unshifted probe."""
     gradient = patches.conj()[:, None] * change
-    if ramps is None:
-        total = gradient.sum(0)
-    else:
-        total = torch.fft.ifft2((torch.fft.fft2(gradient) * ramps.conj()).sum(0))
+    total = gradient.sum(0) if ramps is None else _unshifted_sum(gradient, ramps)
     power = squared_modulus(patches).sum(0)
     below = (1 - PROBE_ALPHA) * power + PROBE_ALPHA * power.max() + torch.finfo(power.dtype).tiny
     model.probe = model.probe + total / below
@@ -149,3 +156,9 @@ def _update_probe(model: Model, change: torch.Tensor, patches: torch.Tensor, ram
 
 def _shape(model: Model) -> tuple[int, int]:
     return int(model.object.shape[0]), int(model.object.shape[1])
+
+
+def _unshifted_sum(gradient: torch.Tensor, ramps: torch.Tensor) -> torch.Tensor:
+    """Sum over the frames, each moved back to the unshifted probe."""
+    found: torch.Tensor = torch.fft.ifft2((torch.fft.fft2(gradient) * ramps.conj()).sum(0))
+    return found

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ptycho_core import hookimpl
 from ptycho_core.backends.manifest import read_manifest
-from ptycho_core.contract import (
-    BackendSpec,
-    EvaluateJob,
-    EvaluateResult,
-    EventSink,
-    ExecutionPlan,
-    ExecutionRequest,
-    ProbeReport,
-    ReconstructJob,
-    ReconstructResult,
-)
+
+if TYPE_CHECKING:
+    from ptycho_core.contract import (
+        BackendSpec,
+        EvaluateJob,
+        EvaluateResult,
+        EventSink,
+        ExecutionPlan,
+        ExecutionRequest,
+        ProbeReport,
+        ReconstructJob,
+        ReconstructResult,
+    )
 
 
 @hookimpl

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from ptycho_core.contract import Event, EventSink, ExecutionPlan, ReconstructJob, ReconstructResult
-from ptycho_core.reconstruction.schedule import Progress
 from ptycho_core.scan.opening import open_scan
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 from ptycho_torch.devices import configured, real_dtype
 from ptycho_torch.engine import reconstruct as run_engine
-from ptycho_torch.propagation import Model
+
+if TYPE_CHECKING:
+    from ptycho_core.reconstruction.schedule import Progress
+    from ptycho_torch.propagation import Model
 
 
 def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> ReconstructResult:
