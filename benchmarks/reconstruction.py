@@ -36,7 +36,7 @@ def measure(scan, truth=None, probe=None, true_positions=None, levels=LEVELS, **
 
     def watch(progress, model):
         nonlocal scoring
-        if None not in reached.values() or progress.stage == "coarse":
+        if truth is None or progress.stage == "coarse" or None not in reached.values():
             return
         entered = time.process_time()
         error = compare(model.object.cpu().numpy(), model.positions, truth).nrmse

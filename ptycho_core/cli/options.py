@@ -125,7 +125,7 @@ def _watch(parser: argparse.ArgumentParser) -> None:
         found, rest = parse(args, namespace)
         flag = next((word.partition("=")[0] for word in rest if word.startswith("--")), "")
         if flag:
-            near = did_you_mean(flag, parser._option_string_actions).strip()
+            near = did_you_mean(flag, parser._option_string_actions).strip()  # noqa: SLF001 - there is no public list of flags
             parser.error(f"there is no flag {flag}" + (f" ({near})" if near else ""))
         return found, rest
 

@@ -9,6 +9,9 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
+import packaging
+import pluggy
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -100,11 +103,27 @@ class Site:
         self.distribution(distribution, version)
 
     def python(self, *arguments: str, bare: bool = False, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run Python; ``bare`` leaves out all that is installed beside the standard library and this folder."""
+        """Run Python on this folder and the libraries that loading a backend needs, so that it sees no other distribution.
+
+        ``bare`` leaves the libraries out too.
+        """
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PTYCHO_")}
-        environment |= {"PYTHONPATH": os.pathsep.join([str(self.folder), str(ROOT)]), "OMP_NUM_THREADS": "1", **variables}
-        command = [sys.executable, *(["-S"] if bare else []), *arguments]
+        path = [self.folder, ROOT] if bare else [self.folder, ROOT, self.libraries()]
+        environment |= {"PYTHONPATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1", **variables}
+        command = [sys.executable, "-S", *arguments]
         return subprocess.run(command, cwd=self.cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+    def libraries(self) -> Path:
+        """A folder with links to the libraries, without what else is installed beside them."""
+        folder = self.folder.parent / "libraries"
+        if not folder.exists():
+            folder.mkdir()
+            for module in (np, packaging, pluggy):
+                package = Path(module.__file__).parent
+                for name in (package.name, f"{package.name}.libs"):
+                    if package.with_name(name).exists():
+                        (folder / name).symlink_to(package.with_name(name))
+        return folder
 
     def ptycho(self, *arguments: str, bare: bool = False, **variables: str) -> subprocess.CompletedProcess[str]:
         return self.python("-m", "ptycho_core", *arguments, bare=bare, **variables)
@@ -138,3 +157,9 @@ class Site:
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return Site(tmp_path / "site")
+
+
+@pytest.fixture(autouse=True)
+def _no_framework_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of this process import the real framework, which a backend here would be refused for."""
+    monkeypatch.delitem(sys.modules, "torch", raising=False)

@@ -33,6 +33,7 @@ class Acme:
     def __init__(self, spec):
         self.spec = spec
         self.requests = []
+        self.forgets = ""
 
     @hookimpl
     def ptycho_backend_spec(self):
@@ -46,7 +47,9 @@ class Acme:
     def ptycho_plan(self, request, probe):
         self.requests.append(request)
         effective = dict(request.execution) | {"accelerator": "cpu", "threads": min(request.execution["threads"] or 2, 2)}
-        return ExecutionPlan("cpu", effective, dict(request.options), {name: self.answer(name, request, effective) for name in request.requested})
+        answers = {name: self.answer(name, request, effective) for name in request.requested}
+        effective.pop(self.forgets, None)
+        return ExecutionPlan("cpu", effective, dict(request.options), answers)
 
     @staticmethod
     def answer(name, request, effective):
