@@ -163,8 +163,15 @@ def setting(
 ) -> Any:  # noqa: ANN401 - a dataclass field has the type of its annotation
     """Declare a setting as a field of a group; the arguments are those of `Declaration`."""
     told = {
-        "help": help, "unit": unit, "minimum": minimum, "above": above, "maximum": maximum,
-        "choices": choices, "also": also, "flags": flags, "verbs": verbs,
+        "help": help,
+        "unit": unit,
+        "minimum": minimum,
+        "above": above,
+        "maximum": maximum,
+        "choices": choices,
+        "also": also,
+        "flags": flags,
+        "verbs": verbs,
     }
     return field(default=default, metadata={"told": told, "path": path})
 

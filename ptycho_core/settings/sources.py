@@ -100,7 +100,6 @@ def from_environment(
     """
     everything = {one.variable: one for group in GROUPS for one in _all(group)}
     own = {_OPTION + name.replace(".", "_").upper(): one for name, one in options.items()}
-    taken = declarations(verb)
     found = []
     for variable, text in sorted(environment.items()):
         if not variable.startswith("PTYCHO_") or variable in NOT_SETTINGS:
@@ -114,8 +113,9 @@ def from_environment(
             raise SettingsError(f"{variable} is no setting of ptycho.{did_you_mean(variable, names)}", source=variable)
         else:
             one = everything[variable]
-            value = one.parse(text, variable)
-            found += [Given(one.name, value, "environment", variable)] if one.name in taken else []
+            value = one.parse(text, variable)  # of another verb's setting too
+            if verb in one.verbs:
+                found.append(Given(one.name, value, "environment", variable))
     return found
 
 

@@ -92,6 +92,12 @@ def test_what_the_file_states_is_a_fact_that_a_setting_overrules(acme, scan):
         payload_of(scan, {"backend": "acme", "detector_pixel_size_m": 1e-4})
 
 
+def test_an_impossible_fact_is_left_to_the_reader_of_the_scan(acme, tmp_path):
+    acme()
+    np.savez(tmp_path / "scan.npz", photon_energy_ev=-1.0)
+    assert payload_of(tmp_path / "scan.npz", {"backend": "acme"}).groups["data"]["photon_energy_ev"] is None
+
+
 @pytest.mark.parametrize(
     ("overrides", "changes", "parts"),
     [
