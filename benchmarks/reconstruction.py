@@ -31,29 +31,30 @@ def measure(scan, truth=None, probe=None, true_positions=None, levels=LEVELS, **
     """One reconstruction; the figures of its row."""
     settings = ReconstructionSettings(**changed)
     start = prepare_start(scan, modes=settings.modes, seed=0, start=None, probe=probe, refine_positions=settings.refine_positions)
-    scoring, reached = 0.0, dict.fromkeys(levels)
+    scoring, scoring_wall, reached = 0.0, 0.0, dict.fromkeys(levels)
     began_cpu, began = time.process_time(), time.perf_counter()
 
     def watch(progress, model):
-        nonlocal scoring
+        nonlocal scoring, scoring_wall
         if truth is None or progress.stage == "coarse" or None not in reached.values():
             return
-        entered = time.process_time()
-        error = compare(model.object.cpu().numpy(), model.positions, truth).nrmse
+        entered, entered_wall = time.process_time(), time.perf_counter()
+        error = compare(model.object.cpu().numpy(), start.probe, model.positions, truth).nrmse
         for level in levels:
             if error <= level and reached[level] is None:
                 reached[level] = entered - began_cpu - scoring
         scoring += time.process_time() - entered
+        scoring_wall += time.perf_counter() - entered_wall
 
     found = reconstruct(scan.patterns, start.positions, start.probe, start.object, mask=scan.mask, options=settings, report=watch)
     cpu, wall = time.process_time() - began_cpu - scoring, time.perf_counter() - began
-    row = {"CPU s": f"{cpu:.1f}", "wall s": f"{wall - scoring:.1f}"}
+    row = {"CPU s": f"{cpu:.1f}", "wall s": f"{wall - scoring_wall:.1f}"}
     used = np.setdiff1d(np.arange(len(scan)), found.held_out)
     row["R"] = f"{data_misfit(scan, found.object, found.probe, found.positions, frames=used):.4f}"
     if len(found.held_out):
         row["held-out R"] = f"{data_misfit(scan, found.object, found.probe, found.positions, frames=found.held_out):.4f}"
     if truth is not None:
-        score = compare(found.object, found.positions, truth)
+        score = compare(found.object, found.probe, found.positions, truth)
         row |= {"NRMSE": f"{score.nrmse:.4f}", "correlation": f"{score.correlation:.5f}"}
         row |= {f"s to {level:g}": "-" if at is None else f"{at:.1f}" for level, at in reached.items()}
         half, seventh = (score.frc.crossing(limit) for limit in (1 / 2, 1 / 7))
@@ -63,9 +64,9 @@ def measure(scan, truth=None, probe=None, true_positions=None, levels=LEVELS, **
     return row | {"stopped by": found.stopped_by}
 
 
-def compare(image, positions, truth):
+def compare(image, probe, positions, truth):
     """The score of an object against the truth's."""
-    return ptycho_core.score(StoredObject(image, positions=positions), truth)
+    return ptycho_core.score(StoredObject(image, probe, positions), truth)
 
 
 def lcls(folder, *, start):

@@ -213,7 +213,9 @@ def _import_plugin(row: Row) -> object:
 
 
 def _refuse_mixture(row: Row) -> None:
-    own = row.spec.framework.module if row.spec and row.spec.framework else ""
+    if row.spec is None or row.spec.framework is None:  # a backend without a framework disturbs none
+        return
+    own = row.spec.framework.module
     frameworks = {known.module: known.title for known in known_backends().values()}
     frameworks |= {item.spec.framework.module: item.spec.title for item in find_backends() if item.spec and item.spec.framework}
     for module, title in sorted(frameworks.items()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,10 @@ def figure_of_probe(probe: NDArray[Any], *, pixel_size_m: tuple[float, float] | 
 
 
 def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Loss, misfit and held-out misfit of history rows, on logarithmic axes where all values are positive; stages are marked."""
+    """Loss, misfit and held-out misfit of history rows, on logarithmic axes where all values are positive; stages are marked.
+
+    Curves are broken between stages, which may differ in what they compare: another loss, or a part of the detector.
+    """
     figure = _figure(10.0, 6.0)
     top, bottom = figure.subplots(2, 1, sharex=True)
     steps = np.arange(1, len(history) + 1)
@@ -108,7 +112,10 @@ def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
             known = np.isfinite(values)
             if known.any():
                 label = {"held_out": "held-out frames", "misfit": "misfit R"}.get(name, name)
-                axes.plot(steps[known], values[known], "o-", color=colour, markersize=3, linewidth=1.2, label=label)
+                for begin, end in _stages(history):
+                    part = known & (steps > begin) & (steps <= end)
+                    axes.plot(steps[part], values[part], "o-", color=colour, markersize=3, linewidth=1.2, label=label)
+                    label = "_"  # one entry in the legend
                 drawn.append(values[known])
         if drawn and all((values > 0).all() for values in drawn):
             axes.set_yscale("log")
@@ -258,12 +265,21 @@ def _number(value: Any) -> float:  # noqa: ANN401 - a cell of a history row
     return float("nan") if value is None or isinstance(value, str) else float(value)
 
 
+def _stages(history: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
+    """First row and row after the last of each stage."""
+    names = [row.get("stage") for row in history]
+    starts = [step for step in range(len(names)) if step == 0 or names[step] != names[step - 1]]
+    return list(zip(starts, [*starts[1:], len(names)], strict=True))
+
+
 def _mark_stages(axes: Axes, history: Sequence[Mapping[str, Any]], *, labels: bool) -> None:
-    last = None
-    for step, row in enumerate(history, start=1):
-        stage = row.get("stage")
-        if stage and stage != last:
-            axes.axvline(step - 0.5, color="0.6", linewidth=0.8, linestyle=":")
-            if labels:
-                axes.text(step - 0.4, 1.01, str(stage), transform=axes.get_xaxis_transform(), fontsize=8, va="bottom")
-        last = stage
+    last = -math.inf
+    for begin, _ in _stages(history):
+        stage = history[begin].get("stage")
+        axes.axvline(begin + 0.5, color="0.6", linewidth=0.8, linestyle=":")
+        room = begin - last > 0.06 * len(history)  # else the words would lie on each other
+        if labels and stage:
+            axes.text(
+                begin + 0.6, 1.01 if room else 1.05, str(stage), transform=axes.get_xaxis_transform(), fontsize=8, va="bottom"
+            )
+        last = begin if room else -math.inf

@@ -1,0 +1,177 @@
+"""Each setting that ``reconstruct`` takes is given to the real command twice, and the difference is seen in the result."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ptycho_core.cli.main import main
+from ptycho_core.formats.product import Reconstruction, load_reconstruction
+from ptycho_core.settings.groups import declarations
+
+
+class Run:
+    """One run of the command, and what it left."""
+
+    def __init__(self, folder: Path, scan: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+        base = {"--epochs": "2", "--iterations": "2", "--threads": "1"}
+        given = [item for name, value in base.items() if name not in arguments for item in (name, value)]
+        capsys.readouterr()
+        self.status = main(["reconstruct", str(scan), "-o", str(folder), *given, *arguments])
+        self.stderr = capsys.readouterr().err
+        assert self.status == 0, self.stderr
+        self.result: Reconstruction = load_reconstruction(folder)
+        self.audit = json.loads((folder / "settings.json").read_text())
+
+    @property
+    def stages(self) -> list[str]:
+        return [str(row["stage"]) for row in self.result.history]
+
+    def effective(self, name: str) -> Any:
+        return self.audit["settings"][name]["effective"]
+
+
+def changed(first: Run, second: Run) -> bool:
+    return first.result.object.shape != second.result.object.shape or not np.array_equal(
+        first.result.object, second.result.object
+    )
+
+
+ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
+    "signal": ([], ["--signal", "amplitude"], changed),
+    "mask": ([], ["--mask", "{folder}/mask.npy"], changed),
+    "photon_energy_ev": (
+        ["--photon-energy-ev", "8000", "--detector-distance-m", "1", "--detector-pixel-size-m", "75e-6"],
+        ["--photon-energy-ev", "4000", "--detector-distance-m", "1", "--detector-pixel-size-m", "75e-6"],
+        lambda a, b: b.result.pixel_size_m[0] == pytest.approx(2 * a.result.pixel_size_m[0]),
+    ),
+    "detector_distance_m": (
+        ["--photon-energy-ev", "8000", "--detector-distance-m", "1", "--detector-pixel-size-m", "75e-6"],
+        ["--photon-energy-ev", "8000", "--detector-distance-m", "2", "--detector-pixel-size-m", "75e-6"],
+        lambda a, b: b.result.pixel_size_m[0] == pytest.approx(2 * a.result.pixel_size_m[0]),
+    ),
+    "detector_pixel_size_m": (
+        ["--photon-energy-ev", "8000", "--detector-distance-m", "1", "--detector-pixel-size-m", "50e-6"],
+        ["--photon-energy-ev", "8000", "--detector-distance-m", "1", "--detector-pixel-size-m", "25e-6"],
+        lambda a, b: b.result.pixel_size_m[0] == pytest.approx(2 * a.result.pixel_size_m[0]),
+    ),
+    "modes": ([], ["--modes", "2"], lambda a, b: (len(a.result.probe), len(b.result.probe)) == (1, 2)),
+    "probe": ([], ["--probe", "{folder}/probe.npy"], changed),
+    "start": ([], ["--start", "{folder}/start.npz"], changed),
+    "epochs": (["--epochs", "1"], ["--epochs", "3"], lambda a, b: (a.stages.count("pie"), b.stages.count("pie")) == (1, 3)),
+    "iterations": (
+        ["--iterations", "0"],
+        ["--iterations", "3"],
+        lambda a, b: (a.stages.count("joint"), b.stages.count("joint")) == (0, 3),
+    ),
+    "batch_size": (["--batch-size", "16"], ["--batch-size", "50"], changed),
+    "object_alpha": (["--object-alpha", "0.02"], ["--object-alpha", "0.5"], changed),
+    "likelihood": (["--likelihood", "amplitude"], ["--likelihood", "poisson"], changed),
+    "total_variation": (["--total-variation", "0"], ["--total-variation", "3"], changed),
+    "coarse_start": (
+        ["--coarse-start"],
+        ["--no-coarse-start"],
+        lambda a, b: "coarse" in a.stages and "coarse" not in b.stages,
+    ),
+    "refine_probe": ([], ["--no-refine-probe"], changed),
+    "refine_positions": (
+        ["--epochs", "5"],
+        ["--epochs", "5", "--refine-positions"],
+        lambda a, b: not same_positions(a, b),
+    ),
+    "background": (
+        [],
+        ["--background", "pixel"],
+        lambda a, b: a.result.background is None and b.result.background.shape == (64, 64),
+    ),
+    "held_out": ([], ["--held-out", "0.2"], lambda a, b: (len(a.result.held_out), len(b.result.held_out)) == (0, 7)),
+    "tolerance": (
+        ["--iterations", "25", "--tolerance", "1e-9"],
+        ["--iterations", "25", "--tolerance", "1"],
+        lambda a, b: a.stages.count("joint") > b.stages.count("joint"),
+    ),
+    "memory_gib": (["--memory-gib", "1"], ["--memory-gib", "0"], lambda a, b: b.reads > 5 * a.reads and not changed(a, b)),
+    "backend": (
+        [],
+        ["--backend", "pytorch"],
+        lambda a, b: "only one installed" in a.stderr and "only one installed" not in b.stderr,
+    ),
+    "accelerator": (
+        [],
+        ["--accelerator", "cpu"],
+        lambda a, b: (a.effective("accelerator"), b.result.facts["device"]) != ("auto", "auto"),
+    ),
+    "precision": (
+        [],
+        ["--precision", "float64"],
+        lambda a, b: (a.result.object.dtype, b.result.object.dtype) == (np.complex64, np.complex128),
+    ),
+    "deterministic": ([], ["--no-deterministic"], lambda a, b: (a.deterministic, b.deterministic) == (True, False)),
+    "seed": (["--seed", "0"], ["--seed", "1"], changed),
+    "threads": (["--threads", "1"], ["--threads", "2"], lambda a, b: (a.threads, b.threads) == (1, 2)),
+    "progress": ([], ["--quiet"], lambda a, b: bool(a.stderr) and not b.stderr),
+}
+ELSEWHERE = {"frame_axis"}
+"""Settings that need a file of another layout: ``tests/scan`` gives both values to the readers."""
+
+
+def same_positions(first: Run, second: Run) -> bool:
+    moved = second.result.positions + second.result.origin - first.result.positions - first.result.origin
+    return bool(np.allclose(moved, 0))
+
+
+@pytest.fixture(scope="module")
+def scan_of_64(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """36 frames of 64 x 64, large enough for a coarse start, with files for the settings that take one."""
+    folder = tmp_path_factory.mktemp("every")
+    path = folder / "scan.npz"
+    assert main(["simulate", str(path), "--size", "64", "--frames", "36", "--photons", "1e5", "--seed", "8"]) == 0
+    mask = np.ones((64, 64), bool)
+    mask[20:30, 20:30] = False
+    np.save(folder / "mask.npy", mask)
+    with np.load(path) as file:
+        np.save(folder / "probe.npy", np.roll(file["probe_guess"], 1, axis=-1))
+        np.savez(folder / "start.npz", object=file["object_true"], positions_px=file["positions_px"])
+    return path
+
+
+def test_every_setting_has_its_test() -> None:
+    assert set(ACTS) | ELSEWHERE == set(declarations("reconstruct"))
+
+
+@pytest.mark.parametrize("name", ACTS)
+def test_the_setting_acts(
+    name: str, scan_of_64: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, differs = ACTS[name]
+    runs = []
+    for number, arguments in enumerate((first, second)):
+        spy = Spy(monkeypatch)
+        filled = [item.format(folder=scan_of_64.parent) for item in arguments]
+        run = Run(tmp_path / str(number), scan_of_64, filled, capsys)
+        run.reads, run.threads, run.deterministic = spy.reads, spy.threads, spy.deterministic
+        runs.append(run)
+    assert differs(*runs)
+
+
+class Spy:
+    """Watches, without changing it, how the engine reads patterns and how the framework is set up while it does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from ptycho_torch.frames import Frames
+
+        self.reads, self.threads, self.deterministic = 0, 0, None
+        original = Frames._read
+
+        def watched(frames: Frames, numbers: Any) -> Any:
+            self.reads += 1
+            self.threads = torch.get_num_threads()
+            self.deterministic = torch.are_deterministic_algorithms_enabled()
+            return original(frames, numbers)
+
+        monkeypatch.undo()
+        monkeypatch.setattr(Frames, "_read", watched)
