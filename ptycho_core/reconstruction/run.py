@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ptycho_core.events import EventHub
     from ptycho_core.formats.product import Reconstruction
     from ptycho_core.reconstruction.start import Start
     from ptycho_core.scan.scan import Scan
@@ -68,14 +69,23 @@ def run_payload(
         DataError: if scan, probe or start cannot be used.
         OutputError: if the output folder cannot be.
     """
-    from ptycho_core.events import EventHub, stop_on_interrupt
+    from ptycho_core.events import EventHub
     from ptycho_core.imaging.report import write_results
-    from ptycho_core.reconstruction.output import claim_folder
+    from ptycho_core.reconstruction.output import claimed_folder
+
+    hub = EventHub(observers)
+    if payload.output_dir is None:
+        return _run(payload, hub)
+    with claimed_folder(payload.output_dir, overwrite=overwrite):
+        reconstruction, metrics = _run(payload, hub)
+        write_results(payload.output_dir, reconstruction, settings=payload.audit, metrics=metrics)
+    return reconstruction, metrics
+
+
+def _run(payload: ReconstructionPayload, hub: EventHub) -> tuple[Reconstruction, dict[str, Any]]:
+    from ptycho_core.events import stop_on_interrupt
     from ptycho_core.scan.opening import open_scan
 
-    if payload.output_dir is not None:
-        claim_folder(payload.output_dir, overwrite=overwrite)
-    hub = EventHub(observers)
     began = time.perf_counter()
     scan = open_scan(payload.scan, payload.groups["data"])
     start = _start(scan, payload.groups)
@@ -85,13 +95,9 @@ def run_payload(
         job = ReconstructJob(ScanSource(payload.scan, payload.groups["data"]), start_path, payload.groups)
         hub.emit(_started(payload, scan))
         result = _with_power(payload.backend.reconstruct(job, payload.plan, hub), start.probe)
-        engine_seconds = time.perf_counter() - began
-    metrics = _metrics(scan, result) | {"seconds": round(engine_seconds, 3)}
+    metrics = _metrics(scan, result) | {"seconds": round(time.perf_counter() - began, 3)}
     hub.emit(Event("finished", message=result.stopped_by, values={"misfit": metrics["misfit"]}))
-    reconstruction = _collect(payload, scan, start, result)
-    if payload.output_dir is not None:
-        write_results(payload.output_dir, reconstruction, settings=payload.audit, metrics=metrics)
-    return reconstruction, metrics
+    return _collect(payload, scan, start, result), metrics
 
 
 def _start(scan: Scan, groups: Mapping[str, Mapping[str, Value]]) -> Start:
