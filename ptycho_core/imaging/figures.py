@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from ptycho_core.imaging.area import Area, centre_area
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -158,13 +158,13 @@ def figure_of_score(score: Score) -> Figure:
     return figure
 
 
-def save_figure(figure: Figure, path: Path, *, dpi: int = 110) -> Path:
+def save_figure(figure: Figure, path: str | Path, *, dpi: int = 110) -> Path:
     """Write a figure as PNG in one step; its size is the figure's inches times ``dpi``."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas = FigureCanvasAgg(figure)
-    replace_file(path, lambda temporary: canvas.figure.savefig(temporary, dpi=dpi, format="png"))
-    return path
+    canvas, place = FigureCanvasAgg(figure), Path(path)
+    replace_file(place, lambda temporary: canvas.figure.savefig(temporary, dpi=dpi, format="png"))
+    return place
 
 
 def flattened(image: NDArray[Any], inside: tuple[slice, slice]) -> NDArray[np.complex128]:
@@ -269,7 +269,7 @@ def _stages(history: Sequence[Mapping[str, Any]]) -> list[tuple[int, int]]:
     """First row and row after the last of each stage."""
     names = [row.get("stage") for row in history]
     starts = [step for step in range(len(names)) if step == 0 or names[step] != names[step - 1]]
-    return list(zip(starts, [*starts[1:], len(names)], strict=True))
+    return list(zip(starts, [*starts, len(names)][1:], strict=True))
 
 
 def _mark_stages(axes: Axes, history: Sequence[Mapping[str, Any]], *, labels: bool) -> None:

@@ -69,11 +69,11 @@ def run_payload(
         DataError: if scan, probe or start cannot be used.
         OutputError: if the output folder cannot be.
     """
-    from ptycho_core.events import EventHub
+    from ptycho_core.events import EventHub, installed_observers
     from ptycho_core.imaging.report import write_results
     from ptycho_core.reconstruction.output import claimed_folder
 
-    hub = EventHub(observers)
+    hub = EventHub([*observers, *installed_observers()])
     if payload.output_dir is None:
         return _run(payload, hub)
     with claimed_folder(payload.output_dir, overwrite=overwrite):

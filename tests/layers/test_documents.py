@@ -1,0 +1,41 @@
+"""What the documents say can be done: links lead somewhere, and the commands of the README exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "specs").rglob("*.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text("utf-8")):
+        if "://" not in target:
+            assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "docs" / "tutorial.md"], ids=lambda path: path.name)
+def test_flags_of_the_shown_commands_exist(document: Path) -> None:
+    shown = re.findall(r"^\s*ptycho (\w+) (.*)$", document.read_text("utf-8"), flags=re.MULTILINE)
+    assert shown
+    for command, rest in shown:
+        if command in ("backends", "config"):
+            continue
+        done = subprocess.run(
+            [sys.executable, "-m", "ptycho_core", command, "--help"], capture_output=True, text=True, check=True
+        )
+        for flag in re.findall(r"(?<![\w-])--[a-z-]+", rest.partition("#")[0]):
+            assert flag in done.stdout, f"{document.name}: ptycho {command} has no {flag}"
+
+
+def test_the_python_example_of_the_readme_runs(tmp_path: Path) -> None:
+    code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), flags=re.DOTALL)
+    assert code is not None
+    quick = code[1].replace("modes=2)", "modes=2, epochs=1, iterations=1)")
+    assert quick != code[1]
+    subprocess.run([sys.executable, "-c", quick], check=True, cwd=tmp_path, timeout=120)
+    assert (tmp_path / "star.png").stat().st_size > 10_000
