@@ -171,7 +171,7 @@ class _Run:
         return Result(
             best.object.cpu().numpy(),
             orthogonalise_modes(best.probe.cpu().numpy()),
-            best.positions,
+            keep_inside(best.positions, (best.object.shape[0], best.object.shape[1]), self.frames.size),
             background,
             self.history,
             self.stopped_by,

@@ -12,7 +12,7 @@ from ptycho_core.contract import EvaluateJob, EvaluateResult, ExecutionPlan
 from ptycho_core.physics import check_job, check_model, split_positions
 from ptycho_torch.devices import configured, real_dtype
 from ptycho_torch.losses import data_sums, total_variation
-from ptycho_torch.physics import intensities
+from ptycho_torch.propagation import propagate, shift_ramps, windows_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,7 @@ class _Batch:
 
     transmission: torch.Tensor
     probe: torch.Tensor
-    corners: torch.Tensor
+    corners: NDArray[np.int64]
     remainders: torch.Tensor
     background: torch.Tensor | None
     counts: torch.Tensor
@@ -77,7 +77,7 @@ def _to_device(job: EvaluateJob, device: torch.device, real: torch.dtype) -> _Ba
     return _Batch(
         transmission=tensor(job.object, real.to_complex(), leaf=True),
         probe=tensor(job.probe, real.to_complex(), leaf=True),
-        corners=tensor(corners, torch.int64),
+        corners=corners,
         remainders=tensor(remainders, torch.float64, leaf=True),
         background=None if job.background is None else tensor(job.background, real, leaf=True),
         counts=tensor(counts, real),
@@ -92,7 +92,7 @@ def _run(batch: _Batch, job: EvaluateJob) -> tuple[NDArray[np.float64], dict[str
     losses = dict.fromkeys(("nll", "amplitude", "mae"), 0.0)
     for first in range(0, len(batch.counts), _FRAMES_AT_ONCE):
         frames = slice(first, first + _FRAMES_AT_ONCE)
-        modelled = intensities(batch.transmission, batch.probe, batch.corners[frames], batch.remainders[frames], batch.background)
+        modelled = _intensities(batch, frames)
         means = {name: value / pixels for name, value in data_sums(modelled, batch.counts[frames], batch.mask).items()}
         patterns.append(modelled.detach())
         losses = {name: losses[name] + float(means[name].detach()) for name in losses}
@@ -102,6 +102,17 @@ def _run(batch: _Batch, job: EvaluateJob) -> tuple[NDArray[np.float64], dict[str
     if job.gradients and job.weights.get("tv", 0.0):
         (job.weights["tv"] * variation).backward()  # type: ignore[no-untyped-call]
     return torch.cat(patterns).double().cpu().numpy(), {**losses, "tv": float(variation.detach())}
+
+
+def _intensities(batch: _Batch, frames: slice) -> torch.Tensor:
+    """Modelled counts (frame, N, N), zero frequency at ``[N//2, N//2]``, by the propagation that reconstructs too."""
+    size = batch.probe.shape[-1]
+    windows = windows_at(batch.corners[frames].astype(np.float64), batch.transmission, size)
+    # The few angles are computed in double precision, then rounded to that of the fields.
+    ramps = shift_ramps(batch.remainders[frames], size).to(batch.probe.dtype)
+    intensity = propagate(batch.transmission, batch.probe, windows, ramps).intensity
+    modelled: torch.Tensor = torch.fft.fftshift(intensity, dim=(-2, -1))
+    return modelled if batch.background is None else modelled + batch.background
 
 
 def _weighted_sum(means: dict[str, torch.Tensor], job: EvaluateJob) -> torch.Tensor:

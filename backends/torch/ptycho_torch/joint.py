@@ -16,7 +16,7 @@ import torch
 
 from ptycho_torch.lbfgs import minimise
 from ptycho_torch.likelihood import amplitude_loss, poisson_loss
-from ptycho_torch.propagation import Model, gather, mode_sum, scatter_add, shift_ramps, shifted_probe, squared_modulus, windows_at
+from ptycho_torch.propagation import Model, gather, mode_sum, propagate, scatter_add, shift_ramps, squared_modulus, windows_at
 from ptycho_torch.regularisation import total_variation
 
 if TYPE_CHECKING:
@@ -80,10 +80,7 @@ def score(
         part = chosen[start : start + length]
         windows = windows_at(model.positions[part], model.object, frames.size)
         ramps = None if windows.remainders is None else shift_ramps(windows.remainders, frames.size)
-        fields = shifted_probe(model.probe, ramps) * gather(model.object, windows, frames.size)[:, None]
-        intensity = mode_sum(squared_modulus(torch.fft.fft2(fields, norm="ortho")))
-        if model.background is not None:
-            intensity = intensity + model.background
+        intensity = propagate(model.object, model.probe, windows, ramps, model.background).intensity
         loss, _, absolute = _losses(likelihood)(intensity, frames.amplitudes(part), frames.mask)
         total, misfit = total + float(loss), misfit + float(absolute)
     return total / max(len(chosen), 1), misfit / max(float(frames.amplitude_sums[chosen].sum()), 1.0)
@@ -226,12 +223,7 @@ class Joint:
             model.positions[part], model.object, size, whole=self._whole[part], with_remainders=self._refine_positions
         )
         ramps = None if windows.remainders is None else shift_ramps(windows.remainders, size)
-        probes = shifted_probe(model.probe, ramps)
-        patches = gather(model.object, windows, size)
-        waves = torch.fft.fft2(probes * patches[:, None], norm="ortho")
-        intensity = mode_sum(squared_modulus(waves))
-        if model.background is not None:
-            intensity = intensity + model.background
+        probes, patches, waves, intensity = propagate(model.object, model.probe, windows, ramps, model.background)
         loss, factor, absolute = self._loss(intensity, self._frames.amplitudes(part), self._frames.mask)
         if gradient.background is not None:
             summed = factor.sum(0)

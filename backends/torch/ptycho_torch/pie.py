@@ -19,9 +19,9 @@ from ptycho_torch.propagation import (
     Windows,
     gather,
     mode_sum,
+    propagate,
     scatter_add,
     shift_ramps,
-    shifted_probe,
     squared_modulus,
     windows_at,
 )
@@ -97,12 +97,7 @@ def pie_epoch(
             return None
         windows = windows_at(model.positions[batch], model.object, size, with_remainders=position_step > 0)
         ramps = None if windows.remainders is None else shift_ramps(windows.remainders, size)
-        probes = shifted_probe(model.probe, ramps)
-        patches = gather(model.object, windows, size)
-        waves = torch.fft.fft2(probes * patches[:, None], norm="ortho")
-        intensity = mode_sum(squared_modulus(waves))
-        if model.background is not None:
-            intensity = intensity + model.background
+        probes, patches, waves, intensity = propagate(model.object, model.probe, windows, ramps, model.background)
         modelled = (intensity + SMALLEST).sqrt_()
         residual = frames.amplitudes(batch) - modelled
         if frames.mask is not None:

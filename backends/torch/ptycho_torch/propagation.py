@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +18,11 @@ import torch
 
 __all__ = [
     "Model",
+    "Propagated",
     "Windows",
     "gather",
     "mode_sum",
+    "propagate",
     "scatter_add",
     "shift_ramps",
     "shifted_probe",
@@ -150,3 +153,44 @@ def squared_modulus(field: torch.Tensor) -> torch.Tensor:
 def mode_sum(field: torch.Tensor) -> torch.Tensor:
     """Sum over modes, the second axis; a single mode is not copied."""
     return field[:, 0] if field.shape[1] == 1 else field.sum(1)
+
+
+class Propagated(NamedTuple):
+    """A batch on its way to the detector.
+
+    Attributes:
+        probes: complex (frame, mode, N, N), shifted; (1, mode, N, N) where no frame needs a shift.
+        patches: complex (frame, N, N), the object in the windows.
+        waves: complex (frame, mode, N, N) at the detector, in the order of the FFT.
+        intensity: real (frame, N, N), counts, in the order of the FFT.
+    """
+
+    probes: torch.Tensor
+    patches: torch.Tensor
+    waves: torch.Tensor
+    intensity: torch.Tensor
+
+
+def propagate(
+    transmission: torch.Tensor,
+    probe: torch.Tensor,
+    windows: Windows,
+    ramps: torch.Tensor | None,
+    background: torch.Tensor | None = None,
+) -> Propagated:
+    """The forward model of a batch: ``I = sum_m |FFT2_ortho(shift(P_m) O[window])|^2 + background``.
+
+    Differentiable in all tensors.
+
+    Args:
+        transmission: the object, complex (rows, columns).
+        probe: complex (mode, N, N).
+        windows: where the frames are.
+        ramps: what `shift_ramps` gives for the remainders, or None where all are zero.
+        background: real (N, N) or (1, 1), counts, in the order of the FFT, or None.
+    """
+    probes = shifted_probe(probe, ramps)
+    patches = gather(transmission, windows, probe.shape[-1])
+    waves = torch.fft.fft2(probes * patches[:, None], norm="ortho")
+    intensity = mode_sum(squared_modulus(waves))
+    return Propagated(probes, patches, waves, intensity if background is None else intensity + background)
