@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -200,7 +201,16 @@ def test_an_error_between_two_batches_is_told_like_any_other(loaded):
 def test_another_framework_in_the_process_is_refused_unless_allowed(loaded, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", types.ModuleType("tensorflow"))
     monkeypatch.delitem(sys.modules, "torch", raising=False)
-    text = refusal(loaded, Demo(), BackendError)
+    assert loaded(Demo()).name == "demo"  # it has no framework, and disturbs none
+    unregister("demo")
+    spec = replace(SPEC, framework=contract.Framework("packaging", ("packaging",)))
+
+    class WithFramework(Demo):
+        @hookimpl
+        def ptycho_backend_spec(self):
+            return spec
+
+    text = refusal(loaded, WithFramework(), BackendError, spec=spec)
     assert text == (
         "TensorFlow (module 'tensorflow') is already imported in this process, and backend 'demo' uses another one. "
         "Start it in a process of its own, or pass allow_mixed_frameworks=True."
