@@ -99,7 +99,7 @@ def _add(group: argparse._ArgumentGroup, one: Declaration) -> None:
         falsy = [f"--no-{one.flag.removeprefix('--')}", *one.flags]
         group.add_argument(
             one.flag, *falsy, dest=destination, action=_Remember, nargs=0, falsy=falsy, default=argparse.SUPPRESS,
-            help=f"{one.help} (default: {'yes' if one.default else 'no'})".replace("%", "%%"),
+            help=f"{one.help} (default: {'auto' if one.default is None else 'yes' if one.default else 'no'})".replace("%", "%%"),
         )  # fmt: skip
         return
     notes = [f"default: {default}"] + [note for note in (one.unit, one.allowed) if note]

@@ -101,7 +101,8 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
     epochs = options.epochs
     if epochs is None:
         epochs = 50 if options.refine_positions else 5
-    coarse = options.coarse_start and size >= 64 and size % 4 == 0
+    wanted = options.start is None if options.coarse_start is None else options.coarse_start
+    coarse = wanted and size >= 64 and size % 4 == 0
     coarse_epochs = min(epochs, 5) if coarse else 0
     stop_on_held_out = low and frames >= 40 and options.iterations > 0
     return Plan(epochs, coarse_epochs, likelihood, total_variation, stop_on_held_out, tuple(notes))

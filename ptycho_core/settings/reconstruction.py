@@ -55,9 +55,10 @@ class ReconstructionSettings:
         help="weight of the object's total variation, relative to the photon noise; auto looks for it with frames held out "
         "where counts are few, else none; 0 for none.",
     )  # fmt: skip
-    coarse_start: bool = setting(
-        True, verbs=_VERBS,
-        help="begin with the middle half of the detector, at half the resolution. Turn off for a start that is good already.",
+    coarse_start: bool | None = setting(
+        None, verbs=_VERBS,
+        help="begin with the middle half of the detector, at half the resolution; auto does so from a flat object, not with "
+        "--start. Turn off if the coarse epochs diverge.",
     )  # fmt: skip
     refine_probe: bool = setting(
         True, verbs=_VERBS, help="fit the probe too. Turn off for a probe known better than the scan can tell."

@@ -61,7 +61,11 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
     ),
     "modes": ([], ["--modes", "2"], lambda a, b: (len(a.result.probe), len(b.result.probe)) == (1, 2)),
     "probe": ([], ["--probe", "{folder}/probe.npy"], changed),
-    "start": ([], ["--start", "{folder}/start.npz"], changed),
+    "start": (
+        [],
+        ["--start", "{folder}/start.npz"],
+        lambda a, b: changed(a, b) and "coarse" in a.stages and "coarse" not in b.stages,
+    ),
     "epochs": (["--epochs", "1"], ["--epochs", "3"], lambda a, b: (a.stages.count("pie"), b.stages.count("pie")) == (1, 3)),
     "iterations": (
         ["--iterations", "0"],

@@ -75,7 +75,8 @@ def test_held_out_frames_are_reported_and_not_used(scan_file: Path, tmp_path: Pa
 def test_a_result_can_be_the_start_of_the_next(scan_file: Path, tmp_path: Path) -> None:
     assert main(["reconstruct", str(scan_file), "-o", str(tmp_path / "first"), "--quiet"]) == 0
     flat = ptycho_core.reconstruct(scan_file, epochs=1, iterations=0, coarse_start=False)
-    warm = ptycho_core.reconstruct(scan_file, start=str(tmp_path / "first"), epochs=1, iterations=0, coarse_start=False)
+    warm = ptycho_core.reconstruct(scan_file, start=str(tmp_path / "first"), epochs=1, iterations=0)
+    assert [row["stage"] for row in warm.history] == ["pie"]
     assert warm.history[-1]["misfit"] < 0.5 * flat.history[-1]["misfit"]
 
 
