@@ -102,7 +102,12 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
     if epochs is None:
         epochs = 50 if options.refine_positions else 5
     wanted = options.start is None if options.coarse_start is None else options.coarse_start
-    coarse = wanted and size >= 64 and size % 4 == 0
+    possible = size >= 64 and size % 4 == 0
+    if options.coarse_start and not possible:
+        notes.append(f"no coarse start: patterns of {size} pixels; it takes 64 or more, a multiple of 4")
+    if options.total_variation and options.iterations == 0:
+        notes.append("no total variation: it is a part of the joint fit, which has no iterations")
+    coarse = wanted and possible
     coarse_epochs = min(epochs, 5) if coarse else 0
     stop_on_held_out = low and frames >= 40 and options.iterations > 0
     return Plan(epochs, coarse_epochs, likelihood, total_variation, stop_on_held_out, tuple(notes))

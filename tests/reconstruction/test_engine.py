@@ -164,6 +164,13 @@ def test_nothing_becomes_nan(scan: tuple[np.ndarray, ...], spoil: Callable[[np.n
     assert np.isfinite(found.probe).all()
 
 
+def test_what_is_asked_for_and_cannot_be_done_is_said(scan: tuple[np.ndarray, ...]) -> None:
+    notes = run(scan, replace(QUICK, epochs=1, iterations=0, coarse_start=True, total_variation=1.0)).notes
+    assert [note for note in notes if note.startswith("no coarse start: patterns of 32 pixels")]
+    assert [note for note in notes if note.startswith("no total variation")]
+    assert not [note for note in run(scan, replace(QUICK, epochs=1, iterations=0)).notes if note.startswith("no ")]
+
+
 def test_a_scan_of_one_frame_runs() -> None:
     assert np.isfinite(run(simulated(side=1)).object).all()
 
