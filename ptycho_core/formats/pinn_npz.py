@@ -17,7 +17,7 @@ from ptycho_core.formats.checks import (
     read_scan_index,
     signal,
 )
-from ptycho_core.formats.npz import NpzFile, is_zip
+from ptycho_core.formats.npz import NpzFile, holds_any
 from ptycho_core.scan.patterns import ArrayPatterns
 from ptycho_core.scan.scan import Scan
 
@@ -57,13 +57,7 @@ class PinnNpz:
 
     def matches(self, path: Path) -> bool:
         """Whether an archive has patterns or positions under this layout's names."""
-        if not is_zip(path):
-            return False
-        try:
-            file = NpzFile(path)
-        except DataError:
-            return False
-        return any(name in file for name in ("diffraction", "diff3d", "xcoords"))
+        return holds_any(path, "diffraction", "diff3d", "xcoords")
 
     def read(self, path: Path, reading: Reading) -> Scan:
         """Open a scan; see ``Reader.read``. A window's centre lies N/2 below and right of its corner."""

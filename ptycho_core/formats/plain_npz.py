@@ -17,7 +17,7 @@ from ptycho_core.formats.checks import (
     read_scan_index,
     signal,
 )
-from ptycho_core.formats.npz import NpzFile, is_zip, write_npz
+from ptycho_core.formats.npz import NpzFile, holds_any, write_npz
 from ptycho_core.scan.patterns import ArrayPatterns
 from ptycho_core.scan.scan import Scan
 
@@ -58,13 +58,7 @@ class PlainNpz:
 
     def matches(self, path: Path) -> bool:
         """Whether an archive has patterns or positions under this layout's names."""
-        if not is_zip(path):
-            return False
-        try:
-            file = NpzFile(path)
-        except DataError:
-            return False
-        return "intensity" in file or "positions_px" in file
+        return holds_any(path, "intensity", "positions_px")
 
     def read(self, path: Path, reading: Reading) -> Scan:
         """Open a scan; see ``Reader.read``."""

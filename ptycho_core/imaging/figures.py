@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +10,7 @@ import numpy as np
 
 from ptycho_core.formats.product_hdf5 import replace_file
 from ptycho_core.imaging.area import Area, centre_area
+from ptycho_core.imaging.drawing import empty_figure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -59,7 +58,7 @@ def figure_of_object(
     )
     image = flattened(np.asarray(object)[crop.slices], inside)
     height = 5.4 * min(1.6, max(0.5, crop.shape[0] / crop.shape[1])) + 0.7
-    figure = _figure(13.0, height)
+    figure = empty_figure(13.0, height)
     for axes, values, title, colours in zip(
         figure.subplots(1, 2), (np.abs(image), np.angle(image)), ("Amplitude", "Phase (rad)"), ("gray", "magma"), strict=True
     ):
@@ -82,7 +81,7 @@ def figure_of_probe(probe: NDArray[Any], *, pixel_size_m: tuple[float, float] | 
     power = (np.abs(probe) ** 2).sum(axis=(1, 2))
     shares = power / power.sum() if power.sum() > 0 else power
     shown = min(len(probe), 6)
-    figure = _figure(3.2 * max(shown, 2) + 0.4, 9.4)
+    figure = empty_figure(3.2 * max(shown, 2) + 0.4, 9.4)
     grid = figure.subplots(3, shown, squeeze=False)
     for mode in range(shown):
         axes = grid[0, mode]
@@ -102,7 +101,7 @@ def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
 
     Curves are broken between stages, which may differ in what they compare: another loss, or a part of the detector.
     """
-    figure = _figure(10.0, 6.0)
+    figure = empty_figure(10.0, 6.0)
     top, bottom = figure.subplots(2, 1, sharex=True)
     steps = np.arange(1, len(history) + 1)
     for axes, names in ((top, ("loss",)), (bottom, ("misfit", "held_out"))):
@@ -136,7 +135,7 @@ def figure_of_score(score: Score) -> Figure:
     reference_scale = np.median(np.abs(reference)) or 1.0
     phase, reference_phase = phases(flattened_like(image, reference), flattened_like(reference, reference))
     rows = ((np.abs(reference), np.abs(image), "gray", "amplitude"), (reference_phase, phase, "magma", "phase (rad)"))
-    figure = _figure(17.5, 8.6)
+    figure = empty_figure(17.5, 8.6)
     grid = figure.add_gridspec(2, 4, width_ratios=(1, 1, 1, 1.15))
     for row, (first, second, colours, what) in enumerate(rows):
         limits = _limits(first)
@@ -188,14 +187,6 @@ def flattened_like(image: NDArray[Any], reference: NDArray[Any]) -> NDArray[np.c
     everywhere = (slice(None), slice(None))
     factor = flattened(reference, everywhere) * np.conj(reference)
     return np.asarray(image * np.exp(1j * np.angle(np.where(np.abs(factor) > 0, factor, 1.0))), dtype=np.complex128)
-
-
-def _figure(width: float, height: float) -> Figure:
-    if "MPLCONFIGDIR" not in os.environ:  # matplotlib would write into the home folder
-        os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="ptycho-matplotlib-")
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _picture(

@@ -130,7 +130,10 @@ def _with_power(result: ReconstructResult, probe: NDArray[Any]) -> ReconstructRe
     """
     import numpy as np
 
-    factor = float(np.linalg.norm(probe) / np.linalg.norm(result.probe))
+    found = float(np.linalg.norm(result.probe))
+    if not found > 0:  # a fit that failed has no scale to restore
+        return result
+    factor = float(np.linalg.norm(probe)) / found
     return replace(result, probe=result.probe * factor, object=result.object / factor)
 
 

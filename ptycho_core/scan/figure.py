@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ptycho_core.imaging.drawing import empty_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,18 +15,9 @@ if TYPE_CHECKING:
     from ptycho_core.scan.scan import Scan
     from ptycho_core.scan.summary import Summary
 
-__all__ = ["empty_figure", "figure_of_scan"]
+__all__ = ["figure_of_scan"]
 
 _INK, _LINE, _ACCENT = "#1f2933", "#9aa5b1", "#c2410c"
-
-
-def empty_figure(width: float, height: float) -> Figure:
-    """A figure of that many inches, without touching the home folder or matplotlib's global state."""
-    if "MPLCONFIGDIR" not in os.environ:
-        os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="ptycho-matplotlib-")
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def figure_of_scan(scan: Scan, summary: Summary) -> Figure:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ptycho_core.scan.figure import empty_figure
+from ptycho_core.imaging.drawing import empty_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -109,14 +109,18 @@ def test_json_is_replaced_whole(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
-def test_drawing_writes_nothing_into_the_home_folder(tmp_path):
+def test_drawing_leaves_nothing_in_the_home_folder_nor_among_temporary_files(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR" and not name.startswith("XDG_")}
-    home = tmp_path / "home"
+    home, temporary = tmp_path / "home", tmp_path / "temporary"
     home.mkdir()
+    temporary.mkdir()
     code = (
         "import numpy as np; from pathlib import Path; from ptycho_core.imaging.figures import *; "
         f"save_figure(figure_of_object(np.ones((20, 20), complex)), Path({str(tmp_path / 'a.png')!r}))"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, env=environment | {"HOME": str(home)}, timeout=120)
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env=environment | {"HOME": str(home), "TMPDIR": str(temporary)}, timeout=120
+    )
     assert (tmp_path / "a.png").exists()
     assert not list(home.iterdir())
+    assert not list(temporary.iterdir())
