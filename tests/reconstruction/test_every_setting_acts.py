@@ -107,7 +107,7 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
     "accelerator": (
         [],
         ["--accelerator", "cpu"],
-        lambda a, b: (a.effective("accelerator"), b.result.facts["device"]) != ("auto", "auto"),
+        lambda a, b: "accelerator auto" in a.stderr and "accelerator auto" not in b.stderr and b.result.facts["device"] == "cpu",
     ),
     "precision": (
         [],
