@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from ptycho_core.formats.product import Reconstruction, load_reconstruction
     from ptycho_core.hookspecs import hookimpl
     from ptycho_core.imaging.metrics import score
+    from ptycho_core.inference.run import infer
+    from ptycho_core.model import load_model
     from ptycho_core.reconstruction.run import reconstruct
     from ptycho_core.scan.opening import open_scan
     from ptycho_core.simulate import simulate_scan
+    from ptycho_core.training.run import train
 
 __version__ = "0.1.0"
 
@@ -23,11 +26,14 @@ _PLACES = {
     "Reconstruction": "ptycho_core.formats.product",
     "evaluate": "ptycho_core.evaluation",
     "hookimpl": "ptycho_core.hookspecs",
+    "infer": "ptycho_core.inference.run",
+    "load_model": "ptycho_core.model",
     "load_reconstruction": "ptycho_core.formats.product",
     "open_scan": "ptycho_core.scan.opening",
     "reconstruct": "ptycho_core.reconstruction.run",
     "score": "ptycho_core.imaging.metrics",
     "simulate_scan": "ptycho_core.simulate",
+    "train": "ptycho_core.training.run",
 }
 
 __all__ = [
@@ -36,11 +42,14 @@ __all__ = [
     "backends",
     "evaluate",
     "hookimpl",
+    "infer",
+    "load_model",
     "load_reconstruction",
     "open_scan",
     "reconstruct",
     "score",
     "simulate_scan",
+    "train",
 ]
 
 

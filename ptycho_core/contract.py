@@ -153,20 +153,39 @@ class ReconstructJob:
 
 @dataclass(frozen=True)
 class TrainJob:
-    """Fit a network to scans; the model file is written below ``output_dir``."""
+    """Fit a network to scans.
+
+    Attributes:
+        scans: what is learned from; ``ptycho_core.training.data.training_data`` opens them.
+        validation: scans that only judge.
+        model_path: a model file that the core wrote: initial weights and probes, or, to ``resume``, a checkpoint.
+        output_dir: an existing folder; checkpoints are written there and nowhere else.
+        settings: the groups *data*, *model*, *training* and *execution* by name.
+        resume: go on from where the checkpoint stopped, as if it had not.
+    """
 
     scans: tuple[ScanSource, ...]
     validation: tuple[ScanSource, ...]
+    model_path: Path
     output_dir: Path
     settings: Mapping[str, Mapping[str, Value]]
+    resume: bool = False
 
 
 @dataclass(frozen=True)
 class InferJob:
-    """Pass one scan through a trained network."""
+    """Pass one scan through a trained network.
+
+    Attributes:
+        scan: the scan.
+        model_path: a model file.
+        probe_path: an ``.npz`` that the core wrote: ``probe`` (mode, N, N), complex64, scaled to the counts of this scan.
+        settings: the groups *data*, *inference* and *execution* by name.
+    """
 
     scan: ScanSource
     model_path: Path
+    probe_path: Path
     settings: Mapping[str, Mapping[str, Value]]
 
 
@@ -197,12 +216,23 @@ class EvaluateJob:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """Answer of ``ptycho_train``: where the best and the last model are, and the loss history, one row an epoch."""
+    """Answer of ``ptycho_train``.
+
+    Attributes:
+        model_path: the best model so far, or the last where none was best yet.
+        last_path: the checkpoint to resume from.
+        history: one row for each finished epoch, see ``specs/training.md``.
+        stopped_by: why it ended, in a few words.
+        interrupted: True if it was asked to stop.
+        facts: what was decided on the way (device, threads), for the run record.
+    """
 
     model_path: Path
     last_path: Path
     history: Sequence[Mapping[str, Value]]
+    stopped_by: str
     interrupted: bool = False
+    facts: Mapping[str, Value] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def evaluate(job: EvaluateJob, **execution: Value) -> EvaluateResult:
         BackendUnusableError: if the backend cannot be used.
         CapabilityError: if it does not evaluate, or not so.
     """
-    from ptycho_core.settings.payload import plan_verb
+    from ptycho_core.settings.planning import plan_verb
 
     backend, plan = plan_verb("evaluate", dict(execution), os.environ)
     return backend.evaluate(job, plan)

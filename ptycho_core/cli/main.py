@@ -14,9 +14,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _COMMANDS = {
+    "train": "fit a network to scans",
+    "infer": "pass a scan through a trained network",
     "reconstruct": "fit object and probe to a scan",
     "simulate": "make a scan whose truth is known",
     "inspect": "say what is in a scan file",
+    "model": "say what is in a model file",
     "score": "compare a result with a reference",
     "backends": "list, show and examine the engines that are installed",
     "config": "explain what a job would use, and why",

@@ -22,6 +22,9 @@ __all__ = ["GivenFlags", "add_setting_flags", "collect"]
 
 _TITLES = {
     "data": "data: what the file does not say of itself",
+    "model": "model: what the network is",
+    "training": "training: how it learns",
+    "inference": "inference: what a model leaves open",
     "reconstruction": "reconstruction: what is computed",
     "execution": "execution: how it is run",
 }
@@ -41,9 +44,12 @@ def add_setting_flags(parser: argparse.ArgumentParser, verb: str) -> None:
     A flag that is not typed leaves no trace. Abbreviations are refused: what one stands for would change with the next setting.
     """
     parser.allow_abbrev = False
-    groups = {name: parser.add_argument_group(title) for name, title in _TITLES.items()}
-    for one in declarations(verb).values():
-        _add(groups[one.group], one)
+    declared = declarations(verb).values()
+    groups = {
+        name: parser.add_argument_group(title) for name, title in _TITLES.items() if name in {one.group for one in declared}
+    }
+    for one in declared:
+        _add(groups[one.group], one, hidden=verb == "infer" and one.group == "model")
     sources = parser.add_argument_group("further sources")
     sources.add_argument("--config", metavar="FILE", help="settings in TOML; flags win over it")
     sources.add_argument(
@@ -92,22 +98,27 @@ class _Remember(argparse.Action):
         setattr(namespace, self.dest, [*getattr(namespace, self.dest, ()), item])
 
 
-def _add(group: argparse._ArgumentGroup, one: Declaration) -> None:
+def _add(group: argparse._ArgumentGroup, one: Declaration, *, hidden: bool) -> None:
+    """One flag. What a model file seals is hidden from the help, but known, so that the answer can name the file."""
     destination = f"setting_{one.name}"
     default = one.show(one.default)
     if one.kind == "bool":
         falsy = [f"--no-{one.flag.removeprefix('--')}", *one.flags]
         group.add_argument(
             one.flag, *falsy, dest=destination, action=_Remember, nargs=0, falsy=falsy, default=argparse.SUPPRESS,
-            help=f"{one.help} (default: {'auto' if one.default is None else 'yes' if one.default else 'no'})".replace("%", "%%"),
+            help=_help(one, f"default: {'auto' if one.default is None else 'yes' if one.default else 'no'}", hidden=hidden),
         )  # fmt: skip
         return
     notes = [f"default: {default}"] + [note for note in (one.unit, one.allowed) if note]
     metavar = "FILE" if one.kind == "path" else "{" + ",".join(one.choices) + "}" if one.choices else one.kind.upper()
     group.add_argument(
         one.flag, *one.flags, dest=destination, action=_Remember, metavar=metavar, default=argparse.SUPPRESS,
-        help=f"{one.help} ({'; '.join(notes)})".replace("%", "%%"),
+        help=_help(one, "; ".join(notes), hidden=hidden),
     )  # fmt: skip
+
+
+def _help(one: Declaration, notes: str, *, hidden: bool) -> str:
+    return argparse.SUPPRESS if hidden else f"{one.help} ({notes})".replace("%", "%%")
 
 
 def _watch(parser: argparse.ArgumentParser) -> None:

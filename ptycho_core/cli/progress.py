@@ -18,10 +18,10 @@ SECONDS_BETWEEN_LINES = 2.0
 
 
 class PlainProgress:
-    """One line every two seconds at most, and each message: for logs and pipes."""
+    """Each message, and a line every two seconds at most for epochs and for what happens inside one: for logs and pipes."""
 
     def __init__(self) -> None:
-        self._last = 0.0
+        self._epoch = self._line = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -33,8 +33,11 @@ class PlainProgress:
         """Take an event."""
         if event.kind in ("started", "message", "finished"):
             _say(event.message)
-        elif event.kind == "epoch" and time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = time.monotonic()
+            return
+        now = time.monotonic()
+        if now - (self._epoch if event.kind == "epoch" else self._line) >= SECONDS_BETWEEN_LINES:
+            self._line = now
+            self._epoch = now if event.kind == "epoch" else self._epoch
             _say(_line(event))
 
 
@@ -68,11 +71,12 @@ class BarProgress:
         if event.kind in ("started", "message", "finished"):
             self._bars.console.print(event.message, highlight=False)
             return
+        done, total = _count(event)
         if self._task is None or event.stage != self._stage:
             self._stage = event.stage
-            self._task = self._bars.add_task(event.stage, total=event.total or None, values="")
-        done = event.epoch if event.kind == "epoch" else None
-        self._bars.update(self._task, completed=done, values=_values(event))
+            self._task = self._bars.add_task(event.stage, total=total or None, values="")
+        finished = None if event.kind == "step" and "frames" not in event.values else done
+        self._bars.update(self._task, completed=finished, values=_values(event))
 
 
 def progress_observer(*, shown: bool) -> PlainProgress | BarProgress | None:
@@ -83,12 +87,22 @@ def progress_observer(*, shown: bool) -> PlainProgress | BarProgress | None:
 
 
 def _line(event: Event) -> str:
-    of = f"/{event.total}" if event.total else ""
-    return f"{event.stage} {event.epoch}{of}  {_values(event)}"
+    done, total = _count(event)
+    return f"{event.stage} {done}{f'/{total}' if total else ''}  {_values(event)}"
+
+
+def _count(event: Event) -> tuple[int, int]:
+    """What is counted, done and in all: epochs, or the frames of a single pass."""
+    if "frames" in event.values:
+        return int(event.values["frames"] or 0), int(event.values.get("frames_in_all") or 0)
+    return event.epoch, event.total
 
 
 def _values(event: Event) -> str:
-    shown = {"loss": "loss", "misfit": "R", "held_out": "held-out R", "patterns_per_second": "patterns/s"}
+    shown = {
+        "loss": "loss", "validation_loss": "validation loss", "misfit": "R", "validation_misfit": "validation R",
+        "held_out": "held-out R", "patterns_per_second": "patterns/s",
+    }  # fmt: skip
     return "  ".join(f"{label} {_number(event.values[name])}" for name, label in shown.items() if _number(event.values.get(name)))
 
 

@@ -26,6 +26,7 @@ class Reading:
     signal: Signal = "auto"
     frame_axis: FrameAxis = "auto"
     mask: str | None = None
+    probe: str | None = None
     photon_energy_ev: float | None = None
     detector_distance_m: float | None = None
     detector_pixel_size_m: float | None = None
@@ -55,10 +56,8 @@ class Reading:
         for name in ("photon_energy_ev", "detector_distance_m", "detector_pixel_size_m"):
             if (value := values.get(name)) is not None and not 0 < float(value) < float("inf"):
                 raise SettingsError(f"data.{name} is {value!r}; it must be a positive number.")
-        if not (mask := values.get("mask")):
-            values["mask"] = None
-        else:
-            values["mask"] = str(mask)
+        for name in ("mask", "probe"):
+            values[name] = str(values[name]) if values.get(name) else None
         return cls(**cast("dict[str, Any]", values))
 
 

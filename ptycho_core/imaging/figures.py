@@ -97,20 +97,21 @@ def figure_of_probe(probe: NDArray[Any], *, pixel_size_m: tuple[float, float] | 
 
 
 def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
-    """Loss, misfit and held-out misfit of history rows, on logarithmic axes where all values are positive; stages are marked.
+    """Loss and misfit of history rows, also of frames held out and in validation; stages are marked.
 
+    Axes are logarithmic where all values are positive.
     Curves are broken between stages, which may differ in what they compare: another loss, or a part of the detector.
     """
     figure = empty_figure(10.0, 6.0)
     top, bottom = figure.subplots(2, 1, sharex=True)
     steps = np.arange(1, len(history) + 1)
-    for axes, names in ((top, ("loss",)), (bottom, ("misfit", "held_out"))):
+    for axes, names in ((top, ("loss", "validation_loss")), (bottom, ("misfit", "held_out", "validation_misfit"))):
         drawn = []
-        for name, colour in zip(names, ("tab:blue", "tab:orange"), strict=False):
+        for name, colour in zip(names, ("tab:blue", "tab:orange", "tab:green"), strict=False):
             values = np.array([_number(row.get(name)) for row in history])
             known = np.isfinite(values)
             if known.any():
-                label = {"held_out": "held-out frames", "misfit": "misfit R"}.get(name, name)
+                label = {"held_out": "held-out frames", "misfit": "misfit R"}.get(name, name.replace("_", " "))
                 for begin, end in _stages(history):
                     part = known & (steps > begin) & (steps <= end)
                     axes.plot(steps[part], values[part], "o-", color=colour, markersize=3, linewidth=1.2, label=label)
@@ -121,7 +122,7 @@ def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
         if drawn:
             axes.legend(loc="upper right", frameon=False)
         axes.grid(visible=True, which="both", alpha=0.25)
-        axes.set_ylabel("loss" if names == ("loss",) else "R")
+        axes.set_ylabel("loss" if axes is top else "R")
         _mark_stages(axes, history, labels=axes is top)
     bottom.set_xlabel("epoch or iteration")
     return figure

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 from ptycho_core.contract import Event, Observer, ReconstructJob, ReconstructResult, ScanSource, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from ptycho_core.events import EventHub
-    from ptycho_core.formats.product import Reconstruction
+    from ptycho_core.formats.product import Reconstruction, StoredObject
     from ptycho_core.reconstruction.start import Start
     from ptycho_core.scan.scan import Scan
-    from ptycho_core.settings.payload import ReconstructionPayload
+    from ptycho_core.settings.payload import InferencePayload, ReconstructionPayload
 
 __all__ = ["reconstruct", "run_payload"]
 
@@ -88,8 +88,8 @@ def _run(payload: ReconstructionPayload, hub: EventHub) -> tuple[Reconstruction,
 
     began = time.perf_counter()
     scan = open_scan(payload.scan, payload.groups["data"])
-    start = _start(scan, payload.groups)
     with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch, stop_on_interrupt(hub):
+        start = _start(scan, payload, hub)
         start_path = Path(scratch) / "start.npz"
         start.save(start_path)
         job = ReconstructJob(ScanSource(payload.scan, payload.groups["data"]), start_path, payload.groups)
@@ -100,18 +100,29 @@ def _run(payload: ReconstructionPayload, hub: EventHub) -> tuple[Reconstruction,
     return _collect(payload, scan, start, result), metrics
 
 
-def _start(scan: Scan, groups: Mapping[str, Mapping[str, Value]]) -> Start:
+def _start(scan: Scan, payload: ReconstructionPayload, hub: EventHub) -> Start:
     from ptycho_core.reconstruction.start import prepare_start
 
+    groups = payload.groups
     asked = groups["reconstruction"]
     return prepare_start(
         scan,
         modes=int(asked["modes"] or 1),
         seed=int(groups["execution"]["seed"] or 0),
         start=None if asked["start"] is None else Path(str(asked["start"])),
-        probe=None if asked["probe"] is None else Path(str(asked["probe"])),
+        probe=None if groups["data"]["probe"] is None else Path(str(groups["data"]["probe"])),
         refine_positions=bool(asked["refine_positions"]),
+        inferred=None if payload.first is None else _inferred(payload.first, hub),
     )
+
+
+def _inferred(first: InferencePayload, hub: EventHub) -> StoredObject:
+    """The object, and the probe it goes with, that a model gives for the scan."""
+    from ptycho_core.formats.product import StoredObject
+    from ptycho_core.inference.run import infer_payload
+
+    found = infer_payload(first, hub, announce="message")[0]
+    return StoredObject(found.object, found.probe, found.positions, found.origin)
 
 
 def _started(payload: ReconstructionPayload, scan: Scan) -> Event:

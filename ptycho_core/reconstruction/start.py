@@ -51,7 +51,16 @@ class Start:
         np.savez(path, object=self.object, probe=self.probe, positions=self.positions)
 
 
-def prepare_start(scan: Scan, *, modes: int, seed: int, start: Path | None, probe: Path | None, refine_positions: bool) -> Start:
+def prepare_start(
+    scan: Scan,
+    *,
+    modes: int,
+    seed: int,
+    start: Path | None,
+    probe: Path | None,
+    refine_positions: bool,
+    inferred: StoredObject | None = None,
+) -> Start:
     """The start for a scan: flat object and the scan's probe, unless files say otherwise.
 
     Args:
@@ -61,6 +70,7 @@ def prepare_start(scan: Scan, *, modes: int, seed: int, start: Path | None, prob
         start: a result whose object (and, without ``probe``, probe) is taken, or None.
         probe: a file with a probe, or None for the scan's own.
         refine_positions: whether windows must be able to move outwards.
+        inferred: the object that the model file ``start`` gave for this scan, if that is what it is.
 
     Raises:
         DataError: no probe anywhere, a probe of another size than the patterns, more modes given than wanted, or a start whose
@@ -69,7 +79,7 @@ def prepare_start(scan: Scan, *, modes: int, seed: int, start: Path | None, prob
     size = scan.size
     margin = POSITION_MARGIN if refine_positions else MARGIN
     origin, shape = object_canvas(scan.positions, size, margin)
-    stored = None if start is None else read_object(start)
+    stored = read_object(start) if start is not None and inferred is None else inferred
     given, where = _probe(scan, stored, start, probe)
     if given.shape[-2:] != (size, size):
         found = f"{given.shape[-2]} x {given.shape[-1]}"

@@ -25,8 +25,8 @@ def open_scan(path: str | Path, settings: Mapping[str, Any] | object | None = No
         path: a file of a known format, recognised by its content, or ``sample:siemens-star``, the measured scan that comes with
             ptycho.
         settings: the *data* settings, as a mapping or an object with these names: ``signal`` (auto, counts, amplitude),
-            ``frame_axis`` (auto, first, last), ``mask`` (file), ``photon_energy_ev``, ``detector_distance_m``,
-            ``detector_pixel_size_m``.
+            ``frame_axis`` (auto, first, last), ``mask`` (file), ``probe`` (file, in place of the scan's own),
+            ``photon_energy_ev``, ``detector_distance_m``, ``detector_pixel_size_m``.
 
     Returns:
         The scan, in the conventions of ``ptycho_core.scan.scan.Scan``.
@@ -41,7 +41,8 @@ def open_scan(path: str | Path, settings: Mapping[str, Any] | object | None = No
     place = scan_path(path)
     for reader in _readers():
         if reader.matches(place):
-            return reader.read(place, reading)
+            scan = reader.read(place, reading)
+            return scan if reading.probe is None else _with_probe(scan, Path(reading.probe))
     from ptycho_core.formats.npz import NpzFile
 
     names = NpzFile(place).names  # says what is wrong with a file that is no archive, or a damaged one
@@ -49,6 +50,19 @@ def open_scan(path: str | Path, settings: Mapping[str, Any] | object | None = No
         f"{place} holds no scan in a known layout: it has {names}, but neither 'intensity' with 'positions_px' nor 'diffraction'"
         " with 'xcoords' and 'ycoords'."
     )
+
+
+def _with_probe(scan: Scan, path: Path) -> Scan:
+    """The scan with the probe out of a file, whose scale is not known to be in counts."""
+    from dataclasses import replace
+
+    from ptycho_core.formats.product import read_probe
+
+    probe = read_probe(path)
+    if probe.shape[1:] != scan.mask.shape:
+        found = f"{probe.shape[1]} x {probe.shape[2]}"
+        raise DataError(f"{path}: the probe is {found} pixels, the patterns of {scan.source} are {scan.size} x {scan.size}.")
+    return replace(scan, probe=probe, probe_scaled=False, notes=(*scan.notes, f"Probe: that of {path}, as the settings state."))
 
 
 def scan_path(path: str | Path) -> Path:

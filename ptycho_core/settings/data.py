@@ -10,6 +10,8 @@ from ptycho_core.settings.declare import setting
 __all__ = ["DataSettings"]
 
 _VERBS = ("train", "infer", "reconstruct")
+_METRES = ("infer", "reconstruct")
+"""A network learns in pixels: only a result has a scale in metres."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,20 @@ class DataSettings:
         None, path=True, verbs=_VERBS,
         help="file (npy, npz, tif) with the good pixels of the detector, 1 = good. Give one for gaps, dead or hot pixels.",
     )  # fmt: skip
+    probe: str | None = setting(
+        None, path=True, verbs=_VERBS,
+        help="file with the probe, in place of the one in the scan's file. Give one where the scan has none or a better one is "
+        "known.",
+    )  # fmt: skip
     photon_energy_ev: float | None = setting(
-        None, unit="eV", above=0, verbs=_VERBS,
+        None, unit="eV", above=0, verbs=_METRES,
         help="photon energy; with distance and pixel size it gives results a scale in metres. Give it where the file lacks it.",
     )  # fmt: skip
     detector_distance_m: float | None = setting(
-        None, unit="m", above=0, verbs=_VERBS,
+        None, unit="m", above=0, verbs=_METRES,
         help="distance from sample to detector. Give it where the file lacks it, or is wrong.",
     )  # fmt: skip
     detector_pixel_size_m: float | None = setting(
-        None, unit="m", above=0, verbs=_VERBS,
+        None, unit="m", above=0, verbs=_METRES,
         help="pitch of the detector's square pixels. Give it where the file lacks it, or patterns were binned.",
     )  # fmt: skip

@@ -38,7 +38,8 @@ class Declaration:
         default: the core's default.
         help: what it does and when to change it.
         unit: of its value.
-        minimum, above, maximum: smallest value, bound that it must exceed, largest value.
+        minimum, above, maximum, below: smallest value, bound that it must exceed, largest value, bound that it must not reach.
+        multiple: whole number that a value must be a multiple of, or None.
         choices: the words allowed.
         also: words allowed beside ``choices`` and what they mean.
         flags: further spellings on the command line.
@@ -55,6 +56,8 @@ class Declaration:
     minimum: float | None = None
     above: float | None = None
     maximum: float | None = None
+    below: float | None = None
+    multiple: int | None = None
     choices: tuple[str, ...] = ()
     also: tuple[tuple[str, str], ...] = ()
     flags: tuple[str, ...] = ()
@@ -76,6 +79,8 @@ class Declaration:
         parts = [f"at least {self.minimum:.10g}"] if self.minimum is not None else []
         parts += [f"above {self.above:.10g}"] if self.above is not None else []
         parts += [f"at most {self.maximum:.10g}"] if self.maximum is not None else []
+        parts += [f"below {self.below:.10g}"] if self.below is not None else []
+        parts += [f"a multiple of {self.multiple}"] if self.multiple is not None else []
         parts += [f"one of {', '.join(self.choices)}"] if self.choices else []
         return " and ".join(parts)
 
@@ -102,7 +107,8 @@ class Declaration:
                 self._refuse(value, where, f"must be {self.allowed}.{did_you_mean(checked, self.choices)}")
         elif isinstance(checked, int | float) and not isinstance(checked, bool):
             low = (self.minimum is not None and checked < self.minimum) or (self.above is not None and checked <= self.above)
-            if low or (self.maximum is not None and checked > self.maximum):
+            high = (self.maximum is not None and checked > self.maximum) or (self.below is not None and checked >= self.below)
+            if low or high or (self.multiple is not None and checked % self.multiple):
                 self._refuse(value, where, f"must be {self.allowed}")
         return checked
 
@@ -155,6 +161,8 @@ def setting(
     minimum: float | None = None,
     above: float | None = None,
     maximum: float | None = None,
+    below: float | None = None,
+    multiple: int | None = None,
     choices: tuple[str, ...] = (),
     also: tuple[tuple[str, str], ...] = (),
     flags: tuple[str, ...] = (),
@@ -168,6 +176,8 @@ def setting(
         "minimum": minimum,
         "above": above,
         "maximum": maximum,
+        "below": below,
+        "multiple": multiple,
         "choices": choices,
         "also": also,
         "flags": flags,

@@ -33,7 +33,8 @@ class ExecutionSettings:
     )
     seed: int = setting(
         0, minimum=0, maximum=2**32 - 1,
-        help="seed of everything random: order of frames, frames held out, added modes. Change it to see what is chance.",
+        help="seed of everything random: initial weights, order of frames, frames held out, added modes. Change it to see what "
+        "is chance.",
     )  # fmt: skip
     threads: int | None = setting(
         None, minimum=1, maximum=1024,

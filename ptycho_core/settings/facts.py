@@ -1,16 +1,24 @@
-"""What a scan file states about settings: scalars beside the patterns, which are not read."""
+"""What files state about settings: scalars of a scan, the manifest of a model. Neither patterns nor weights are read."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ptycho_core.settings.resolution import Facts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["scan_facts"]
+    from ptycho_core.contract import Value
+
+__all__ = ["inference_facts", "is_model", "resumption_facts", "scan_facts"]
+
+_CHANGEABLE = ("epochs", "progress", "backend", "accelerator", "precision", "deterministic", "threads")
+"""What may differ when a training goes on: how long and how it is run. The seed decides what is computed."""
 
 
-def scan_facts(scan: str | Path) -> dict[str, tuple[float, str]]:
+def scan_facts(scan: str | Path) -> dict[str, tuple[Value, str]]:
     """Energy, distance and pixel size, where a scan file states them, each with its place; reads headers and scalars only.
 
     A value that is not positive is left to the reader of the scan, which refuses it unless a setting overrules it.
@@ -23,7 +31,7 @@ def scan_facts(scan: str | Path) -> dict[str, tuple[float, str]]:
     from ptycho_core.scan.opening import scan_path
 
     place = scan_path(scan)
-    found: dict[str, tuple[float, str]] = {}
+    found: dict[str, tuple[Value, str]] = {}
     if not is_zip(place):  # what it is then, and what is wrong with it, its reader says
         return found
     file = NpzFile(place)
@@ -33,3 +41,54 @@ def scan_facts(scan: str | Path) -> dict[str, tuple[float, str]]:
             if value is not None and 0 < value < float("inf"):
                 found.setdefault(name, (float(value), f"{place}: '{key}'"))
     return found
+
+
+def inference_facts(scan: str | Path | None, model: str | Path | None) -> Facts:
+    """What a scan and a model state for inference: every setting of the model, sealed, and the batch size of its training.
+
+    Raises:
+        DataError: a file does not exist or cannot be used.
+    """
+    stated: dict[str, tuple[Value, str]] = {}
+    sealed: frozenset[str] = frozenset()
+    if model is not None:
+        place, manifest = _manifest(model)
+        stated = {name: (value, f"{place}: {name}") for name, value in manifest["facts"].items()}
+        sealed = frozenset(stated)
+        trained = _resolved(manifest)
+        if "batch_size" in trained:
+            stated["inference_batch_size"] = (trained["batch_size"], f"{place}: batch_size of its training")
+    return Facts({} if scan is None else scan_facts(scan), stated, sealed)
+
+
+def resumption_facts(checkpoint: str | Path) -> Facts:
+    """What a checkpoint states for the training that goes on from it: all its settings, sealed but for how long and how it runs.
+
+    Raises:
+        DataError: the file does not exist, cannot be used, or is no checkpoint.
+    """
+    place, manifest = _manifest(checkpoint)
+    trained = {name: value for name, value in _resolved(manifest).items() if name != "progress"}
+    stated = {name: (value, f"{place}: {name}") for name, value in trained.items()}
+    sealed = frozenset(name for name in stated if "." not in name and name not in _CHANGEABLE)
+    return Facts({}, stated, sealed)
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path is meant as a model: a file ``*.ptycho``, or the folder of a training run."""
+    from ptycho_core.training.checkpoints import BEST, LAST
+
+    return path.suffix == ".ptycho" or any((path / name).is_file() for name in (BEST, LAST))
+
+
+def _resolved(manifest: Mapping[str, Any]) -> dict[str, Value]:
+    """The values that a model was trained with; of the backend the one that was taken."""
+    table = manifest["settings"].get("settings", {})
+    return {name: entry["effective" if name == "backend" else "value"] for name, entry in table.items()}
+
+
+def _manifest(model: str | Path) -> tuple[Path, Mapping[str, Any]]:
+    from ptycho_core.model import model_file, read_model_manifest
+
+    place = model_file(model)
+    return place, read_model_manifest(place)

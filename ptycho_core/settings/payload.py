@@ -7,38 +7,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.contract import BackendSpec, ExecutionPlan, ExecutionRequest, Value
-from ptycho_core.errors import CapabilityError
-from ptycho_core.settings.resolution import Resolved, check_together, resolve
+from ptycho_core.errors import SettingsError
+from ptycho_core.settings.planning import audit, plan_for, resolve_for
+from ptycho_core.settings.resolution import REQUESTING, Facts, Resolved
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from ptycho_core.backends.loading import Backend
-    from ptycho_core.backends.states import Row
+    from ptycho_core.contract import ExecutionPlan, Value
     from ptycho_core.settings.execution import ExecutionSettings
 
-__all__ = ["ReconstructionPayload", "create_reconstruction_payload", "plan_verb", "resolve_for", "resolve_without_options"]
+__all__ = [
+    "InferencePayload",
+    "Payload",
+    "ReconstructionPayload",
+    "TrainingPayload",
+    "create_inference_payload",
+    "create_reconstruction_payload",
+    "create_training_payload",
+]
 
-_NEEDS = {"refine_positions": (False, "positions"), "background": ("none", "background")}
-"""Settings that a backend must have a capability for, with the value that needs none."""
 
-
-@dataclass(frozen=True)
-class ReconstructionPayload:
-    """All that a reconstruction will do; nothing downstream resolves anything again.
+@dataclass(frozen=True, kw_only=True)
+class Payload:
+    """All that a job will do; nothing downstream resolves anything again.
 
     Attributes:
-        scan: path of the scan, or the name of a sample.
-        output_dir: folder for the results, or None.
         resolved: every setting with its source.
         backend: the loaded backend.
         plan: its plan.
         audit: for each setting: requested, resolved, effective, origin, what it beat, disposition; JSON.
     """
 
-    scan: Path
-    output_dir: Path | None
     resolved: Resolved
     backend: Backend
     plan: ExecutionPlan
@@ -48,6 +49,34 @@ class ReconstructionPayload:
     def groups(self) -> dict[str, dict[str, Value]]:
         """Plain values by group, *execution* as planned: a new copy each time, as jobs carry them from process to process."""
         return self.resolved.groups() | {"execution": dict(self.plan.execution)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionPayload(Payload):
+    """A reconstruction: the scan's file, the folder for the results or None, and the inference that it starts with or None."""
+
+    scan: Path
+    output_dir: Path | None
+    first: InferencePayload | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPayload(Payload):
+    """A training: files of the scans, of the scans that only judge, folder of the run, and the checkpoint to go on from."""
+
+    scans: tuple[Path, ...]
+    validation: tuple[Path, ...]
+    output_dir: Path
+    resume: Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferencePayload(Payload):
+    """An inference: files of the scan and of the model, and the folder for the results, or None."""
+
+    scan: Path
+    model_path: Path
+    output_dir: Path | None
 
 
 def create_reconstruction_payload(
@@ -81,138 +110,157 @@ def create_reconstruction_payload(
         DataError: if there is no such scan.
     """
     from ptycho_core.scan.opening import scan_path
-
-    sources = {
-        "overrides": overrides, "execution": execution_config,
-        "environment": os.environ if environment is None else environment,
-        "file": None if config_file is None else Path(config_file),
-    }  # fmt: skip
-    resolved, row = resolve_for("reconstruct", sources, scan)
-    place = scan_path(scan)
-    backend, plan = _plan(resolved, row, allow_unsupported=allow_unsupported)
-    return ReconstructionPayload(
-        place,
-        None if output_dir is None else Path(output_dir),
-        resolved,
-        backend,
-        plan,
-        _audit(resolved, plan, row),
-    )
-
-
-def plan_verb(verb: str, overrides: Mapping[str, object], environment: Mapping[str, str]) -> tuple[Backend, ExecutionPlan]:
-    """Backend and plan of a verb that has no files: settings come from ``overrides`` and the environment.
-
-    Raises:
-        SettingsError, BackendUnusableError, CapabilityError: as `create_reconstruction_payload`.
-    """
-    resolved, row = resolve_for(verb, {"overrides": overrides, "environment": environment})
-    return _plan(resolved, row, allow_unsupported=False)
-
-
-def resolve_for(verb: str, sources: Mapping[str, Any], scan: str | Path | None = None) -> tuple[Resolved, Row]:
-    """Resolve without backend to learn which it is, then with its options and what the scan's file states. Imports no plugin.
-
-    Raises:
-        SettingsError, BackendUnusableError, UnknownBackendError, DataError: as they say.
-    """
-    from ptycho_core.backends import choose
-
-    name = resolve_without_options(verb, sources).values["backend"].value
-    row = choose(None if name is None else str(name))
-    resolved = resolve(verb, **sources, facts=_facts(scan), spec=row.spec)
-    check_together(resolved)
-    return resolved, row
-
-
-def resolve_without_options(verb: str, sources: Mapping[str, Any], scan: str | Path | None = None) -> Resolved:
-    """Resolve all settings but the options of a backend, which only its manifest can tell.
-
-    Raises:
-        SettingsError, DataError: as they say.
-    """
-    overrides = {name: value for name, value in (sources.get("overrides") or {}).items() if "." not in name}
-    return resolve(verb, **{**sources, "overrides": overrides}, facts=_facts(scan))
-
-
-def _facts(scan: str | Path | None) -> Mapping[str, tuple[Value, str]]:
-    if scan is None:
-        return {}
     from ptycho_core.settings.facts import scan_facts
 
-    return dict(scan_facts(scan))
+    sources = _sources(overrides, execution_config, environment, config_file)
+    common = _decide("reconstruct", sources, lambda: Facts(scan_facts(scan)), allow_unsupported=allow_unsupported)
+    first = _first_inference(scan, common["resolved"], common["backend"].name, common["plan"])
+    return ReconstructionPayload(scan=scan_path(scan), output_dir=_folder(output_dir), first=first, **common)
 
 
-def _plan(resolved: Resolved, row: Row, *, allow_unsupported: bool) -> tuple[Backend, ExecutionPlan]:
-    from ptycho_core.backends import load
+def create_training_payload(
+    scans: Sequence[str | Path],
+    output_dir: str | Path,
+    overrides: Mapping[str, object] | None = None,
+    execution_config: ExecutionSettings | Mapping[str, object] | None = None,
+    *,
+    validation: Sequence[str | Path] = (),
+    resume: str | Path | None = None,
+    config_file: str | Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    allow_unsupported: bool = False,
+) -> TrainingPayload:
+    """Decide everything about a training before any pattern is read; the order is that of `create_reconstruction_payload`.
 
-    assert row.spec is not None
-    _check_manifest(resolved, row.spec)
-    backend = load(row)
-    groups = resolved.groups()
-    request = ExecutionRequest(
-        verb=resolved.verb,
-        execution=groups.pop("execution"),
-        settings=groups,
-        options={name.partition(".")[2]: one.value for name, one in resolved.options.items()},
-        requested=resolved.requested,
+    Args:
+        scans: paths of the scans to learn from, at least one.
+        output_dir: folder of the run.
+        overrides: explicit settings by name, a backend's options as ``BACKEND.NAME``.
+        execution_config: execution settings passed in code, one rank below.
+        validation: paths of scans that only judge.
+        resume: a checkpoint to go on from. Its settings are facts; only ``epochs`` and, the seed aside, execution settings may
+            differ.
+        config_file: settings in TOML.
+        environment: variables; those of the process if None.
+        allow_unsupported: go on without the options that the backend does not support.
+
+    Raises:
+        SettingsError: for an unknown or impossible setting, or one that differs from the checkpoint's.
+        BackendUnusableError: if the backend cannot be used.
+        CapabilityError: if it does not provide what was asked for.
+        DataError: if there is no such scan, or the checkpoint cannot be used.
+        UsageError: if no scan is given.
+    """
+    from ptycho_core.errors import UsageError
+    from ptycho_core.scan.opening import scan_path
+    from ptycho_core.settings.facts import resumption_facts
+
+    if not scans:
+        raise UsageError("There is no scan to learn from.", remedy="Give at least one.")
+    sources = _sources(overrides, execution_config, environment, config_file)
+    stated = Facts if resume is None else (lambda: resumption_facts(resume))
+    common = _decide(
+        "train", sources, stated, lambda found: _check_scans(found, scans, validation), allow_unsupported=allow_unsupported
     )
-    plan = backend.plan(request, backend.probe())
-    forgotten = sorted({*request.execution, *request.options} - {*plan.execution, *plan.options})
-    if forgotten:
-        backend.violation(f"gives no effective value for {', '.join(forgotten)}", "ptycho_plan")
-    for name, answer in plan.dispositions.items():
-        if answer.kind == "unsupported" and not allow_unsupported:
-            one = {**resolved.values, **resolved.options}[name]
-            raise CapabilityError(
-                f"backend '{backend.name}': {name} = {one.value}: {answer.why}.",
-                remedy="Choose another value, or go on without it with --allow-unsupported.",
-                source=one.where, backend=backend.name, distribution=backend.source,
-            )  # fmt: skip
-    return backend, plan
+    places = tuple(scan_path(scan) for scan in scans)
+    judging = tuple(scan_path(scan) for scan in validation)
+    checkpoint = None if resume is None else Path(resume)
+    return TrainingPayload(scans=places, validation=judging, output_dir=Path(output_dir), resume=checkpoint, **common)
 
 
-def _check_manifest(resolved: Resolved, spec: BackendSpec) -> None:
-    """Refuse what the manifest rules out, without importing the backend."""
-    if resolved.verb not in spec.capabilities:
-        offers = ", ".join(word for word in spec.capabilities) or "nothing"
-        message = f"backend '{spec.name}' does not provide '{resolved.verb}'; it provides {offers}."
-        raise CapabilityError(message, backend=spec.name)
-    for name, (without, capability) in _NEEDS.items():
-        one = resolved.values.get(name)
-        if one is not None and one.value != without and capability not in spec.capabilities:
-            message = f"backend '{spec.name}' does not provide '{capability}'; it provides {', '.join(spec.capabilities)}."
-            raise CapabilityError(message, source=one.where, backend=spec.name)
-    for name, offered in (("accelerator", ("auto", *spec.accelerators)), ("precision", spec.precisions)):
-        one = resolved.values[name]
-        if one.value not in offered:
-            raise CapabilityError(
-                f"{name} '{one.value}' is not available: backend '{spec.name}' offers {', '.join(offered)}.",
-                source=one.where, backend=spec.name,
-            )  # fmt: skip
+def create_inference_payload(
+    model_path: str | Path,
+    scan: str | Path,
+    output_dir: str | Path | None,
+    overrides: Mapping[str, object] | None = None,
+    execution_config: ExecutionSettings | Mapping[str, object] | None = None,
+    *,
+    config_file: str | Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    allow_unsupported: bool = False,
+) -> InferencePayload:
+    """Decide everything about an inference before any pattern is read; the order is that of `create_reconstruction_payload`.
+
+    What the model file states of the *model* settings is sealed: another value from any source is refused.
+
+    Args:
+        model_path: a model file, or the folder of a run.
+        scan: path of the scan.
+        output_dir: folder for the results, or None to write none.
+        overrides: explicit settings by name, a backend's options as ``BACKEND.NAME``.
+        execution_config: execution settings passed in code, one rank below.
+        config_file: settings in TOML.
+        environment: variables; those of the process if None.
+        allow_unsupported: go on without the options that the backend does not support.
+
+    Raises:
+        SettingsError: for an unknown or impossible setting, or one that contradicts the model.
+        BackendUnusableError: if the backend cannot be used.
+        CapabilityError: if it does not provide what was asked for.
+        DataError: if there is no such scan, or the model file cannot be used.
+    """
+    from ptycho_core.model import model_file
+    from ptycho_core.scan.opening import scan_path
+    from ptycho_core.settings.facts import inference_facts
+
+    sources = _sources(overrides, execution_config, environment, config_file)
+    common = _decide("infer", sources, lambda: inference_facts(scan, model_path), allow_unsupported=allow_unsupported)
+    return InferencePayload(
+        scan=scan_path(scan), model_path=model_file(Path(model_path)), output_dir=_folder(output_dir), **common
+    )
 
 
-def _audit(resolved: Resolved, plan: ExecutionPlan, row: Row) -> dict[str, Any]:
-    """What was asked, what was decided and what was effective, for the result folder."""
-    table = resolved.as_dict()
-    for name, entry in table.items():
-        answer = plan.dispositions.get(name)
-        entry["requested"] = name in resolved.requested
-        entry["effective"] = _effective(name, entry["value"], plan)
-        entry["disposition"] = None if answer is None else {"kind": answer.kind, "why": answer.why}
-    table["backend"]["effective"] = row.name
-    backend = {
-        "name": row.name, "distribution": row.source, "framework_version": row.framework_version, "chosen_by": row.chosen_by,
-    }  # fmt: skip
-    return {"verb": resolved.verb, "backend": backend, "device": plan.device, "notes": list(plan.notes), "settings": table}
+def _first_inference(scan: str | Path, resolved: Resolved, backend: str, plan: ExecutionPlan) -> InferencePayload | None:
+    """The inference that a reconstruction starts with if its ``start`` is a model: scan and execution are the same."""
+    from ptycho_core.settings.facts import is_model
+
+    start = resolved.values["start"].value
+    if start is None or not is_model(Path(str(start))):
+        return None
+    data = {name: value for name, value in resolved.groups()["data"].items() if name in resolved.requested}
+    return create_inference_payload(str(start), scan, None, data | {**plan.execution, "backend": backend}, environment={})
 
 
-def _effective(name: str, value: Value, plan: ExecutionPlan) -> Value:
-    """What the plan makes of a value: of an execution setting, an option, or a setting that the backend says it adjusts."""
-    option = name.partition(".")[2]
-    if option:
-        return plan.options[option]
-    answer = plan.dispositions.get(name)
-    if name not in plan.execution and answer is not None and answer.kind == "adjusted":
-        return answer.value
-    return plan.execution.get(name, value)
+def _decide(
+    verb: str,
+    sources: Mapping[str, Any],
+    facts: Callable[[], Facts],
+    check: Callable[[Resolved], None] | None = None,
+    *,
+    allow_unsupported: bool,
+) -> dict[str, Any]:
+    """What all payloads have in common; ``check`` sees the settings before the backend is imported."""
+    resolved, row = resolve_for(verb, sources, facts)
+    if check is not None:
+        check(resolved)
+    backend, plan = plan_for(resolved, row, allow_unsupported=allow_unsupported)
+    return {"resolved": resolved, "backend": backend, "plan": plan, "audit": audit(resolved, plan, row)}
+
+
+def _sources(
+    overrides: Mapping[str, object] | None,
+    execution: ExecutionSettings | Mapping[str, object] | None,
+    environment: Mapping[str, str] | None,
+    config_file: str | Path | None,
+) -> dict[str, Any]:
+    return {
+        "overrides": overrides,
+        "execution": execution,
+        "environment": os.environ if environment is None else environment,
+        "file": None if config_file is None else Path(config_file),
+    }
+
+
+def _folder(output_dir: str | Path | None) -> Path | None:
+    return None if output_dir is None else Path(output_dir)
+
+
+def _check_scans(resolved: Resolved, scans: Sequence[str | Path], validation: Sequence[str | Path]) -> None:
+    """Settings that depend on how many scans there are."""
+    labels, split = resolved.values["labels"], resolved.values["validation_split"]
+    if labels.value is not None and len(scans) > 1:
+        told = f"{labels.where}: labels is the object of one scan, and there are {len(scans)}."
+        raise SettingsError(told, remedy="Store each object in its scan's file as 'object_true'.", source=labels.where)
+    if split.value and split.origin in REQUESTING and validation:
+        told = f"{split.where}: validation_split takes frames away to judge by, and there are scans that only judge."
+        raise SettingsError(told, remedy="Give one of the two.", source=split.where)

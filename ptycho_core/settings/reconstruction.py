@@ -22,13 +22,10 @@ class ReconstructionSettings:
         1, minimum=1, maximum=64, verbs=_VERBS,
         help="probe modes. More than one for a partially coherent beam, a vibrating sample or a fly scan; each costs time.",
     )  # fmt: skip
-    probe: str | None = setting(
-        None, path=True, verbs=_VERBS,
-        help="file with the probe to start from, where the scan has none or a better one is known.",
-    )  # fmt: skip
     start: str | None = setting(
         None, path=True, verbs=_VERBS,
-        help="result folder or file whose object (and probe, unless --probe) is the start, in place of a flat object.",
+        help="result folder or file whose object (and probe, unless --probe) is the start, in place of a flat object; or a model "
+        "file or folder of ptycho train, which infers one.",
     )  # fmt: skip
     epochs: int | None = setting(
         None, minimum=0, verbs=_VERBS,

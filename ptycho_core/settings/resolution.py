@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ptycho_core.errors import SettingsError, did_you_mean
 from ptycho_core.settings.declare import Declaration, option_declaration
 from ptycho_core.settings.execution import ExecutionSettings
-from ptycho_core.settings.groups import GROUPS, declarations
+from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.sources import ORIGINS, Given, Typed, from_environment, from_execution, from_file, from_overrides
 
 if TYPE_CHECKING:
@@ -17,12 +17,26 @@ if TYPE_CHECKING:
 
     from ptycho_core.contract import BackendSpec, Value
 
-__all__ = ["REQUESTING", "Resolved", "Sourced", "check_together", "resolve"]
+__all__ = ["REQUESTING", "Facts", "Resolved", "Sourced", "resolve"]
 
 REQUESTING = ("override", "execution object", "environment", "file")
 """Origins by which somebody asked for a value."""
 
 _Group = TypeVar("_Group")
+
+
+class Facts(NamedTuple):
+    """What files state: values with their places, by name.
+
+    Attributes:
+        data: of the scan's file.
+        model: of the model file; a name that is neither a setting of the verb nor an option of the backend is passed over.
+        sealed: names of those that no other source may change.
+    """
+
+    data: Mapping[str, tuple[Value, str]] = {}
+    model: Mapping[str, tuple[Value, str]] = {}
+    sealed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -59,10 +73,10 @@ class Resolved:
         return group(**self.groups()[group.GROUP])  # type: ignore[attr-defined]
 
     def groups(self) -> dict[str, dict[str, Value]]:
-        """Plain values by group, as they cross the contract."""
-        found: dict[str, dict[str, Value]] = {str(group.GROUP): {} for group in GROUPS}  # type: ignore[attr-defined]
+        """Plain values by group, as they cross the contract: the groups of which the verb takes settings."""
+        found: dict[str, dict[str, Value]] = {}
         for name, one in self.values.items():
-            found[declarations(self.verb)[name].group][name] = one.value
+            found.setdefault(declarations(self.verb)[name].group, {})[name] = one.value
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -77,8 +91,7 @@ def resolve(
     execution: ExecutionSettings | Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
     file: Path | None = None,
-    facts: Mapping[str, tuple[Value, str]] | None = None,
-    sealed: frozenset[str] = frozenset(),
+    facts: Facts | None = None,
     spec: BackendSpec | None = None,
 ) -> Resolved:
     """Resolve every setting of a verb.
@@ -89,8 +102,7 @@ def resolve(
         execution: an execution object passed in code.
         environment: variables, of which those that begin with ``PTYCHO_`` count.
         file: a settings file in TOML.
-        facts: what the data or model file states: value and place.
-        sealed: facts that no other source may change.
+        facts: what the data and model files state.
         spec: the chosen backend, for its options.
 
     Raises:
@@ -102,11 +114,11 @@ def resolve(
     given += from_execution(verb, execution)
     given += from_environment(verb, environment or {}, options, backend)
     given += [] if file is None else from_file(verb, file, backend, options)
-    for name, (value, where) in (facts or {}).items():
-        given.append(Given(name, declarations(verb)[name].check(value, where), "data", where))
+    stated = facts or Facts()
+    given += _stated(stated, declarations(verb) | options)
     given += [] if spec is None else _backend_defaults(spec)
-    values = {name: _winner(one, given, sealed, "core default") for name, one in declarations(verb).items()}
-    chosen = {name: _winner(one, given, sealed, "backend default") for name, one in options.items()}
+    values = {name: _winner(one, given, stated.sealed, "core default") for name, one in declarations(verb).items()}
+    chosen = {name: _winner(one, given, stated.sealed, "backend default") for name, one in options.items()}
     return Resolved(verb, values, chosen)
 
 
@@ -133,6 +145,15 @@ def _own(overrides: Mapping[str, object], spec: BackendSpec | None) -> Mapping[s
     return found
 
 
+def _stated(facts: Facts, known: Mapping[str, Declaration]) -> list[Given]:
+    """What files state of the settings of this verb; a model file also states what only its training needed."""
+    found = [Given(name, known[name].check(value, where), "data", where) for name, (value, where) in facts.data.items()]
+    for name, (value, where) in facts.model.items():
+        if name in known:
+            found.append(Given(name, known[name].check(value, where), "model", where))
+    return found
+
+
 def _backend_defaults(spec: BackendSpec) -> list[Given]:
     """The first precision of the manifest, where the backend does not offer the core's default."""
     if not spec.precisions or ExecutionSettings().precision in spec.precisions:
@@ -143,26 +164,10 @@ def _backend_defaults(spec: BackendSpec) -> list[Given]:
 def _winner(one: Declaration, given: Sequence[Given], sealed: frozenset[str], default: str) -> Sourced:
     mine = sorted((item for item in given if item.name == one.name), key=lambda item: ORIGINS.index(item.origin))
     if one.name in sealed:
-        fact = next((item for item in mine if item.origin == "data"), None)
+        fact = next((item for item in mine if item.origin in ("model", "data")), None)
         other = next((item for item in mine if fact and item.origin in REQUESTING and item.value != fact.value), None)
         if fact is not None and other is not None:
             message = f"{other.where}: {one.name} = {other.value!r} contradicts {fact.where}, which fixes it at {fact.value!r}."
             raise SettingsError(message, source=other.where)
     mine.append(Given(one.name, one.default, default, "declaration" if default == "core default" else "manifest"))
     return Sourced(mine[0].value, mine[0].origin, mine[0].where, tuple(mine[1:]))
-
-
-def check_together(resolved: Resolved) -> None:
-    """The rule between settings: photon energy, detector distance and pixel size make a scale only together.
-
-    Raises:
-        SettingsError: one was asked for, and another is known neither from a setting nor from the data.
-    """
-    values = resolved.values
-    names = ("photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
-    asked = [name for name in names if name in values and values[name].origin in REQUESTING and values[name].value is not None]
-    missing = [name for name in names if name in values and values[name].value is None]
-    if asked and missing:
-        where = values[asked[0]].where
-        message = f"{where}: {asked[0]} gives a scale in metres only where {' and '.join(missing)} is known too."
-        raise SettingsError(message, source=where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from ptycho_core.settings.execution import ExecutionSettings
 from ptycho_core.settings.groups import GROUPS, declarations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from ptycho_core.contract import Value
@@ -29,7 +30,7 @@ __all__ = [
     "from_overrides",
 ]
 
-ORIGINS = ("override", "execution object", "environment", "file", "data", "backend default", "core default")
+ORIGINS = ("override", "execution object", "environment", "file", "model", "data", "backend default", "core default")
 """The ranks, highest first."""
 
 NOT_SETTINGS = ("PTYCHO_BACKENDS_ALLOW", "PTYCHO_BACKENDS_BLOCK")
@@ -96,9 +97,12 @@ def from_environment(
 ) -> list[Given]:
     """``PTYCHO_NAME`` for a setting, ``PTYCHO_OPT_BACKEND_NAME`` for a backend's option.
 
-    Settings of other verbs are checked and not used; options of other backends are left alone.
+    A variable serves whichever verb runs. One of other verbs only is not used, but must be right for one of them; options of
+    other backends are left alone.
     """
-    everything = {one.variable: one for group in GROUPS for one in _all(group)}
+    everything: dict[str, list[Declaration]] = {}
+    for one in (one for group in GROUPS for one in _all(group)):
+        everything.setdefault(one.variable, []).append(one)
     own = {_OPTION + name.replace(".", "_").upper(): one for name, one in options.items()}
     found = []
     for variable, text in sorted(environment.items()):
@@ -112,11 +116,21 @@ def from_environment(
             names = [*everything, *NOT_SETTINGS]
             raise SettingsError(f"{variable} is no setting of ptycho.{did_you_mean(variable, names)}", source=variable)
         else:
-            one = everything[variable]
-            value = one.parse(text, variable)  # of another verb's setting too
-            if verb in one.verbs:
-                found.append(Given(one.name, value, "environment", variable))
+            own_setting = next((one for one in everything[variable] if verb in one.verbs), None)
+            if own_setting is None:
+                _check_for_others(everything[variable], text, variable)
+            else:
+                found.append(Given(own_setting.name, own_setting.parse(text, variable), "environment", variable))
     return found
+
+
+def _check_for_others(declared: Sequence[Declaration], text: str, variable: str) -> None:
+    """Refuse a text that is no value of any setting behind a variable."""
+    for one in declared[:-1]:
+        with suppress(SettingsError):
+            one.parse(text, variable)
+            return
+    declared[-1].parse(text, variable)
 
 
 def _check_option_variable(variable: str, own: Mapping[str, Declaration], backend: str) -> None:
@@ -126,7 +140,7 @@ def _check_option_variable(variable: str, own: Mapping[str, Declaration], backen
 
 
 def from_file(verb: str, path: Path, backend: str, options: Mapping[str, Declaration]) -> list[Given]:
-    """The tables ``[data]``, ``[reconstruction]``, ``[execution]`` and ``[backend.NAME]`` of a TOML file.
+    """The tables of a TOML file: ``[data]``, ``[training]`` and the other groups, and ``[backend.NAME]``.
 
     Tables of other verbs and of other backends are checked where they can be, kept, and not used: one file serves many jobs.
     """

@@ -66,6 +66,14 @@ class Acme:
         raise AssertionError("nothing is computed here")
 
     @hookimpl
+    def ptycho_train(self, job, plan, events):
+        raise AssertionError("nothing is computed here")
+
+    @hookimpl
+    def ptycho_infer(self, job, plan, events):
+        raise AssertionError("nothing is computed here")
+
+    @hookimpl
     def ptycho_evaluate(self, job, plan):
         raise AssertionError("nothing is computed here")
 

@@ -17,7 +17,9 @@ from ptycho_core.settings.resolution import REQUESTING
 from ptycho_core.settings.sources import NOT_SETTINGS, ORIGINS
 
 ROOT = Path(__file__).parents[2]
-ALL = {one.name: one for group in GROUPS for one in declarations_of(group)}
+EVERY = [one for group in GROUPS for one in declarations_of(group)]
+ALL = {one.name: one for one in EVERY}
+MODES = declarations("reconstruct")["modes"]
 
 
 def refused(one, value, *, text=False):
@@ -29,14 +31,16 @@ def refused(one, value, *, text=False):
     return str(caught.value)
 
 
-def test_names_and_flags_are_unique_among_all_groups():
-    names = [one.name for group in GROUPS for one in declarations_of(group)]
-    assert len(names) == len(set(names)) > 20
-    flags = [flag for one in ALL.values() for flag in (one.flag, *one.flags)]
+@pytest.mark.parametrize("verb", VERBS)
+def test_names_and_flags_are_unique_among_those_of_a_verb(verb):
+    mine = [one for one in EVERY if verb in one.verbs]
+    names = [one.name for one in mine]
+    assert len(names) == len(set(names)) >= 7
+    flags = [flag for one in mine for flag in (one.flag, *one.flags)]
     assert len(flags) == len(set(flags))
 
 
-@pytest.mark.parametrize("one", ALL.values(), ids=ALL)
+@pytest.mark.parametrize("one", EVERY, ids=lambda one: f"{one.group}.{one.name}")
 def test_every_setting_is_fit_to_be_used(one):
     assert one.check(one.default, "declaration") == one.default
     assert one.parse(one.show(one.default), "text") == one.default
@@ -47,7 +51,7 @@ def test_every_setting_is_fit_to_be_used(one):
 
 @pytest.mark.parametrize("value", [True, 1.5, "2", None, [1], math.nan, 0, 65, 10**400])
 def test_a_whole_number_is_nothing_else(value):
-    refused(ALL["modes"], value)
+    refused(MODES, value)
 
 
 @pytest.mark.parametrize("value", [True, "0.1", None, math.nan, math.inf, -math.inf, -0.1, 0.51, 10**400])
@@ -67,7 +71,7 @@ def test_a_path_is_text_or_a_path(value):
 
 @pytest.mark.parametrize("text", ["1.0", "1e3", " 2", "2 ", "1_0", "٣", "0x10", "", "9" * 5000])
 def test_a_text_for_a_whole_number_is_plain_decimal(text):
-    refused(ALL["modes"], text, text=True)
+    refused(MODES, text, text=True)
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1_0.0", "0,1", "1e999", "", "0.1 ", "0x1p3"])
@@ -81,7 +85,7 @@ def test_a_text_for_a_truth_is_one_of_four(text):
 
 
 def test_texts_that_are_right_become_values():
-    assert ALL["modes"].parse("3", "x") == 3
+    assert MODES.parse("3", "x") == 3
     assert ALL["object_alpha"].parse("5e-2", "x") == 0.05
     assert [ALL["progress"].parse(text, "x") for text in ("true", "False", "1", "0")] == [True, False, True, False]
     assert ALL["threads"].parse("auto", "x") is None
@@ -90,7 +94,7 @@ def test_texts_that_are_right_become_values():
 
 
 def test_numbers_of_numpy_and_paths_are_taken_as_plain_values():
-    assert type(ALL["modes"].check(np.int64(2), "x")) is int
+    assert type(MODES.check(np.int64(2), "x")) is int
     assert type(ALL["held_out"].check(np.float32(0.25), "x")) is float
     assert type(ALL["held_out"].check(0, "x")) is float
     assert ALL["mask"].check(Path("a") / "b.npy", "x") == str(Path("a") / "b.npy")
@@ -99,6 +103,12 @@ def test_numbers_of_numpy_and_paths_are_taken_as_plain_values():
 def test_a_bound_that_excludes_itself_is_refused():
     assert "above 0" in refused(ALL["photon_energy_ev"], 0.0)
     assert ALL["photon_energy_ev"].check(1e-9, "x") == 1e-9
+
+
+@pytest.mark.parametrize(("name", "wrong", "right"), [("momentum", 1.0, 0.999), ("network_width", 30, 28)])
+def test_a_bound_not_to_reach_and_a_multiple_are_kept_and_told(name, wrong, right):
+    assert {"momentum": "below 1", "network_width": "a multiple of 4"}[name] in refused(ALL[name], wrong)
+    assert ALL[name].check(right, "x") == right
 
 
 def test_a_wrong_word_gets_the_nearest_one_and_all():
@@ -126,8 +136,9 @@ def test_the_reference_is_current():
 
 def test_the_reference_shows_every_setting_with_its_flag_and_default():
     page = reference()
-    for one in ALL.values():
-        section = page.partition(f"### `{one.name}`\n")[2].partition("\n### ")[0]
+    for one in EVERY:
+        section = page.partition(f"\n## {one.group}\n")[2].partition("\n## ")[0]
+        section = section.partition(f"### `{one.name}`\n")[2].partition("\n### ")[0]
         assert f"`{one.flag}`" in section
         assert f"- default: `{one.show(one.default)}`" in section
         assert f"`{one.variable}`" in section
@@ -150,8 +161,9 @@ def test_the_specification_names_the_groups_settings_origins_and_variables_of_th
 
 
 def test_a_verb_takes_only_its_settings():
-    assert "modes" in declarations("reconstruct")
-    assert "modes" not in declarations("train")
+    assert declarations("reconstruct")["modes"].group == "reconstruction"
+    assert declarations("train")["modes"].group == "model"
+    assert "iterations" not in declarations("train")
     assert "signal" not in declarations("evaluate")
     assert "precision" in declarations("evaluate")
 

@@ -9,7 +9,8 @@ import pytest
 
 from ptycho_core.errors import CapabilityError, DataError, HookError, SettingsError
 from ptycho_core.settings.execution import ExecutionSettings
-from ptycho_core.settings.payload import create_reconstruction_payload, plan_verb
+from ptycho_core.settings.payload import create_reconstruction_payload
+from ptycho_core.settings.planning import plan_verb
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def test_resolving_for_a_backend_imports_no_plugin_and_no_framework():
     code = (
         "import sys\n"
         "from ptycho_core.backends import find_backends\n"
-        "from ptycho_core.settings.payload import resolve_for\n"
+        "from ptycho_core.settings.planning import resolve_for\n"
         "usable = [row.name for row in find_backends() if row.state == 'ok']\n"
         "if usable: resolve_for('reconstruct', {'overrides': {'backend': usable[0]}, 'environment': {}})\n"
         "tops = {name.partition('.')[0] for name in sys.modules}\n"

@@ -10,7 +10,8 @@ from ptycho_core.settings.data import DataSettings
 from ptycho_core.settings.execution import ExecutionSettings
 from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.reconstruction import ReconstructionSettings
-from ptycho_core.settings.resolution import REQUESTING, check_together, resolve
+from ptycho_core.settings.resolution import REQUESTING, Facts, resolve
+from ptycho_core.settings.rules import check_together
 from ptycho_core.settings.sources import ORIGINS, Typed
 
 SPEC = BackendSpec(
@@ -73,8 +74,17 @@ def refusal(*parts, **sources):
 
 
 @settings(max_examples=150, deadline=None)
-@given(overrides=some(EVERY), execution=some(EXECUTION), environment=some(EVERY), file=some(EVERY), facts=some(OTHERS))
-def test_the_highest_source_wins_and_every_loser_is_listed(tmp_path_factory, overrides, execution, environment, file, facts):
+@given(
+    overrides=some(EVERY),
+    execution=some(EXECUTION),
+    environment=some(EVERY),
+    file=some(EVERY),
+    model=some(EVERY),
+    facts=some(OTHERS),
+)
+def test_the_highest_source_wins_and_every_loser_is_listed(
+    tmp_path_factory, overrides, execution, environment, file, model, facts
+):
     text, places = toml(file)
     path = write(tmp_path_factory.mktemp("file"), text)
     resolved = resolve(
@@ -83,7 +93,10 @@ def test_the_highest_source_wins_and_every_loser_is_listed(tmp_path_factory, ove
         execution=execution,
         environment={DECLARED[name].variable: DECLARED[name].show(value) for name, value in environment.items()},
         file=path,
-        facts={name: (value, f"scan: '{name}'") for name, value in facts.items()},
+        facts=Facts(
+            {name: (value, f"scan: '{name}'") for name, value in facts.items()},
+            {name: (value, f"model: '{name}'") for name, value in model.items()},
+        ),
         spec=SPEC,
     )
     sources = {
@@ -91,6 +104,7 @@ def test_the_highest_source_wins_and_every_loser_is_listed(tmp_path_factory, ove
         "execution object": (execution, lambda name: f"execution object '{name}'"),
         "environment": (environment, lambda name: DECLARED[name].variable),
         "file": (file, lambda name: f"{path}, line {places[name]}: [{DECLARED[name].group}] {name}"),
+        "model": (model, lambda name: f"model: '{name}'"),
         "data": (facts, lambda name: f"scan: '{name}'"),
         "backend default": ({"precision": "float64"}, lambda _: "manifest of 'acme'"),
         "core default": ({name: one.default for name, one in DECLARED.items()}, lambda _: "declaration"),
@@ -192,12 +206,28 @@ def test_variables_that_are_no_settings_or_anothers_are_left_alone():
         "HOME": "/",
     }
     assert not resolve("reconstruct", environment=others, spec=SPEC).requested
-    assert not resolve("train", environment={"PTYCHO_MODES": "2"}).requested
+    assert not resolve("train", environment={"PTYCHO_ITERATIONS": "2"}).requested
 
 
 def test_a_variable_of_another_verb_is_still_checked():
-    with pytest.raises(SettingsError, match="PTYCHO_MODES"):
-        resolve("train", environment={"PTYCHO_MODES": "two"})
+    with pytest.raises(SettingsError, match="PTYCHO_ITERATIONS"):
+        resolve("train", environment={"PTYCHO_ITERATIONS": "two"})
+
+
+def test_a_variable_serves_whichever_verb_runs_by_that_verbs_declaration():
+    assert resolve("train", environment={"PTYCHO_EPOCHS": "7"}).values["epochs"].value == 7
+    assert resolve("reconstruct", environment={"PTYCHO_EPOCHS": "auto"}).values["epochs"].value is None
+    refused = {"train": "0", "reconstruct": "-1"}  # a reconstruction may go without epochs, a training may not
+    for verb, text in refused.items():
+        with pytest.raises(SettingsError, match="PTYCHO_EPOCHS"):
+            resolve(verb, environment={"PTYCHO_EPOCHS": text})
+    assert resolve("reconstruct", environment={"PTYCHO_EPOCHS": "0"}).values["epochs"].value == 0
+
+
+def test_a_variable_of_several_other_verbs_must_be_right_for_one_of_them():
+    assert not resolve("infer", environment={"PTYCHO_EPOCHS": "0"}).requested
+    with pytest.raises(SettingsError, match="PTYCHO_EPOCHS"):
+        resolve("infer", environment={"PTYCHO_EPOCHS": "many"})
 
 
 @pytest.mark.parametrize(
@@ -242,6 +272,7 @@ def test_one_file_serves_many_verbs_and_backends(tmp_path):
         tmp_path, "[reconstruction]\nmodes = 2\n[execution]\nseed = 3\n[backend.other]\nfoo = 1\n[backend.acme]\nstreams = 4\n"
     )
     assert resolve("train", file=path).requested == {"seed"}
+    assert resolve("infer", file=path).requested == {"seed"}
     assert resolve("reconstruct", file=path, spec=SPEC).requested == {"modes", "seed", "acme.streams"}
 
 
@@ -282,6 +313,10 @@ def test_a_backend_without_the_default_precision_has_the_first_of_its_own():
     assert resolve("reconstruct", overrides={"precision": "float32"}, spec=SPEC).values["precision"].value == "float32"
 
 
+def sealed(seed):
+    return Facts(model={"seed": (seed, "model.ptycho: seed")}, sealed=frozenset({"seed"}))
+
+
 @pytest.mark.parametrize("source", ["overrides", "environment", "file", "execution"])
 def test_a_sealed_fact_cannot_be_changed_by_any_source(tmp_path, source):
     sources = {
@@ -290,21 +325,26 @@ def test_a_sealed_fact_cannot_be_changed_by_any_source(tmp_path, source):
         "environment": {"PTYCHO_SEED": "2"},
         "file": write(tmp_path, "[execution]\nseed = 2\n"),
     }
-    message = refusal(
-        "model.ptycho: seed", **{source: sources[source]}, facts={"seed": (1, "model.ptycho: seed")}, sealed=frozenset({"seed"})
-    )
+    message = refusal("model.ptycho: seed", **{source: sources[source]}, facts=sealed(1))
     assert "seed = 2" in message
-    same = resolve("reconstruct", **{source: sources[source]}, facts={"seed": (2, "model")}, sealed=frozenset({"seed"}))
+    same = resolve("reconstruct", **{source: sources[source]}, facts=sealed(2))
     assert same.values["seed"].value == 2
 
 
 def test_an_unsealed_fact_is_overruled_and_listed():
-    found = resolve("reconstruct", overrides={"seed": 2}, facts={"seed": (1, "model")}).values["seed"]
-    assert [(one.value, one.origin) for one in found.losers] == [(1, "data"), (0, "core default")]
+    found = resolve("reconstruct", overrides={"seed": 2}, facts=Facts(model={"seed": (1, "model")})).values["seed"]
+    assert [(one.value, one.origin) for one in found.losers] == [(1, "model"), (0, "core default")]
+
+
+def test_what_a_model_states_beyond_the_settings_of_a_verb_is_passed_over():
+    found = resolve("reconstruct", facts=Facts(model={"size": (64, "model"), "acme.streams": (3, "model")}))
+    assert set(found.values) == set(DECLARED)
+    assert not found.options
+    assert resolve("reconstruct", facts=Facts(model={"acme.streams": (3, "model")}), spec=SPEC).options["acme.streams"].value == 3
 
 
 def test_energy_distance_and_pixel_size_are_asked_for_together_or_known_from_the_data():
-    facts = {"photon_energy_ev": (8000.0, "scan"), "detector_distance_m": (2.0, "scan")}
+    facts = Facts({"photon_energy_ev": (8000.0, "scan"), "detector_distance_m": (2.0, "scan")})
     pixel = {"detector_pixel_size_m": 75e-6}
     with pytest.raises(SettingsError, match=r"override .detector_pixel_size_m..*photon_energy_ev and detector_distance_m"):
         check_together(resolve("reconstruct", overrides=pixel))

@@ -27,17 +27,19 @@ def test_what_is_not_typed_leaves_no_trace():
     assert typed().config is None
 
 
-@pytest.mark.parametrize("name", list(declarations("reconstruct")))
-def test_every_setting_has_a_flag_that_acts(name):
-    one = declarations("reconstruct")[name]
+@pytest.mark.parametrize(
+    ("verb", "name"), [(verb, name) for verb in ("reconstruct", "train", "infer") for name in declarations(verb)]
+)
+def test_every_setting_has_a_flag_that_acts(verb, name):
+    one = declarations(verb)[name]
     if one.kind == "bool":
         words, value = [f"--no-{name.replace('_', '-')}" if one.default else one.flag], not one.default
     elif one.choices:
         words, value = [one.flag, one.choices[-1]], one.choices[-1]
     else:
-        value = {"int": 3, "float": 0.25, "str": "word", "path": "some.npz"}[one.kind]
+        value = {"int": one.multiple or 3, "float": 0.25, "str": "word", "path": "some.npz"}[one.kind]
         words = [one.flag, str(value)]
-    found = resolve("reconstruct", overrides=typed(*words).overrides).values[name]
+    found = resolve(verb, overrides=typed(*words, verb=verb).overrides).values[name]
     assert (found.value, found.origin, found.where) == (value, "override", " ".join(words))
     assert found.value != one.default
 
@@ -72,8 +74,8 @@ def test_a_malformed_option_is_refused(text):
 
 
 def test_a_flag_of_another_verb_is_not_there(capsys):
-    assert main(["config", "explain", "train", "--modes", "2"]) == 2
-    assert "--modes" in capsys.readouterr().err
+    assert main(["config", "explain", "train", "--iterations", "2"]) == 2
+    assert "--iterations" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("flag", "nearest"), [("--modse", "--modes"), ("--no-refine-prob", "--no-refine-probe")])
@@ -161,10 +163,16 @@ def test_the_help_of_a_command_does_not_fail_for_a_backend_that_cannot_be_used(c
     assert "'nonsense' is not known" in capsys.readouterr().out
 
 
-def test_the_help_shows_default_unit_and_range_of_every_setting(capsys):
+@pytest.mark.parametrize("verb", ["reconstruct", "train", "infer"])
+def test_the_help_of_a_verb_shows_every_setting_but_those_that_a_model_file_seals(capsys, verb):
+    assert main([verb, "--help"]) == 0
+    page = capsys.readouterr().out
+    for one in declarations(verb).values():
+        assert (f" {one.flag} " in page or f" {one.flag}, " in page) == (verb != "infer" or one.group != "model")
+
+
+def test_the_help_shows_default_unit_and_range(capsys):
     assert main(["reconstruct", "--help"]) == 0
     page = " ".join(capsys.readouterr().out.split())
-    for one in declarations("reconstruct").values():
-        assert one.flag in page
     assert "(default: 0.0; at least 0 and at most 0.5)" in page
     assert "(default: auto; eV; above 0)" in page

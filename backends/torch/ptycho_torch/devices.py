@@ -12,7 +12,8 @@ from ptycho_core.contract import Device, ExecutionPlan, ProbeReport
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+MIXED = "bf16-mixed"
+_DTYPES = {"float32": torch.float32, "float64": torch.float64, MIXED: torch.float32}
 
 
 def probe() -> ProbeReport:
@@ -29,8 +30,13 @@ def probe() -> ProbeReport:
 
 
 def real_dtype(plan: ExecutionPlan) -> torch.dtype:
-    """The real data type of the plan's precision."""
+    """The real data type of the plan's precision; of a mixed one, that of everything but the network."""
     return _DTYPES[str(plan.execution["precision"])]
+
+
+def is_mixed(plan: ExecutionPlan) -> bool:
+    """Whether the network computes in bfloat16 where that is safe."""
+    return plan.execution["precision"] == MIXED
 
 
 @contextmanager

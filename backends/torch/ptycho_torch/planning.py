@@ -15,6 +15,8 @@ def plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
     device = _device(request, probe, effective, refused, notes)
     if effective["precision"] not in probe.precisions:
         refused["precision"] = f"offers {', '.join(probe.precisions)}"
+    if effective["precision"] == "bf16-mixed" and request.verb not in ("train", "infer"):
+        refused["precision"] = f"'{request.verb}' has no network that could compute in bfloat16; use float32"
     if effective["threads"] is None:
         effective["threads"] = _default_threads()
     dispositions = {name: _answer(name, request, effective, refused) for name in request.requested}

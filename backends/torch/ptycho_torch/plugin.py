@@ -9,6 +9,8 @@ from ptycho_core import hookimpl
 from ptycho_core.backends.manifest import read_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ptycho_core.contract import (
         BackendSpec,
         EvaluateJob,
@@ -16,9 +18,13 @@ if TYPE_CHECKING:
         EventSink,
         ExecutionPlan,
         ExecutionRequest,
+        InferBatch,
+        InferJob,
         ProbeReport,
         ReconstructJob,
         ReconstructResult,
+        TrainJob,
+        TrainResult,
     )
 
 
@@ -42,6 +48,22 @@ def ptycho_plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
     from ptycho_torch.planning import plan
 
     return plan(request, probe)
+
+
+@hookimpl
+def ptycho_train(job: TrainJob, plan: ExecutionPlan, events: EventSink) -> TrainResult:
+    """Fit a network."""
+    from ptycho_torch.training import train
+
+    return train(job, plan, events)
+
+
+@hookimpl
+def ptycho_infer(job: InferJob, plan: ExecutionPlan, events: EventSink) -> Iterator[InferBatch]:
+    """Pass a scan through a trained network."""
+    from ptycho_torch.inference import infer
+
+    return infer(job, plan, events)
 
 
 @hookimpl

@@ -1,0 +1,81 @@
+"""The verb ``infer``: the patterns of a scan through a trained network, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ptycho_core.contract import EventSink, ExecutionPlan, InferBatch, InferJob
+from ptycho_core.inference.order import inference_order
+from ptycho_core.model import load_model
+from ptycho_core.scan.canvas import object_canvas
+from ptycho_core.scan.opening import open_scan
+from ptycho_core.scan.scan import Scan
+from ptycho_core.training.groups import inference_groups
+from ptycho_torch.devices import configured, is_mixed, real_dtype
+from ptycho_torch.estimate import Illumination, estimate_object
+from ptycho_torch.networks import build_network
+from ptycho_torch.patches import predict
+
+__all__ = ["infer"]
+
+
+def infer(job: InferJob, plan: ExecutionPlan, events: EventSink) -> Iterator[InferBatch]:
+    """Yield the patch of every frame, in the order of `ptycho_core.inference.order.inference_order`.
+
+    A frame's patch is that of the group whose seed frame it is, so that it does not depend on the batch it came in. Ends early if
+    asked to stop.
+
+    Raises:
+        DataError: if patterns, model file or probe cannot be used.
+    """
+    scan = open_scan(job.scan.path, job.scan.settings)
+    model = load_model(job.model_path)
+    with np.load(job.probe_path, allow_pickle=False) as stored:
+        light = stored["probe"]
+    positions = scan.positions - object_canvas(scan.positions, scan.size)[0]
+    groups = inference_groups(
+        positions,
+        model.gridsize,
+        neighbor_count=model.facts["neighbor_count"],
+        source=str(scan.source),  # type: ignore[arg-type]
+    )
+    order = np.concatenate(inference_order(positions, scan.size))
+    batch_size = int(job.settings["inference"]["inference_batch_size"] or 1)
+    with configured(plan) as device:
+        dtype = real_dtype(plan)
+        network = build_network(model.network, model.weights, device, dtype).eval()
+        probe = torch.as_tensor(light, device=device).to(dtype.to_complex())
+        mask = None
+        if not scan.mask.all():
+            mask = torch.as_tensor(np.fft.ifftshift(scan.mask), device=device).to(dtype)
+        for start in range(0, len(order), batch_size):
+            if events.stop_requested:
+                return
+            frames = order[start : start + batch_size]
+            with torch.no_grad():
+                estimate = _estimated(scan, groups[frames], positions, probe, mask, model.network)
+                patches = predict(network, estimate, model.network, mixed=is_mixed(plan))[:, 0]
+            yield InferBatch(frames, patches.to(torch.complex64).cpu().numpy())
+
+
+def _estimated(
+    scan: Scan,
+    groups: npt.NDArray[np.int64],
+    positions: npt.NDArray[np.float64],
+    probe: torch.Tensor,
+    mask: torch.Tensor | None,
+    description: Any,  # noqa: ANN401 - JSON
+) -> Any:  # noqa: ANN401 - an Estimate
+    """The estimate for groups (group, C), each pattern read once."""
+    frames, places = np.unique(groups, return_inverse=True)
+    counts = np.fft.ifftshift(scan.patterns.read(frames), axes=(-2, -1))
+    amplitudes = torch.as_tensor(counts, device=probe.device).to(probe.real.dtype).sqrt_()
+    flat = groups.reshape(-1)
+    corners = np.floor(positions).astype(np.int64)
+    light = Illumination.at(probe, (positions - corners)[flat], mask)
+    return estimate_object(amplitudes[torch.as_tensor(places.reshape(-1))], corners[groups], light, mask, description)

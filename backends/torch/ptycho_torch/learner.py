@@ -1,0 +1,194 @@
+"""What learns: the network, and where asked the probes and scales of its scans; its loss on a batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ptycho_core.model import Model
+from ptycho_core.training.data import TrainingScan
+from ptycho_torch.estimate import Illumination, estimate_object, group_windows
+from ptycho_torch.frames import Frames
+from ptycho_torch.losses import data_sums, total_variation
+from ptycho_torch.merging import merge_patches
+from ptycho_torch.networks import build_network
+from ptycho_torch.patches import predict
+from ptycho_torch.propagation import gather, mode_sum, shift_ramps, shifted_probe, squared_modulus, windows_at
+
+__all__ = ["Learner", "Outcome", "Sample"]
+
+FRAMES_BYTES = 1 << 30
+"""Amplitudes of a scan are kept on the device up to this size, and read again for each batch beyond it."""
+
+
+class Sample:
+    """A scan on the device.
+
+    Attributes:
+        frames: its amplitudes.
+        positions: float64 (frame, 2), of the windows' corners on the scan's canvas.
+        labels: complex (rows, columns), the true object on that canvas, or None.
+        good: bool (N, N) in the order of the FFT, or None where all pixels are.
+    """
+
+    def __init__(self, scan: TrainingScan, device: torch.device, dtype: torch.dtype) -> None:
+        self.frames = Frames(scan.scan.patterns, scan.scan.mask, device, dtype, FRAMES_BYTES)
+        self.positions = scan.positions
+        self.corners = np.floor(scan.positions).astype(np.int64)
+        self.labels: torch.Tensor | None = None
+        if scan.labels is not None:
+            self.labels = torch.as_tensor(scan.labels, device=device).to(dtype.to_complex())
+        self.good = None if self.frames.mask is None else self.frames.mask > 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A batch's loss, a scalar with its graph, and what else is told of it: plain numbers.
+
+    Attributes:
+        loss: weighted sum of the loss terms.
+        difference: Σ|√I − √n| over good pixels.
+        amplitudes: Σ√n over good pixels.
+        deviation: mean over the patches of their standard deviation within the illumination.
+    """
+
+    loss: torch.Tensor
+    difference: float
+    amplitudes: float
+    deviation: float
+
+
+class Learner:
+    """The trained tensors of a model on a device, and the loss that they minimise."""
+
+    def __init__(
+        self, model: Model, weights: Mapping[str, float], device: torch.device, dtype: torch.dtype, *, mixed: bool
+    ) -> None:
+        self.description, self.facts, self.mixed = model.network, model.facts, mixed
+        self.loss_weights = {name: value for name, value in weights.items() if value > 0}
+        self.network = build_network(model.network, model.weights, device, dtype)
+        probes = torch.as_tensor(model.physics["probe"], device=device).to(dtype.to_complex())
+        # In units of its own root mean square a probe can share the network's learning rate.
+        self.unit = squared_modulus(probes).sum(1).mean((1, 2)).sqrt()[:, None, None, None]
+        self.probe = torch.view_as_real(probes / self.unit).contiguous().requires_grad_(bool(model.facts["train_probe"]))
+        scale = torch.as_tensor(model.physics["log_scale"], device=device).to(dtype)
+        self.log_scale = scale.clone().requires_grad_(bool(model.facts["train_scale"]))
+
+    def leaves(self) -> dict[str, torch.Tensor]:
+        """The tensors that learn, by name: those of the network, then of the physics."""
+        found = {f"network.{name}": value for name, value in self.network.named_weights().items()}
+        found |= {"physics.probe": self.probe, "physics.log_scale": self.log_scale}
+        return {name: value for name, value in found.items() if value.requires_grad}
+
+    def probes(self, scan: int) -> torch.Tensor:
+        """The probe (mode, N, N) of a scan, as it is now."""
+        return torch.view_as_complex(self.probe[scan]) * self.unit[scan] * torch.exp(self.log_scale[scan] / 2)
+
+    def weights_now(self) -> dict[str, npt.NDArray[np.float32]]:
+        """The network's weights for a model file."""
+        return {name: _float32(value) for name, value in self.network.named_weights().items()}
+
+    def physics_now(self) -> dict[str, npt.NDArray[Any]]:
+        """Probes and scales for a model file; the scale is not part of the probe."""
+        probe = torch.view_as_complex(self.probe.detach()) * self.unit
+        return {"probe": probe.cpu().numpy().astype(np.complex64), "log_scale": _float32(self.log_scale)}
+
+    def outcome(self, sample: Sample, scan: int, groups: npt.NDArray[np.int64]) -> Outcome:
+        """The loss of a batch of groups (group, C) of a scan."""
+        frames = groups.reshape(-1)
+        amplitudes = sample.frames.amplitudes(frames)
+        remainders = sample.positions[frames] - sample.corners[frames]
+        with torch.no_grad():
+            light = Illumination.at(self.probes(scan), remainders, sample.frames.mask)
+            estimate = estimate_object(amplitudes, sample.corners[groups], light, sample.frames.mask, self.description)
+        patches = predict(self.network, estimate, self.description, mixed=self.mixed).flatten(0, 1)
+        deviation = _deviation(patches.detach(), light.weight)
+        patches = self._merged(patches, sample.corners[groups], light.weight)
+        terms = {}
+        difference = torch.zeros(())
+        physical = {"nll", "amplitude", "mae"} & self.loss_weights.keys()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and bool(physical)):
+            shifted = self._shifted(scan, remainders, light) if torch.is_grad_enabled() else light.shifted
+            modelled = mode_sum(squared_modulus(torch.fft.fft2(shifted * patches[:, None], norm="ortho")))
+            pixels = len(frames) * (amplitudes[0].numel() if sample.good is None else int(sample.good.sum()))
+            sums = data_sums(modelled, amplitudes.square(), sample.good, names=(*physical, "mae"))
+            difference = sums["mae"].detach()
+            terms = {name: sums[name] / pixels for name in physical}
+        if "tv" in self.loss_weights:
+            terms["tv"] = total_variation(patches)
+        if "realspace" in self.loss_weights:
+            terms["realspace"] = _realspace(patches, sample, frames, light.weight)
+        loss = torch.stack([self.loss_weights[name] * value.double() for name, value in terms.items()]).sum()
+        return Outcome(loss, float(difference), float(sample.frames.amplitude_sums[frames].sum()), deviation)
+
+    def flat_loss(self, sample: Sample, scan: int, frames: npt.NDArray[np.int64]) -> float:
+        """The loss of a flat object of the amplitude that gives the frames' counts: what a collapsed network reaches."""
+        with torch.no_grad():
+            probe = self.probes(scan)
+            far = squared_modulus(torch.fft.fft2(probe, norm="ortho")).sum(0)
+            power = float((far if sample.good is None else far[sample.good]).sum(dtype=torch.float64))
+            amplitudes = sample.frames.amplitudes(frames)
+            factor = float(sample.frames.counts[frames].mean()) / power
+            pixels = len(frames) * (far.numel() if sample.good is None else int(sample.good.sum()))
+            physical = tuple({"nll", "amplitude", "mae"} & self.loss_weights.keys())
+            sums = data_sums((far * factor).expand_as(amplitudes), amplitudes.square(), sample.good, names=physical)
+            total = sum(self.loss_weights[name] * float(value) / pixels for name, value in sums.items())
+            if "realspace" in self.loss_weights:
+                flat = torch.full_like(amplitudes, math.sqrt(factor)).to(probe.dtype)
+                weight = squared_modulus(probe).sum(0)
+                total += self.loss_weights["realspace"] * float(_realspace(flat, sample, frames, weight / weight.max()))
+        return total
+
+    def _shifted(self, scan: int, remainders: npt.NDArray[np.float64], light: Illumination) -> torch.Tensor:
+        """The illumination with a graph, where probe or scale learn."""
+        if not (self.probe.requires_grad or self.log_scale.requires_grad):
+            return light.shifted
+        probe = self.probes(scan)
+        return shifted_probe(
+            probe, shift_ramps(torch.as_tensor(remainders, dtype=probe.real.dtype, device=probe.device), probe.shape[-1])
+        )
+
+    def _merged(self, patches: torch.Tensor, corners: npt.NDArray[np.int64], weight: torch.Tensor) -> torch.Tensor:
+        size, how = patches.shape[-1], self.facts["merge"]
+        if how == "none" or (how == "group" and corners.shape[1] == 1):
+            return patches
+        if how == "group":
+            windows, shape = group_windows(corners, patches, size)
+        else:
+            places = corners.reshape(-1, 2) - corners.reshape(-1, 2).min(axis=0)
+            windows = windows_at(places.astype(np.float64), patches, size)
+            shape = (int(places[:, 0].max()) + size, int(places[:, 1].max()) + size)
+        return merge_patches(patches, weight, windows, shape)
+
+
+def _realspace(patches: torch.Tensor, sample: Sample, frames: npt.NDArray[np.int64], weight: torch.Tensor) -> torch.Tensor:
+    """Mean of ``|O e^{iφ} − label|`` under the illumination, φ the best phase of each patch, taken as a constant; float64."""
+    assert sample.labels is not None
+    windows = windows_at(sample.corners[frames].astype(np.float64), sample.labels, patches.shape[-1])
+    labels = gather(sample.labels, windows, patches.shape[-1])
+    with torch.no_grad():
+        turn = (labels * patches.conj() * weight).sum((1, 2))
+        turn = turn / turn.abs().clamp_min(torch.finfo(weight.dtype).tiny)
+    distance = squared_modulus(patches * turn[:, None, None] - labels)
+    rounded = (distance + ROUNDING**2).sqrt() - ROUNDING
+    return (rounded * weight).sum(dtype=torch.float64) / (weight.sum(dtype=torch.float64) * len(frames))
+
+
+ROUNDING = 1e-6
+"""Below this a distance of two complex numbers counts as its square, so that its gradient at zero is zero."""
+
+
+def _deviation(patches: torch.Tensor, weight: torch.Tensor) -> float:
+    share = weight / weight.sum()
+    mean = (patches * share).sum((1, 2), keepdim=True)
+    return float((squared_modulus(patches - mean) * share).sum((1, 2)).sqrt().mean())
+
+
+def _float32(value: torch.Tensor) -> npt.NDArray[np.float32]:
+    return value.detach().to(torch.float32).contiguous().cpu().numpy().copy()

@@ -1,0 +1,74 @@
+"""``ptycho train``: fit a network to scans."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ptycho_core.cli.options import add_setting_flags, collect
+
+if TYPE_CHECKING:
+    import argparse
+
+INTERRUPTED = 130
+
+
+def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="fit a network to scans",
+        description="Fit a network to scans, from their patterns alone or from known objects, and write the folder of a run: "
+        "best.ptycho and last.ptycho, settings, log and a picture of the losses. Ctrl-C stops at the next batch; --resume "
+        "goes on from there.",
+    )
+    parser.add_argument("scans", metavar="SCAN", nargs="+", help="scan file, or sample:siemens-star for the bundled one")
+    parser.add_argument("-o", "--output-dir", metavar="RUN", required=True, help="folder for the run")
+    parser.add_argument(
+        "--validation", metavar="SCAN", action="append", default=[], help="scan that only judges; may be given several times"
+    )
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--resume", action="store_true", help="go on with the training in RUN: same scans, same settings")
+    again.add_argument("--overwrite", action="store_true", help="replace the run that is in RUN")
+    parser.add_argument(
+        "--allow-unsupported", action="store_true", help="go on without the options that the backend does not support"
+    )
+    add_setting_flags(parser, "train")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; 130 if it was interrupted and can be resumed."""
+    from ptycho_core.settings.payload import create_training_payload
+    from ptycho_core.training.checkpoints import LAST
+    from ptycho_core.training.run import run_payload
+
+    given = collect(args, "train")
+    folder = Path(args.output_dir)
+    payload = create_training_payload(
+        args.scans,
+        folder,
+        given.overrides,
+        validation=args.validation,
+        resume=folder / LAST if args.resume else None,
+        config_file=given.config,
+        allow_unsupported=args.allow_unsupported,
+    )
+    from ptycho_core.cli.progress import progress_observer
+
+    progress = progress_observer(shown=bool(payload.groups["execution"]["progress"]))
+    with progress or contextlib.nullcontext():
+        _, metrics = run_payload(payload, overwrite=args.overwrite, observers=[progress] if progress else [])
+    print(f"{_result(metrics)} in {metrics['seconds']:.1f} s: {folder / metrics['model']}")
+    if metrics["interrupted"]:
+        print(f"interrupted; 'ptycho train ... -o {folder} --resume' goes on from {folder / metrics['checkpoint']}")
+    return INTERRUPTED if metrics["interrupted"] else 0
+
+
+def _result(metrics: dict[str, Any]) -> str:
+    best = metrics.get("best", {})
+    shown = {"loss": "loss", "validation_loss": "validation loss", "misfit": "R", "validation_misfit": "validation R"}
+    told = [f"{label} {best[name]:.4g}" for name, label in shown.items() if best.get(name) is not None]
+    epochs = f"{metrics['epochs']} epoch{'s' * (metrics['epochs'] != 1)}"
+    return f"{epochs}, best with {', '.join(told)}," if told else epochs

@@ -1,0 +1,1 @@
+"""One pass of a trained network over a scan: what is no framework's business."""

@@ -1,0 +1,223 @@
+"""The verb ``infer``: from a scan and a model through a backend to a stitched object and, if asked, its folder."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ptycho_core.contract import Event, InferJob, Observer, ScanSource, Value
+from ptycho_core.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ptycho_core.events import EventHub
+    from ptycho_core.formats.product import Reconstruction
+    from ptycho_core.imaging.stitching import StitchedObject
+    from ptycho_core.inference.probe import ChosenProbe
+    from ptycho_core.model import Model
+    from ptycho_core.scan.scan import Scan
+    from ptycho_core.settings.payload import InferencePayload
+
+__all__ = ["infer", "infer_payload", "run_payload"]
+
+_JUDGED = 512
+"""Most frames that the misfit is computed from; they are spread over the scan."""
+
+
+def infer(
+    scan: str | Path,
+    model: str | Path,
+    output_dir: str | Path | None = None,
+    *,
+    config_file: str | Path | None = None,
+    overwrite: bool = False,
+    observers: Sequence[Observer] = (),
+    **settings: Value,
+) -> Reconstruction:
+    """Pass a scan once through a trained network and stitch what it gives.
+
+    Args:
+        scan: path of the scan file.
+        model: a model file, or the folder of a training run, whose best model is taken.
+        output_dir: folder for the results, see ``specs/result-folder.md``; None writes nothing.
+        config_file: settings in TOML.
+        overwrite: whether results that are already in ``output_dir`` may be replaced.
+        observers: functions that are called with each ``ptycho_core.contract.Event``.
+        settings: any setting by name, such as ``backend="torch"``, ``probe="probe.npy"`` (``docs/reference/settings.md``).
+
+    Returns:
+        Object and probe; the object is 1 where no frame shows it.
+
+    Raises:
+        SettingsError: for an unknown or impossible setting, or one that contradicts the model.
+        BackendUnusableError: if the backend cannot be used.
+        CapabilityError: if the backend does not provide what was asked for.
+        DataError: if scan, probe or model cannot be used, or do not belong together.
+        OutputError: if ``output_dir`` cannot be used.
+    """
+    from ptycho_core.settings.payload import create_inference_payload
+
+    payload = create_inference_payload(model, scan, output_dir, settings, config_file=config_file)
+    return run_payload(payload, overwrite=overwrite, observers=observers)[0]
+
+
+def run_payload(
+    payload: InferencePayload, *, overwrite: bool = False, observers: Sequence[Observer] = ()
+) -> tuple[Reconstruction, dict[str, Any]]:
+    """Run a frozen payload; returns the reconstruction and its metrics (as in ``metrics.json``).
+
+    Raises:
+        DataError: if scan, probe or model cannot be used, or do not belong together.
+        OutputError: if the output folder cannot be used.
+        KeyboardInterrupt: it was asked to stop; half an object is no result.
+    """
+    from ptycho_core.events import EventHub, installed_observers, stop_on_interrupt
+    from ptycho_core.imaging.report import write_results
+    from ptycho_core.reconstruction.output import claimed_folder
+
+    hub = EventHub([*observers, *installed_observers()])
+    with nullcontext() if payload.output_dir is None else claimed_folder(payload.output_dir, overwrite=overwrite):
+        with stop_on_interrupt(hub):
+            reconstruction, metrics = infer_payload(payload, hub)
+        if payload.output_dir is not None:
+            write_results(payload.output_dir, reconstruction, settings=payload.audit, metrics=metrics)
+    hub.emit(Event("finished", message="all frames inferred", values={"misfit": metrics["misfit"]}))
+    return reconstruction, metrics
+
+
+def infer_payload(
+    payload: InferencePayload, hub: EventHub, *, announce: Literal["started", "message"] = "started"
+) -> tuple[Reconstruction, dict[str, Any]]:
+    """The inference itself, without folder: what `run_payload` wraps, and what a reconstruction starts with.
+
+    Args:
+        payload: what to do.
+        hub: is told what is done.
+        announce: kind of the first event; a job that infers on its way has begun already.
+
+    Raises:
+        DataError, KeyboardInterrupt: as `run_payload`.
+    """
+    import numpy as np
+
+    from ptycho_core.inference.probe import choose_probe
+    from ptycho_core.model import load_model
+    from ptycho_core.scan.canvas import object_canvas
+    from ptycho_core.scan.opening import open_scan
+
+    began = time.perf_counter()
+    groups = payload.groups
+    scan, model = open_scan(payload.scan, groups["data"]), load_model(payload.model_path)
+    _check_scan(scan, model, payload.model_path)
+    given = groups["data"]["probe"]
+    chosen = choose_probe(scan, model, given=None if given is None else str(given), seed=int(groups["execution"]["seed"] or 0))
+    origin, shape = object_canvas(scan.positions, scan.size)
+    hub.emit(Event(announce, message=_description(payload, scan, chosen)))
+    with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch:
+        probe_path = Path(scratch) / "probe.npz"
+        np.savez(probe_path, probe=chosen.probe)
+        job = InferJob(ScanSource(payload.scan, groups["data"]), payload.model_path, probe_path, groups)
+        stitched = _stitch(payload, job, scan.positions - origin, shape, chosen, hub)
+    for note in (*chosen.notes, *stitched.notes):
+        hub.emit(Event("message", message=note))
+    seconds = round(time.perf_counter() - began, 3)
+    metrics = _metrics(scan, chosen, stitched, origin) | {"model": str(payload.model_path), "seconds": seconds}
+    history = [{"stage": "inference", "epoch": 1, "misfit": metrics["misfit"], "seconds": seconds}]
+    return replace(_collect(payload, scan, chosen, stitched, origin), history=history), metrics
+
+
+def _check_scan(scan: Scan, model: Model, path: Path) -> None:
+    """Refuse a scan that the network cannot take."""
+    if scan.size != model.size:
+        trained = f"{model.size} x {model.size}"
+        raise DataError(
+            f"{scan.source} has patterns of {scan.size} x {scan.size} pixels; {path} was trained with {trained}.",
+            remedy="Train a model with scans of this size, or crop or pad the patterns.",
+        )
+    members = model.gridsize**2
+    needed = int(model.facts.get("neighbor_count") or members)
+    if len(scan) < needed:
+        among = f" out of {needed} neighbours" if needed > members else ""
+        raise DataError(
+            f"{scan.source} has {len(scan)} frames; {path} takes groups of {members}{among} (gridsize {model.gridsize})."
+        )
+
+
+def _stitch(
+    payload: InferencePayload,
+    job: InferJob,
+    positions: NDArray[np.float64],
+    shape: tuple[int, int],
+    chosen: ChosenProbe,
+    hub: EventHub,
+) -> StitchedObject:
+    """The object of all patches, which are stitched as they come."""
+    import numpy as np
+
+    from ptycho_core.imaging.stitching import Stitcher
+    from ptycho_core.inference.order import inference_order
+
+    size = chosen.probe.shape[-1]
+    weight = (np.abs(chosen.probe) ** 2).sum(axis=0)
+    stitcher = Stitcher(positions, shape, weight, inference_order(positions, size))
+    done, began = 0, time.perf_counter()
+    for batch in payload.backend.infer(job, payload.plan, hub):
+        stitcher.add(batch.frames, batch.patches)
+        done += len(batch.frames)
+        rate = done / max(time.perf_counter() - began, 1e-9)
+        values: dict[str, Value] = {"frames": done, "frames_in_all": len(positions), "patterns_per_second": rate}
+        hub.emit(Event("step", stage="inference", values=values))
+        if hub.stop_requested:
+            raise KeyboardInterrupt
+    if hub.stop_requested:
+        raise KeyboardInterrupt
+    return stitcher.finish()
+
+
+def _description(payload: InferencePayload, scan: Scan, chosen: ChosenProbe) -> str:
+    only = " (the only one installed)" if payload.resolved.values["backend"].value is None else ""
+    notes = "".join(f"; {note}" for note in payload.plan.notes)
+    what = f"{len(scan)} patterns of {scan.source.name}, model {payload.model_path}, probe: {chosen.origin}"
+    return f"{what}, backend {payload.backend.spec.name}{only}{notes}"
+
+
+def _metrics(scan: Scan, chosen: ChosenProbe, stitched: StitchedObject, origin: NDArray[np.float64]) -> dict[str, Any]:
+    """How well object and probe explain the patterns, computed by the core from the result alone."""
+    import numpy as np
+
+    from ptycho_core.imaging.metrics import data_misfit
+
+    judged = np.unique(np.linspace(0, len(scan) - 1, _JUDGED).astype(np.int64))
+    misfit = data_misfit(scan, stitched.object, chosen.probe, scan.positions - origin, frames=judged)
+    return {
+        "misfit": misfit,
+        "misfit_frames": len(judged),
+        "frames": len(scan),
+        "probe": chosen.origin,
+        "notes": [*chosen.notes, *stitched.notes],
+    }
+
+
+def _collect(
+    payload: InferencePayload, scan: Scan, chosen: ChosenProbe, stitched: StitchedObject, origin: NDArray[np.float64]
+) -> Reconstruction:
+    from ptycho_core.formats.product import Reconstruction
+
+    pixel = scan.object_pixel_m
+    return Reconstruction(
+        object=stitched.object,
+        probe=chosen.probe,
+        positions=scan.positions - origin,
+        origin=origin,
+        settings=payload.audit,
+        facts={"model": str(payload.model_path), "probe": chosen.origin},
+        pixel_size_m=None if pixel is None else (pixel, pixel),
+    )

@@ -1,0 +1,9 @@
+"""Networks described as data, so that every framework builds the same one; ``specs/network.md`` binds."""
+
+from __future__ import annotations
+
+from ptycho_core.networks.compact import describe
+from ptycho_core.networks.description import check_description, tensor_shapes
+from ptycho_core.networks.initial import initial_weights
+
+__all__ = ["check_description", "describe", "initial_weights", "tensor_shapes"]

@@ -1,0 +1,149 @@
+"""What a description of a network may hold, and which tensors follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from ptycho_core.errors import DataError
+
+__all__ = ["OPERATIONS", "check_description", "convolutions", "tensor_shapes"]
+
+OPERATIONS: Final = ("add", "convolution", "fold", "silu", "unfold")
+"""Operations of a layer; ``specs/network.md`` defines them."""
+
+VERSION: Final = 1
+FORMS: Final = ("real-imaginary", "amplitude-phase")
+ACTIVATIONS: Final = ("softplus", "sigmoid", "none")
+
+_MOST_LAYERS = 1000
+_MOST_CHANNELS = 1 << 16
+_KERNELS = {(1, 1), (3, 1), (2, 2)}  # (side, stride)
+
+
+def check_description(description: Mapping[str, Any]) -> None:
+    """Make sure that a description is complete and can be built.
+
+    Raises:
+        DataError: what is wrong and in which layer or field.
+    """
+    tensor_shapes(description)
+    if description.get("version") != VERSION:
+        raise DataError(f"The network's description is of version {description.get('version')!r}; this ptycho reads {VERSION}.")
+    for field in ("size", "gridsize"):
+        _whole(description, field, "the network")
+    estimate, output = description.get("estimate"), description.get("output")
+    if not isinstance(estimate, Mapping) or not isinstance(output, Mapping):
+        raise DataError("The network's description lacks 'estimate' or 'output'.")
+    steps, alpha, momentum = (estimate.get(name) for name in ("steps", "alpha", "momentum"))
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps <= 1000:
+        raise DataError(f"The network's estimate has {steps!r} steps; it must be a whole number from 0 to 1000.")
+    if not _is_number(alpha) or not 0 < alpha <= 1 or not _is_number(momentum) or not 0 <= momentum < 1:
+        raise DataError(
+            f"The network's estimate has alpha {alpha!r} and momentum {momentum!r}; they must be in (0, 1] and [0, 1)."
+        )
+    if output.get("form") not in FORMS or output.get("activation") not in ACTIVATIONS:
+        raise DataError(
+            f"The network's output is {dict(output)!r}; forms are {', '.join(FORMS)}, activations {', '.join(ACTIVATIONS)}."
+        )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def tensor_shapes(description: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every trained tensor, in the order of the layers.
+
+    A convolution ``name`` has ``name.weight`` (out, in, kernel, kernel) and ``name.bias`` (out,), both float32.
+
+    Raises:
+        DataError: the description does not hold together.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for layer, channels in convolutions(description):
+        out, side = int(layer["channels"]), int(layer["kernel"])
+        shapes[f"{layer['name']}.weight"] = (out, channels, side, side)
+        shapes[f"{layer['name']}.bias"] = (out,)
+    return shapes
+
+
+def convolutions(description: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], int]]:
+    """The convolutions of a description in order, each with the number of channels that it is given.
+
+    Raises:
+        DataError: the description does not hold together.
+    """
+    channels = {"input": _whole(description, "input_channels", "the network")}
+    folded = {"input": 0}
+    layers = description.get("layers")
+    if not isinstance(layers, Sequence) or isinstance(layers, str) or not 0 < len(layers) <= _MOST_LAYERS:
+        raise DataError("The network's description has no list 'layers' of 1 to 1000 layers.")
+    found = []
+    for layer in layers:
+        name = _name(layer, channels)
+        given = _inputs(layer, name, channels)
+        if layer["op"] == "convolution":
+            _check_convolution(layer, name)
+            found.append((layer, channels[given[0]]))
+        channels[name], folded[name] = _result(layer, name, [(channels[one], folded[one]) for one in given])
+    last = str(layers[-1]["name"])
+    wanted = _whole(description, "output_channels", "the network")
+    if channels[last] != wanted or folded[last] != 0:
+        given = f"{channels[last]} channels at 1/{2 ** folded[last]} of the size"
+        raise DataError(f"The network's last layer '{last}' gives {given}, not {wanted} at full size.")
+    return found
+
+
+def _name(layer: Any, known: Mapping[str, Any]) -> str:  # noqa: ANN401 - JSON
+    if not isinstance(layer, Mapping) or not isinstance(layer.get("name"), str) or not layer["name"].isidentifier():
+        raise DataError(f"The network's description has a layer without a proper name: {layer!r:.80}.")
+    name = str(layer["name"])
+    if name in known:
+        raise DataError(f"The network's description has two layers named '{name}'.")
+    if layer.get("op") not in OPERATIONS:
+        raise DataError(f"Layer '{name}' has the operation {layer.get('op')!r}; known are {', '.join(OPERATIONS)}.")
+    return name
+
+
+def _inputs(layer: Mapping[str, Any], name: str, known: Mapping[str, Any]) -> list[str]:
+    given = layer.get("from")
+    wanted = 2 if layer["op"] == "add" else 1
+    if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != wanted:
+        raise DataError(f"Layer '{name}' must have a list 'from' of {wanted}.")
+    for one in given:
+        if not isinstance(one, str) or one not in known:
+            raise DataError(f"Layer '{name}' takes what layer {one!r} gives, but that does not come before it.")
+    return [str(one) for one in given]
+
+
+def _check_convolution(layer: Mapping[str, Any], name: str) -> None:
+    side, stride = _whole(layer, "kernel", name), _whole(layer, "stride", name)
+    if (side, stride) not in _KERNELS:
+        raise DataError(f"Layer '{name}' has kernel {side} and stride {stride}; there are 1 and 1, 3 and 1, 2 and 2.")
+    gain = layer.get("gain", 1.0)
+    if isinstance(gain, bool) or not isinstance(gain, int | float) or not 0 <= gain <= 100:
+        raise DataError(f"Layer '{name}' has the gain {gain!r}; it must be a number from 0 to 100.")
+
+
+def _result(layer: Mapping[str, Any], name: str, given: list[tuple[int, int]]) -> tuple[int, int]:
+    """Channels of a layer's result, and how often its size was halved."""
+    channels, folded = given[0]
+    if layer["op"] == "convolution":
+        return _whole(layer, "channels", name), folded + (layer["stride"] == 2)
+    if layer["op"] == "fold":
+        return channels * 4, folded + 1
+    if layer["op"] == "unfold":
+        if channels % 4 or folded == 0:
+            raise DataError(f"Layer '{name}' cannot unfold {channels} channels at 1/{2**folded} of the size.")
+        return channels // 4, folded - 1
+    if len(set(given)) > 1:
+        raise DataError(f"Layer '{name}' adds what differs in channels or size: {given[0]} and {given[1]}.")
+    return channels, folded
+
+
+def _whole(place: Mapping[str, Any], key: str, name: str) -> int:
+    value = place.get(key)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _MOST_CHANNELS:
+        raise DataError(f"The description of {name}: '{key}' is {value!r}; it must be a whole number from 1 to {_MOST_CHANNELS}.")
+    return value

@@ -1,0 +1,143 @@
+"""From resolved settings to a plan: choose the backend, hold the settings against its manifest, import it, ask its plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ptycho_core.contract import BackendSpec, ExecutionPlan, ExecutionRequest, Value
+from ptycho_core.errors import CapabilityError
+from ptycho_core.settings.resolution import Facts, Resolved, resolve
+from ptycho_core.settings.rules import check_together
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from ptycho_core.backends.loading import Backend
+    from ptycho_core.backends.states import Row
+
+__all__ = ["audit", "plan_for", "plan_verb", "resolve_for", "resolve_without_options"]
+
+_NEEDS = {"refine_positions": (False, "positions"), "background": ("none", "background")}
+"""Settings that a backend must have a capability for, with the value that needs none."""
+
+
+def plan_verb(verb: str, overrides: Mapping[str, object], environment: Mapping[str, str]) -> tuple[Backend, ExecutionPlan]:
+    """Backend and plan of a verb that has no files: settings come from ``overrides`` and the environment.
+
+    Raises:
+        SettingsError, BackendUnusableError, CapabilityError: as the factories of payloads.
+    """
+    resolved, row = resolve_for(verb, {"overrides": overrides, "environment": environment})
+    return plan_for(resolved, row, allow_unsupported=False)
+
+
+def resolve_for(verb: str, sources: Mapping[str, Any], facts: Callable[[], Facts] = Facts) -> tuple[Resolved, Row]:
+    """Resolve without backend to learn which it is, then with its options. Imports no plugin.
+
+    Args:
+        verb: the job.
+        sources: arguments of ``resolve`` by name, without ``facts`` and ``spec``.
+        facts: looks into the files; called once the settings are known to be right by themselves.
+
+    Raises:
+        SettingsError, BackendUnusableError, UnknownBackendError, DataError: as they say.
+    """
+    from ptycho_core.backends import choose
+
+    resolve_without_options(verb, sources)
+    stated = facts()
+    name = resolve_without_options(verb, sources, stated).values["backend"].value
+    row = choose(None if name is None else str(name))
+    resolved = resolve(verb, **sources, facts=stated, spec=row.spec)
+    check_together(resolved)
+    return resolved, row
+
+
+def resolve_without_options(verb: str, sources: Mapping[str, Any], facts: Facts | None = None) -> Resolved:
+    """Resolve all settings but the options of a backend, which only its manifest can tell.
+
+    Raises:
+        SettingsError: as ``resolve``.
+    """
+    overrides = {name: value for name, value in (sources.get("overrides") or {}).items() if "." not in name}
+    return resolve(verb, **{**sources, "overrides": overrides}, facts=facts)
+
+
+def plan_for(resolved: Resolved, row: Row, *, allow_unsupported: bool) -> tuple[Backend, ExecutionPlan]:
+    """Import the backend and ask its plan.
+
+    Raises:
+        BackendUnusableError, CapabilityError, HookError: as they say.
+    """
+    from ptycho_core.backends import load
+
+    assert row.spec is not None
+    _check_manifest(resolved, row.spec)
+    backend = load(row)
+    groups = resolved.groups()
+    request = ExecutionRequest(
+        verb=resolved.verb,
+        execution=groups.pop("execution"),
+        settings=groups,
+        options={name.partition(".")[2]: one.value for name, one in resolved.options.items()},
+        requested=resolved.requested,
+    )
+    plan = backend.plan(request, backend.probe())
+    forgotten = sorted({*request.execution, *request.options} - {*plan.execution, *plan.options})
+    if forgotten:
+        backend.violation(f"gives no effective value for {', '.join(forgotten)}", "ptycho_plan")
+    for name, answer in plan.dispositions.items():
+        if answer.kind == "unsupported" and not allow_unsupported:
+            one = {**resolved.values, **resolved.options}[name]
+            raise CapabilityError(
+                f"backend '{backend.name}': {name} = {one.value}: {answer.why}.",
+                remedy="Choose another value, or go on without it with --allow-unsupported.",
+                source=one.where, backend=backend.name, distribution=backend.source,
+            )  # fmt: skip
+    return backend, plan
+
+
+def _check_manifest(resolved: Resolved, spec: BackendSpec) -> None:
+    """Refuse what the manifest rules out, without importing the backend."""
+    if resolved.verb not in spec.capabilities:
+        offers = ", ".join(word for word in spec.capabilities) or "nothing"
+        message = f"backend '{spec.name}' does not provide '{resolved.verb}'; it provides {offers}."
+        raise CapabilityError(message, backend=spec.name)
+    for name, (without, capability) in _NEEDS.items():
+        one = resolved.values.get(name)
+        if one is not None and one.value != without and capability not in spec.capabilities:
+            message = f"backend '{spec.name}' does not provide '{capability}'; it provides {', '.join(spec.capabilities)}."
+            raise CapabilityError(message, source=one.where, backend=spec.name)
+    for name, offered in (("accelerator", ("auto", *spec.accelerators)), ("precision", spec.precisions)):
+        one = resolved.values[name]
+        if one.value not in offered:
+            raise CapabilityError(
+                f"{name} '{one.value}' is not available: backend '{spec.name}' offers {', '.join(offered)}.",
+                source=one.where, backend=spec.name,
+            )  # fmt: skip
+
+
+def audit(resolved: Resolved, plan: ExecutionPlan, row: Row) -> dict[str, Any]:
+    """What was asked, what was decided and what was effective, for the result folder."""
+    table = resolved.as_dict()
+    for name, entry in table.items():
+        answer = plan.dispositions.get(name)
+        entry["requested"] = name in resolved.requested
+        entry["effective"] = _effective(name, entry["value"], plan)
+        entry["disposition"] = None if answer is None else {"kind": answer.kind, "why": answer.why}
+    table["backend"]["effective"] = row.name
+    backend = {
+        "name": row.name, "distribution": row.source, "framework_version": row.framework_version, "chosen_by": row.chosen_by,
+    }  # fmt: skip
+    return {"verb": resolved.verb, "backend": backend, "device": plan.device, "notes": list(plan.notes), "settings": table}
+
+
+def _effective(name: str, value: Value, plan: ExecutionPlan) -> Value:
+    """What the plan makes of a value: of an execution setting, an option, or a setting that the backend says it adjusts."""
+    option = name.partition(".")[2]
+    if option:
+        return plan.options[option]
+    answer = plan.dispositions.get(name)
+    if name not in plan.execution and answer is not None and answer.kind == "adjusted":
+        return answer.value
+    return plan.execution.get(name, value)

@@ -1,0 +1,121 @@
+"""The rules between settings: what contradicts something else, or could not act beside it, is refused when it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NoReturn
+
+from ptycho_core.errors import SettingsError
+from ptycho_core.settings.resolution import REQUESTING
+from ptycho_core.settings.training import loss_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ptycho_core.settings.resolution import Resolved, Sourced
+
+__all__ = ["check_together"]
+
+_METRES = ("photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
+
+_ACTS_WITH = {
+    "amplitude_activation": ("output_form", ("amplitude-phase",)),
+    "weight_decay": ("optimizer", ("adamw",)),
+    "momentum": ("optimizer", ("sgd",)),
+    "warmup_epochs": ("scheduler", ("warmup-cosine",)),
+    "decay": ("scheduler", ("exponential",)),
+    "plateau_factor": ("scheduler", ("plateau",)),
+    "plateau_patience": ("scheduler", ("plateau",)),
+    "min_learning_rate": ("scheduler", ("exponential", "warmup-cosine", "plateau")),
+}
+"""Settings that act only while another one has one of these values."""
+
+_ACTS_BESIDE = {
+    "probe_mask_edge": "probe_mask_diameter",
+    "gradient_clip_algorithm": "gradient_clip_val",
+    "subsample_seed": "n_subsample",
+}
+"""Settings that act only where another one is given."""
+
+
+def check_together(resolved: Resolved) -> None:
+    """Hold the settings of a verb against each other. ``specs/settings.md`` lists the rules.
+
+    Raises:
+        SettingsError: one was asked for that cannot act, or two contradict each other; the message names both.
+    """
+    values = resolved.values
+    _check_metres(values)
+    for name, (other, words) in _ACTS_WITH.items():
+        if _asked(values, name) and values[other].value not in words:
+            now = f"{other} is {values[other].value} ({values[other].origin})"
+            _refuse(values, name, f"{name} acts only with {other} {' or '.join(words)}, and {now}")
+    for name, other in _ACTS_BESIDE.items():
+        if _asked(values, name) and values[other].value is None:
+            _refuse(values, name, f"{name} acts only beside {other}, which is not given")
+    if "learning_rate" in values:
+        _check_groups(values)
+        _check_losses(values)
+        if _number(values, "min_learning_rate") > _number(values, "learning_rate"):
+            told = (
+                f"min_learning_rate {_show(values, 'min_learning_rate')} is above learning_rate {_show(values, 'learning_rate')}"
+            )
+            _refuse(values, "min_learning_rate" if _asked(values, "min_learning_rate") else "learning_rate", told)
+
+
+def _check_metres(values: Mapping[str, Sourced]) -> None:
+    """Photon energy, detector distance and pixel size make a scale only together."""
+    asked = [name for name in _METRES if _asked(values, name) and values[name].value is not None]
+    missing = [name for name in _METRES if name in values and values[name].value is None]
+    if asked and missing:
+        _refuse(values, asked[0], f"{asked[0]} gives a scale in metres only where {' and '.join(missing)} is known too")
+
+
+def _check_groups(values: Mapping[str, Sourced]) -> None:
+    """A group is drawn from its neighbours: there must be enough of them, and, for several draws, a choice."""
+    frames = int(_number(values, "gridsize")) ** 2
+    count = values["neighbor_count"].value
+    blamed = next((name for name in ("neighbor_count", "oversampling", "gridsize") if _asked(values, name)), "gridsize")
+    group = f"a group of gridsize {_show(values, 'gridsize')} is {frames} frame{'s' * (frames > 1)}"
+    if count is not None and int(count) < frames:
+        _refuse(values, blamed, f"{group}, and neighbor_count {count} offers fewer")
+    if count is not None and frames == 1 and int(count) > 1:
+        _refuse(values, blamed, f"{group}, so that neighbor_count {count} leaves nothing to draw")
+    if _number(values, "oversampling") > 1 and (frames == 1 or (count is not None and int(count) == frames)):
+        again = f"oversampling {_show(values, 'oversampling')} would draw the same group again"
+        _refuse(values, "oversampling", f"{group}: {again}; it needs neighbor_count above {frames}")
+
+
+def _check_losses(values: Mapping[str, Sourced]) -> None:
+    """Something must hold the network to its data, and what is asked for must act through it."""
+    model_type = str(values["model_type"].value)
+    weights = loss_weights({name: one.value for name, one in values.items()}, model_type)
+    far = [f"{name}_weight" for name in ("nll", "amplitude", "mae")]
+    if not any(weights[name] > 0 for name in ("nll", "amplitude", "mae", "realspace")):
+        blamed = next(name for name in (*far, "realspace_weight") if values[name].value == 0)
+        blamed = next((name for name in (*far, "realspace_weight") if _asked(values, name)), blamed)
+        _refuse(values, blamed, f"one of {', '.join(far)} and realspace_weight must be above 0, or no data are learned from")
+    if model_type == "supervised" and not weights["realspace"] > 0:
+        _refuse(values, "realspace_weight", "realspace_weight 0 leaves nothing supervised in a supervised model")
+    if _asked(values, "labels") and values["labels"].value is not None and not weights["realspace"] > 0:
+        _refuse(values, "labels", "labels act only with a realspace_weight above 0, or model_type supervised")
+    if not any(weights[name] > 0 for name in ("nll", "amplitude", "mae")):
+        for name in ("train_probe", "train_scale"):
+            if _asked(values, name) and values[name].value:
+                _refuse(values, name, f"{name} acts only through the patterns: with {', '.join(far)} all 0 nothing moves it")
+
+
+def _asked(values: Mapping[str, Sourced], name: str) -> bool:
+    return name in values and values[name].origin in REQUESTING
+
+
+def _number(values: Mapping[str, Sourced], name: str) -> float:
+    return float(values[name].value or 0)
+
+
+def _show(values: Mapping[str, Sourced], name: str) -> str:
+    return f"{values[name].value} ({values[name].origin})"
+
+
+def _refuse(values: Mapping[str, Sourced], name: str, why: str) -> NoReturn:
+    where = values[name].where
+    raise SettingsError(f"{where}: {why}." if where != "declaration" else f"{why[0].upper()}{why[1:]}.", source=where)

@@ -1,0 +1,128 @@
+"""The *training* settings: how a network learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ptycho_core.settings.declare import setting
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["TrainingSettings", "loss_weights"]
+
+_VERBS = ("train",)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a network learns."""
+
+    GROUP: ClassVar[str] = "training"
+
+    epochs: int = setting(50, minimum=1, verbs=_VERBS, help="passes over the scans. More while the validation loss still falls.")
+    batch_size: int = setting(
+        32, minimum=1, verbs=_VERBS,
+        help="groups in one step. Merging needs neighbours in a batch; larger keeps a GPU busy, smaller takes more steps.",
+    )  # fmt: skip
+    learning_rate: float = setting(
+        1e-3, above=0, verbs=_VERBS, help="largest learning rate. Lower it where the loss jumps, raise it where it creeps."
+    )
+    optimizer: str = setting(
+        "adam", choices=("adam", "adamw", "sgd"), verbs=_VERBS,
+        help="how weights follow their gradients; adamw is adam with weight decay, sgd has momentum.",
+    )  # fmt: skip
+    weight_decay: float = setting(
+        0.0, minimum=0, verbs=_VERBS, help="of adamw. Raise it where the validation loss rises while the loss falls."
+    )
+    momentum: float = setting(0.9, minimum=0, below=1, verbs=_VERBS, help="of sgd. Lower it where the loss swings; 0 for none.")
+    scheduler: str = setting(
+        "warmup-cosine", choices=("constant", "exponential", "warmup-cosine", "plateau"), verbs=_VERBS,
+        help="how the learning rate changes. plateau where the number of epochs is not known beforehand.",
+    )  # fmt: skip
+    warmup_epochs: float = setting(
+        1.0, minimum=0, verbs=_VERBS, help="epochs over which warmup-cosine raises the rate. More where the first steps diverge."
+    )
+    decay: float = setting(
+        0.95,
+        above=0,
+        maximum=1,
+        verbs=_VERBS,
+        help="factor of the rate an epoch, of exponential. Nearer to 1 for long runs.",
+    )
+    plateau_factor: float = setting(
+        0.5, above=0, below=1, verbs=_VERBS, help="factor of the rate whenever plateau finds that the loss no longer falls."
+    )
+    plateau_patience: int = setting(
+        5,
+        minimum=1,
+        verbs=_VERBS,
+        help="epochs without a lower loss before plateau lowers the rate. More for a noisy loss.",
+    )
+    min_learning_rate: float = setting(
+        0.0, minimum=0, verbs=_VERBS, help="the rate never falls below it, constant aside. Raise it to keep learning at the end."
+    )
+    gradient_clip_val: float | None = setting(
+        None, above=0, verbs=_VERBS, help="bound on the gradient; auto for none. Give one where single batches throw the loss up."
+    )
+    gradient_clip_algorithm: str = setting(
+        "norm", choices=("norm", "value"), verbs=_VERBS, help="what is bounded: the norm of the whole gradient, or each value."
+    )
+    accumulate_grad_batches: int = setting(
+        1, minimum=1, verbs=_VERBS, help="batches whose gradients make one step. More for larger steps than memory allows."
+    )
+    nll_weight: float = setting(
+        0.0, minimum=0, verbs=_VERBS, help="weight of the Poisson likelihood of the counts. Use it where counts are few."
+    )
+    amplitude_weight: float | None = setting(
+        None, minimum=0, verbs=_VERBS,
+        help="weight of the squared misfit of amplitudes; auto is 1, and 0 in a supervised model. The robust choice.",
+    )  # fmt: skip
+    mae_weight: float = setting(
+        0.0, minimum=0, verbs=_VERBS, help="weight of the absolute misfit of amplitudes. Use it where single pixels are wrong."
+    )
+    tv_weight: float = setting(
+        0.0, minimum=0, verbs=_VERBS, help="weight of the object's total variation. Raise it where the object is speckled."
+    )
+    realspace_weight: float | None = setting(
+        None, minimum=0, verbs=_VERBS,
+        help="weight of the difference from known objects; auto is 1 in a supervised model, else 0. Needs scans with an object.",
+    )  # fmt: skip
+    validation_split: float = setting(
+        0.0, minimum=0, maximum=0.5, verbs=_VERBS,
+        help="share of each scan, a region at its edge, that only judges. Use it where there is no scan for --validation.",
+    )  # fmt: skip
+    early_stop_patience: int | None = setting(
+        None, minimum=1, verbs=_VERBS, help="stop after this many epochs without a lower loss; auto never does."
+    )
+    oversampling: int = setting(
+        1, minimum=1, verbs=_VERBS, help="groups drawn for each frame in an epoch. More for small scans with --neighbor-count."
+    )
+    n_subsample: int | None = setting(
+        None, minimum=1, verbs=_VERBS, help="frames used of each scan, drawn at random; auto uses all. Fewer for a quick trial."
+    )
+    subsample_seed: int | None = setting(
+        None, minimum=0, maximum=2**32 - 1, verbs=_VERBS,
+        help="seed of that draw; auto takes the seed of the run. Set it to keep the frames while the seed changes.",
+    )  # fmt: skip
+    labels: str | None = setting(
+        None, path=True, verbs=_VERBS,
+        help="file with the object of the one scan, to compare with; none takes the object in each scan's own file.",
+    )  # fmt: skip
+
+
+def loss_weights(training: Mapping[str, object], model_type: str) -> dict[str, float]:
+    """The weight of each loss term by name (``nll``, ``amplitude``, ``mae``, ``tv``, ``realspace``), every auto resolved.
+
+    Args:
+        training: the *training* settings.
+        model_type: ``physics-informed`` or ``supervised``.
+    """
+    supervised = model_type == "supervised"
+    auto = {"amplitude": 0.0 if supervised else 1.0, "realspace": 1.0 if supervised else 0.0}
+    found = {}
+    for name in ("nll", "amplitude", "mae", "tv", "realspace"):
+        value = training[f"{name}_weight"]
+        found[name] = auto[name] if value is None else float(str(value))
+    return found

@@ -1,0 +1,131 @@
+"""The model that a training begins with: initial weights, the probe of every scan, and what inference will be bound to."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ptycho_core.errors import DataError
+from ptycho_core.model import Model, load_model
+from ptycho_core.reconstruction.modes import add_probe_modes
+from ptycho_core.training.probe import empty_counts, probe_in_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ptycho_core.contract import Value
+    from ptycho_core.scan.scan import Scan
+    from ptycho_core.training.data import TrainingData
+
+__all__ = ["continued_model", "initial_model", "scan_records"]
+
+
+def initial_model(
+    data: TrainingData, settings: Mapping[str, Mapping[str, Value]], audit: Mapping[str, Any], producer: Mapping[str, str]
+) -> Model:
+    """The model at the first step. The patterns of each scan are read once, for their mean counts.
+
+    Args:
+        data: the scans to learn from, then those that only judge; each gets a probe.
+        settings: the groups *model* and *execution* by name.
+        audit: kept with the model.
+        producer: names and versions of the programs, kept with the model.
+
+    Raises:
+        DataError: a scan has no probe, more modes than asked for, or no counts; or the probe is dark.
+    """
+    from ptycho_core.networks import describe, initial_weights
+
+    asked, seed = settings["model"], int(settings["execution"]["seed"] or 0)
+    probes, counts, light = [], [], []
+    for one in data.scans:
+        probe, mean = _probe(one.scan, asked, seed)
+        probes.append(probe)
+        counts.append(mean)
+        light.append(empty_counts(one.scan, probe))
+    teaching = [number for number, one in enumerate(data.scans) if len(one.train)]
+    network = describe(data.size, asked)
+    return Model(
+        network=network,
+        weights=initial_weights(network, seed),
+        physics={
+            "probe": np.stack(probes).astype(np.complex64),
+            "log_scale": np.zeros(len(probes), dtype=np.float32),
+        },
+        facts={"size": data.size, **asked},
+        scaling={
+            "mean_counts": float(np.mean([counts[number] for number in teaching])),
+            "lowest_mean_counts": min(counts[number] for number in teaching),
+            "transmission": float(np.mean([counts[number] / light[number] for number in teaching])),
+        },
+        settings=audit,
+        producer=producer,
+    )
+
+
+def continued_model(checkpoint: Path, audit: Mapping[str, Any]) -> Model:
+    """The model in a checkpoint with its training state, and the audit of the run that goes on.
+
+    Args:
+        checkpoint: file that the run before left.
+        audit: with ``scans`` as `scan_records` gives them. A setting that the checkpoint stated keeps the source it had there.
+
+    Raises:
+        DataError: the file cannot be used, is no checkpoint, or was trained with other scans.
+    """
+    model = load_model(checkpoint, training=True)
+    before, now = model.settings.get("scans", []), audit["scans"]
+    for number in range(max(len(before), len(now))):
+        old, new = (_described(rows[number]) if number < len(rows) else "none" for rows in (before, now))
+        if old != new:
+            raise DataError(
+                f"{checkpoint} was trained with other scans: in place {number + 1} it has {old}, given is {new}.",
+                remedy="Give the same scans in the same order, or train anew in another folder.",
+            )
+    settings = {name: _kept(entry, model.settings["settings"].get(name)) for name, entry in audit["settings"].items()}
+    return replace(model, settings={**audit, "settings": settings})
+
+
+def scan_records(data: TrainingData) -> list[dict[str, Any]]:
+    """What a run keeps of its scans, for JSON, so that another run can tell whether it has the same."""
+    return [
+        {
+            "name": one.scan.source.name,
+            "path": str(one.scan.source),
+            "frames": len(one.scan),
+            "size": one.scan.size,
+            "part": "training" if len(one.train) else "validation",
+        }
+        for one in data.scans
+    ]
+
+
+def _probe(scan: Scan, asked: Mapping[str, Value], seed: int) -> tuple[NDArray[np.complex64], float]:
+    """The probe of a scan as it is at the start, (mode, N, N) in counts, and the mean counts of its patterns."""
+    if scan.probe is None:
+        raise DataError(f"{scan.source} holds no probe to learn with.", remedy="Give one with --probe FILE.")
+    modes = int(asked["modes"] or 1)
+    if len(scan.probe) > modes:
+        raise DataError(
+            f"{scan.source}: the probe has {len(scan.probe)} modes, more than the {modes} asked for.",
+            remedy=f"Use --modes {len(scan.probe)}.",
+        )
+    probe, counts = probe_in_counts(scan, asked)
+    return add_probe_modes(probe, modes, seed).astype(np.complex64), counts
+
+
+def _kept(entry: Mapping[str, Any], before: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """What is known of a setting, with its first source where the checkpoint handed it on."""
+    if before is None or entry["origin"] != "model":
+        return entry
+    return {**entry, **{name: before[name] for name in ("origin", "where", "beat", "requested") if name in before}}
+
+
+def _described(record: Mapping[str, Any]) -> str:
+    size = record["size"]
+    return f"{record['name']} ({record['frames']} frames of {size} x {size}, {record['part']})"

@@ -1,0 +1,179 @@
+"""The verb ``train``: from scan files through a backend to a model and the folder of its run."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ptycho_core.contract import Event, Observer, ScanSource, TrainJob, TrainResult, Value
+from ptycho_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ptycho_core.events import EventHub
+    from ptycho_core.model import Model
+    from ptycho_core.settings.payload import TrainingPayload
+    from ptycho_core.training.data import TrainingData
+
+__all__ = ["run_payload", "train"]
+
+
+def train(
+    scans: str | Path | Sequence[str | Path],
+    output_dir: str | Path,
+    *,
+    validation: Sequence[str | Path] = (),
+    resume: bool = False,
+    config_file: str | Path | None = None,
+    overwrite: bool = False,
+    observers: Sequence[Observer] = (),
+    **settings: Value,
+) -> Model:
+    """Fit a network to scans.
+
+    Args:
+        scans: path of a scan file, or several.
+        output_dir: folder of the run: checkpoints, settings, log; see ``specs/training.md``.
+        validation: paths of scans that only judge.
+        resume: go on from ``last.ptycho`` in ``output_dir``, with the same scans and settings; ``epochs`` and how the job is run
+            may differ.
+        config_file: settings in TOML.
+        overwrite: whether the run that is already in ``output_dir`` may be replaced.
+        observers: functions that are called with each ``ptycho_core.contract.Event``.
+        settings: any setting by name, such as ``backend="torch"``, ``gridsize=2``, ``epochs=100``
+            (``docs/reference/settings.md``).
+
+    Returns:
+        The best model; if the training was interrupted, the best so far.
+
+    Raises:
+        SettingsError: for an unknown or impossible setting, or one that differs from the checkpoint's.
+        BackendUnusableError: if the backend cannot be used.
+        CapabilityError: if the backend does not provide what was asked for.
+        DataError: if a scan, its probe or the checkpoint cannot be used, or the loss is not a number.
+        OutputError: if ``output_dir`` cannot be used.
+    """
+    from ptycho_core.settings.payload import create_training_payload
+    from ptycho_core.training.checkpoints import LAST
+
+    payload = create_training_payload(
+        [scans] if isinstance(scans, str | Path) else scans,
+        output_dir,
+        settings,
+        validation=validation,
+        resume=Path(output_dir) / LAST if resume else None,
+        config_file=config_file,
+    )
+    return run_payload(payload, overwrite=overwrite, observers=observers)[0]
+
+
+def run_payload(
+    payload: TrainingPayload, *, overwrite: bool = False, observers: Sequence[Observer] = ()
+) -> tuple[Model, dict[str, Any]]:
+    """Run a frozen payload; returns the best model and the metrics (as in ``metrics.json``).
+
+    Raises:
+        DataError: if a scan, its probe or the checkpoint cannot be used, or the loss is not a number.
+        OutputError: if the output folder cannot be used.
+        UsageError: to replace a run and to go on with it contradict each other.
+    """
+    from ptycho_core.events import EventHub, installed_observers, stop_on_interrupt
+    from ptycho_core.imaging.figures import figure_of_losses, save_figure
+    from ptycho_core.imaging.report import write_json, write_log
+    from ptycho_core.model import load_model
+    from ptycho_core.reconstruction.output import claimed_folder
+
+    if payload.resume is not None and overwrite:
+        raise UsageError("To replace a run and to go on with it contradict each other.", remedy="Give --resume or --overwrite.")
+    hub = EventHub([*observers, *installed_observers()])
+    began = time.perf_counter()
+    folder = payload.output_dir
+    with claimed_folder(folder, overwrite=overwrite or payload.resume is not None):
+        with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch, stop_on_interrupt(hub):
+            job, audit = _prepare(payload, Path(scratch), hub)
+            result = _fit(payload, job, hub)
+        metrics = _metrics(result) | {"seconds": round(time.perf_counter() - began, 3)}
+        write_json(folder / "settings.json", audit)
+        write_json(folder / "metrics.json", metrics)
+        write_log(folder / "log.csv", result.history)
+        save_figure(figure_of_losses(result.history), folder / "losses.png")
+    hub.emit(Event("finished", message=result.stopped_by))
+    return load_model(result.model_path), metrics
+
+
+def _prepare(payload: TrainingPayload, scratch: Path, hub: EventHub) -> tuple[TrainJob, dict[str, Any]]:
+    """Open the scans and write the model to begin with; returns the job and the audit, which the model keeps too."""
+    from ptycho_core.model import save_model
+    from ptycho_core.training.data import training_data
+    from ptycho_core.training.prepare import continued_model, initial_model, scan_records
+
+    groups, model_path = payload.groups, scratch / "start.ptycho"
+    job = TrainJob(
+        scans=tuple(ScanSource(path, groups["data"]) for path in payload.scans),
+        validation=tuple(ScanSource(path, groups["data"]) for path in payload.validation),
+        model_path=model_path,
+        output_dir=payload.output_dir,
+        settings=groups,
+        resume=payload.resume is not None,
+    )
+    data = training_data(job)
+    audit = {**payload.audit, "scans": scan_records(data)}
+    if payload.resume is None:
+        model = initial_model(data, groups, audit, _producer(payload))
+    else:
+        model = continued_model(payload.resume, audit)
+    save_model(model_path, model)
+    hub.emit(_started(payload, data, len(model.history)))
+    return job, dict(model.settings)
+
+
+def _fit(payload: TrainingPayload, job: TrainJob, hub: EventHub) -> TrainResult:
+    from ptycho_core.training.checkpoints import BEST, LAST
+
+    last = payload.output_dir / LAST
+    if not job.resume:  # models of the run that is replaced must not be taken for this one's
+        for name in (BEST, LAST):
+            (payload.output_dir / name).unlink(missing_ok=True)
+    try:
+        return payload.backend.train(job, payload.plan, hub)
+    except BaseException:
+        if last.exists():
+            hub.emit(Event("message", message=f"The last checkpoint is {last}; train --resume goes on from it."))
+        raise
+
+
+def _started(payload: TrainingPayload, data: TrainingData, epochs: int) -> Event:
+    train, judge = sum(len(one.train) for one in data.scans), sum(len(one.validation) for one in data.scans)
+    scans = f"{len(payload.scans)} scan{'s' * (len(payload.scans) > 1)}"
+    judging = f", {judge} to judge by" if judge else ""
+    resumed = f", going on after epoch {epochs}" if payload.resume is not None else ""
+    chosen = " (the only one installed)" if payload.resolved.values["backend"].value is None else ""
+    notes = "".join(f"; {note}" for note in payload.plan.notes)
+    message = f"{train} patterns of {scans}{judging}{resumed}, backend {payload.backend.spec.name}{chosen}{notes}"
+    return Event("started", message=message)
+
+
+def _producer(payload: TrainingPayload) -> dict[str, str]:
+    from ptycho_core import __version__
+
+    backend = payload.audit["backend"]
+    return {
+        "ptycho-core": __version__,
+        "backend": f"{backend['name']} ({backend['distribution']})",
+        "framework_version": str(backend["framework_version"]),
+    }
+
+
+def _metrics(result: TrainResult) -> dict[str, Any]:
+    """The best and the last row of the history, and how the training ended."""
+    from ptycho_core.training.checkpoints import monitored
+
+    found: dict[str, Any] = {"epochs": len(result.history)}
+    if result.history:
+        best = min(range(len(result.history)), key=lambda number: monitored(result.history[number]))
+        found |= {"best": dict(result.history[best]), "last": dict(result.history[-1])}
+    files = {"model": result.model_path.name, "checkpoint": result.last_path.name}
+    return found | files | {"stopped_by": result.stopped_by, "interrupted": result.interrupted, "facts": dict(result.facts)}

@@ -1,0 +1,137 @@
+"""A complete small backend without framework: it trains nothing but keeps the contract, and infers the truth up to phases."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ptycho_core import backends
+from ptycho_core.cli.main import main
+from ptycho_core.contract import (
+    BackendSpec,
+    Device,
+    Disposition,
+    Event,
+    ExecutionPlan,
+    InferBatch,
+    ProbeReport,
+    ReconstructResult,
+    TrainResult,
+)
+from ptycho_core.hookspecs import hookimpl
+from ptycho_core.inference.order import inference_order
+from ptycho_core.model import TrainingState, load_model, save_model
+from ptycho_core.scan.opening import open_scan
+
+SPEC = BackendSpec(
+    "truth", "Truth", (1, 0), None, ("train", "infer", "reconstruct"), precisions=("float32", "float64"), options=()
+)
+
+
+class Truth:
+    """Each epoch halves the loss; a patch is the window of the scan file's ``object_true`` times a random phase factor."""
+
+    def __init__(self):
+        self.jobs = []
+        self.before_epoch = lambda epoch: None
+        self.between = lambda batch: None
+
+    @hookimpl
+    def ptycho_backend_spec(self):
+        return SPEC
+
+    @hookimpl
+    def ptycho_probe(self):
+        return ProbeReport("1.0", (Device("cpu", "cpu"),), SPEC.precisions)
+
+    @hookimpl
+    def ptycho_plan(self, request, probe):
+        effective = dict(request.execution) | {"accelerator": "cpu", "threads": 1}
+        answers = {name: Disposition("applied", effective.get(name)) for name in request.requested}
+        return ExecutionPlan("cpu", effective, {}, answers, ("no notes",))
+
+    @hookimpl
+    def ptycho_train(self, job, plan, events):
+        self.jobs.append(job)
+        model = load_model(job.model_path, training=job.resume)
+        history = list(model.history)
+        best, last = job.output_dir / "best.ptycho", job.output_dir / "last.ptycho"
+        for epoch in range(len(history) + 1, job.settings["training"]["epochs"] + 1):
+            self.before_epoch(epoch)
+            if events.stop_requested:
+                save_model(last, replace(model, training=TrainingState({"step": np.zeros(1)}, {"epoch": len(history)})))
+                found = best if best.exists() else last
+                return TrainResult(found, last, history, "stopped by the user", interrupted=True)
+            history.append({"epoch": epoch, "loss": 0.5**epoch, "misfit": 0.25**epoch, "seconds": 0.1})
+            model = replace(model, history=history, training=TrainingState({"step": np.full(1, epoch, float)}, {"epoch": epoch}))
+            for path in (best, last):
+                save_model(path, model)
+            events.emit(Event("epoch", "training", epoch, job.settings["training"]["epochs"], history[-1]))
+        return TrainResult(best, last, history, "all epochs done", facts={"device": "cpu"})
+
+    @hookimpl
+    def ptycho_infer(self, job, plan, events):
+        self.jobs.append(job)
+        scan = open_scan(job.scan.path, job.scan.settings)
+        with np.load(job.probe_path, allow_pickle=False) as file:
+            self.probe = file["probe"]
+        with np.load(job.scan.path, allow_pickle=False) as file:
+            truth = file["object_true"]
+        corners = np.floor(scan.positions).astype(int)
+        frames = np.concatenate(inference_order(scan.positions, scan.size))
+        size, random = int(job.settings["inference"]["inference_batch_size"]), np.random.default_rng(4)
+        for number, start in enumerate(range(0, len(frames), size)):
+            self.between(number)
+            some = frames[start : start + size]
+            patches = [truth[r : r + scan.size, c : c + scan.size] for r, c in corners[some]]
+            phases = np.exp(2j * np.pi * random.random(len(some)))
+            yield InferBatch(some, (np.stack(patches) * phases[:, None, None]).astype(np.complex64))
+
+    @hookimpl
+    def ptycho_reconstruct(self, job, plan, events):
+        self.jobs.append(job)
+        with np.load(job.start_path, allow_pickle=False) as file:
+            start = {name: file[name] for name in file.files}
+        return ReconstructResult(
+            start["object"], start["probe"], start["positions"], None, [], np.zeros(0, np.int64), "it stays with the start"
+        )
+
+
+@pytest.fixture
+def truth():
+    """The backend, registered; it has no framework, so that any other may be loaded."""
+    plugin = Truth()
+    backends.register("truth", plugin, SPEC)
+    yield plugin
+    backends.unregister("truth")
+
+
+def simulated(path: Path, *words: str) -> Path:
+    assert main(["simulate", str(path), "--size", "32", "--frames", "60", "--photons", "1e5", *words]) == 0
+    return path
+
+
+@pytest.fixture(scope="session")
+def scans(tmp_path_factory):
+    """Two scans of 60 frames of 32 x 32 pixels with their objects: the same probe, other objects."""
+    folder = tmp_path_factory.mktemp("scans")
+    return simulated(folder / "first.npz", "--seed", "3"), simulated(folder / "second.npz", "--seed", "4")
+
+
+@pytest.fixture(scope="session")
+def _trained(scans, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    backends.register("truth", Truth(), SPEC)
+    try:
+        assert main(["train", str(scans[0]), "-o", str(folder), "--backend", "truth", "--epochs", "1", "--quiet"]) == 0
+    finally:
+        backends.unregister("truth")
+    return folder
+
+
+@pytest.fixture
+def run(_trained, truth, tmp_path):
+    """The folder of a training with the first scan."""
+    return Path(shutil.copytree(_trained, tmp_path / "run"))
