@@ -6,8 +6,10 @@ depend on the others in its batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["ESTIMATE_CHANNELS", "describe"]
 
@@ -41,7 +43,7 @@ def describe(size: int, settings: Mapping[str, Any]) -> dict[str, Any]:
         "output": {"form": str(settings["output_form"]), "activation": str(settings["amplitude_activation"])},
         "input_channels": ESTIMATE_CHANNELS * frames,
         "output_channels": 2 * frames,
-        "layers": _layers(int(settings["network_width"]), 2 * frames),
+        "layers": _layers(int(settings["network_width"]) * int(settings["gridsize"]), 2 * frames),
     }
 
 

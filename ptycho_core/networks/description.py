@@ -38,7 +38,7 @@ def check_description(description: Mapping[str, Any]) -> None:
     steps, alpha, momentum = (estimate.get(name) for name in ("steps", "alpha", "momentum"))
     if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps <= 1000:
         raise DataError(f"The network's estimate has {steps!r} steps; it must be a whole number from 0 to 1000.")
-    if not _is_number(alpha) or not 0 < alpha <= 1 or not _is_number(momentum) or not 0 <= momentum < 1:
+    if not 0 < _number(alpha) <= 1 or not 0 <= _number(momentum) < 1:
         raise DataError(
             f"The network's estimate has alpha {alpha!r} and momentum {momentum!r}; they must be in (0, 1] and [0, 1)."
         )
@@ -48,8 +48,9 @@ def check_description(description: Mapping[str, Any]) -> None:
         )
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _number(value: object) -> float:
+    """A number as it is; what is none, as one that is in no range."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else -1.0
 
 
 def tensor_shapes(description: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -90,8 +91,8 @@ def convolutions(description: Mapping[str, Any]) -> list[tuple[Mapping[str, Any]
     last = str(layers[-1]["name"])
     wanted = _whole(description, "output_channels", "the network")
     if channels[last] != wanted or folded[last] != 0:
-        given = f"{channels[last]} channels at 1/{2 ** folded[last]} of the size"
-        raise DataError(f"The network's last layer '{last}' gives {given}, not {wanted} at full size.")
+        gives = f"{channels[last]} channels at 1/{2 ** folded[last]} of the size"
+        raise DataError(f"The network's last layer '{last}' gives {gives}, not {wanted} at full size.")
     return found
 
 

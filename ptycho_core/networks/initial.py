@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ptycho_core.networks.description import convolutions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["initial_weights"]
 
@@ -17,8 +19,8 @@ __all__ = ["initial_weights"]
 def initial_weights(description: Mapping[str, Any], seed: int) -> dict[str, npt.NDArray[np.float32]]:
     """Weights of every tensor of ``tensor_shapes(description)``.
 
-    A convolution's weights are normal with standard deviation ``gain / √(in · kernel²)`` (LeCun et al., Efficient
-    BackProp, 1998), its biases zero. Each tensor has random numbers of its own, drawn in double precision from ``(seed, CRC-32 of its name)``, so
+    A convolution's weights are normal with standard deviation ``gain / √(in · kernel²)`` (LeCun et al., Efficient BackProp,
+    1998), its biases zero. Each tensor has random numbers of its own, drawn in double precision from ``(seed, CRC-32 of its name)``, so
     that one layer more or less leaves the others as they were.
 
     Args:

@@ -30,8 +30,8 @@ class ModelSettings:
     )  # fmt: skip
     neighbor_count: int | None = setting(
         None, minimum=1, verbs=_VERBS,
-        help="a group is chosen among so many nearest frames, the seed frame counted; auto is 4 gridsize². Fewer where the scan is "
-        "sparse, more where it is dense: neighbours should overlap by about half.",
+        help="a group is chosen among so many nearest frames, the seed frame counted; auto is 4 gridsize². Fewer where the scan "
+        "is sparse, more where it is dense: neighbours should overlap by about half.",
     )  # fmt: skip
     modes: int = setting(
         1, minimum=1, maximum=64, verbs=_VERBS,
@@ -48,8 +48,8 @@ class ModelSettings:
         "taken back to the sample. More helps where the probe is well known.",
     )  # fmt: skip
     network_width: int = setting(
-        32, minimum=4, maximum=256, multiple=4, verbs=_VERBS,
-        help="channels of the network's first layer. Wider learns more from many scans and takes longer.",
+        16, minimum=4, maximum=256, multiple=4, verbs=_VERBS,
+        help="channels of the network's first layer, for each of gridsize. Wider learns more from many scans and takes longer.",
     )  # fmt: skip
     output_form: str = setting(
         "real-imaginary", choices=("real-imaginary", "amplitude-phase"), verbs=_VERBS,

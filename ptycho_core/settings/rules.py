@@ -82,7 +82,8 @@ def _check_groups(values: Mapping[str, Sourced]) -> None:
         _refuse(values, blamed, f"{group}, so that neighbor_count {count} leaves nothing to draw")
     if _number(values, "oversampling") > 1 and (frames == 1 or (count is not None and int(count) == frames)):
         again = f"oversampling {_show(values, 'oversampling')} would draw the same group again"
-        _refuse(values, "oversampling", f"{group}: {again}; it needs neighbor_count above {frames}")
+        needed = f"neighbor_count above {frames}" if frames > 1 else "a gridsize above 1"
+        _refuse(values, "oversampling", f"{group}: {again}; it needs {needed}")
 
 
 def _check_losses(values: Mapping[str, Sourced]) -> None:

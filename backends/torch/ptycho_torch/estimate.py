@@ -6,8 +6,7 @@ place, since the memory traffic of small transforms costs more than their arithm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,10 +23,17 @@ from ptycho_torch.propagation import (
     windows_at,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = ["Estimate", "Illumination", "estimate_object", "group_windows"]
 
 SMALLEST = 1e-6
 """Counts added to modelled intensities before their root is taken."""
+
+
+STEP_GAIN = 4.0
+"""Steps are small beside the estimate; the network sees them enlarged."""
 
 
 class Illumination(NamedTuple):
@@ -62,12 +68,24 @@ class Estimate(NamedTuple):
     Attributes:
         patches: complex (group, C, N, N), the object in each window, its phase turned so that the group's mean under the
             illumination is real.
-        features: real (group, 5 C, N, N): for all C patterns estimate less one (real, then imaginary part), next step (real,
-            imaginary), root of the illumination.
+        step: complex (group, C, N, N), the update that would follow, turned alike.
+        weight: real (N, N), intensity of the illumination, greatest 1.
     """
 
     patches: torch.Tensor
-    features: torch.Tensor
+    step: torch.Tensor
+    weight: torch.Tensor
+
+    def features(self) -> torch.Tensor:
+        """The network's input: real (group, 5 C, N, N), channels last in memory.
+
+        For all C patterns the real parts of estimate less one, the imaginary parts, then those of the step, enlarged, and the
+        root of the illumination.
+        """
+        root = self.weight.sqrt().expand(self.patches.shape)
+        patches, step = self.patches, self.step
+        given = [patches.real - 1, patches.imag, step.real * STEP_GAIN, step.imag * STEP_GAIN, root]
+        return torch.cat(given, 1).contiguous(memory_format=torch.channels_last)
 
 
 def group_windows(corners: npt.NDArray[np.int64], like: torch.Tensor, size: int) -> tuple[Windows, tuple[int, int]]:
@@ -111,14 +129,14 @@ def estimate_object(
     for _ in range(int(asked["steps"])):
         change = step.of(patches).add_(change, alpha=float(asked["momentum"]))
         patches += change
-    return _features(patches, step.of(patches), light, groups, frames)
+    return _turned(patches, step.of(patches), light, groups, frames)
 
 
 class _Step:
     """One preconditioned gradient step of the amplitude misfit, for all windows of all groups at once.
 
-    ``Σ_j conj(P_j) F⁻¹[(√n / √I − 1) F_j] / (Σ_j |P_j|² + α max Σ_j |P_j|²)``, summed over the modes and over the windows of the group
-    that overlap: rPIE's denominator (Maiden et al., Optica 4 (2017) 736) for simultaneous updates.
+    ``Σ_j conj(P_j) F⁻¹[(√n / √I − 1) F_j] / (Σ_j |P_j|² + α max Σ_j |P_j|²)``, summed over the modes and over the windows of the
+    group that overlap: rPIE's denominator (Maiden et al., Optica 4 (2017) 736) for simultaneous updates.
     """
 
     def __init__(
@@ -160,17 +178,10 @@ class _Step:
         return gather(canvas, self._windows, step.shape[-1])
 
 
-def _features(patches: torch.Tensor, step: torch.Tensor, light: Illumination, groups: int, frames: int) -> Estimate:
+def _turned(patches: torch.Tensor, step: torch.Tensor, light: Illumination, groups: int, frames: int) -> Estimate:
     size = patches.shape[-1]
     lit = light.weight.to(patches.dtype)
     mean = (patches * lit).view(groups, -1).sum(1)
     turn = (mean.conj() / mean.abs().clamp_min(torch.finfo(mean.real.dtype).tiny))[:, None, None, None]
-    patches = patches.view(groups, frames, size, size) * turn
-    step = step.view(groups, frames, size, size) * turn
-    root = light.weight.sqrt().expand(groups, frames, size, size)
-    features = torch.cat([patches.real - 1, patches.imag, step.real * STEP_GAIN, step.imag * STEP_GAIN, root], 1)
-    return Estimate(patches, features.contiguous(memory_format=torch.channels_last))
-
-
-STEP_GAIN = 4.0
-"""Steps are small beside the estimate; the network sees them enlarged."""
+    shape = (groups, frames, size, size)
+    return Estimate(patches.view(shape) * turn, step.view(shape) * turn, light.weight)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +13,16 @@ from ptycho_core.inference.order import inference_order
 from ptycho_core.model import load_model
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.opening import open_scan
-from ptycho_core.scan.scan import Scan
 from ptycho_core.training.groups import inference_groups
 from ptycho_torch.devices import configured, is_mixed, real_dtype
 from ptycho_torch.estimate import Illumination, estimate_object
 from ptycho_torch.networks import build_network
 from ptycho_torch.patches import predict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ptycho_core.scan.scan import Scan
 
 __all__ = ["infer"]
 
@@ -38,11 +41,9 @@ def infer(job: InferJob, plan: ExecutionPlan, events: EventSink) -> Iterator[Inf
     with np.load(job.probe_path, allow_pickle=False) as stored:
         light = stored["probe"]
     positions = scan.positions - object_canvas(scan.positions, scan.size)[0]
+    among = model.facts["neighbor_count"]
     groups = inference_groups(
-        positions,
-        model.gridsize,
-        neighbor_count=model.facts["neighbor_count"],
-        source=str(scan.source),  # type: ignore[arg-type]
+        positions, model.gridsize, neighbor_count=None if among is None else int(among), source=str(scan.source)
     )
     order = np.concatenate(inference_order(positions, scan.size))
     batch_size = int(job.settings["inference"]["inference_batch_size"] or 1)

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ptycho_core.model import Model
-from ptycho_core.training.data import TrainingScan
-from ptycho_torch.estimate import Illumination, estimate_object, group_windows
+from ptycho_torch.estimate import Estimate, Illumination, estimate_object, group_windows
 from ptycho_torch.frames import Frames
 from ptycho_torch.losses import data_sums, total_variation
 from ptycho_torch.merging import merge_patches
@@ -21,7 +18,19 @@ from ptycho_torch.networks import build_network
 from ptycho_torch.patches import predict
 from ptycho_torch.propagation import gather, mode_sum, shift_ramps, shifted_probe, squared_modulus, windows_at
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ptycho_core.model import Model
+    from ptycho_core.training.data import TrainingScan
+
 __all__ = ["Learner", "Outcome", "Sample"]
+
+BLOCK = 16
+"""Frames whose estimates are made together to be remembered."""
+
+ESTIMATE_BYTES = 1 << 28
+"""Estimates of a scan are remembered up to this size, and made again for each batch beyond it."""
 
 FRAMES_BYTES = 1 << 30
 """Amplitudes of a scan are kept on the device up to this size, and read again for each batch beyond it."""
@@ -45,6 +54,33 @@ class Sample:
         if scan.labels is not None:
             self.labels = torch.as_tensor(scan.labels, device=device).to(dtype.to_complex())
         self.good = None if self.frames.mask is None else self.frames.mask > 0
+        self._known = np.zeros(-(-len(scan.positions) // BLOCK), dtype=bool)
+        self._memory: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def remembers(self) -> bool:
+        """Whether the estimates of all frames fit into memory."""
+        return 2 * self.frames.number * self.frames.size**2 * 8 <= ESTIMATE_BYTES
+
+    def remembered(self, frames: npt.NDArray[np.int64], probe: torch.Tensor, description: Mapping[str, Any]) -> Estimate:
+        """The estimates of single frames for a probe that never changes.
+
+        They are made in blocks of frames that follow one another, so that they do not depend on which batch asks first.
+        """
+        shape = (self.frames.number, self.frames.size, self.frames.size)
+        if self._memory is None:
+            self._memory = torch.empty(shape, dtype=probe.dtype), torch.empty(shape, dtype=probe.dtype)
+        patches, steps = self._memory
+        for block in np.unique(frames // BLOCK):
+            if not self._known[block]:
+                own = np.arange(block * BLOCK, min((block + 1) * BLOCK, self.frames.number))
+                light = Illumination.at(probe, self.positions[own] - self.corners[own], self.frames.mask)
+                made = estimate_object(self.frames.amplitudes(own), self.corners[own, None], light, self.frames.mask, description)
+                patches[own], steps[own] = made.patches[:, 0].cpu(), made.step[:, 0].cpu()
+                self._known[block] = True
+        weight = squared_modulus(probe).sum(0)
+        chosen = torch.as_tensor(frames)
+        found, step = (one[chosen].to(probe.device)[:, None] for one in (patches, steps))
+        return Estimate(found, step, weight / weight.max())
 
 
 @dataclass(frozen=True)
@@ -106,7 +142,7 @@ class Learner:
         remainders = sample.positions[frames] - sample.corners[frames]
         with torch.no_grad():
             light = Illumination.at(self.probes(scan), remainders, sample.frames.mask)
-            estimate = estimate_object(amplitudes, sample.corners[groups], light, sample.frames.mask, self.description)
+            estimate = self._estimate(sample, scan, groups, amplitudes, light)
         patches = predict(self.network, estimate, self.description, mixed=self.mixed).flatten(0, 1)
         deviation = _deviation(patches.detach(), light.weight)
         patches = self._merged(patches, sample.corners[groups], light.weight)
@@ -126,6 +162,18 @@ class Learner:
             terms["realspace"] = _realspace(patches, sample, frames, light.weight)
         loss = torch.stack([self.loss_weights[name] * value.double() for name, value in terms.items()]).sum()
         return Outcome(loss, float(difference), float(sample.frames.amplitude_sums[frames].sum()), deviation)
+
+    def _estimate(
+        self, sample: Sample, scan: int, groups: npt.NDArray[np.int64], amplitudes: torch.Tensor, light: Illumination
+    ) -> Estimate:
+        """The estimate for a batch; remembered where it is the same in every epoch."""
+        if groups.shape[1] == 1 and not self._probe_learns and sample.remembers():
+            return sample.remembered(groups[:, 0], self.probes(scan), self.description)
+        return estimate_object(amplitudes, sample.corners[groups], light, sample.frames.mask, self.description)
+
+    @property
+    def _probe_learns(self) -> bool:
+        return self.probe.requires_grad or self.log_scale.requires_grad
 
     def flat_loss(self, sample: Sample, scan: int, frames: npt.NDArray[np.int64]) -> float:
         """The loss of a flat object of the amplitude that gives the frames' counts: what a collapsed network reaches."""
@@ -147,7 +195,7 @@ class Learner:
 
     def _shifted(self, scan: int, remainders: npt.NDArray[np.float64], light: Illumination) -> torch.Tensor:
         """The illumination with a graph, where probe or scale learn."""
-        if not (self.probe.requires_grad or self.log_scale.requires_grad):
+        if not self._probe_learns:
             return light.shifted
         probe = self.probes(scan)
         return shifted_probe(

@@ -5,12 +5,14 @@ Sums run in double precision, whatever the precision of the model: a mean over m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 
 from ptycho_core.physics import INTENSITY_FLOOR, VARIATION_ROUNDING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
 
 __all__ = ["data_sums", "total_variation"]
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy.typing as npt
 import torch
 from torch import nn
 from torch.nn import functional
 
 from ptycho_core.networks import tensor_shapes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
 
 __all__ = ["Network", "build_network"]
 

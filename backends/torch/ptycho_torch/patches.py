@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
 
-from ptycho_torch.estimate import Estimate
-from ptycho_torch.networks import Network
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ptycho_torch.estimate import Estimate
+    from ptycho_torch.networks import Network
 
 __all__ = ["object_patches", "predict"]
 
@@ -27,10 +29,10 @@ def predict(network: Network, estimate: Estimate, description: Mapping[str, Any]
         description: of the network.
         mixed: compute the network in bfloat16 where PyTorch holds that to be safe; everything else stays as it is.
     """
-    kind = estimate.features.device.type
-    with torch.autocast(kind, dtype=torch.bfloat16) if mixed else nullcontext():
-        channels = network(estimate.features)
-    return object_patches(channels.to(estimate.features.dtype), estimate.patches, description["output"])
+    features = estimate.features()
+    with torch.autocast(features.device.type, dtype=torch.bfloat16) if mixed else nullcontext():
+        channels = network(features)
+    return object_patches(channels.to(features.dtype), estimate.patches, description["output"])
 
 
 def object_patches(channels: torch.Tensor, estimate: torch.Tensor, output: Mapping[str, Any]) -> torch.Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +25,8 @@ from ptycho_torch.learner import Learner, Sample
 from ptycho_torch.optimiser import Optimiser
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ptycho_torch.learner import Outcome
 
 __all__ = ["train"]
@@ -148,7 +149,7 @@ class _Course:
             raise DataError(
                 f"The loss became {loss} in epoch {self._epoch}, batch {number} of {batches}, frames"
                 f" {', '.join(str(frame) for frame in batch.groups[:3, 0])} … of {self._data.scans[batch.scan].scan.source}.",
-                remedy="Lower the learning rate or bound the gradient (--gradient-clip-val); the checkpoints are of the last good epoch.",
+                remedy="Lower the learning rate or bound the gradient (--gradient-clip-val). The checkpoints are of a good epoch.",
             )
         outcome.loss.backward()  # type: ignore[no-untyped-call]
         self._sums.add(outcome, batch, loss)

@@ -1,0 +1,265 @@
+"""Each setting that ``train`` and ``infer`` take is given to the real commands twice, and the difference is seen in what they leave.
+
+What a model file fixes cannot be given to ``infer``: ``tests/settings/test_payload_of_learning.py`` tries each.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ptycho_core.cli.main import main
+from ptycho_core.formats.product import load_reconstruction
+from ptycho_core.model import load_model
+from ptycho_core.scan.patterns import ArrayPatterns
+from ptycho_core.settings.groups import declarations
+
+SMALL = {"--epochs": "1", "--network-width": "4", "--update-steps": "2", "--batch-size": "12"}
+SUPERVISED = ["--model-type", "supervised"]
+SGD = ["--optimizer", "sgd", "--learning-rate", "0.01"]
+STILL = ["--epochs", "4", "--learning-rate", "1e-12"]
+"""So slow that no epoch is better than the one before."""
+
+
+class Spy:
+    """Watches, without changing it, how the framework is set up while patterns are read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reads, self.threads, self.deterministic = 0, 0, None
+        original = ArrayPatterns.read
+
+        def watched(patterns: ArrayPatterns, frames: Any) -> Any:
+            self.reads += 1
+            self.threads = torch.get_num_threads()
+            self.deterministic = torch.are_deterministic_algorithms_enabled()
+            return original(patterns, frames)
+
+        monkeypatch.undo()
+        monkeypatch.setattr(ArrayPatterns, "read", watched)
+
+
+class Run:
+    """One run of a command, and what it left."""
+
+    def __init__(self, verb: str, folder: Path, arguments: list[str], base: dict[str, str], capsys: Any, spy: Spy) -> None:
+        given = [item for name, value in base.items() if name not in arguments for item in (name, value)]
+        capsys.readouterr()
+        status = main([verb, "-o", str(folder), *given, *arguments])
+        self.stderr, self.spy = capsys.readouterr().err, spy
+        assert status == 0, self.stderr
+        self.audit = json.loads((folder / "settings.json").read_text())
+        if verb == "train":
+            self.model = load_model(folder / "last.ptycho")
+            self.history, self.facts, self.physics = self.model.history, self.model.facts, self.model.physics
+        else:
+            self.result = load_reconstruction(folder)
+
+    def last(self, name: str) -> Any:
+        return self.history[-1][name]
+
+
+Two = Callable[[Run, Run], bool]
+
+
+def changed(a: Run, b: Run) -> bool:
+    """Whether another network was learned."""
+    return any(not np.array_equal(a.model.weights[name], b.model.weights[name]) for name in a.model.weights)
+
+
+def reshaped(a: Run, b: Run) -> bool:
+    return {name: one.shape for name, one in a.model.weights.items()} != {
+        name: one.shape for name, one in b.model.weights.items()
+    }
+
+
+def other_probe(a: Run, b: Run) -> bool:
+    return a.physics["probe"].shape != b.physics["probe"].shape or not np.allclose(a.physics["probe"], b.physics["probe"])
+
+
+def other_rate(a: Run, b: Run) -> bool:
+    return a.last("learning_rate") != b.last("learning_rate")
+
+
+def other_object(a: Run, b: Run) -> bool:
+    return not np.array_equal(a.result.object, b.result.object)
+
+
+RUNNING: dict[str, tuple[list[str], list[str], Two]] = {
+    "backend": (
+        [],
+        ["--backend", "pytorch"],
+        lambda a, b: "only one installed" in a.stderr and "only one installed" not in b.stderr,
+    ),
+    "accelerator": (
+        [],
+        ["--accelerator", "cpu"],
+        lambda a, b: "accelerator auto" in a.stderr and "accelerator auto" not in b.stderr,
+    ),
+    "deterministic": (
+        [],
+        ["--no-deterministic"],
+        lambda a, b: (a.spy.deterministic, b.spy.deterministic) == (True, False),
+    ),
+    "threads": (["--threads", "1"], ["--threads", "2"], lambda a, b: (a.spy.threads, b.spy.threads) == (1, 2)),
+    "progress": ([], ["--quiet"], lambda a, b: bool(a.stderr) and not b.stderr),
+}
+TRAIN: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
+    "signal": ([], ["--signal", "amplitude"], changed),
+    "mask": ([], ["--mask", "{folder}/mask.npy"], changed),
+    "probe": ([], ["--probe", "{folder}/probe.npy"], lambda a, b: changed(a, b) and other_probe(a, b)),
+    "model_type": ([], SUPERVISED, changed),
+    "gridsize": ([], ["--gridsize", "2"], reshaped),
+    "neighbor_count": (["--gridsize", "2", "--neighbor-count", "4"], ["--gridsize", "2", "--neighbor-count", "9"], changed),
+    "modes": ([], ["--modes", "2"], other_probe),
+    "merge": ([], ["--merge", "none"], changed),
+    "update_steps": ([], ["--update-steps", "5"], changed),
+    "network_width": ([], ["--network-width", "8"], reshaped),
+    "output_form": ([], ["--output-form", "amplitude-phase"], changed),
+    "amplitude_activation": (
+        ["--output-form", "amplitude-phase"],
+        ["--output-form", "amplitude-phase", "--amplitude-activation", "sigmoid"],
+        changed,
+    ),
+    "train_probe": ([], ["--train-probe"], other_probe),
+    "train_scale": ([], ["--train-scale"], lambda a, b: not a.physics["log_scale"].any() and b.physics["log_scale"].any()),
+    "probe_mask_diameter": ([], ["--probe-mask-diameter", "8"], other_probe),
+    "probe_mask_edge": (
+        ["--probe-mask-diameter", "8"],
+        ["--probe-mask-diameter", "8", "--probe-mask-edge", "6"],
+        other_probe,
+    ),
+    "probe_smoothing": ([], ["--probe-smoothing", "2"], other_probe),
+    "epochs": ([], ["--epochs", "3"], lambda a, b: (len(a.history), len(b.history)) == (1, 3)),
+    "batch_size": ([], ["--batch-size", "18"], changed),
+    "learning_rate": ([], ["--learning-rate", "1e-4"], changed),
+    "optimizer": ([], ["--optimizer", "sgd"], changed),
+    "weight_decay": (["--optimizer", "adamw"], ["--optimizer", "adamw", "--weight-decay", "0.5"], changed),
+    "momentum": (SGD, [*SGD, "--momentum", "0"], changed),
+    "scheduler": ([], ["--scheduler", "constant"], changed),
+    "warmup_epochs": ([], ["--warmup-epochs", "0"], changed),
+    "decay": (
+        ["--epochs", "2", "--scheduler", "exponential"],
+        ["--epochs", "2", "--scheduler", "exponential", "--decay", "0.1"],
+        other_rate,
+    ),
+    "plateau_factor": (
+        [*STILL, "--scheduler", "plateau", "--plateau-patience", "1"],
+        [*STILL, "--scheduler", "plateau", "--plateau-patience", "1", "--plateau-factor", "0.1"],
+        other_rate,
+    ),
+    "plateau_patience": (
+        [*STILL, "--scheduler", "plateau"],
+        [*STILL, "--scheduler", "plateau", "--plateau-patience", "1"],
+        other_rate,
+    ),
+    "min_learning_rate": (
+        ["--epochs", "2", "--scheduler", "exponential", "--decay", "0.01"],
+        ["--epochs", "2", "--scheduler", "exponential", "--decay", "0.01", "--min-learning-rate", "5e-4"],
+        lambda a, b: a.last("learning_rate") < 5e-4 == b.last("learning_rate"),
+    ),
+    "gradient_clip_val": (SGD, [*SGD, "--gradient-clip-val", "1e-3"], changed),
+    "gradient_clip_algorithm": (
+        [*SGD, "--gradient-clip-val", "1e-3"],
+        [*SGD, "--gradient-clip-val", "1e-3", "--gradient-clip-algorithm", "value"],
+        changed,
+    ),
+    "accumulate_grad_batches": ([], ["--accumulate-grad-batches", "2"], changed),
+    "nll_weight": ([], ["--nll-weight", "1"], changed),
+    "amplitude_weight": (["--mae-weight", "1"], ["--mae-weight", "1", "--amplitude-weight", "0"], changed),
+    "mae_weight": ([], ["--mae-weight", "1"], changed),
+    "tv_weight": ([], ["--tv-weight", "1"], changed),
+    "realspace_weight": ([], ["--realspace-weight", "1"], changed),
+    "validation_split": (
+        [],
+        ["--validation-split", "0.25"],
+        lambda a, b: a.history[0].get("validation_loss") is None and b.history[0]["validation_loss"] > 0,
+    ),
+    "early_stop_patience": (
+        STILL,
+        [*STILL, "--early-stop-patience", "1"],
+        lambda a, b: len(b.history) < len(a.history) == 4,
+    ),
+    "oversampling": (["--gridsize", "2"], ["--gridsize", "2", "--oversampling", "2"], changed),
+    "n_subsample": ([], ["--n-subsample", "20"], changed),
+    "subsample_seed": (["--n-subsample", "20"], ["--n-subsample", "20", "--subsample-seed", "7"], changed),
+    "labels": (SUPERVISED, [*SUPERVISED, "--labels", "{folder}/labels.npy"], changed),
+    "precision": ([], ["--precision", "float64"], changed),
+    "seed": ([], ["--seed", "1"], changed),
+}
+METRES = ["--photon-energy-ev", "8000", "--detector-distance-m", "1", "--detector-pixel-size-m", "75e-6"]
+
+
+def in_metres(**changes: str) -> tuple[list[str], list[str], Two]:
+    """One of the three halved or doubled, such that the pixel of the object doubles."""
+    (name, value), flag = next(iter(changes.items())), f"--{next(iter(changes)).replace('_', '-')}"
+    other = [value if before == flag else word for before, word in zip(["", *METRES], METRES, strict=False)]
+    assert name in ("photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
+    return METRES, other, lambda a, b: b.result.pixel_size_m[0] == pytest.approx(2 * a.result.pixel_size_m[0])
+
+
+INFER: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
+    "signal": ([], ["--signal", "amplitude"], other_object),
+    "mask": ([], ["--mask", "{folder}/mask.npy"], other_object),
+    "probe": ([], ["--probe", "{folder}/probe.npy"], lambda a, b: not np.allclose(a.result.probe, b.result.probe)),
+    "photon_energy_ev": in_metres(photon_energy_ev="4000"),
+    "detector_distance_m": in_metres(detector_distance_m="2"),
+    "detector_pixel_size_m": in_metres(detector_pixel_size_m="37.5e-6"),
+    "inference_batch_size": ([], ["--inference-batch-size", "3"], lambda a, b: b.spy.reads > a.spy.reads + 6),
+    "precision": ([], ["--precision", "float64"], other_object),
+    "seed": ([], ["--seed", "1"], lambda a, b: not np.allclose(a.result.probe[1], b.result.probe[1])),
+}
+ELSEWHERE = {"frame_axis"}
+"""Settings that need a file of another layout: ``tests/scan`` gives both values to the readers."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """36 frames of 32 x 32, files for the settings that take one, and a model with two modes."""
+    folder = tmp_path_factory.mktemp("every")
+    path = folder / "scan.npz"
+    assert main(["simulate", str(path), "--size", "32", "--frames", "36", "--photons", "1e5", "--seed", "8"]) == 0
+    mask = np.ones((32, 32), bool)
+    mask[10:14, 10:14] = False
+    np.save(folder / "mask.npy", mask)
+    with np.load(path) as file:
+        np.save(folder / "probe.npy", np.roll(file["probe_guess"], 1, axis=-1))
+        np.save(folder / "labels.npy", file["object_true"].conj())
+    small = [item for pair in SMALL.items() for item in pair]
+    assert main(["train", str(path), "-o", str(folder / "run"), "--modes", "2", *small, "--quiet"]) == 0
+    return folder
+
+
+def test_every_setting_has_its_test() -> None:
+    assert set(TRAIN) | ELSEWHERE == set(declarations("train"))
+    fixed = {name for name, one in declarations("infer").items() if one.group == "model"}
+    assert set(INFER) | ELSEWHERE | fixed == set(declarations("infer"))
+
+
+def runs(verb: str, arguments: tuple[list[str], list[str]], base: dict[str, str], places: Any) -> list[Run]:
+    folder, scan_folder, capsys, monkeypatch = places
+    found = []
+    for number, words in enumerate(arguments):
+        filled = [str(scan_folder / "scan.npz"), *(word.format(folder=scan_folder) for word in words)]
+        found.append(Run(verb, folder / str(number), filled, base, capsys, Spy(monkeypatch)))
+    return found
+
+
+@pytest.mark.parametrize("name", TRAIN)
+def test_the_setting_acts_on_a_training(
+    name: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, differs = TRAIN[name]
+    assert differs(*runs("train", (first, second), SMALL | {"--threads": "1"}, (tmp_path, folder, capsys, monkeypatch)))
+
+
+@pytest.mark.parametrize("name", INFER)
+def test_the_setting_acts_on_an_inference(
+    name: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, differs = INFER[name]
+    base = {"--threads": "1", "--model": str(folder / "run")}
+    assert differs(*runs("infer", (first, second), base, (tmp_path, folder, capsys, monkeypatch)))
