@@ -27,10 +27,12 @@ from ptycho_torch.engine import reconstruct
 LEVELS = (0.10, 0.05, 0.02)
 
 
-def measure(scan, truth=None, probe=None, true_positions=None, levels=LEVELS, **changed):
+def measure(scan, truth=None, probe=None, true_positions=None, levels=LEVELS, start=None, **changed):
     """One reconstruction; the figures of its row."""
-    settings = ReconstructionSettings(**changed)
-    start = prepare_start(scan, modes=settings.modes, seed=0, start=None, probe=probe, refine_positions=settings.refine_positions)
+    settings = ReconstructionSettings(start=None if start is None else str(start), **changed)
+    start = prepare_start(
+        scan, modes=settings.modes, seed=0, start=start, probe=probe, refine_positions=settings.refine_positions
+    )
     scoring, scoring_wall, reached = 0.0, 0.0, dict.fromkeys(levels)
     began_cpu, began = time.process_time(), time.perf_counter()
 

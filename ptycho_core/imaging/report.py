@@ -31,7 +31,7 @@ def write_results(
 
     Returns:
         The files written: ``reconstruction.h5``, ``settings.json``, ``metrics.json``, ``log.csv``, ``object.png``, ``probe.png``,
-        ``losses.png``.
+        ``losses.png``; the log and its picture only where there is a history.
 
     Raises:
         OutputError: the folder or a file cannot be written.
@@ -45,17 +45,24 @@ def write_results(
         raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
     one = reconstruction
     pixel = one.pixel_size_m
-    return (
+    written = [
         one.save(folder / "reconstruction.h5"),
         write_json(folder / "settings.json", settings),
         write_json(folder / "metrics.json", metrics),
-        write_log(folder / "log.csv", one.history),
         save_figure(
             figure_of_object(one.object, positions=one.positions, window=one.N, pixel_size_m=pixel), folder / "object.png"
         ),
         save_figure(figure_of_probe(one.probe, pixel_size_m=pixel), folder / "probe.png"),
-        save_figure(figure_of_losses(one.history), folder / "losses.png"),
-    )
+    ]
+    if one.history:
+        written += [
+            write_log(folder / "log.csv", one.history),
+            save_figure(figure_of_losses(one.history), folder / "losses.png"),
+        ]
+    else:  # those of results that are replaced would pass for these
+        for name in ("log.csv", "losses.png"):
+            (folder / name).unlink(missing_ok=True)
+    return tuple(written)
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> Path:

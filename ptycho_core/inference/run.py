@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import time
 from contextlib import nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -130,8 +129,7 @@ def infer_payload(
         hub.emit(Event("message", message=note))
     seconds = round(time.perf_counter() - began, 3)
     metrics = _metrics(scan, chosen, stitched, origin) | {"model": str(payload.model_path), "seconds": seconds}
-    history = [{"stage": "inference", "epoch": 1, "misfit": metrics["misfit"], "seconds": seconds}]
-    return replace(_collect(payload, scan, chosen, stitched, origin), history=history), metrics
+    return _collect(payload, scan, chosen, stitched, origin), metrics
 
 
 def _check_scan(scan: Scan, model: Model, path: Path) -> None:
@@ -218,6 +216,6 @@ def _collect(
         positions=scan.positions - origin,
         origin=origin,
         settings=payload.audit,
-        facts={"model": str(payload.model_path), "probe": chosen.origin},
+        facts={"model": str(payload.model_path), "probe": chosen.origin, "notes": [*chosen.notes, *stitched.notes]},
         pixel_size_m=None if pixel is None else (pixel, pixel),
     )

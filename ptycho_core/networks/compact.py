@@ -16,6 +16,9 @@ __all__ = ["ESTIMATE_CHANNELS", "describe"]
 ESTIMATE_CHANNELS: Final = 5
 """Channels a pattern of the input: estimate less one (real, imaginary), its next step (real, imaginary), illumination."""
 
+_STEPS = 8
+"""Update steps for each of gridsize: what neighbours tell of the smooth phase takes more of them to come out."""
+
 _ALPHA = 0.02
 _MOMENTUM = 0.7
 _RESIDUAL_GAIN = 0.3
@@ -33,17 +36,18 @@ def describe(size: int, settings: Mapping[str, Any]) -> dict[str, Any]:
         ``name``, ``version``; ``size``, ``gridsize``; ``estimate`` (``steps``, ``alpha``, ``momentum``); ``output`` (``form``,
         ``activation``); ``input_channels``, ``output_channels``; ``layers``.
     """
-    frames = int(settings["gridsize"]) ** 2
+    gridsize, asked = int(settings["gridsize"]), settings["update_steps"]
+    frames = gridsize**2
     return {
         "name": "compact",
         "version": 1,
         "size": size,
-        "gridsize": int(settings["gridsize"]),
-        "estimate": {"steps": int(settings["update_steps"]), "alpha": _ALPHA, "momentum": _MOMENTUM},
+        "gridsize": gridsize,
+        "estimate": {"steps": _STEPS * gridsize if asked is None else int(asked), "alpha": _ALPHA, "momentum": _MOMENTUM},
         "output": {"form": str(settings["output_form"]), "activation": str(settings["amplitude_activation"])},
         "input_channels": ESTIMATE_CHANNELS * frames,
         "output_channels": 2 * frames,
-        "layers": _layers(int(settings["network_width"]) * int(settings["gridsize"]), 2 * frames),
+        "layers": _layers(int(settings["network_width"]) * gridsize, 2 * frames),
     }
 
 

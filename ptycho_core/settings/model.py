@@ -42,10 +42,10 @@ class ModelSettings:
         help="which patches are merged where they overlap before they are compared with the patterns: those of a batch of "
         "neighbours, of a group, or none. none trains faster and generalises worse.",
     )  # fmt: skip
-    update_steps: int = setting(
-        8, minimum=0, maximum=64, verbs=_VERBS,
-        help="update steps from a flat object, with the known probe, that make what the network sees; 0 shows it the patterns "
-        "taken back to the sample. More helps where the probe is well known.",
+    update_steps: int | None = setting(
+        None, minimum=0, maximum=64, verbs=_VERBS,
+        help="update steps from a flat object, with the known probe, that make what the network sees; auto is 8 gridsize. More "
+        "helps where the probe is well known, and costs time.",
     )  # fmt: skip
     network_width: int = setting(
         16, minimum=4, maximum=256, multiple=4, verbs=_VERBS,

@@ -1,4 +1,4 @@
-"""Each setting that ``train`` and ``infer`` take is given to the real commands twice, and the difference is seen in what they leave.
+"""Each setting that ``train`` and ``infer`` take is given to the real commands twice, and the difference is seen in the result.
 
 What a model file fixes cannot be given to ``infer``: ``tests/settings/test_payload_of_learning.py`` tries each.
 """
@@ -29,16 +29,16 @@ class Spy:
     """Watches, without changing it, how the framework is set up while patterns are read."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.reads, self.threads, self.deterministic = 0, 0, None
+        monkeypatch.undo()
+        self.reads, self.threads, self.deterministic = 0, 0, False
         original = ArrayPatterns.read
 
         def watched(patterns: ArrayPatterns, frames: Any) -> Any:
             self.reads += 1
-            self.threads = torch.get_num_threads()
-            self.deterministic = torch.are_deterministic_algorithms_enabled()
+            self.threads = max(self.threads, torch.get_num_threads())
+            self.deterministic |= torch.are_deterministic_algorithms_enabled()
             return original(patterns, frames)
 
-        monkeypatch.undo()
         monkeypatch.setattr(ArrayPatterns, "read", watched)
 
 
@@ -239,27 +239,36 @@ def test_every_setting_has_its_test() -> None:
     assert set(INFER) | ELSEWHERE | fixed == set(declarations("infer"))
 
 
-def runs(verb: str, arguments: tuple[list[str], list[str]], base: dict[str, str], places: Any) -> list[Run]:
-    folder, scan_folder, capsys, monkeypatch = places
-    found = []
-    for number, words in enumerate(arguments):
-        filled = [str(scan_folder / "scan.npz"), *(word.format(folder=scan_folder) for word in words)]
-        found.append(Run(verb, folder / str(number), filled, base, capsys, Spy(monkeypatch)))
-    return found
+@pytest.fixture(scope="module")
+def done() -> dict[Any, Run]:
+    """Runs by verb and arguments: what many settings are compared with is run once."""
+    return {}
+
+
+@pytest.fixture
+def run(
+    folder: Path, done: dict[Any, Run], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Run]:
+    """Run a verb with arguments, or give what the same gave before."""
+    bases = {"train": SMALL | {"--threads": "1"}, "infer": {"--threads": "1", "--model": str(folder / "run")}}
+
+    def run(verb: str, words: list[str]) -> Run:
+        key = (verb, *words)
+        if key not in done:
+            filled = [str(folder / "scan.npz"), *(word.format(folder=folder) for word in words)]
+            done[key] = Run(verb, folder / str(len(done)), filled, bases[verb], capsys, Spy(monkeypatch))
+        return done[key]
+
+    return run
 
 
 @pytest.mark.parametrize("name", TRAIN)
-def test_the_setting_acts_on_a_training(
-    name: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_setting_acts_on_a_training(name: str, run: Callable[..., Run]) -> None:
     first, second, differs = TRAIN[name]
-    assert differs(*runs("train", (first, second), SMALL | {"--threads": "1"}, (tmp_path, folder, capsys, monkeypatch)))
+    assert differs(run("train", first), run("train", second))
 
 
 @pytest.mark.parametrize("name", INFER)
-def test_the_setting_acts_on_an_inference(
-    name: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_setting_acts_on_an_inference(name: str, run: Callable[..., Run]) -> None:
     first, second, differs = INFER[name]
-    base = {"--threads": "1", "--model": str(folder / "run")}
-    assert differs(*runs("infer", (first, second), base, (tmp_path, folder, capsys, monkeypatch)))
+    assert differs(run("infer", first), run("infer", second))

@@ -14,7 +14,7 @@ from ptycho_core.inference.probe import choose_probe, probe_overlap
 from ptycho_core.model import load_model, save_model
 from ptycho_core.scan.opening import open_scan
 
-FILES = {"reconstruction.h5", "settings.json", "metrics.json", "log.csv", "object.png", "probe.png", "losses.png"}
+FILES = {"reconstruction.h5", "settings.json", "metrics.json", "object.png", "probe.png"}
 
 
 def infer(scan, run, folder, *words):
@@ -68,7 +68,7 @@ def test_every_batch_size_gives_the_same_object_and_without_a_folder_nothing_is_
     before = set(tmp_path.iterdir())
     first, second = (ptycho_core.infer(scans[1], run, backend="truth", inference_batch_size=size) for size in (7, 60))
     assert np.array_equal(np.abs(first.object), np.abs(second.object))
-    assert first.history[0]["stage"] == "inference"
+    assert first.facts["model"] == str(run / "best.ptycho")
     assert set(tmp_path.iterdir()) == before
 
 
@@ -181,6 +181,7 @@ def test_ctrl_c_leaves_no_folder(truth, run, scans, tmp_path):
 def test_results_are_not_replaced_unless_asked_for(run, scans, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("kept")
+    (tmp_path / "out" / "losses.png").write_text("of the results that are replaced")
     assert infer(scans[1], run, tmp_path / "out") == 2
     assert "--overwrite" in capsys.readouterr().err
     assert infer(scans[1], run, tmp_path / "out", "--overwrite") == 0

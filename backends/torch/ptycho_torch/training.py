@@ -149,7 +149,7 @@ class _Course:
             raise DataError(
                 f"The loss became {loss} in epoch {self._epoch}, batch {number} of {batches}, frames"
                 f" {', '.join(str(frame) for frame in batch.groups[:3, 0])} … of {self._data.scans[batch.scan].scan.source}.",
-                remedy="Lower the learning rate or bound the gradient (--gradient-clip-val). The checkpoints are of a good epoch.",
+                remedy="Lower the learning rate or clip the gradient (--gradient-clip-val). The checkpoints are of good epochs.",
             )
         outcome.loss.backward()  # type: ignore[no-untyped-call]
         self._sums.add(outcome, batch, loss)

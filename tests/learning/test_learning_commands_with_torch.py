@@ -1,0 +1,79 @@
+"""The commands ``train``, ``infer`` and ``reconstruct --start`` with the PyTorch backend, end to end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import ptycho_core
+from ptycho_core.contract import Event
+from ptycho_core.model import load_model
+
+QUICK = {"backend": "torch", "network_width": 8, "update_steps": 4, "threads": 1, "batch_size": 12}
+
+
+def equal(first, second):
+    both = [load_model(one, training=True) for one in (first, second)]
+    arrays = [{**one.weights, **one.physics, **one.training.arrays} for one in both]
+    return arrays[0].keys() == arrays[1].keys() and all(np.array_equal(arrays[0][name], arrays[1][name]) for name in arrays[0])
+
+
+def test_a_network_learns_a_scan_and_infers_another(scans, tmp_path):
+    model = ptycho_core.train(scans[0], tmp_path / "run", validation=[scans[1]], epochs=8, **QUICK)
+    rows = load_model(tmp_path / "run" / "last.ptycho").history
+    assert rows[-1]["loss"] < 0.98 * rows[0]["loss"]
+    assert rows[-1]["loss"] < 0.5 * rows[-1]["trivial_loss"]
+    assert model.history[-1]["validation_loss"] == min(row["validation_loss"] for row in rows)
+    ptycho_core.infer(scans[1], tmp_path / "run", tmp_path / "out", threads=1)
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["misfit"] < 0.25
+    assert ptycho_core.score(tmp_path / "out", scans[1]).correlation > 0.9
+
+
+@pytest.mark.parametrize("stop", [Event("epoch", "", 2), Event("step", "", 3)], ids=["after an epoch", "inside an epoch"])
+def test_what_goes_on_after_ctrl_c_is_bit_equal_to_what_was_never_stopped(scans, tmp_path, monkeypatch, stop):
+    monkeypatch.setattr("ptycho_torch.training.SECONDS_BETWEEN_EVENTS", 0.0)  # every step is told
+    pressed = []
+
+    def press(event):
+        if event.kind == stop.kind and event.epoch == stop.epoch and not pressed:
+            pressed.append(event)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    rest = QUICK | {"batch_size": 2, "epochs": 4, "train_probe": True, "gridsize": 2}
+    ptycho_core.train(scans[0], tmp_path / "whole", **rest)
+    ptycho_core.train(scans[0], tmp_path / "parts", observers=[press], **rest)
+    metrics = json.loads((tmp_path / "parts" / "metrics.json").read_text())
+    assert metrics["interrupted"] is True
+    assert metrics["epochs"] < 4
+    ptycho_core.train(scans[0], tmp_path / "parts", resume=True)
+    assert json.loads((tmp_path / "parts" / "metrics.json").read_text())["epochs"] == 4
+    for name in ("last.ptycho", "best.ptycho"):
+        assert equal(tmp_path / "whole" / name, tmp_path / "parts" / name)
+
+
+def test_the_command_stops_at_ctrl_c_with_a_checkpoint_and_status_130(scans, tmp_path):
+    command = [sys.executable, "-m", "ptycho_core", "train", str(scans[0]), "-o", str(tmp_path / "run"), "--backend", "torch"]
+    running = subprocess.Popen([*command, "--epochs", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    for line in running.stderr:
+        if line.startswith("train"):  # a line of progress: it is at work
+            break
+    time.sleep(0.5)
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert f"goes on from {tmp_path / 'run' / 'last.ptycho'}" in out
+    load_model(tmp_path / "run" / "last.ptycho", training=True)
+
+
+def test_a_fit_that_starts_with_a_trained_model_is_ahead_of_one_that_starts_flat(scans, tmp_path):
+    ptycho_core.train(list(scans), tmp_path / "run", epochs=10, **QUICK)
+    fit = {"backend": "torch", "epochs": 1, "iterations": 0, "coarse_start": False, "threads": 1}
+    flat = ptycho_core.reconstruct(scans[1], **fit)
+    warm = ptycho_core.reconstruct(scans[1], start=str(tmp_path / "run"), **fit)
+    assert warm.history[0]["misfit"] < flat.history[0]["misfit"]

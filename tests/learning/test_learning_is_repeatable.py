@@ -1,0 +1,211 @@
+"""The same training twice gives the same bits, and so does one that was stopped and went on, however it was stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import ptycho_core
+from ptycho_core.cli.main import main
+from ptycho_core.formats.product import load_reconstruction
+from ptycho_core.model import load_model
+
+TIMES = ("seconds", "patterns_per_second")
+SMALL = {"backend": "torch", "epochs": 3, "network_width": 4, "update_steps": 2, "batch_size": 10, "threads": 1}
+"""Six batches of ten frames an epoch."""
+
+PHYSICS = {"modes": 2, "train_probe": True, "train_scale": True}
+"""What learns beside the network."""
+
+
+def timeless(values):
+    return {name: value for name, value in values.items() if name not in TIMES}
+
+
+def assert_equal(first, second):
+    """The files of two trainings: all that was learned, all that is needed to go on, and the history, times aside."""
+    one, other = load_model(first, training=True), load_model(second, training=True)
+    for name in ("network", "facts", "scaling"):
+        assert getattr(one, name) == getattr(other, name)
+    assert [timeless(row) for row in one.history] == [timeless(row) for row in other.history]
+    for held, again in ((one.weights, other.weights), (one.physics, other.physics), (one.training.arrays, other.training.arrays)):
+        assert held.keys() == again.keys()
+        assert [name for name in held if held[name].dtype != again[name].dtype] == []
+        assert [name for name in held if not np.array_equal(held[name], again[name])] == []
+    states = [timeless(model.training.state) for model in (one, other)]
+    assert [state | {"sums": timeless(state["sums"])} for state in states[:1]] == [
+        state | {"sums": timeless(state["sums"])} for state in states[1:]
+    ]
+
+
+ALIKE = {
+    "gridsize 1": {},
+    "gridsize 2": {"gridsize": 2, "oversampling": 2, "batch_size": 40},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.1, "gradient_clip_val": 0.1, **PHYSICS},
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.01, "accumulate_grad_batches": 4, "validation_split": 0.2, **PHYSICS},
+    "two threads": {"threads": 2, "gridsize": 2, **PHYSICS},
+    "float64": {"precision": "float64", **PHYSICS},
+    "bf16-mixed": {"precision": "bf16-mixed", "gridsize": 2},
+}
+PROGRAM = """
+import json, sys, ptycho_core
+scans, other, folder, jobs = json.loads(sys.argv[1])
+for name, settings in jobs.items():
+    ptycho_core.train(scans, f"{folder}/{name}", **settings)
+    ptycho_core.infer(other, f"{folder}/{name}", f"{folder}/{name} inferred", threads=settings["threads"])
+"""
+
+
+def test_two_processes_learn_and_infer_the_same_bits(scans, tmp_path):
+    jobs = {name: SMALL | {"epochs": 2} | settings for name, settings in ALIKE.items()}
+    running = []
+    for number in (1, 2):
+        given = json.dumps([[str(scans[0])], str(scans[1]), str(tmp_path / str(number)), jobs])
+        environment = dict(os.environ) | {"PYTHONHASHSEED": str(number)}
+        running.append(
+            subprocess.Popen([sys.executable, "-c", PROGRAM, given], stderr=subprocess.PIPE, text=True, env=environment)
+        )
+    for process in running:
+        message = process.communicate(timeout=300)[1]
+        assert process.returncode == 0, message
+    for name in jobs:
+        for file in ("best.ptycho", "last.ptycho"):
+            assert_equal(tmp_path / "1" / name / file, tmp_path / "2" / name / file)
+        one, other = (load_reconstruction(tmp_path / number / f"{name} inferred") for number in ("1", "2"))
+        assert np.array_equal(one.object, other.object)
+
+
+class Presses:
+    """An observer that presses Ctrl-C when a step, or the end, of an epoch is told; ``times`` in a row."""
+
+    def __init__(self, epoch, batch, times=1):
+        self.epoch, self.batch, self.times = epoch, batch, times
+
+    def __call__(self, event):
+        kind = "epoch" if self.batch is None else "step"
+        if self.times and event.kind == kind and event.epoch == self.epoch and event.values.get("batch") == self.batch:
+            times, self.times = self.times, 0
+            for _ in range(times):
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def every_step_is_told(monkeypatch):
+    monkeypatch.setattr("ptycho_torch.training.SECONDS_BETWEEN_EVENTS", 0.0)
+
+
+def stopped_and_gone_on(scans, folder, settings, *stops):
+    """A training that Ctrl-C stops at each of ``stops`` and that then goes on; the files that every part left."""
+    for number, stop in enumerate(stops):
+        press = Presses(*stop)
+        ptycho_core.train(scans, folder, resume=number > 0, observers=[press], **settings)
+        assert press.times == 0, stop
+        assert json.loads((folder / "metrics.json").read_text())["interrupted"] is True
+        epoch, batch = stop
+        state = load_model(folder / "last.ptycho", training=True).training.state
+        # Batches that make one step together stay together; "batches" counts those done since the epoch began.
+        together = settings.get("accumulate_grad_batches", 1)
+        done = 0 if batch is None else -(-batch // together) * together
+        assert (state["epoch"], state["batches"]) == (epoch + (batch is None), done)
+    ptycho_core.train(scans, folder, resume=True, **settings)
+    assert json.loads((folder / "metrics.json").read_text())["interrupted"] is False
+
+
+STOPS = {
+    "before the first epoch was done": [(1, 1)],
+    "inside an epoch": [(2, 3)],
+    "after an epoch": [(2, None)],
+    "twice in an epoch": [(2, 1), (2, 4)],
+}
+
+
+@pytest.fixture(scope="module")
+def plain(scans, tmp_path_factory):
+    """The folder of a training that nobody stopped."""
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    ptycho_core.train([scans[0]], folder, **SMALL)
+    return folder
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_whatever_the_moment_of_ctrl_c_the_rest_gives_the_bits_of_a_run_without(plain, stop, scans, tmp_path, every_step_is_told):
+    stopped_and_gone_on([scans[0]], tmp_path / "parts", SMALL, *STOPS[stop])
+    for file in ("best.ptycho", "last.ptycho"):
+        assert_equal(plain / file, tmp_path / "parts" / file)
+
+
+def test_a_ctrl_c_after_the_last_epoch_stops_nothing(plain, scans, tmp_path):
+    press = Presses(3, None)
+    ptycho_core.train([scans[0]], tmp_path / "run", observers=[press], **SMALL)
+    assert press.times == 0
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["interrupted"] is False
+    assert_equal(plain / "last.ptycho", tmp_path / "run" / "last.ptycho")
+
+
+def test_what_a_second_ctrl_c_cut_off_goes_on_from_the_epoch_before(plain, scans, tmp_path, every_step_is_told):
+    with pytest.raises(KeyboardInterrupt):
+        ptycho_core.train([scans[0]], tmp_path / "parts", observers=[Presses(2, 2, times=2)], **SMALL)
+    assert load_model(tmp_path / "parts" / "last.ptycho", training=True).training.state["epoch"] == 2
+    ptycho_core.train([scans[0]], tmp_path / "parts", resume=True)
+    for file in ("best.ptycho", "last.ptycho"):
+        assert_equal(plain / file, tmp_path / "parts" / file)
+
+
+PLATEAU = {"scheduler": "plateau", "plateau_patience": 1, "validation_split": 0.25, "learning_rate": 3e-2, "epochs": 4}
+RESUMED = {
+    "validation and a plateau": PLATEAU,
+    "gathered gradients of sgd": {"optimizer": "sgd", "learning_rate": 0.01, "accumulate_grad_batches": 2} | PHYSICS,
+    "adamw with drawn groups": {"optimizer": "adamw", "weight_decay": 0.1, "gridsize": 2, "oversampling": 2, "batch_size": 20}
+    | PHYSICS,
+    "float64": {"precision": "float64"} | PHYSICS,
+    "bf16-mixed": {"precision": "bf16-mixed", "train_scale": True},
+    "supervised": {"model_type": "supervised", "merge": "group", "gridsize": 2},
+}
+
+
+@pytest.mark.parametrize("what", RESUMED)
+def test_every_kind_of_training_goes_on_with_the_bits_of_a_run_without_a_stop(what, scans, tmp_path, every_step_is_told):
+    settings = SMALL | RESUMED[what]
+    ptycho_core.train([scans[0]], tmp_path / "whole", **settings)
+    stopped_and_gone_on([scans[0]], tmp_path / "parts", settings, (1, 2), (2, None), (3, 3))
+    for file in ("best.ptycho", "last.ptycho"):
+        assert_equal(tmp_path / "whole" / file, tmp_path / "parts" / file)
+    if what == "validation and a plateau":  # it is no plateau unless the rate fell on one
+        rates = [row["learning_rate"] for row in load_model(tmp_path / "whole" / "last.ptycho").history]
+        assert rates[-1] < rates[0]
+
+
+def test_scans_that_learn_and_one_that_judges_go_on_together(scans, tmp_path, every_step_is_told):
+    settings = SMALL | PHYSICS | {"epochs": 2, "validation": [scans[1]]}
+    both = [scans[1], scans[0]]
+    ptycho_core.train(both, tmp_path / "whole", **settings)
+    stopped_and_gone_on(both, tmp_path / "parts", settings, (1, 5), (2, 3))
+    for file in ("best.ptycho", "last.ptycho"):
+        assert_equal(tmp_path / "whole" / file, tmp_path / "parts" / file)
+
+
+def test_more_epochs_asked_for_later_are_those_of_a_run_that_had_them_from_the_start(scans, tmp_path):
+    words = ["--backend", "torch", "--network-width", "4", "--update-steps", "2", "--batch-size", "10", "--threads", "1"]
+    words += ["--scheduler", "exponential", "--gradient-clip-val", "0.1", "--quiet"]
+    for folder, epochs in (("parts", "2"), ("whole", "4")):
+        assert main(["train", str(scans[0]), "-o", str(tmp_path / folder), "--epochs", epochs, *words]) == 0
+    assert main(["train", str(scans[0]), "-o", str(tmp_path / "parts"), "--resume", "--epochs", "4", "--quiet"]) == 0
+    for file in ("best.ptycho", "last.ptycho"):
+        assert_equal(tmp_path / "whole" / file, tmp_path / "parts" / file)
+
+
+def test_a_training_that_is_done_has_nothing_to_go_on_with(scans, tmp_path):
+    settings = SMALL | {"learning_rate": 1e-12, "early_stop_patience": 1, "epochs": 9}
+    ptycho_core.train([scans[0]], tmp_path / "run", **settings)
+    before = [load_model(tmp_path / "run" / name, training=True) for name in ("last.ptycho", "best.ptycho")]
+    assert 1 < len(before[0].history) < 9
+    ptycho_core.train([scans[0]], tmp_path / "run", resume=True)
+    found = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert found["stopped_by"].startswith("no lower loss for 1")
+    after = [load_model(tmp_path / "run" / name, training=True) for name in ("last.ptycho", "best.ptycho")]
+    assert [one.history for one in after] == [one.history for one in before]
+    assert all(np.array_equal(after[0].weights[name], value) for name, value in before[0].weights.items())
