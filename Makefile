@@ -9,8 +9,13 @@ export OMP_WAIT_POLICY := PASSIVE
 .PHONY: demo test check clean
 
 demo: $(VENV)/.installed
-	$(BIN)/ptycho reconstruct sample:siemens-star --output-dir demo --overwrite --backend torch --modes 2
-	@echo "The picture is demo/object.png; the numbers are in demo/metrics.json and demo/reconstruction.h5."
+	$(BIN)/ptycho reconstruct sample:siemens-star --output-dir demo/refined --overwrite --backend torch --modes 2
+	$(BIN)/ptycho train sample:siemens-star --output-dir demo/network --overwrite --backend torch --modes 2 \
+		--probe demo/refined --epochs 6
+	$(BIN)/ptycho infer sample:siemens-star --model demo/network --output-dir demo/inferred --overwrite --backend torch \
+		--probe demo/refined
+	$(BIN)/ptycho score demo/inferred --reference demo/refined --output-dir demo/comparison --overwrite
+	@echo "The refined picture is demo/refined/object.png, the network's demo/inferred/object.png; side by side: demo/comparison/score.png."
 
 test: $(VENV)/.tested check
 	$(BIN)/python -m pytest

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["infer", "infer_payload", "run_payload"]
 
-_JUDGED = 512
+_JUDGED = 128
 """Most frames that the misfit is computed from; they are spread over the scan."""
 
 

@@ -16,8 +16,8 @@ __all__ = ["ESTIMATE_CHANNELS", "describe"]
 ESTIMATE_CHANNELS: Final = 5
 """Channels a pattern of the input: estimate less one (real, imaginary), its next step (real, imaginary), illumination."""
 
-_STEPS = 8
-"""Update steps for each of gridsize: what neighbours tell of the smooth phase takes more of them to come out."""
+_STEPS = 4
+"""Update steps for each pattern of a group: one alone is soon fitted, what neighbours tell of the smooth phase takes longer."""
 
 _ALPHA = 0.02
 _MOMENTUM = 0.7
@@ -43,7 +43,7 @@ def describe(size: int, settings: Mapping[str, Any]) -> dict[str, Any]:
         "version": 1,
         "size": size,
         "gridsize": gridsize,
-        "estimate": {"steps": _STEPS * gridsize if asked is None else int(asked), "alpha": _ALPHA, "momentum": _MOMENTUM},
+        "estimate": {"steps": _STEPS * frames if asked is None else int(asked), "alpha": _ALPHA, "momentum": _MOMENTUM},
         "output": {"form": str(settings["output_form"]), "activation": str(settings["amplitude_activation"])},
         "input_channels": ESTIMATE_CHANNELS * frames,
         "output_channels": 2 * frames,

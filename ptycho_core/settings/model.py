@@ -44,7 +44,7 @@ class ModelSettings:
     )  # fmt: skip
     update_steps: int | None = setting(
         None, minimum=0, maximum=64, verbs=_VERBS,
-        help="update steps from a flat object, with the known probe, that make what the network sees; auto is 8 gridsize. More "
+        help="update steps from a flat object, with the known probe, that make what the network sees; auto is 4 gridsize². More "
         "helps where the probe is well known, and costs time.",
     )  # fmt: skip
     network_width: int = setting(

@@ -52,7 +52,7 @@ def test_a_backend_imports_only_the_contract_and_the_neutral_core(path: Path) ->
         top, _, rest = name.partition(".")
         if top.startswith("ptycho_") and top != own:
             assert top == "ptycho_core", f"{path} imports another backend"
-            assert not rest.startswith(("cli", "reconstruction.run", "settings.payload", "settings.planning", "imaging"))
+            assert not rest.startswith(("cli", "reconstruction.run", "training.run", "inference.run", "settings.payload", "settings.planning", "imaging"))
 
 
 def fresh(*arguments: str, path: Path | None = None) -> dict[str, object]:

@@ -11,7 +11,6 @@ import pytest
 
 import ptycho_core
 from ptycho_core.cli.main import main
-from ptycho_core.formats.product import load_reconstruction
 from ptycho_core.model import load_model
 
 TIMES = ("seconds", "patterns_per_second")
@@ -37,46 +36,41 @@ def assert_equal(first, second):
         assert [name for name in held if held[name].dtype != again[name].dtype] == []
         assert [name for name in held if not np.array_equal(held[name], again[name])] == []
     states = [timeless(model.training.state) for model in (one, other)]
-    assert [state | {"sums": timeless(state["sums"])} for state in states[:1]] == [
-        state | {"sums": timeless(state["sums"])} for state in states[1:]
-    ]
+    for state in states:
+        state["sums"] = timeless(state["sums"])
+    assert states[0] == states[1]
 
 
 ALIKE = {
-    "gridsize 1": {},
-    "gridsize 2": {"gridsize": 2, "oversampling": 2, "batch_size": 40},
-    "adamw": {"optimizer": "adamw", "weight_decay": 0.1, "gradient_clip_val": 0.1, **PHYSICS},
-    "sgd": {"optimizer": "sgd", "learning_rate": 0.01, "accumulate_grad_batches": 4, "validation_split": 0.2, **PHYSICS},
-    "two threads": {"threads": 2, "gridsize": 2, **PHYSICS},
-    "float64": {"precision": "float64", **PHYSICS},
+    "adam": {},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.1, "gridsize": 2, "oversampling": 2, "batch_size": 40, "threads": 2} | PHYSICS,
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.01, "accumulate_grad_batches": 4, "validation_split": 0.2} | PHYSICS,
+    "float64": {"precision": "float64"} | PHYSICS,
     "bf16-mixed": {"precision": "bf16-mixed", "gridsize": 2},
 }
 PROGRAM = """
-import json, sys, ptycho_core
-scans, other, folder, jobs = json.loads(sys.argv[1])
+import json, sys, numpy, ptycho_core
+scan, other, folder, jobs = json.loads(sys.argv[1])
 for name, settings in jobs.items():
-    ptycho_core.train(scans, f"{folder}/{name}", **settings)
-    ptycho_core.infer(other, f"{folder}/{name}", f"{folder}/{name} inferred", threads=settings["threads"])
+    ptycho_core.train(scan, f"{folder}/{name}", **settings)
+    found = ptycho_core.infer(other, f"{folder}/{name}", threads=settings["threads"])
+    numpy.save(f"{folder}/{name}.npy", found.object)
 """
 
 
-def test_two_processes_learn_and_infer_the_same_bits(scans, tmp_path):
+def test_another_process_learns_and_infers_the_same_bits(scans, tmp_path):
     jobs = {name: SMALL | {"epochs": 2} | settings for name, settings in ALIKE.items()}
-    running = []
-    for number in (1, 2):
-        given = json.dumps([[str(scans[0])], str(scans[1]), str(tmp_path / str(number)), jobs])
-        environment = dict(os.environ) | {"PYTHONHASHSEED": str(number)}
-        running.append(
-            subprocess.Popen([sys.executable, "-c", PROGRAM, given], stderr=subprocess.PIPE, text=True, env=environment)
-        )
-    for process in running:
-        message = process.communicate(timeout=300)[1]
-        assert process.returncode == 0, message
-    for name in jobs:
+    given = json.dumps([str(scans[0]), str(scans[1]), str(tmp_path / "there"), jobs])
+    # Threads that spin while they wait take the cores from each other.
+    environment = dict(os.environ) | {"PYTHONHASHSEED": "7", "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run([sys.executable, "-c", PROGRAM, given], capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for name, settings in jobs.items():
+        ptycho_core.train(scans[0], tmp_path / "here" / name, **settings)
         for file in ("best.ptycho", "last.ptycho"):
-            assert_equal(tmp_path / "1" / name / file, tmp_path / "2" / name / file)
-        one, other = (load_reconstruction(tmp_path / number / f"{name} inferred") for number in ("1", "2"))
-        assert np.array_equal(one.object, other.object)
+            assert_equal(tmp_path / "here" / name / file, tmp_path / "there" / name / file)
+        found = ptycho_core.infer(scans[1], tmp_path / "here" / name, threads=settings["threads"])
+        assert np.array_equal(found.object, np.load(tmp_path / "there" / f"{name}.npy"))
 
 
 class Presses:
@@ -155,7 +149,9 @@ def test_what_a_second_ctrl_c_cut_off_goes_on_from_the_epoch_before(plain, scans
         assert_equal(plain / file, tmp_path / "parts" / file)
 
 
-PLATEAU = {"scheduler": "plateau", "plateau_patience": 1, "validation_split": 0.25, "learning_rate": 3e-2, "epochs": 4}
+PLATEAU = {"scheduler": "plateau", "plateau_patience": 1, "validation_split": 0.25, "learning_rate": 1e-6}
+"""So slow that no epoch is better by enough, and the rate falls before the last one."""
+
 RESUMED = {
     "validation and a plateau": PLATEAU,
     "gathered gradients of sgd": {"optimizer": "sgd", "learning_rate": 0.01, "accumulate_grad_batches": 2} | PHYSICS,
@@ -174,9 +170,8 @@ def test_every_kind_of_training_goes_on_with_the_bits_of_a_run_without_a_stop(wh
     stopped_and_gone_on([scans[0]], tmp_path / "parts", settings, (1, 2), (2, None), (3, 3))
     for file in ("best.ptycho", "last.ptycho"):
         assert_equal(tmp_path / "whole" / file, tmp_path / "parts" / file)
-    if what == "validation and a plateau":  # it is no plateau unless the rate fell on one
-        rates = [row["learning_rate"] for row in load_model(tmp_path / "whole" / "last.ptycho").history]
-        assert rates[-1] < rates[0]
+    rates = [row["learning_rate"] for row in load_model(tmp_path / "whole" / "last.ptycho").history]
+    assert rates[2] < rates[0]
 
 
 def test_scans_that_learn_and_one_that_judges_go_on_together(scans, tmp_path, every_step_is_told):

@@ -47,14 +47,15 @@ def configured(plan: ExecutionPlan) -> Iterator[torch.device]:
         The planned device.
     """
     threads = torch.get_num_threads()
-    deterministic = torch.are_deterministic_algorithms_enabled()
+    deterministic = torch.get_deterministic_debug_mode()
     tf32 = torch.backends.cuda.matmul.allow_tf32
     try:
         torch.set_num_threads(int(plan.execution["threads"] or threads))
-        torch.use_deterministic_algorithms(bool(plan.execution["deterministic"]))
+        # Not use_deterministic_algorithms: it imports a compiler, which takes more than a second.
+        torch.set_deterministic_debug_mode("error" if plan.execution["deterministic"] else "default")
         torch.backends.cuda.matmul.allow_tf32 = False
         yield torch.device(plan.device)
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)
         torch.backends.cuda.matmul.allow_tf32 = tf32
