@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Estimate", "Illumination", "estimate_object", "group_windows"]
 
-SMALLEST = 1e-6
-"""Counts added to modelled intensities before their root is taken."""
+SMALLEST = 0.1
+"""Counts added to modelled intensities before their root is taken: where hardly a count is modelled, the phase is not known."""
 
 
 STEP_GAIN = 4.0
