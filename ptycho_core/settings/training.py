@@ -27,8 +27,9 @@ class TrainingSettings:
         help="groups in one step. Merging needs neighbours in a batch; larger keeps a GPU busy, smaller takes more steps.",
     )  # fmt: skip
     learning_rate: float = setting(
-        1e-3, above=0, verbs=_VERBS, help="largest learning rate. Lower it where the loss jumps, raise it where it creeps."
-    )
+        1e-3, above=0, maximum=1e30, verbs=_VERBS,
+        help="largest learning rate. Lower it where the loss jumps, raise it where it creeps.",
+    )  # fmt: skip
     optimizer: str = setting(
         "adam", choices=("adam", "adamw", "sgd"), verbs=_VERBS,
         help="how weights follow their gradients; adamw is adam with weight decay, sgd has momentum.",

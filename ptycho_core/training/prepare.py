@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +83,11 @@ def continued_model(checkpoint: Path, audit: Mapping[str, Any]) -> Model:
     before, now = model.settings.get("scans", []), audit["scans"]
     for number in range(max(len(before), len(now))):
         old, new = (_described(rows[number]) if number < len(rows) else "none" for rows in (before, now))
+        if old == new and before[number]["digest"] != now[number]["digest"]:
+            raise DataError(
+                f"{checkpoint} was trained with another {old}: patterns or positions of {now[number]['path']} are not the same.",
+                remedy="Give the same file, or train anew in another folder.",
+            )
         if old != new:
             raise DataError(
                 f"{checkpoint} was trained with other scans: in place {number + 1} it has {old}, given is {new}.",
@@ -100,9 +106,18 @@ def scan_records(data: TrainingData) -> list[dict[str, Any]]:
             "frames": len(one.scan),
             "size": one.scan.size,
             "part": "training" if len(one.train) else "validation",
+            "digest": _digest(one.scan),
         }
         for one in data.scans
     ]
+
+
+def _digest(scan: Scan) -> str:
+    """SHA-256 of the positions and of the counts of up to 16 frames, spread over the scan."""
+    frames = np.unique(np.linspace(0, len(scan) - 1, 16).astype(np.int64))
+    content = hashlib.sha256(np.ascontiguousarray(scan.positions, dtype="<f8").tobytes())
+    content.update(np.ascontiguousarray(scan.patterns.read(frames), dtype="<f4").tobytes())
+    return content.hexdigest()
 
 
 def _probe(scan: Scan, asked: Mapping[str, Value], seed: int) -> tuple[NDArray[np.complex64], float]:

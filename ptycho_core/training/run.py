@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.contract import Event, Observer, ScanSource, TrainJob, TrainResult, Value
-from ptycho_core.errors import UsageError
+from ptycho_core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ptycho_core.training.data import TrainingData
 
 __all__ = ["run_payload", "train"]
+
+_RECORDS = ("settings.json", "metrics.json", "log.csv", "losses.png")
 
 
 def train(
@@ -134,11 +136,15 @@ def _fit(payload: TrainingPayload, job: TrainJob, hub: EventHub) -> TrainResult:
     from ptycho_core.training.checkpoints import BEST, LAST
 
     last = payload.output_dir / LAST
-    if not job.resume:  # models of the run that is replaced must not be taken for this one's
-        for name in (BEST, LAST):
+    if not job.resume:  # what the run that is replaced left must not be taken for this one's
+        for name in (BEST, LAST, *_RECORDS):
             (payload.output_dir / name).unlink(missing_ok=True)
     try:
         return payload.backend.train(job, payload.plan, hub)
+    except DataError:  # to go on would end in the same way
+        if last.exists():
+            hub.emit(Event("message", message=f"The last checkpoint is {last}."))
+        raise
     except BaseException:
         if last.exists():
             hub.emit(Event("message", message=f"The last checkpoint is {last}; train --resume goes on from it."))

@@ -26,7 +26,7 @@ def should_stop(history: Sequence[Mapping[str, Any]], patience: int | None) -> b
 def collapse(history: Sequence[Mapping[str, Any]]) -> str | None:
     """What to tell if the network has collapsed to something that ignores its input, else None.
 
-    It has if ``output_deviation`` (mean over the patches of the standard deviation of a patch where it is lit) was below 1e-3 for
+    It has if ``output_deviation`` (mean over the patches of the relative deviation of a patch where it is lit) was below 1e-3 for
     3 epochs, or if ``loss`` has not become lower for 5 epochs and is still not 2 % below ``trivial_loss`` (that of the best flat
     object). Rows that lack a value are no evidence.
     """

@@ -52,7 +52,9 @@ def test_a_backend_imports_only_the_contract_and_the_neutral_core(path: Path) ->
         top, _, rest = name.partition(".")
         if top.startswith("ptycho_") and top != own:
             assert top == "ptycho_core", f"{path} imports another backend"
-            assert not rest.startswith(("cli", "reconstruction.run", "training.run", "inference.run", "settings.payload", "settings.planning", "imaging"))
+            assert not rest.startswith(
+                ("cli", "reconstruction.run", "training.run", "inference.run", "settings.payload", "settings.planning", "imaging")
+            )
 
 
 def fresh(*arguments: str, path: Path | None = None) -> dict[str, object]:
@@ -80,7 +82,9 @@ def test_help_and_list_load_neither_numpy_nor_a_framework_nor_a_plugin(arguments
     assert not {top for top in tops if top.startswith("ptycho_") and top != "ptycho_core"}
 
 
-@pytest.mark.parametrize("command", ["train", "infer", "reconstruct", "simulate", "inspect", "model", "score", "backends", "config"])
+@pytest.mark.parametrize(
+    "command", ["train", "infer", "reconstruct", "simulate", "inspect", "model", "score", "backends", "config"]
+)
 def test_the_help_of_each_command_loads_neither_numpy_nor_a_plugin(command: str) -> None:
     found = fresh(command, "--help")
     assert found["status"] == 0

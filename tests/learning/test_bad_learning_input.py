@@ -1,4 +1,4 @@
-"""Bad input to ``train`` and ``infer`` with PyTorch: one sentence that helps, the documented exit status, and no half-written file."""
+"""Bad input to ``train`` and ``infer`` with PyTorch: one sentence, the documented exit status, and no half-written file."""
 
 import re
 import shutil
@@ -89,7 +89,7 @@ TRAIN = {
     "supervised without labels": (5, ["unlabelled.npz", *SUPERVISED], ["unlabelled.npz", "object_true", "--labels"]),
     "one of the scans without labels": (5, ["good.npz", "unlabelled.npz", *SUPERVISED], ["unlabelled.npz", "object_true"]),
     "flat labels": (5, ["good.npz", *SUPERVISED, "--labels", "flat.npy"], ["flat.npy", "(99, 99)", "flat"]),
-    "one object for two scans": (2, ["good.npz", "also.npz", *SUPERVISED, "--labels", "flat.npy"], ["--labels flat.npy", "are 2"]),
+    "one object for two": (2, ["good.npz", "also.npz", *SUPERVISED, "--labels", "flat.npy"], ["--labels flat.npy", "are 2"]),
     "no data to learn from": (2, ["good.npz", "--amplitude-weight", "0", "--tv-weight", "1"], ["amplitude_weight", "above 0"]),
     "a learning rate of nothing": (2, ["good.npz", "--learning-rate", "0"], ["--learning-rate 0", "above 0"]),
     "a negative learning rate": (2, ["good.npz", "--learning-rate=-1e-3"], ["--learning-rate", "-0.001", "above 0"]),
@@ -216,7 +216,8 @@ def test_a_loss_that_is_no_number_stops_the_training_and_keeps_the_last_good_che
     message = refused(capsys, 5, "train", scans[0], "-o", run, *DIVERGING, "--n-subsample", "30", "--epochs", "9")
     told = re.search(r"The loss became (nan|inf) in epoch (\d), batch (\d) of 5, frames (\d+), .* of .*first\.npz", message)
     assert told, message
-    assert "Lower the learning rate" in message
+    assert "lower learning rate" in message
+    assert "checkpoints of epoch" in message
     assert int(told[2]) > 1
     for name in NAMES:
         model = load_model(run / name, training=True)
@@ -238,7 +239,7 @@ def test_a_gradient_beyond_all_numbers_is_told_as_such(scans, tmp_path, capsys):
     """Its square, which Adam keeps, overflows before the loss does."""
     rate = ["--learning-rate", "1", "--scheduler", "constant", "--tv-weight", "1e30", "--batch-size", "30"]
     message = refused(capsys, 5, "train", scans[0], "-o", tmp_path / "run", *rate)
-    assert "in epoch 1, batch " in message
+    assert "epoch 1" in message
     assert "learning rate" in message
     assert list(tmp_path.iterdir()) == []
 
@@ -294,7 +295,7 @@ print("status", main([*words[:2], "--resume", "-o", folder + "/whole", "--epochs
 
 def test_a_full_disk_is_told_and_the_checkpoint_before_stays_whole(trained, scans, tmp_path):
     shutil.copytree(trained, tmp_path / "whole")
-    assert 90_000 < (trained / "last.ptycho").stat().st_size
+    assert (trained / "last.ptycho").stat().st_size > 90_000
     words = [sys.executable, "-c", FULL_DISK, scans[0], tmp_path, *command("train", scans[0])]
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

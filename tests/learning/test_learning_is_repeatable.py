@@ -43,7 +43,7 @@ def assert_equal(first, second):
 
 ALIKE = {
     "adam": {},
-    "adamw": {"optimizer": "adamw", "weight_decay": 0.1, "gridsize": 2, "oversampling": 2, "batch_size": 40, "threads": 2} | PHYSICS,
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.1, "threads": 2, "gridsize": 2, "oversampling": 2} | PHYSICS,
     "sgd": {"optimizer": "sgd", "learning_rate": 0.01, "accumulate_grad_batches": 4, "validation_split": 0.2} | PHYSICS,
     "float64": {"precision": "float64"} | PHYSICS,
     "bf16-mixed": {"precision": "bf16-mixed", "gridsize": 2},

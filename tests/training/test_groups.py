@@ -2,6 +2,8 @@
 
 import time
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,8 +37,20 @@ def searched(positions: np.ndarray, number: int) -> list[list[int]]:
 @given(POSITIONS, st.integers(1, 3))
 def test_a_group_is_the_nearest_frames_seed_first_then_by_distance_ties_by_index(positions, gridsize):
     expected = searched(positions, gridsize**2)
+    assert inference_groups(positions, gridsize, neighbor_count=gridsize**2).tolist() == expected
+    assert nearest_groups(positions, gridsize, neighbor_count=gridsize**2, **RUN).tolist() == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(POSITIONS, st.integers(2, 3))
+def test_without_a_number_a_group_is_taken_evenly_from_four_times_as_many(positions, gridsize):
+    members = gridsize**2
+    among = min(4 * members, len(positions))
+    ranks = [math.floor(k * (among - 1) / (members - 1) + 0.5) for k in range(members)]
+    expected = [[near[rank] for rank in ranks] for near in searched(positions, among)]
     assert inference_groups(positions, gridsize).tolist() == expected
-    assert nearest_groups(positions, gridsize, **RUN).tolist() == expected
+    drawn = nearest_groups(positions, gridsize, **RUN)
+    assert all(set(group) <= set(near) for group, near in zip(drawn.tolist(), searched(positions, among), strict=True))
 
 
 @settings(max_examples=60, deadline=None)
@@ -64,7 +78,7 @@ def test_drawn_groups_change_with_epoch_seed_scan_and_repetition():
 
 def test_every_set_of_neighbours_is_drawn_equally_often():
     positions = np.random.default_rng(0).uniform(0, 100, (6000, 2))
-    near = np.array(inference_groups(positions, 3))[:, :5]
+    near = inference_groups(positions, 3, neighbor_count=9)[:, :5]
     groups = nearest_groups(positions, 2, neighbor_count=5, **RUN)
     left_out = [next(place for place in range(1, 5) if near[k, place] not in groups[k]) for k in range(6000)]
     shares = np.bincount(left_out, minlength=5)[1:] / 6000
@@ -83,7 +97,11 @@ def test_gridsize_one_is_each_frame_by_itself():
 
 
 def test_frames_all_at_one_place_are_taken_by_index():
-    assert inference_groups(np.ones((60, 2)), 2)[[0, 3, 50]].tolist() == [[0, 1, 2, 3], [3, 0, 1, 2], [50, 0, 1, 2]]
+    assert inference_groups(np.ones((60, 2)), 2, neighbor_count=4)[[0, 3, 50]].tolist() == [
+        [0, 1, 2, 3],
+        [3, 0, 1, 2],
+        [50, 0, 1, 2],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -242,11 +242,11 @@ def test_scans_of_different_size_are_both_named(make, judges):
     ("given", "told"),
     [
         ({"model": {"gridsize": 3}}, ("has 8 frames", "gridsize 3 takes 9")),
-        ({"neighbor_count": 10}, ("has 8 frames", "neighbor_count", "nearest 10")),
+        ({"model": {"neighbor_count": 10}}, ("has 8 frames", "neighbor_count", "nearest 10")),
         ({"n_subsample": 9}, ("has 8 frames", "n_subsample asks for 9")),
         ({"n_subsample": 3, "model": {"gridsize": 2}}, ("n_subsample 3", "has 3 frames", "gridsize 2 takes 4")),
         (
-            {"validation_split": 0.5, "neighbor_count": 5},
+            {"validation_split": 0.5, "model": {"neighbor_count": 5}},
             ("to learn from", "validation_split 0.5", "has 4 frames", "nearest 5"),
         ),
         ({"validation_split": 0.2, "model": {"gridsize": 2}}, ("that judges", "validation_split 0.2", "has 2 frames", "takes 4")),

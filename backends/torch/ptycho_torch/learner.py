@@ -32,6 +32,9 @@ BLOCK = 16
 ESTIMATE_BYTES = 1 << 28
 """Estimates of a scan are remembered up to this size, and made again for each batch beyond it."""
 
+FLAT_SHARES = tuple(0.7 + 0.025 * step for step in range(17))
+"""Amplitudes of the flat object that are tried, over the one that keeps the counts."""
+
 FRAMES_BYTES = 1 << 30
 """Amplitudes of a scan are kept on the device up to this size, and read again for each batch beyond it."""
 
@@ -91,7 +94,7 @@ class Outcome:
         loss: weighted sum of the loss terms.
         difference: Σ|√I − √n| over good pixels.
         amplitudes: Σ√n over good pixels.
-        deviation: mean over the patches of their standard deviation within the illumination.
+        deviation: mean over the patches of their standard deviation within the illumination, over their mean modulus there.
     """
 
     loss: torch.Tensor
@@ -121,6 +124,20 @@ class Learner:
         found = {f"network.{name}": value for name, value in self.network.named_weights().items()}
         found |= {"physics.probe": self.probe, "physics.log_scale": self.log_scale}
         return {name: value for name, value in found.items() if value.requires_grad}
+
+    def exact(self) -> dict[str, npt.NDArray[Any]]:
+        """What a model file would round: probes, their unit and scales, and weights that are not float32."""
+        named = {"probe": self.probe, "unit": self.unit, "log_scale": self.log_scale}
+        if self.unit.dtype != torch.float32:
+            named |= self.network.named_weights()
+        return {name: value.detach().contiguous().cpu().numpy().copy() for name, value in named.items()}
+
+    @torch.no_grad()
+    def restore(self, exact: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take up what `exact` gave."""
+        named = {"probe": self.probe, "unit": self.unit, "log_scale": self.log_scale} | self.network.named_weights()
+        for name, value in exact.items():
+            named[name].copy_(torch.as_tensor(value))
 
     def probes(self, scan: int) -> torch.Tensor:
         """The probe (mode, N, N) of a scan, as it is now."""
@@ -175,23 +192,25 @@ class Learner:
     def _probe_learns(self) -> bool:
         return self.probe.requires_grad or self.log_scale.requires_grad
 
+    @torch.no_grad()
     def flat_loss(self, sample: Sample, scan: int, frames: npt.NDArray[np.int64]) -> float:
-        """The loss of a flat object of the amplitude that gives the frames' counts: what a collapsed network reaches."""
-        with torch.no_grad():
-            probe = self.probes(scan)
-            far = squared_modulus(torch.fft.fft2(probe, norm="ortho")).sum(0)
-            power = float((far if sample.good is None else far[sample.good]).sum(dtype=torch.float64))
-            amplitudes = sample.frames.amplitudes(frames)
-            factor = float(sample.frames.counts[frames].mean()) / power
-            pixels = len(frames) * (far.numel() if sample.good is None else int(sample.good.sum()))
-            physical = tuple({"nll", "amplitude", "mae"} & self.loss_weights.keys())
+        """The loss of the best flat object: what a collapsed network reaches."""
+        probe, amplitudes = self.probes(scan), sample.frames.amplitudes(frames)
+        far = squared_modulus(torch.fft.fft2(probe, norm="ortho")).sum(0)
+        power = float((far if sample.good is None else far[sample.good]).sum(dtype=torch.float64))
+        weight = squared_modulus(probe).sum(0)
+        pixels = len(frames) * (far.numel() if sample.good is None else int(sample.good.sum()))
+        physical = tuple({"nll", "amplitude", "mae"} & self.loss_weights.keys())
+        found = []
+        for share in FLAT_SHARES:
+            factor = share**2 * float(sample.frames.counts[frames].mean()) / power
             sums = data_sums((far * factor).expand_as(amplitudes), amplitudes.square(), sample.good, names=physical)
             total = sum(self.loss_weights[name] * float(value) / pixels for name, value in sums.items())
             if "realspace" in self.loss_weights:
                 flat = torch.full_like(amplitudes, math.sqrt(factor)).to(probe.dtype)
-                weight = squared_modulus(probe).sum(0)
                 total += self.loss_weights["realspace"] * float(_realspace(flat, sample, frames, weight / weight.max()))
-        return total
+            found.append(total)
+        return min(found)
 
     def _shifted(self, scan: int, remainders: npt.NDArray[np.float64], light: Illumination) -> torch.Tensor:
         """The illumination with a graph, where probe or scale learn."""
@@ -235,7 +254,9 @@ ROUNDING = 1e-6
 def _deviation(patches: torch.Tensor, weight: torch.Tensor) -> float:
     share = weight / weight.sum()
     mean = (patches * share).sum((1, 2), keepdim=True)
-    return float((squared_modulus(patches - mean) * share).sum((1, 2)).sqrt().mean())
+    spread = (squared_modulus(patches - mean) * share).sum((1, 2)).sqrt()
+    modulus = (patches.abs() * share).sum((1, 2))
+    return float((spread / modulus.clamp_min(torch.finfo(spread.dtype).tiny)).mean())
 
 
 def _float32(value: torch.Tensor) -> npt.NDArray[np.float32]:

@@ -38,6 +38,11 @@ class Optimiser:
             momentum = float(settings["momentum"])
             self._optimiser = torch.optim.SGD([group | {"weight_decay": 0.0} for group in groups], lr=rate, momentum=momentum)
 
+    def is_finite(self) -> bool:
+        """Whether the gradients, and their squares, are finite: an optimiser that met others would never recover."""
+        squares = [value.grad.square().sum() for value in self._leaves.values() if value.grad is not None]
+        return not squares or bool(torch.isfinite(torch.stack(squares).sum()))
+
     def step(self, learning_rate: float, batches: int) -> None:
         """Move the tensors by the mean of the gradients that ``batches`` backward passes have summed, and clear them."""
         gradients = [value.grad for value in self._leaves.values() if value.grad is not None]

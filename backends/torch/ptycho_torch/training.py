@@ -6,7 +6,7 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 SECONDS_BETWEEN_EVENTS = 0.5
-FLAT_FRAMES = 256
+FLAT_FRAMES = 64
 """Frames of a scan that tell the loss of a flat object."""
 
 
@@ -133,6 +133,8 @@ class _Course:
             rate = learning_rate(self._settings, step=self._steps, steps_per_epoch=steps, history=self._history)
             for number, batch in enumerate(part, self._batches + 1):
                 self._learn(batch, number, len(batches), epochs)
+            if not self._optimiser.is_finite():
+                self._refuse("The gradient grew beyond all numbers", self._batches + len(part), len(batches), part[-1])
             self._optimiser.step(rate, len(part))
             self._steps += 1
             self._batches += len(part)
@@ -146,11 +148,7 @@ class _Course:
         outcome = self._learner.outcome(self._samples[batch.scan], batch.scan, batch.groups)
         loss = float(outcome.loss.detach())
         if not math.isfinite(loss):
-            raise DataError(
-                f"The loss became {loss} in epoch {self._epoch}, batch {number} of {batches}, frames"
-                f" {', '.join(str(frame) for frame in batch.groups[:3, 0])} … of {self._data.scans[batch.scan].scan.source}.",
-                remedy="Lower the learning rate or clip the gradient (--gradient-clip-val). The checkpoints are of good epochs.",
-            )
+            self._refuse(f"The loss became {loss}", number, batches, batch)
         outcome.loss.backward()  # type: ignore[no-untyped-call]
         self._sums.add(outcome, batch, loss)
         now = time.perf_counter()
@@ -158,6 +156,15 @@ class _Course:
             self._last_event = now
             values: dict[str, Value] = {"loss": loss, "batch": number, "batches": batches, "misfit": self._sums.misfit()}
             self._events.emit(Event("step", "train", self._epoch, epochs, values))
+
+    def _refuse(self, what: str, number: int, batches: int, batch: Batch) -> NoReturn:
+        """End the run before a step that would spoil the weights."""
+        done = f"The checkpoints of epoch {self._epoch - 1} are kept. " if self._history else ""
+        raise DataError(
+            f"{what} in epoch {self._epoch}, batch {number} of {batches}, frames"
+            f" {', '.join(str(frame) for frame in batch.groups[:3, 0])} … of {self._data.scans[batch.scan].scan.source}.",
+            remedy=f"{done}Start anew with a lower learning rate, or clip the gradient (--gradient-clip-val).",
+        )
 
     def _finish_epoch(self, rate: float, epochs: int) -> None:
         sums = self._sums
@@ -219,13 +226,8 @@ class _Course:
 
     def _checkpoint(self) -> Model:
         learner = self._learner
-        arrays = self._optimiser.arrays()
-        # A model file holds float32; what learns goes on from exactly what it is.
-        arrays |= {
-            f"leaf.{name}": leaf.detach().contiguous().cpu().numpy().copy()
-            for name, leaf in learner.leaves().items()
-            if leaf.dtype != torch.float32 or not name.startswith("network.")
-        }
+        # A model file holds float32, and a probe in counts; what goes on goes on from exactly what it is.
+        arrays = self._optimiser.arrays() | {f"exact.{name}": value for name, value in learner.exact().items()}
         state = {
             "epoch": self._epoch, "batches": self._batches, "steps": self._steps, "sums": self._sums.values,
             "trivial_loss": self._trivial, "collapse_told": self._told,
@@ -236,7 +238,7 @@ class _Course:
             weights=learner.weights_now(),
             physics=learner.physics_now(),
             history=tuple(self._history),
-            training=TrainingState(arrays | {"leaf.unit": learner.unit.cpu().numpy()}, state),
+            training=TrainingState(arrays, state),
         )
 
     def _restore(self, training: TrainingState) -> None:
@@ -245,9 +247,5 @@ class _Course:
         self._sums = _Sums(state["sums"])
         self._before, self._trivial = float(state["seconds"]), float(state["trivial_loss"])
         self._told = bool(state["collapse_told"])
-        self._learner.unit.copy_(torch.as_tensor(arrays["leaf.unit"]))
-        with torch.no_grad():
-            for name, leaf in self._learner.leaves().items():
-                if f"leaf.{name}" in arrays:
-                    leaf.copy_(torch.as_tensor(arrays[f"leaf.{name}"]))
+        self._learner.restore({name.removeprefix("exact."): value for name, value in arrays.items() if name.startswith("exact.")})
         self._optimiser.restore(arrays, self._steps)
