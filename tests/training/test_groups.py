@@ -1,8 +1,7 @@
 """Groups of neighbouring frames, held against a search over all frames."""
 
-import time
-
 import math
+import time
 
 import numpy as np
 import pytest

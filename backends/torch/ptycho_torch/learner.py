@@ -59,10 +59,11 @@ class Sample:
         self.good = None if self.frames.mask is None else self.frames.mask > 0
         self._known = np.zeros(-(-len(scan.positions) // BLOCK), dtype=bool)
         self._memory: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._complex_bytes = 2 * dtype.itemsize
 
     def remembers(self) -> bool:
         """Whether the estimates of all frames fit into memory."""
-        return 2 * self.frames.number * self.frames.size**2 * 8 <= ESTIMATE_BYTES
+        return 2 * self.frames.number * self.frames.size**2 * self._complex_bytes <= ESTIMATE_BYTES
 
     def remembered(self, frames: npt.NDArray[np.int64], probe: torch.Tensor, description: Mapping[str, Any]) -> Estimate:
         """The estimates of single frames for a probe that never changes.

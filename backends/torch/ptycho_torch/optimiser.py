@@ -19,7 +19,7 @@ _STATE = {"adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq"),
 class Optimiser:
     """One of the optimisers over named tensors; weight decay acts on the network alone.
 
-    ``specs/training.md`` gives the formulas. The libraries' own clipping adds 1e-6 to the norm; this one does not.
+    ``specs/network.md`` gives the formulas. The libraries' own clipping adds 1e-6 to the norm; this one does not.
     """
 
     def __init__(self, leaves: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) -> None:
