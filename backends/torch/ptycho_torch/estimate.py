@@ -77,7 +77,7 @@ class Estimate(NamedTuple):
     weight: torch.Tensor
 
     def features(self) -> torch.Tensor:
-        """The network's input: real (group, 5 C, N, N), channels last in memory.
+        """The network's input: real (group, 5 C, N, N).
 
         For all C patterns the real parts of estimate less one, the imaginary parts, then those of the step, enlarged, and the
         root of the illumination.
@@ -85,7 +85,7 @@ class Estimate(NamedTuple):
         root = self.weight.sqrt().expand(self.patches.shape)
         patches, step = self.patches, self.step
         given = [patches.real - 1, patches.imag, step.real * STEP_GAIN, step.imag * STEP_GAIN, root]
-        return torch.cat(given, 1).contiguous(memory_format=torch.channels_last)
+        return torch.cat(given, 1)
 
 
 def group_windows(corners: npt.NDArray[np.int64], like: torch.Tensor, size: int) -> tuple[Windows, tuple[int, int]]:

@@ -36,8 +36,9 @@ def predict(network: Network, estimate: Estimate, description: Mapping[str, Any]
 
 
 def object_patches(channels: torch.Tensor, estimate: torch.Tensor, output: Mapping[str, Any]) -> torch.Tensor:
-    """Patches from output channels (group, 2 C, N, N) and the estimate (group, C, N, N); zeros give the estimate itself,
-    but for amplitudes outside the activation's range.
+    """Patches from output channels (group, 2 C, N, N) and the estimate (group, C, N, N).
+
+    Zeros give the estimate itself, but for amplitudes outside the activation's range.
     """
     first, second = channels.contiguous().chunk(2, 1)
     if output["form"] == "real-imaginary":
