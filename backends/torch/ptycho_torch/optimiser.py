@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,47 +14,60 @@ if TYPE_CHECKING:
 
 __all__ = ["Optimiser"]
 
-_STATE = {"adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
+FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8
+"""Adam's decay of the mean and of the mean square, and what is added to the root (Kingma & Ba, ICLR 2015)."""
 
 
 class Optimiser:
-    """One of the optimisers over named tensors; weight decay acts on the network alone.
+    """Adam, AdamW or SGD with momentum over named tensors; weight decay acts on the network alone.
 
-    ``specs/network.md`` gives the formulas. The libraries' own clipping adds 1e-6 to the norm; this one does not.
+    ``specs/network.md`` gives the formulas. They are written out, since the libraries' differ in where they add an epsilon and in
+    how they clip, and since loading PyTorch's own takes longer than many a first epoch.
     """
 
     def __init__(self, leaves: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) -> None:
         self._leaves, self._settings = dict(leaves), settings
-        network = [value for name, value in leaves.items() if name.startswith("network.")]
-        physics = [value for name, value in leaves.items() if not name.startswith("network.")]
-        rate, decay = float(settings["learning_rate"]), float(settings["weight_decay"])
-        groups = [{"params": network, "weight_decay": decay}] + [{"params": physics, "weight_decay": 0.0}] * bool(physics)
         self._kind = str(settings["optimizer"])
-        self._optimiser: torch.optim.Optimizer
-        if self._kind == "adam":
-            self._optimiser = torch.optim.Adam([group | {"weight_decay": 0.0} for group in groups], lr=rate)
-        elif self._kind == "adamw":
-            self._optimiser = torch.optim.AdamW(groups, lr=rate)
-        else:
-            momentum = float(settings["momentum"])
-            self._optimiser = torch.optim.SGD([group | {"weight_decay": 0.0} for group in groups], lr=rate, momentum=momentum)
+        self._means: dict[str, torch.Tensor] = {}
+        self._squares: dict[str, torch.Tensor] = {}
+        self._steps = 0
 
     def is_finite(self) -> bool:
         """Whether the gradients, and their squares, are finite: an optimiser that met others would never recover."""
-        squares = [value.grad.square().sum() for value in self._leaves.values() if value.grad is not None]
+        squares = [gradient.square().sum() for gradient in self._gradients().values()]
         return not squares or bool(torch.isfinite(torch.stack(squares).sum()))
 
+    @torch.no_grad()
     def step(self, learning_rate: float, batches: int) -> None:
         """Move the tensors by the mean of the gradients that ``batches`` backward passes have summed, and clear them."""
-        gradients = [value.grad for value in self._leaves.values() if value.grad is not None]
+        gradients = self._gradients()
         if batches > 1:
-            for gradient in gradients:
+            for gradient in gradients.values():
                 gradient.div_(batches)
-        self._clip(gradients)
-        for group in self._optimiser.param_groups:
-            group["lr"] = learning_rate
-        self._optimiser.step()
-        self._optimiser.zero_grad(set_to_none=True)
+        self._clip(list(gradients.values()))
+        self._steps += 1
+        move = self._descend if self._kind == "sgd" else self._adapt
+        for name, gradient in gradients.items():
+            move(name, self._leaves[name], gradient, learning_rate)
+            self._leaves[name].grad = None
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The state as arrays by name; empty before the first step."""
+        named = {f"optimizer.{name}.mean": value for name, value in self._means.items()}
+        named |= {f"optimizer.{name}.square": value for name, value in self._squares.items()}
+        return {name: value.contiguous().cpu().numpy().copy() for name, value in named.items()}
+
+    def restore(self, arrays: Mapping[str, npt.NDArray[Any]], steps: int) -> None:
+        """Take up the state that `arrays` gave after so many ``steps``."""
+        self._steps = steps
+        for name, leaf in self._leaves.items():
+            for part, store in (("mean", self._means), ("square", self._squares)):
+                if f"optimizer.{name}.{part}" in arrays:
+                    store[name] = torch.empty_like(leaf, requires_grad=False)
+                    store[name].copy_(torch.as_tensor(arrays[f"optimizer.{name}.{part}"]))
+
+    def _gradients(self) -> dict[str, torch.Tensor]:
+        return {name: leaf.grad for name, leaf in self._leaves.items() if leaf.grad is not None}
 
     def _clip(self, gradients: list[torch.Tensor]) -> None:
         bound = self._settings["gradient_clip_val"]
@@ -63,32 +77,24 @@ class Optimiser:
             for gradient in gradients:
                 gradient.clamp_(-float(bound), float(bound))
             return
-        norm = torch.stack([gradient.double().square().sum() for gradient in gradients]).sum().sqrt()
-        if float(norm) > float(bound):
+        norm = float(torch.stack([gradient.double().square().sum() for gradient in gradients]).sum().sqrt())
+        if norm > float(bound):
             for gradient in gradients:
-                gradient.mul_(float(bound) / float(norm))
+                gradient.mul_(float(bound) / norm)
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The state as arrays by name; empty before the first step."""
-        found = {}
-        for name, value in self._leaves.items():
-            state = self._optimiser.state.get(value, {})
-            for part in _STATE[self._kind]:
-                if state.get(part) is not None:
-                    found[f"optimizer.{name}.{part}"] = state[part].detach().contiguous().cpu().numpy().copy()
-        return found
+    def _adapt(self, name: str, leaf: torch.Tensor, gradient: torch.Tensor, rate: float) -> None:
+        """Adam; for AdamW the weights of the network shrink first."""
+        if self._kind == "adamw" and name.startswith("network."):
+            leaf.mul_(1 - rate * float(self._settings["weight_decay"]))
+        if name not in self._means:
+            self._means[name], self._squares[name] = torch.zeros_like(leaf), torch.zeros_like(leaf)
+        mean = self._means[name].mul_(FIRST).add_(gradient, alpha=1 - FIRST)
+        square = self._squares[name].mul_(SECOND).addcmul_(gradient, gradient, value=1 - SECOND)
+        root = square.sqrt().div_(math.sqrt(1 - SECOND**self._steps)).add_(EPSILON)
+        leaf.addcdiv_(mean, root, value=-rate / (1 - FIRST**self._steps))
 
-    def restore(self, arrays: Mapping[str, npt.NDArray[Any]], steps: int) -> None:
-        """Take up the state that `arrays` gave after so many ``steps``."""
-        for name, value in self._leaves.items():
-            parts = {
-                part: arrays[f"optimizer.{name}.{part}"] for part in _STATE[self._kind] if f"optimizer.{name}.{part}" in arrays
-            }
-            if not parts:
-                continue
-            state = {part: torch.as_tensor(array).to(value).clone() for part, array in parts.items()}
-            if value.ndim == 4:
-                state = {part: array.contiguous(memory_format=torch.channels_last) for part, array in state.items()}
-            if self._kind != "sgd":
-                state["step"] = torch.tensor(float(steps))
-            self._optimiser.state[value] = state
+    def _descend(self, name: str, leaf: torch.Tensor, gradient: torch.Tensor, rate: float) -> None:
+        """SGD with momentum."""
+        if name not in self._means:
+            self._means[name] = torch.zeros_like(leaf)
+        leaf.add_(self._means[name].mul_(float(self._settings["momentum"])).add_(gradient), alpha=-rate)
