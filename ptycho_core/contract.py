@@ -215,6 +215,23 @@ class EvaluateJob:
 
 
 @dataclass(frozen=True)
+class EvaluateBatchJob:
+    """One batch of a training: what the network of its model file makes of it, its loss and its gradients.
+
+    Attributes:
+        training: scans, model file and settings. Nothing is learned and nothing is written.
+        scan: place of the scan in the training: those to learn from, then those that only judge.
+        groups: (group, C), int64, frames of that scan; the first of a group is its seed frame.
+        gradients: whether gradients of the weighted sum are wanted.
+    """
+
+    training: TrainJob
+    scan: int
+    groups: NDArray[np.int64]
+    gradients: bool = True
+
+
+@dataclass(frozen=True)
 class TrainResult:
     """Answer of ``ptycho_train``.
 
@@ -276,15 +293,19 @@ class EvaluateResult:
     """Answer of ``ptycho_evaluate``.
 
     Attributes:
-        intensities: (frame, N, N), float64, modelled counts.
-        losses: each loss term's value, unweighted, by name.
-        gradients: by name (``object``, ``probe``, ``positions``, ``background``): derivative of the weighted sum, as
-            d/d Re + i d/d Im for complex arrays; empty if not wanted.
+        intensities: (frame, N, N), float64, modelled counts; of a batch of a training its frames in the order of the groups.
+        losses: each loss term's value, unweighted, by name; of a batch of a training those with a weight above 0.
+        gradients: by name: derivative of the weighted sum, as d/d Re + i d/d Im for complex arrays; empty if not wanted. Of an
+            `EvaluateJob` ``object``, ``probe``, ``positions``, ``background``; of a batch of a training what learns, named,
+            shaped and in the units of ``specs/network.md``: ``network.NAME``, ``physics.probe`` (of q, complex (scan, mode, N,
+            N)), ``physics.log_scale`` (scan,).
+        patches: (frame, N, N), complex, the object patches of a batch of a training, merged as the loss sees them; else None.
     """
 
     intensities: FloatArray
     losses: Mapping[str, float]
     gradients: Mapping[str, Any]
+    patches: ComplexArray | None = None
 
 
 @dataclass(frozen=True)

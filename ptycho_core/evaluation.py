@@ -6,16 +6,17 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ptycho_core.contract import EvaluateJob, EvaluateResult, Value
+    from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, EvaluateResult, Value
 
 __all__ = ["evaluate"]
 
 
-def evaluate(job: EvaluateJob, **execution: Value) -> EvaluateResult:
+def evaluate(job: EvaluateJob | EvaluateBatchJob, **execution: Value) -> EvaluateResult:
     """Evaluate one batch.
 
     Args:
-        job: object, probe, positions and counts of the batch, see ``ptycho_core.contract.EvaluateJob``.
+        job: object, probe, positions and counts (``ptycho_core.contract.EvaluateJob``), or a batch of a training with its model
+            file (``ptycho_core.contract.EvaluateBatchJob``).
         execution: execution settings, such as ``backend="torch"``, ``precision="float64"``, ``accelerator="cpu"``.
 
     Returns:

@@ -56,5 +56,10 @@ def ptycho_reconstruct(
 
 
 @hookspec(firstresult=True)
-def ptycho_evaluate(job: contract.EvaluateJob, plan: contract.ExecutionPlan) -> contract.EvaluateResult:
-    """Forward intensities, loss terms and gradients of one batch, so that backends can be compared."""
+def ptycho_evaluate(
+    job: contract.EvaluateJob | contract.EvaluateBatchJob, plan: contract.ExecutionPlan
+) -> contract.EvaluateResult:
+    """Forward intensities, loss terms and gradients of one batch, so that backends can be compared.
+
+    A backend that claims ``train`` takes an `EvaluateBatchJob` too.
+    """

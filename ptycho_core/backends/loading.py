@@ -113,7 +113,9 @@ class Backend:
         """Fit object, probe and, if asked, positions to one scan."""
         return self._call("ptycho_reconstruct", contract.ReconstructResult, job=job, plan=plan, events=events)
 
-    def evaluate(self, job: contract.EvaluateJob, plan: contract.ExecutionPlan) -> contract.EvaluateResult:
+    def evaluate(
+        self, job: contract.EvaluateJob | contract.EvaluateBatchJob, plan: contract.ExecutionPlan
+    ) -> contract.EvaluateResult:
         """Forward model, loss terms and gradients of one batch."""
         return self._call("ptycho_evaluate", contract.EvaluateResult, job=job, plan=plan)
 

@@ -96,12 +96,18 @@ class Outcome:
         difference: Σ|√I − √n| over good pixels.
         amplitudes: Σ√n over good pixels.
         deviation: mean over the patches of their standard deviation within the illumination, over their mean modulus there.
+        terms: the unweighted loss terms by name, scalars with their graph.
+        modelled: real (frame, N, N), modelled counts in the order of the FFT.
+        patches: complex (frame, N, N), merged as the loss sees them.
     """
 
     loss: torch.Tensor
     difference: float
     amplitudes: float
     deviation: float
+    terms: Mapping[str, torch.Tensor]
+    modelled: torch.Tensor
+    patches: torch.Tensor
 
 
 class Learner:
@@ -179,7 +185,8 @@ class Learner:
         if "realspace" in self.loss_weights:
             terms["realspace"] = _realspace(patches, sample, frames, light.weight)
         loss = torch.stack([self.loss_weights[name] * value.double() for name, value in terms.items()]).sum()
-        return Outcome(loss, float(difference), float(sample.frames.amplitude_sums[frames].sum()), deviation)
+        summed = float(sample.frames.amplitude_sums[frames].sum())
+        return Outcome(loss, float(difference), summed, deviation, terms, modelled.detach(), patches.detach())
 
     def _estimate(
         self, sample: Sample, scan: int, groups: npt.NDArray[np.int64], amplitudes: torch.Tensor, light: Illumination

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.contract import (
         BackendSpec,
+        EvaluateBatchJob,
         EvaluateJob,
         EvaluateResult,
         EventSink,
@@ -75,8 +76,14 @@ def ptycho_reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSi
 
 
 @hookimpl
-def ptycho_evaluate(job: EvaluateJob, plan: ExecutionPlan) -> EvaluateResult:
+def ptycho_evaluate(job: EvaluateJob | EvaluateBatchJob, plan: ExecutionPlan) -> EvaluateResult:
     """Forward intensities, loss terms and gradients of one batch."""
+    from ptycho_core.contract import EvaluateBatchJob
+
+    if isinstance(job, EvaluateBatchJob):
+        from ptycho_torch.batch_evaluation import evaluate_batch
+
+        return evaluate_batch(job, plan)
     from ptycho_torch.evaluate import evaluate
 
     return evaluate(job, plan)
