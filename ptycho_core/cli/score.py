@@ -40,7 +40,7 @@ def add_parser(commands: Any) -> None:  # noqa: ANN401 - argparse does not expor
     )
     parser.add_argument("result", metavar="RESULT", type=Path, help="result folder, reconstruction.h5, .npz or .npy")
     parser.add_argument("--reference", metavar="FILE", type=Path, required=True, help="file or result folder to compare with")
-    parser.add_argument("-o", "--output", metavar="DIR", type=Path, help="write score.json and score.png there")
+    parser.add_argument("-o", "--output-dir", "--output", metavar="DIR", type=Path, help="write score.json and score.png there")
     parser.add_argument("--overwrite", action="store_true", help="replace score.json and score.png if they exist")
     parser.add_argument("--twin", action="store_true", help="also try the result rotated by 180 degrees and conjugated")
     parser.add_argument("--max-shift", metavar="PX", type=float, default=8.0, help="largest shift removed, in pixels (default 8)")
@@ -50,10 +50,10 @@ def add_parser(commands: Any) -> None:  # noqa: ANN401 - argparse does not expor
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare, print, and with ``--output`` write."""
+    """Compare, print, and with ``--output-dir`` write."""
     if not args.max_shift >= 0:
         raise UsageError(f"--max-shift {args.max_shift} is not a number of pixels from 0 on.")
-    files = [] if args.output is None else [args.output / name for name in ("score.json", "score.png")]
+    files = [] if args.output_dir is None else [args.output_dir / name for name in ("score.json", "score.png")]
     for file in files:
         if file.exists() and not args.overwrite:
             raise OutputError(f"{file} exists already.", remedy="Give --overwrite to replace it.")
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     if args.scan is not None:
         values |= _misfits(args.result, args.scan)
     if files:
-        _write(args.output, found, values)
+        _write(args.output_dir, found, values)
     if args.json:
         print(json.dumps(values, indent=2))
     else:
