@@ -24,6 +24,7 @@ __all__ = [
     "SettingsError",
     "UnknownBackendError",
     "UsageError",
+    "WorkerError",
     "did_you_mean",
 ]
 
@@ -110,6 +111,12 @@ class CapabilityError(BackendError):
 
     code = "backend.unsupported"
     exit_status = 4
+
+
+class WorkerError(BackendError):
+    """The process of a backend died or did not answer in time; the message names the signal, the exit status or the time."""
+
+    code = "backend.worker"
 
 
 class DataError(PtychoError):

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
+from ptycho_core.backends.child import end_child, last_words, start_child, told_end
 from ptycho_core.backends.registry import find_backends, find_named
 
 if TYPE_CHECKING:
     from ptycho_core.backends.states import Row
 
 __all__ = ["Diagnosis", "diagnose"]
-
-_TAIL = 2000  # characters of the child's standard error that are kept
 
 
 @dataclass(frozen=True)
@@ -70,8 +66,7 @@ def _examine(row: Row, timeout: float) -> Diagnosis:
     started = time.monotonic()
     with tempfile.TemporaryFile() as errors:
         output, status = _run_child(f"{row.name}@{row.claim.distribution}", timeout, errors)
-        errors.seek(0)
-        written = errors.read().decode(errors="replace")[-_TAIL:]
+        written = last_words(errors)
     seconds = time.monotonic() - started
     answers = _answers(output)
     step = answers.get("step", "starting Python")
@@ -81,43 +76,22 @@ def _examine(row: Row, timeout: float) -> Diagnosis:
         reason, trace = f"{answers['failure'].rstrip('.')} (while {step})", answers["trace"]
     elif status is None:
         reason, trace = f"no answer within {timeout:g} s while {step}", written
-    elif status < 0:
-        reason, trace = f"the process died with signal {-status} ({_signal_name(-status)}) while {step}", written
     else:
-        reason, trace = f"the process ended with exit status {status} while {step}", written
+        reason, trace = f"{told_end(status)} while {step}", written
     return Diagnosis(row.name, row.source, "broken", reason, seconds, trace=trace)
 
 
 def _run_child(name: str, timeout: float, errors: IO[bytes]) -> tuple[str, int | None]:
-    # The child sees the paths of this process, and -P keeps its own working directory from coming before them.
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}  # noqa: PTH109
-    command = [sys.executable, "-P", "-m", "ptycho_core.backends.examine", name]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        env=environment,
-        text=True,
-        start_new_session=True,  # so that all it starts can be ended with it
-    ) as child:
+    with start_child("ptycho_core.backends.examine", name, errors=errors) as child:
         try:
             output, _ = child.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            _end(child)
+            end_child(child)
             return child.communicate()[0], None
         except BaseException:
-            _end(child)
+            end_child(child)
             raise
     return output, child.returncode
-
-
-def _end(child: subprocess.Popen[str]) -> None:
-    # The whole session: a grandchild that holds the pipe open would keep us waiting.
-    if hasattr(os, "killpg"):
-        os.killpg(child.pid, signal.SIGKILL)
-    else:
-        child.kill()
 
 
 def _answers(output: str) -> dict[str, Any]:
@@ -128,10 +102,3 @@ def _answers(output: str) -> dict[str, Any]:
         except ValueError:  # cut off by a crash
             continue
     return answers
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"
