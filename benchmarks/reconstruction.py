@@ -1,6 +1,6 @@
 """Quality and CPU seconds of `reconstruct` with its defaults, on scans whose truth or reference is known.
 
-    python benchmarks/reconstruction.py [--data FOLDER] [--threads 1] [ROW ...]
+    python benchmarks/reconstruction.py [--backend torch] [--data FOLDER] [--threads 1] [ROW ...]
 
 Rows that need FOLDER are left out without it. Seconds exclude imports, reading and scoring.
 """
@@ -9,22 +9,34 @@ import argparse
 import os
 import tempfile
 import time
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
-import torch
 
 import ptycho_core
 from ptycho_core.cli.main import main as ptycho
+from ptycho_core.contract import ExecutionPlan
 from ptycho_core.formats.product import StoredObject
 from ptycho_core.imaging.metrics import data_misfit, position_error
 from ptycho_core.reconstruction.start import prepare_start
 from ptycho_core.settings.reconstruction import ReconstructionSettings
-from ptycho_torch.engine import reconstruct
 
 LEVELS = (0.10, 0.05, 0.02)
+running = {"engine": None}
+"""The engine's function ``reconstruct``."""
+
+
+@contextmanager
+def backend(name, threads):
+    """Measure with a backend: a process holds one."""
+    execution = {"threads": threads, "precision": "float32", "deterministic": True, "accelerator": "cpu"}
+    running["engine"] = import_module(f"ptycho_{name}.engine").reconstruct
+    with import_module(f"ptycho_{name}.devices").configured(ExecutionPlan("cpu", execution, {}, {})):
+        yield
 
 
 def measure(scan, truth=None, probe=None, true_positions=None, levels=LEVELS, start=None, **changed):
@@ -41,14 +53,16 @@ def measure(scan, truth=None, probe=None, true_positions=None, levels=LEVELS, st
         if truth is None or progress.stage == "coarse" or None not in reached.values():
             return
         entered, entered_wall = time.process_time(), time.perf_counter()
-        error = compare(model.object.cpu().numpy(), start.probe, model.positions, truth).nrmse
+        error = compare(np.asarray(model.object), start.probe, model.positions, truth).nrmse
         for level in levels:
             if error <= level and reached[level] is None:
                 reached[level] = entered - began_cpu - scoring
         scoring += time.process_time() - entered
         scoring_wall += time.perf_counter() - entered_wall
 
-    found = reconstruct(scan.patterns, start.positions, start.probe, start.object, mask=scan.mask, options=settings, report=watch)
+    found = running["engine"](
+        scan.patterns, start.positions, start.probe, start.object, mask=scan.mask, options=settings, report=watch
+    )
     cpu, wall = time.process_time() - began_cpu - scoring, time.perf_counter() - began
     row = {"CPU s": f"{cpu:.1f}", "wall s": f"{wall - scoring_wall:.1f}"}
     used = np.setdiff1d(np.arange(len(scan)), found.held_out)
@@ -147,15 +161,16 @@ OTHERS = {
 def main():
     """Print one line for each row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--backend", default="torch")
     parser.add_argument("--data", type=Path, help="folder with the scans of known truth")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("rows", nargs="*", metavar="ROW", help="only rows whose name contains this")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    print(f"{args.threads} thread(s)")
-    for name, job in rows(args.data):
-        if not args.rows or any(word in name for word in args.rows):
-            print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in job().items()), flush=True)
+    print(f"{args.backend}, {args.threads} thread(s)")
+    with backend(args.backend, args.threads):
+        for name, job in rows(args.data):
+            if not args.rows or any(word in name for word in args.rows):
+                print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in job().items()), flush=True)
 
 
 if __name__ == "__main__":
