@@ -1,0 +1,1 @@
+"""TensorFlow backend of ptycho."""

@@ -1,0 +1,27 @@
+"""How a job will run on TensorFlow: accelerator, precision, threads, and an answer to every option that was asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ptycho_core.backends.plans import make_plan
+from ptycho_tensorflow.devices import threads_in_use
+
+if TYPE_CHECKING:
+    from ptycho_core.contract import ExecutionPlan, ExecutionRequest, ProbeReport, Value
+
+
+def plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
+    """Resolve what is ``auto`` and say what became of each requested option; reads nothing and changes nothing."""
+    fixed: dict[str, tuple[Value, str]] = {}
+    threads = threads_in_use()
+    if threads is not None:
+        why = f"TensorFlow fixes its threads at the first operation of a process, and this one already runs with {threads}"
+        fixed["threads"] = (threads, why)
+    if not _on_gpu(request, probe):
+        fixed["deterministic"] = (True, "on a CPU TensorFlow adds in a fixed order in any case")
+    return make_plan(request, probe, "TensorFlow", fixed)
+
+
+def _on_gpu(request: ExecutionRequest, probe: ProbeReport) -> bool:
+    return request.execution["accelerator"] in ("auto", "cuda") and any(one.accelerator == "cuda" for one in probe.devices)

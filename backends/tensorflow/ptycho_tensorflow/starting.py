@@ -1,0 +1,50 @@
+"""The start of TensorFlow without what it prints of the machine: lines that no setting of its own silences."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["without_start_messages"]
+
+_OF_THE_LIBRARY = re.compile(
+    rb"[IWE]\d{4} \d|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] |WARNING: All log messages before absl::InitializeLog"
+)
+"""How a line of TensorFlow's log begins: level, date, time; before it the older order, and the heading of both."""
+
+
+@contextmanager
+def without_start_messages() -> Iterator[None]:
+    """Hold back the process's standard error, and let through afterwards what is not TensorFlow's log.
+
+    It says on standard error, below Python, which instructions the processor has and that there is no GPU, whatever its log
+    level. On an exception everything is let through.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with tempfile.TemporaryFile() as held:
+            os.dup2(held.fileno(), 2)
+            failed = True
+            try:
+                yield
+                failed = False
+            finally:
+                sys.stderr.flush()
+                os.dup2(kept, 2)
+                held.seek(0)
+                _let_through(held.read(), everything=failed)
+    finally:
+        os.close(kept)
+
+
+def _let_through(text: bytes, *, everything: bool) -> None:
+    lines = text.splitlines(keepends=True)
+    os.write(2, b"".join(line for line in lines if everything or not _OF_THE_LIBRARY.match(line)))

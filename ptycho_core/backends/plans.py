@@ -1,0 +1,92 @@
+"""How a job will run: accelerator, precision, threads, and an answer to every option that was asked for.
+
+Every backend decides these in the same way, from its probe and from what its framework cannot change.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ptycho_core.contract import Disposition, ExecutionPlan, ExecutionRequest, ProbeReport, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["default_threads", "make_plan"]
+
+
+def make_plan(
+    request: ExecutionRequest, probe: ProbeReport, title: str, fixed: Mapping[str, tuple[Value, str]] | None = None
+) -> ExecutionPlan:
+    """Resolve what is ``auto`` and say what became of each requested option; reads nothing and changes nothing.
+
+    Args:
+        request: what is wanted.
+        probe: what the framework offers.
+        title: of the framework, for messages.
+        fixed: execution settings that the framework cannot change now: value and reason.
+    """
+    effective: dict[str, Value] = dict(request.execution)
+    refused: dict[str, str] = {}
+    notes: list[str] = []
+    device = _device(request, probe, title, effective, refused, notes)
+    if effective["precision"] not in probe.precisions:
+        refused["precision"] = f"offers {', '.join(probe.precisions)}"
+    if effective["precision"] == "bf16-mixed" and request.verb not in ("train", "infer"):
+        refused["precision"] = f"'{request.verb}' has no network that could compute in bfloat16; use float32"
+    if effective["threads"] is None:
+        effective["threads"] = default_threads()
+    fixed = fixed or {}
+    effective |= {name: value for name, (value, _) in fixed.items()}
+    dispositions = {name: _answer(name, request, effective, refused, fixed) for name in request.requested}
+    return ExecutionPlan(device, effective, dict(request.options), dispositions, tuple(notes))
+
+
+def default_threads() -> int:
+    """As many threads as this process may use processors, at most four: small transforms gain nothing from more."""
+    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _device(
+    request: ExecutionRequest,
+    probe: ProbeReport,
+    title: str,
+    effective: dict[str, Value],
+    refused: dict[str, str],
+    notes: list[str],
+) -> str:
+    """The framework's name of the device; ``auto`` takes a GPU if there is one."""
+    wanted = request.execution["accelerator"]
+    found = {device.accelerator: device.name for device in reversed(probe.devices)}
+    if wanted == "auto":
+        wanted = "cuda" if "cuda" in found else "cpu"
+        notes.append(f"accelerator auto: {wanted}" + (f" ({'; '.join(probe.problems)})" if wanted == "cpu" else ""))
+    if wanted not in found:
+        refused["accelerator"] = f"'{wanted}' is not available: {'; '.join(probe.problems) or f'{title} finds no such device'}"
+        wanted = "cpu"
+    effective["accelerator"] = wanted
+    return found[str(wanted)]
+
+
+def _answer(
+    name: str,
+    request: ExecutionRequest,
+    effective: Mapping[str, Value],
+    refused: Mapping[str, str],
+    fixed: Mapping[str, tuple[Value, str]],
+) -> Disposition:
+    if name in refused:
+        return Disposition("unsupported", None, refused[name])
+    if name not in effective:  # what is computed, or an option of this backend: taken as it is
+        return Disposition("applied", _value(name, request))
+    if effective[name] == request.execution[name]:
+        return Disposition("applied", effective[name])
+    why = fixed[name][1] if name in fixed else f"{name} {request.execution[name]} means {effective[name]} here"
+    return Disposition("adjusted", effective[name], why)
+
+
+def _value(name: str, request: ExecutionRequest) -> Value:
+    if "." in name:
+        return request.options[name.partition(".")[2]]
+    return next((group[name] for group in request.settings.values() if name in group), None)
