@@ -57,7 +57,10 @@ class Framework:
 
 @dataclass(frozen=True)
 class BackendSpec:
-    """What a backend says of itself: the content of its manifest, and the answer of ``ptycho_backend_spec``."""
+    """What a backend says of itself: the content of its manifest, and the answer of ``ptycho_backend_spec``.
+
+    The fields are the manifest's keys, which ``specs/backend-contract.md`` explains.
+    """
 
     name: str
     title: str
@@ -69,6 +72,7 @@ class BackendSpec:
     options: tuple[OptionSpec, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     issues_url: str = ""
+    only_by_name: bool = False
 
 
 @dataclass(frozen=True)

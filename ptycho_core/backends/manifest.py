@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from ptycho_core import contract
@@ -28,6 +29,7 @@ KEYS: dict[str, tuple[type, bool]] = {  # key: (type, required)
     "accelerators": (list, False),
     "precisions": (list, False),
     "issues_url": (str, False),
+    "only_by_name": (bool, False),
     "framework": (dict, False),
     "environment": (dict, False),
     "options": (list, False),
@@ -53,7 +55,7 @@ _OPTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 def find_manifest(claim: Claim) -> contract.BackendSpec:
-    """Read the manifest in the top package of a claim's module; nothing is imported.
+    """Read the manifest beside a claim's module, or else in its top package; nothing is imported.
 
     Raises:
         BackendUnusableError: state ``undeclared`` (no manifest), ``incompatible`` (contract) or ``broken`` (anything else).
@@ -72,14 +74,15 @@ def find_manifest(claim: Claim) -> contract.BackendSpec:
     if spec.origin is None:
         _refuse(claim.name, f"its package '{top}' is a namespace package (a folder without __init__.py)")
     places = spec.submodule_search_locations
-    path = os.path.join(places[0] if places else os.path.dirname(spec.origin), MANIFEST)  # noqa: PTH118, PTH120 - may be in a zip
     if not places:
         _refuse(claim.name, f"'{top}' is a single module, and a manifest {MANIFEST} needs a package", state="undeclared")
-    try:
-        data = cast("Any", spec.loader).get_data(path)
-    except (OSError, AttributeError):
-        _refuse(claim.name, f"its package '{top}' has no manifest {MANIFEST}", state="undeclared")
-    return _parse(data, claim.name, path)
+    own = claim.module.rpartition(".")[0] or top
+    for package in (own, top):
+        path = os.path.join(places[0], *package.split(".")[1:], MANIFEST)  # noqa: PTH118 - may be in a zip
+        with suppress(OSError, AttributeError):
+            return _parse(cast("Any", spec.loader).get_data(path), claim.name, path)
+    lacking = f"its package '{top}' has no" if own == top else f"neither its package '{own}' nor '{top}' has a"
+    return _refuse(claim.name, f"{lacking} manifest {MANIFEST}", state="undeclared")
 
 
 def read_manifest(path: Path, name: str) -> contract.BackendSpec:
@@ -170,6 +173,7 @@ class _Reader:
             options=tuple(self._option(item, number) for number, item in enumerate(table.get("options", []), 1)),
             environment=dict(environment),
             issues_url=table.get("issues_url", ""),
+            only_by_name=table.get("only_by_name", False),
         )
         self.words(spec)
         return spec

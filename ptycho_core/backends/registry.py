@@ -39,7 +39,7 @@ def choose(name: str | None = None) -> Row:
 
     Args:
         name: a name or alias, ``NAME@DISTRIBUTION`` where two distributions provide the same name, or None for the only
-            usable one.
+            usable one; those that are taken only by name do not count then.
 
     Raises:
         UnknownBackendError: no such backend; or None was given and several are usable.
@@ -161,7 +161,8 @@ def _ask(name: str, plugin: object) -> contract.BackendSpec:
 
 
 def _only() -> Row:
-    rows = find_backends()
+    found = find_backends()
+    rows = [row for row in found if not row.only_by_name]
     usable = [row for row in rows if row.state == "ok"]
     if len(usable) == 1:
         return replace(usable[0], chosen_by="only installed")
@@ -169,7 +170,9 @@ def _only() -> Row:
         names = ", ".join(row.name for row in usable)
         raise UnknownBackendError(f"several backends are installed: {names}.", remedy="Choose one with --backend NAME.")
     if not rows:
-        raise BackendUnusableError("no backend is installed.", state="missing", remedy=how_to_install())
+        named = ", ".join(f"'{row.name}'" for row in found)
+        but = f" but {named}, which is taken only by name" if named else ""
+        raise BackendUnusableError(f"no backend is installed{but}.", state="missing", remedy=how_to_install())
     reasons = "; ".join(f"{row.name}: {row.reason}{'. ' + row.remedy if row.remedy else ''}" for row in rows)
     raise BackendUnusableError(f"no installed backend is usable. {reasons}", state=rows[0].state, backend=rows[0].name)
 

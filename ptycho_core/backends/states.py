@@ -65,6 +65,11 @@ class Row:
         """Distribution and version, or where else the backend comes from."""
         return f"{self.distribution} {self.version}".strip() or "registered in this process"
 
+    @property
+    def only_by_name(self) -> bool:
+        """Whether it is never taken unless it is named."""
+        return self.spec is not None and self.spec.only_by_name
+
 
 def examine_claim(claim: Claim) -> Row:
     """The state of one entry point, conflicts with others aside. Runs no third-party code."""

@@ -73,6 +73,7 @@ def _show(args: argparse.Namespace) -> int:
         ("precisions", ", ".join(spec.precisions)),
         ("environment", ", ".join(f"{key}={value}" for key, value in spec.environment.items()) or "-"),
         ("issues", spec.issues_url or "-"),
+        ("taken", "only by name" if spec.only_by_name else "by name, or where it is the only one"),
     ]
     for key, text in lines:
         print(f"{key:13} {text}")
@@ -111,14 +112,15 @@ def _print_diagnosis(row: Diagnosis) -> None:
         print(f"  | {line}")
 
 
-def _row_data(row: Row) -> dict[str, str]:
-    names = ("name", "title", "state", "reason", "remedy", "distribution", "version", "framework_version")
+def _row_data(row: Row) -> dict[str, str | bool]:
+    names = ("name", "title", "state", "reason", "remedy", "distribution", "version", "framework_version", "only_by_name")
     return {name: getattr(row, name) for name in names}
 
 
 def _why(row: Row) -> str:
     if row.state == "ok":
-        return f"{row.title} {row.framework_version}" if row.framework_version else ""
+        framework = f"{row.title} {row.framework_version}" if row.framework_version else ""
+        return ", ".join(filter(None, [framework, "taken only by name" if row.only_by_name else ""]))
     return f"{row.reason}. {row.remedy}" if row.remedy else row.reason
 
 

@@ -108,10 +108,18 @@ class Site:
         ``bare`` leaves the libraries out too.
         """
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PTYCHO_")}
-        path = [self.folder, ROOT] if bare else [self.folder, ROOT, self.libraries()]
+        path = [self.folder, self.core()] if bare else [self.folder, self.core(), self.libraries()]
         environment |= {"PYTHONPATH": os.pathsep.join(map(str, path)), "OMP_NUM_THREADS": "1", **variables}
         command = [sys.executable, "-S", *arguments]
         return subprocess.run(command, cwd=self.cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+    def core(self) -> Path:
+        """A folder with a link to the core alone: beside it in the checkout lies metadata, which installs a backend."""
+        folder = self.folder.parent / "core"
+        if not folder.exists():
+            folder.mkdir()
+            (folder / "ptycho_core").symlink_to(ROOT / "ptycho_core")
+        return folder
 
     def libraries(self) -> Path:
         """A folder with links to the libraries, without what else is installed beside them."""

@@ -18,6 +18,7 @@ capabilities = ["reconstruct", "positions", "x-acme.magic"]
 accelerators = ["cpu", "cuda"]
 precisions = ["float64"]
 issues_url = "https://example.org"
+only_by_name = true
 
 [framework]
 module = "fakeflow"
@@ -63,6 +64,7 @@ def test_a_manifest_becomes_a_specification(tmp_path):
         ),
         environment={"FAKEFLOW_QUIET": "1"},
         issues_url="https://example.org",
+        only_by_name=True,
     )
 
 
@@ -81,6 +83,7 @@ def test_a_manifest_becomes_a_specification(tmp_path):
         ('contract = "1.0"', "", "the key 'contract' is missing"),
         ('contract = "1.0"', 'contract = "one"', "'contract' must be 'MAJOR.MINOR', not 'one'"),
         ('contract = "1.0"', "contract = 1.0", "'contract' must be text, not a number"),
+        ("only_by_name = true", 'only_by_name = "yes"', "'only_by_name' must be true or false, not text"),
         ('"reconstruct"', '"reconstrct"', "Did you mean 'reconstruct'?"),
         ('"reconstruct", ', "", "'capabilities' names none of the verbs train, infer, reconstruct, evaluate"),
         ('"cpu", "cuda"', '"gpu"', "the accelerator 'gpu' is not known (known: cpu, cuda, mps, tpu)"),

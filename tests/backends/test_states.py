@@ -19,6 +19,7 @@ def test_a_backend_with_its_framework_is_ok(site):
         "distribution": "ptycho-acme",
         "version": "1.0",
         "framework_version": "2.5",
+        "only_by_name": False,
     }
 
 
@@ -116,6 +117,18 @@ def test_a_plugin_without_manifest_is_undeclared(site):
     assert (row["state"], row["reason"]) == ("undeclared", "its package 'ptycho_acme' has no manifest ptycho-backend.toml")
 
 
+def test_the_manifest_beside_the_module_goes_before_that_of_the_top_package_and_nothing_is_imported(site):
+    site.distribution("nested", entry_points="[ptycho.backends]\nacme = house.room.corner.plugin\n")
+    for place in ("house", "house/room", "house/room/corner"):
+        site.write(f"{place}/__init__.py", "raise RuntimeError('imported')\n")
+    neither = "neither its package 'house.room.corner' nor 'house' has a manifest ptycho-backend.toml"
+    assert (site.row()["state"], site.row()["reason"]) == ("undeclared", neither)
+    site.write("house/ptycho-backend.toml", site.manifest.format(name="acme", title="Of the house"))
+    assert site.row()["title"] == "Of the house"
+    site.write("house/room/corner/ptycho-backend.toml", site.manifest.format(name="acme", title="Of the corner"))
+    assert site.row()["title"] == "Of the corner"
+
+
 def test_a_package_that_is_gone_or_a_mere_folder_is_broken(site):
     site.distribution("gone", entry_points="[ptycho.backends]\nacme = nowhere.plugin\nbeta = folder.plugin\ngamma\n")
     (site.folder / "folder").mkdir()
@@ -191,6 +204,45 @@ def test_without_a_name_several_usable_backends_are_a_question_and_none_is_an_er
         2,
         "several backends are installed: acme, beta. Choose one with --backend NAME.\n",
     )
+
+
+def test_a_backend_that_is_taken_only_by_name_does_not_count_without_one(site):
+    site.framework()
+    site.backend("shy", manifest=SHY)
+    alone = site.choose(None)
+    assert alone.returncode == 3
+    assert "no backend is installed but 'shy', which is taken only by name." in alone.stderr
+    site.backend("acme")
+    assert site.choose(None, "print(row.name, row.chosen_by)").stdout == "acme only installed\n"
+    site.backend("beta")
+    assert "several backends are installed: acme, beta. Choose" in site.choose(None).stderr
+    assert site.choose("shy", "print(row.name, row.chosen_by, load(row).spec.only_by_name)").stdout == "shy named True\n"
+    listed = site.ptycho("backends", "list").stdout
+    assert "fakeflow" not in listed
+    assert "Shy 2.5, taken only by name" in listed
+    assert {row["name"]: row["only_by_name"] for row in site.rows()} == {"acme": False, "beta": False, "shy": True}
+    assert "taken         only by name" in site.ptycho("backends", "show", "shy").stdout.splitlines()
+
+
+def test_a_backend_that_is_taken_only_by_name_and_cannot_run_is_no_reason_why_others_cannot(site):
+    site.backend("shy", manifest=SHY)
+    site.backend("acme", manifest=None)
+    none = site.choose(None)
+    assert none.returncode == 3
+    assert none.stderr.startswith("no installed backend is usable. acme: ")
+    assert "shy" not in none.stderr
+
+
+SHY = """
+name = "shy"
+contract = "1.0"
+title = "Shy"
+capabilities = ["evaluate"]
+only_by_name = true
+[framework]
+module = "fakeflow"
+distributions = ["fakeflow"]
+"""
 
 
 def _torch_manifest():

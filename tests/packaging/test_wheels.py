@@ -53,6 +53,7 @@ def test_the_wheels_hold_data_files_and_licences(installed: Path) -> None:
     names = {name for wheel in (installed / "dist").glob("*.whl") for name in zipfile.ZipFile(wheel).namelist()}
     assert "ptycho_core/py.typed" in names
     assert "ptycho_core/backends/known.toml" in names
+    assert "ptycho_core/conformance/reference/ptycho-backend.toml" in names
     assert "ptycho_core/samples/siemens_star.npz" in names
     assert "ptycho_core/samples/LICENSE-siemens-star.txt" in names
     assert "ptycho_torch/ptycho-backend.toml" in names
@@ -63,6 +64,7 @@ def test_the_installed_command_lists_the_backend_and_is_not_the_checkout(install
     done = ptycho(installed, "backends", "list")
     assert done.returncode == 0, done.stderr
     assert "torch" in done.stdout
+    assert "reference  ok" in done.stdout
     code = "import ptycho_core, ptycho_torch; print(ptycho_core.__file__, ptycho_torch.__file__)"
     python = str(installed / "venv" / "bin" / "python")
     where = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=installed, env=clean(), check=True).stdout

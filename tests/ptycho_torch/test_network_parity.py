@@ -1,14 +1,17 @@
-"""PyTorch's estimates, patches, merging, losses, gradients and steps beside ``numpy_network.py``, within stated limits."""
+"""PyTorch's estimates, patches, merging, losses, gradients and steps beside the reference in NumPy, within stated limits."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from ptycho_core.conformance.reference import merging, passes
+from ptycho_core.conformance.reference.batch import Batch
+from ptycho_core.conformance.reference.estimate import features
+from ptycho_core.conformance.reference.network import channels
+from ptycho_core.conformance.reference.output import output
 from ptycho_core.model import Model
 from ptycho_core.networks import describe, initial_weights
 from ptycho_core.physics import intensities
@@ -20,10 +23,6 @@ from ptycho_torch.networks import build_network
 from ptycho_torch.optimiser import Optimiser
 from ptycho_torch.patches import object_patches, predict
 from ptycho_torch.propagation import windows_at
-
-_SOURCE = importlib.util.spec_from_file_location("numpy_network", Path(__file__).with_name("numpy_network.py"))
-reference = importlib.util.module_from_spec(_SOURCE)
-_SOURCE.loader.exec_module(reference)
 
 N, FRAMES, SCALE = 32, 14, 0.3
 CPU = torch.device("cpu")
@@ -80,7 +79,7 @@ def case(*, gridsize=2, modes=3, masked=True, form="amplitude-phase", activation
         SimpleNamespace(patterns=Patterns(counts), mask=mask, source="memory"),
         positions, truth.shape, np.arange(FRAMES), np.arange(0), truth,
     )  # fmt: skip
-    batch = reference.Batch(
+    batch = Batch(
         network, {name: value.astype(float) for name, value in weights.items()},
         probe.astype(complex) * np.exp(float(np.float32(SCALE)) / 2), positions, groups,
         np.sqrt(np.fft.ifftshift(counts, axes=(1, 2))), np.fft.ifftshift(mask), truth.astype(complex), merge,
@@ -109,7 +108,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_all_from_the_estimate_to_the_loss_is_that_of_the_reference(name, dtype):
     model, scan, batch = case(**CASES[name])
-    held = reference.hold(batch)
+    held = passes.hold(batch)
     sample, light = illuminated(batch, scan, dtype)
     amplitudes = sample.frames.amplitudes(batch.frames)
     found = estimate_object(amplitudes, batch.corners[batch.groups], light, sample.frames.mask, batch.network)
@@ -120,15 +119,15 @@ def test_all_from_the_estimate_to_the_loss_is_that_of_the_reference(name, dtype)
             term: float(Learner(model, {term: 1.0}, CPU, dtype, mixed=False).outcome(sample, 0, batch.groups).loss)
             for term in WEIGHTS
         }
-    given = reference.features(held.estimate, held.step, held.illumination)
+    given = features(held.estimate, held.step, held.illumination)
     measured = {
         "estimate": distance(found.patches, held.estimate),
         "step": distance(found.step, held.step),
         "features": distance(found.features(), given),
-        "channels": distance(network(found.features()).detach(), reference.channels(batch.network, batch.weights, given)),
-        "patches": distance(patches.flatten(0, 1), reference.before_merging(batch, held)),
+        "channels": distance(network(found.features()).detach(), channels(batch.network, batch.weights, given)),
+        "patches": distance(patches.flatten(0, 1), passes.before_merging(batch, held)),
     }
-    losses = {term: abs(terms[term] / value - 1) for term, value in reference.losses(batch, held).items()}
+    losses = {term: abs(terms[term] / value - 1) for term, value in passes.losses(batch, held).items()}
     print(f"{name}, {dtype}: {measured}, limit {LIMITS[dtype]}; {losses}, limit {LOSS_LIMITS[dtype]}")
     assert found.patches.dtype == patches.dtype == dtype.to_complex()
     assert max(measured.values()) < LIMITS[dtype]
@@ -141,10 +140,10 @@ def test_all_from_the_estimate_to_the_loss_is_that_of_the_reference(name, dtype)
 def test_merged_patches_are_those_of_the_reference_however_they_were_turned(gridsize, merge, dtype):
     _, _, batch = case(gridsize=gridsize, merge=merge)
     random = np.random.default_rng(6)
-    patches = reference.labels(batch) * np.exp(2j * np.pi * random.random((len(batch.frames), 1, 1)))
+    patches = batch.true_patches() * np.exp(2j * np.pi * random.random((len(batch.frames), 1, 1)))
     patches += 0.1 * random.standard_normal(patches.shape)
     light = batch.illumination
-    wanted = reference.merged_with(batch, patches, light, reference.turns(batch, patches, light))
+    wanted = merging.merge(batch, patches, light, merging.turns(batch, patches, light))
     given, corners = torch.as_tensor(patches).to(dtype.to_complex()), batch.corners[batch.groups]
     if merge == "group":
         if gridsize == 1:
@@ -169,7 +168,7 @@ def test_patches_of_dark_and_bright_estimates_are_those_of_the_reference(activat
     given = random.normal(0, 2, (1, 4, 2, 2))
     asked = {"form": "amplitude-phase", "activation": activation}
     found = object_patches(torch.as_tensor(given), torch.as_tensor(estimated), asked).numpy()
-    wanted = reference.output(given, estimated, "amplitude-phase", activation)
+    wanted = output(given, estimated, asked)
     np.testing.assert_allclose(found, wanted, rtol=1e-10, atol=1e-15)
 
 
@@ -180,7 +179,7 @@ def test_patches_of_dark_and_bright_estimates_are_those_of_the_reference(activat
 @pytest.mark.parametrize("form", ["real-imaginary", "amplitude-phase"])
 def test_gradients_are_differences_of_the_reference_whose_constants_are_held(form, merge):
     model, scan, batch = case(form=form, merge=merge, modes=2, train_probe=True, train_scale=True)
-    held = reference.hold(batch)
+    held = passes.hold(batch)
     learner = Learner(model, WEIGHTS, CPU, torch.float64, mixed=False)
     learner.outcome(Sample(scan, CPU, torch.float64), 0, batch.groups).loss.backward()
     random, measured = np.random.default_rng(9), {}
@@ -226,7 +225,7 @@ def _difference(batch, held, name, direction, step=1e-6):
         else:
             own = name.removeprefix("network.")
             changed = replace(batch, weights=batch.weights | {own: batch.weights[own] + far * direction})
-        return sum(WEIGHTS[term] * value for term, value in reference.losses(changed, held).items())
+        return sum(WEIGHTS[term] * value for term, value in passes.losses(changed, held).items())
 
     return (loss(step) - loss(-step)) / (2 * step)
 
@@ -323,7 +322,7 @@ def test_mixed_precision_rounds_the_layers_of_the_network_and_nothing_else():
     found = estimate_object(amplitudes, batch.corners[batch.groups], light, sample.frames.mask, batch.network)
     exact, mixed = (_correction(model, found, batch, mixed=mixed) for mixed in (False, True))
     given = found.features().to(torch.float64).numpy()
-    rounded = reference.channels(batch.network, batch.weights, given, rounded=bfloat16)
+    rounded = channels(batch.network, batch.weights, given, rounded=bfloat16)
     rounded = rounded[:, :4] + 1j * rounded[:, 4:]
     away, left = distance(exact, rounded), distance(mixed, rounded)
     print(f"bf16: {left} from the rounded reference, which is {away} from float32")

@@ -1,0 +1,101 @@
+"""The hook ``ptycho_evaluate``: a batch of a training, its network included, or a batch of the forward model alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ptycho_core.conformance.reference.batch import Batch
+from ptycho_core.conformance.reference.fourier import transform
+from ptycho_core.conformance.reference.passes import TERMS, gradients, hold, intensities, losses, merged
+from ptycho_core.contract import EvaluateBatchJob, EvaluateResult
+from ptycho_core.errors import DataError
+from ptycho_core.model import load_model
+from ptycho_core.settings.training import loss_weights
+from ptycho_core.training.data import check_groups, training_data
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ptycho_core.conformance.reference.passes import Slopes
+    from ptycho_core.model import Model
+    from ptycho_core.training.data import TrainingScan
+
+__all__ = ["batch_of", "evaluate_batch", "scaled_probe"]
+
+
+def evaluate_batch(job: EvaluateBatchJob) -> EvaluateResult:
+    """Evaluate one batch of a training.
+
+    Returns:
+        Terms with a weight above 0, gradients of all that learns, intensities with zero frequency at ``[N // 2, N // 2]``, and
+        merged patches; float64 and complex128.
+
+    Raises:
+        DataError: if a scan or the model file cannot be used, or the groups do not fit them.
+    """
+    data = training_data(job.training)
+    model = load_model(job.training.model_path)
+    check_groups(job.groups, data, job.scan, model.gridsize)
+    if not job.scan < len(model.physics["probe"]):
+        raise DataError(
+            f"{job.training.model_path} holds the probes of {len(model.physics['probe'])} scans; there is none for the scan in"
+            f" place {job.scan}, counted from 0."
+        )
+    asked = loss_weights(job.training.settings["training"], str(model.facts["model_type"]))
+    weights = {name: asked[name] for name in TERMS if asked[name] > 0}
+    batch = batch_of(model, data.scans[job.scan], job)
+    held = hold(batch)
+    patches = merged(batch, held)
+    return EvaluateResult(
+        intensities=np.fft.fftshift(intensities(batch, patches), axes=(-2, -1)),
+        losses=losses(batch, held, tuple(weights)),
+        gradients=_gradients(model, batch, job, gradients(batch, held, weights)) if job.gradients else {},
+        patches=patches,
+    )
+
+
+def scaled_probe(probe: NDArray[Any], log_scale: float, where: str) -> NDArray[np.complex128]:
+    """A probe (mode, N, N) times the root of its factor on the intensity.
+
+    Raises:
+        DataError: it is dark.
+    """
+    found: NDArray[np.complex128] = probe.astype(np.complex128) * np.exp(log_scale / 2)
+    if not np.abs(transform(found)).max() > 0:
+        raise DataError(f"{where}: the probe is dark, so that no pattern can be modelled.")
+    return found
+
+
+def batch_of(model: Model, one: TrainingScan, job: EvaluateBatchJob) -> Batch:
+    """The batch of a job: the frames of its groups alone, numbered anew."""
+    frames, places = np.unique(job.groups, return_inverse=True)
+    log_scale = float(model.physics["log_scale"][job.scan])
+    counts = np.where(one.scan.mask, one.scan.patterns.read(frames), 0.0)
+    return Batch(
+        network=model.network,
+        weights={name: value.astype(np.float64) for name, value in model.weights.items()},
+        probe=scaled_probe(model.physics["probe"][job.scan], log_scale, str(job.training.model_path)),
+        positions=one.positions[frames],
+        groups=places.reshape(job.groups.shape).astype(np.int64),
+        roots=np.sqrt(np.fft.ifftshift(counts, axes=(-2, -1)).astype(np.float64)),
+        good=np.fft.ifftshift(one.scan.mask),
+        labels=None if one.labels is None else one.labels.astype(np.complex128),
+        merge=str(model.facts["merge"]),
+    )
+
+
+def _gradients(model: Model, batch: Batch, job: EvaluateBatchJob, slopes: Slopes) -> dict[str, NDArray[Any]]:
+    """By name and in the units of ``specs/network.md``: q = P / s without the factor of the scale, for all scans at once."""
+    found: dict[str, NDArray[Any]] = {f"network.{name}": value for name, value in slopes.weights.items()}
+    stored = model.physics["probe"].astype(np.complex128)
+    if model.facts["train_probe"]:
+        unit = np.sqrt((np.abs(stored[job.scan]) ** 2).sum(axis=0).mean())
+        factor = np.exp(float(model.physics["log_scale"][job.scan]) / 2)
+        found["physics.probe"] = np.zeros_like(stored)
+        found["physics.probe"][job.scan] = unit * factor * slopes.probe
+    if model.facts["train_scale"]:
+        found["physics.log_scale"] = np.zeros(len(stored))
+        found["physics.log_scale"][job.scan] = 0.5 * (batch.probe.conj() * slopes.probe).real.sum()
+    return found

@@ -1,0 +1,74 @@
+"""The verb ``infer``: the patterns of a scan through a trained network, batch by batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ptycho_core.conformance.reference.batch import Batch, Held
+from ptycho_core.conformance.reference.estimate import estimate
+from ptycho_core.conformance.reference.evaluation import scaled_probe
+from ptycho_core.conformance.reference.passes import before_merging
+from ptycho_core.contract import EventSink, InferBatch, InferJob
+from ptycho_core.inference.order import inference_order
+from ptycho_core.model import load_model
+from ptycho_core.scan.canvas import object_canvas
+from ptycho_core.scan.opening import open_scan
+from ptycho_core.training.groups import inference_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from ptycho_core.model import Model
+    from ptycho_core.scan.scan import Scan
+
+__all__ = ["infer"]
+
+
+def infer(job: InferJob, events: EventSink) -> Iterator[InferBatch]:
+    """Yield the patch of every frame, complex128, in the order of `ptycho_core.inference.order.inference_order`.
+
+    A frame's patch is that of the group whose seed frame it is. Ends early if asked to stop.
+
+    Raises:
+        DataError: if patterns, model file or probe cannot be used.
+    """
+    scan, model = open_scan(job.scan.path, job.scan.settings), load_model(job.model_path)
+    with np.load(job.probe_path, allow_pickle=False) as stored:
+        probe = scaled_probe(stored["probe"], 0.0, str(job.probe_path))
+    positions = scan.positions - object_canvas(scan.positions, scan.size)[0]
+    among = model.facts["neighbor_count"]
+    number = None if among is None else int(among)
+    groups = inference_groups(positions, model.gridsize, neighbor_count=number, source=str(scan.source))
+    order = np.concatenate(inference_order(positions, scan.size))
+    most = int(job.settings["inference"]["inference_batch_size"] or 1)
+    for start in range(0, len(order), most):
+        if events.stop_requested:
+            return
+        frames = order[start : start + most]
+        yield InferBatch(frames, _patches(scan, positions, model, probe, groups[frames]))
+
+
+def _patches(
+    scan: Scan, positions: NDArray[np.float64], model: Model, probe: NDArray[np.complex128], groups: NDArray[np.int64]
+) -> NDArray[np.complex128]:
+    """The first patch of each group (group, C): complex (group, N, N)."""
+    frames, places = np.unique(groups, return_inverse=True)
+    counts = np.where(scan.mask, scan.patterns.read(frames), 0.0)
+    batch = Batch(
+        network=model.network,
+        weights={name: value.astype(np.float64) for name, value in model.weights.items()},
+        probe=probe,
+        positions=positions[frames],
+        groups=places.reshape(groups.shape).astype(np.int64),
+        roots=np.sqrt(np.fft.ifftshift(counts, axes=(-2, -1)).astype(np.float64)),
+        good=np.fft.ifftshift(scan.mask),
+        labels=None,
+        merge="none",
+    )
+    held = Held(*estimate(batch), batch.illumination, (), np.ones(0, dtype=np.complex128))
+    members = groups.shape[1]
+    return before_merging(batch, held)[::members]

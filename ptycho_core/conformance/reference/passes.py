@@ -1,0 +1,123 @@
+"""One pass of a batch from its counts to the loss, and the way back to all that learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ptycho_core.conformance.reference.batch import Held
+from ptycho_core.conformance.reference.estimate import estimate, features
+from ptycho_core.conformance.reference.fourier import back, phase, shifted, transform
+from ptycho_core.conformance.reference.losses import DATA_TERMS, intensity_slope, patch_slope, terms
+from ptycho_core.conformance.reference.merging import merge, merge_back, turns
+from ptycho_core.conformance.reference.network import channels, layer_results, weight_gradients
+from ptycho_core.conformance.reference.output import output, output_back
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from ptycho_core.conformance.reference.batch import Batch
+
+__all__ = ["TERMS", "Slopes", "before_merging", "gradients", "hold", "intensities", "losses", "merged"]
+
+TERMS = (*DATA_TERMS, "tv", "realspace")
+
+
+@dataclass(frozen=True, eq=False)
+class Slopes:
+    """Gradients of the weighted loss, d/d Re + i d/d Im for complex arrays.
+
+    Attributes:
+        weights: of the network, by name.
+        probe: complex (mode, N, N), with respect to the probe with the factor of the scale.
+    """
+
+    weights: Mapping[str, NDArray[np.float64]]
+    probe: NDArray[np.complex128]
+
+
+def hold(batch: Batch) -> Held:
+    """The constants of the gradient as they are now."""
+    estimated, step = estimate(batch)
+    light = batch.illumination
+    held = Held(estimated, step, light, (), np.ones(0, dtype=np.complex128))
+    patches = before_merging(batch, held)
+    held = replace(held, turns=turns(batch, patches, light))
+    if batch.labels is None:
+        return held
+    patches = merge(batch, patches, light, held.turns)
+    return replace(held, phases=phase((light * batch.true_patches() * patches.conj()).sum(axis=(1, 2))))
+
+
+def before_merging(batch: Batch, held: Held) -> NDArray[np.complex128]:
+    """Patches of the network, complex (patch, N, N)."""
+    given = channels(batch.network, batch.weights, _features(held))
+    return output(given, held.estimate, batch.network["output"]).reshape(-1, batch.size, batch.size)
+
+
+def merged(batch: Batch, held: Held) -> NDArray[np.complex128]:
+    """Patches as the loss sees them, complex (patch, N, N)."""
+    return merge(batch, before_merging(batch, held), held.illumination, held.turns)
+
+
+def intensities(batch: Batch, patches: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """``I_j = Σ_m |F(P_jm M_j)|²`` of merged patches: (patch, N, N), counts, zero frequency at ``[0, 0]``."""
+    found: NDArray[np.float64] = (np.abs(transform(_probes(batch) * patches[:, None])) ** 2).sum(axis=1)
+    return found
+
+
+def losses(batch: Batch, held: Held, names: tuple[str, ...] = TERMS) -> dict[str, float]:
+    """The named terms, unweighted."""
+    patches = merged(batch, held)
+    return terms(batch, held, patches, intensities(batch, patches), names)
+
+
+def gradients(batch: Batch, held: Held, weights: Mapping[str, float]) -> Slopes:
+    """Gradient of the weighted sum of the loss terms with respect to the network's weights and the probe.
+
+    Reverse accumulation, by hand: ``G_Ψ = 2 (dL/dI) Ψ``, ``G_ψ = F⁻¹ G_Ψ``; to the merged patches ``Σ_m conj(P_jm) G_ψ``, to the
+    probe ``Σ_j S_(-d_j) [conj(M_j) G_ψ]`` (``specs/forward-model.md``); then through merging, output form and layers.
+
+    Args:
+        batch: the batch.
+        held: its constants.
+        weights: of the loss terms by name.
+    """
+    values = layer_results(batch.network, batch.weights, _features(held))
+    given = values[batch.network["layers"][-1]["name"]]
+    asked = batch.network["output"]
+    shape = held.estimate.shape
+    patches = output(given, held.estimate, asked).reshape(-1, batch.size, batch.size)
+    patches = merge(batch, patches, held.illumination, held.turns)
+    probes = _probes(batch)
+    waves = transform(probes * patches[:, None])
+    of_intensity = intensity_slope(batch, (np.abs(waves) ** 2).sum(axis=1), weights)
+    of_exit = back(2 * of_intensity[:, None] * waves)
+    of_patches = (probes.conj() * of_exit).sum(axis=1) + patch_slope(batch, held, patches, weights)
+    of_patches = merge_back(batch, of_patches, held.illumination, held.turns).reshape(shape)
+    of_channels = output_back(given, held.estimate, asked, of_patches)
+    return Slopes(
+        weights=weight_gradients(batch.network, batch.weights, values, of_channels),
+        probe=_probe_slope(batch, patches[:, None].conj() * of_exit),
+    )
+
+
+def _features(held: Held) -> NDArray[np.float64]:
+    return features(held.estimate, held.step, held.illumination)
+
+
+def _probes(batch: Batch) -> NDArray[np.complex128]:
+    """The probes of all patches, (patch, mode, N, N)."""
+    return np.stack([batch.shifted(frame) for frame in batch.frames])
+
+
+def _probe_slope(batch: Batch, of_shifted: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    """From the shifted probes (patch, mode, N, N) back to the one probe."""
+    found = np.zeros_like(batch.probe)
+    for slope, frame in zip(of_shifted, batch.frames, strict=True):
+        found += shifted(slope, -batch.remainder(frame))
+    return found

@@ -1,0 +1,70 @@
+"""The hooks of the reference backend. Importing this module does not import NumPy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ptycho_core import hookimpl
+from ptycho_core.backends.manifest import MANIFEST, read_manifest
+from ptycho_core.conformance.reference import NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ptycho_core.contract import (
+        BackendSpec,
+        EvaluateBatchJob,
+        EvaluateJob,
+        EvaluateResult,
+        EventSink,
+        ExecutionPlan,
+        ExecutionRequest,
+        InferBatch,
+        InferJob,
+        ProbeReport,
+    )
+
+
+@hookimpl
+def ptycho_backend_spec() -> BackendSpec:
+    """Say what the backend is: what its manifest says."""
+    return read_manifest(Path(__file__).with_name(MANIFEST), NAME)
+
+
+@hookimpl
+def ptycho_probe() -> ProbeReport:
+    """Report NumPy's version."""
+    from ptycho_core.conformance.reference.planning import probe
+
+    return probe()
+
+
+@hookimpl
+def ptycho_plan(request: ExecutionRequest) -> ExecutionPlan:
+    """Answer every option."""
+    from ptycho_core.conformance.reference.planning import plan
+
+    return plan(request)
+
+
+@hookimpl
+def ptycho_infer(job: InferJob, events: EventSink) -> Iterator[InferBatch]:
+    """Pass a scan through a trained network."""
+    from ptycho_core.conformance.reference.inference import infer
+
+    return infer(job, events)
+
+
+@hookimpl
+def ptycho_evaluate(job: EvaluateJob | EvaluateBatchJob) -> EvaluateResult:
+    """Forward intensities, loss terms and gradients of one batch."""
+    from ptycho_core.contract import EvaluateBatchJob
+
+    if isinstance(job, EvaluateBatchJob):
+        from ptycho_core.conformance.reference.evaluation import evaluate_batch
+
+        return evaluate_batch(job)
+    from ptycho_core.physics import evaluate
+
+    return evaluate(job)
