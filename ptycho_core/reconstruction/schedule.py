@@ -19,6 +19,7 @@ __all__ = [
     "batches",
     "choose_held_out",
     "choose_plan",
+    "keep_inside",
     "positions_settled",
     "settled",
     "spread_frames",
@@ -158,3 +159,9 @@ def positions_settled(places: list[npt.NDArray[np.float64]], span: int = 5, leas
         return False
     change = places[-1] - places[-1 - span]
     return float(np.sqrt(((change - change.mean(0)) ** 2).mean())) < moved
+
+
+def keep_inside(positions: npt.NDArray[np.float64], shape: tuple[int, ...], size: int) -> npt.NDArray[np.float64]:
+    """Positions (frame, 2) moved, where needed, so that every window of ``size`` lies in an object of ``shape``."""
+    largest = np.array(shape, dtype=float) - size
+    return np.clip(positions, 0.0, np.maximum(largest, 0.0))

@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ptycho_torch.lbfgs import minimise
+from ptycho_core.reconstruction.constants import WEAK
+from ptycho_core.reconstruction.lbfgs import minimise
+from ptycho_core.reconstruction.stages import Stopped
 from ptycho_torch.likelihood import amplitude_loss, poisson_loss
 from ptycho_torch.propagation import Model, gather, mode_sum, propagate, scatter_add, shift_ramps, squared_modulus, windows_at
 from ptycho_torch.regularisation import total_variation
@@ -24,17 +26,10 @@ if TYPE_CHECKING:
 
     from ptycho_torch.frames import Frames
 
-__all__ = ["Joint", "Stopped", "chunk_length", "illumination_of", "score"]
-
-WEAK = 0.05
-"""Share of the largest illumination added everywhere, so that dark places are not scaled up to noise."""
+__all__ = ["Joint", "chunk_length", "illumination_of", "score"]
 
 CHUNK_PIXELS = 1 << 18
 """Detector pixels treated at once; about the second-level cache of a CPU core."""
-
-
-class Stopped(Exception):  # noqa: N818 - no error: the user asked for it
-    """A stop was asked for in the middle of a sum over frames."""
 
 
 def chunk_length(size: int, modes: int, device: torch.device) -> int:
@@ -62,6 +57,10 @@ class Gradient:
     probe: torch.Tensor
     positions: torch.Tensor | None
     background: torch.Tensor | None
+
+
+def _dot(first: torch.Tensor, second: torch.Tensor) -> float:
+    return float(torch.dot(first, second))
 
 
 def _losses(likelihood: str) -> Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
@@ -146,7 +145,7 @@ class Joint:
 
     def iterate(self) -> Iterator[tuple[Model, float]]:
         """Yield (model, loss a frame) after each iteration.  Raises `Stopped` when a stop is asked for."""
-        for step in minimise(self._evaluate, self._pack()):
+        for step in minimise(self._evaluate, self._pack(), _dot):
             if step.stuck:
                 return
             yield self._unpack(step.point), step.loss / max(len(self._used), 1)

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["amplitude_loss", "poisson_loss"]
+from ptycho_core.reconstruction.constants import SMALLEST
 
-SMALLEST = 1e-6
-"""Counts added to modelled intensities, so that dark pixels neither divide by zero nor take its logarithm."""
+__all__ = ["amplitude_loss", "poisson_loss"]
 
 
 def amplitude_loss(

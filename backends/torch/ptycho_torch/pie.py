@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ptycho_torch.likelihood import SMALLEST
-from ptycho_torch.positions import gauss_newton_steps, keep_inside, probe_slopes
+from ptycho_core.reconstruction.constants import BATCHES_PER_KICK, FRICTION, KICK, PROBE_ALPHA, SMALLEST
+from ptycho_core.reconstruction.schedule import keep_inside
+from ptycho_torch.positions import gauss_newton_steps, probe_slopes
 from ptycho_torch.propagation import (
     Model,
     Windows,
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
     from ptycho_torch.frames import Frames
 
 __all__ = ["Momentum", "pie_epoch"]
-
-PROBE_ALPHA = 0.5
-BATCHES_PER_KICK = 20
-FRICTION = 0.5
-KICK = 0.5
 
 
 class Momentum:

@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-__all__ = ["gauss_newton_steps", "keep_inside", "probe_slopes"]
+from ptycho_core.reconstruction.constants import DAMPING, LARGEST_STEP
 
-LARGEST_STEP = 0.5
-"""Pixels a position may move in one step; the linearisation holds for less than a speckle."""
+__all__ = ["gauss_newton_steps", "probe_slopes"]
 
 
 def probe_slopes(probe: torch.Tensor, ramps: torch.Tensor) -> torch.Tensor:
@@ -46,16 +45,9 @@ def gauss_newton_steps(
     wanted = residual.flatten(1)
     a, b, c = (first * first).sum(1), (first * second).sum(1), (second * second).sum(1)
     u, v = (first * wanted).sum(1), (second * wanted).sum(1)
-    # A little damping, relative to the mean over frames: frames that see nothing of a flat object then stay put.
-    damping = 0.05 * (a + c).mean() + torch.finfo(a.dtype).tiny
+    damping = DAMPING * (a + c).mean() + torch.finfo(a.dtype).tiny
     a, c = a + damping, c + damping
     determinant = a * c - b * b
     steps = torch.stack([(c * u - b * v) / determinant, (a * v - b * u) / determinant], 1)
     found: npt.NDArray[np.float64] = np.nan_to_num(steps.double().cpu().numpy()).clip(-LARGEST_STEP, LARGEST_STEP)
     return found
-
-
-def keep_inside(positions: npt.NDArray[np.float64], shape: tuple[int, int], size: int) -> npt.NDArray[np.float64]:
-    """Positions (frame, 2) moved, where needed, so that every window of ``size`` lies in an object of ``shape``."""
-    largest = np.array(shape, dtype=float) - size
-    return np.clip(positions, 0.0, np.maximum(largest, 0.0))

@@ -1,0 +1,302 @@
+"""A reconstruction from start to end: rPIE epochs, the joint fit, then total variation where photons are few.
+
+Every backend goes through these stages; what they compute is behind `Engine`.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ptycho_core.reconstruction.modes import orthogonalise_modes
+from ptycho_core.reconstruction.schedule import (
+    HeldOut,
+    Plan,
+    Progress,
+    batches,
+    choose_held_out,
+    choose_plan,
+    keep_inside,
+    positions_settled,
+    settled,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ptycho_core.settings.reconstruction import ReconstructionSettings
+
+__all__ = ["Arrays", "Engine", "Fit", "Result", "Run", "Stopped"]
+
+WORSE = 1.005
+"""Frames held out may fit worse than their best by this factor before it counts as fitting noise.  Smooth phase still
+converges long after their loss has stopped to fall, so that the first rise must not end the joint fit."""
+
+TV_WEIGHTS = (0.5, 1.0, 2.0, 4.0)
+TV_ITERATIONS = 8
+
+REFIT_ITERATIONS = 10
+"""Iterations at the end in which the frames held out to stop by are used too."""
+
+FIRST_BACKGROUND = 0.01
+"""Of the mean counts a pixel.  Not zero: the fit is on the background's square root, which has no slope there."""
+
+IntArray = npt.NDArray[np.int64]
+
+
+class Stopped(Exception):  # noqa: N818 - no error: the user asked for it
+    """A stop was asked for in the middle of a sum over frames."""
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """A model as NumPy.
+
+    Attributes:
+        object: complex (rows, columns).
+        probe: complex (mode, N, N).
+        background: float (1, 1) or (N, N), counts, in the order of the FFT, or None.
+    """
+
+    object: npt.NDArray[np.complexfloating]
+    probe: npt.NDArray[np.complexfloating]
+    background: npt.NDArray[np.floating] | None
+
+
+class AnyModel(Protocol):
+    """What is reconstructed, in the arrays of a framework; ``positions`` float64 NumPy (frame, 2)."""
+
+    positions: npt.NDArray[np.float64]
+
+    def is_finite(self) -> bool:
+        """Whether all its numbers are finite."""
+
+
+M = TypeVar("M", bound=AnyModel)
+M_co = TypeVar("M_co", bound=AnyModel, covariant=True)
+
+
+class Fit(Protocol[M_co]):
+    """A joint fit under way; ``misfit`` is R at the last evaluation."""
+
+    misfit: float
+
+    def iterate(self) -> Iterator[tuple[M_co, float]]:
+        """Yield (model, loss a frame) after each iteration.  Raises `Stopped` when a stop is asked for."""
+
+
+class Engine(Protocol[M]):
+    """What a framework computes.
+
+    Attributes:
+        number: frames in the scan.
+        size: N.
+        mean_counts: of a good pixel.
+    """
+
+    number: int
+    size: int
+    mean_counts: float
+
+    def copy(self, model: M) -> M:
+        """A model that shares no memory which is changed in place."""
+
+    def coarse(self, model: M) -> M:
+        """The model at half the resolution."""
+
+    def fine(self, coarse: M, model: M) -> M:
+        """``model`` with object and probe taken from ``coarse``."""
+
+    def epochs(self, model: M, *, coarse: bool) -> Callable[[list[IntArray], float], float | None]:
+        """What updates ``model`` by batches of frames, with a factor on steps of positions, and gives R; None if stopped."""
+
+    def joint(self, model: M, used: IntArray, likelihood: str, total_variation: float) -> Fit[M]:
+        """The joint fit of the frames ``used``."""
+
+    def score(self, model: M, chosen: IntArray, likelihood: str) -> tuple[float, float]:
+        """(loss a frame, R) of the ``chosen`` frames.  Raises `Stopped` when a stop is asked for."""
+
+    def arrays(self, model: M) -> Arrays:
+        """The model as NumPy."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A reconstruction.
+
+    Attributes:
+        object: complex (rows, columns).
+        probe: complex (mode, N, N), orthogonal modes, strongest first.
+        positions: float64 (frame, 2), row and column in ``object``.
+        background: float (1, 1) or (N, N), counts, zero frequency at ``[N // 2, N // 2]``; None where none was fitted.
+        history: one dictionary an epoch or iteration, as `schedule.Progress`.
+        stopped_by: why it ended, in words.
+        interrupted: whether a stop was asked for; the arrays are then the best so far.
+        held_out: numbers of the frames that were never used.
+        notes: choices made from the data and what went wrong on the way, in words.
+    """
+
+    object: npt.NDArray[np.complexfloating]
+    probe: npt.NDArray[np.complexfloating]
+    positions: npt.NDArray[np.float64]
+    background: npt.NDArray[np.floating] | None
+    history: list[dict[str, Any]]
+    stopped_by: str
+    interrupted: bool
+    held_out: IntArray
+    notes: list[str]
+
+
+class Run(Generic[M]):
+    """One reconstruction: its choices, history and best state."""
+
+    def __init__(
+        self, engine: Engine[M], options: ReconstructionSettings, seed: int, report: Callable[[Progress, M], None] | None
+    ) -> None:
+        self.engine, self.options, self.seed, self.report = engine, options, seed, report
+        self.plan: Plan = choose_plan(options, engine.mean_counts, engine.number, engine.size)
+        stopping = self.plan.stop_on_held_out
+        self.held_out: HeldOut = choose_held_out(engine.number, options.held_out, stopping, seed)
+        self.random = np.random.default_rng([seed, 2])
+        self.history: list[dict[str, Any]] = []
+        self.notes = list(self.plan.notes)
+        self.stopped_by = "all epochs done"
+        self.interrupted = False
+        self._began = time.perf_counter()
+
+    def result(self, model: M) -> Result:
+        """Run all stages from ``model``."""
+        best = model
+        try:
+            for state in self._stages(model):
+                best = state
+        except Stopped:
+            self.interrupted, self.stopped_by = True, "stop requested"
+        arrays = self.engine.arrays(best)
+        return Result(
+            arrays.object,
+            orthogonalise_modes(arrays.probe),
+            keep_inside(best.positions, arrays.object.shape, self.engine.size),
+            None if arrays.background is None else np.fft.fftshift(arrays.background),
+            self.history,
+            self.stopped_by,
+            self.interrupted,
+            self.held_out.judging,
+            self.notes,
+        )
+
+    def _stages(self, model: M) -> Iterator[M]:
+        """Yield the best model so far after every epoch and iteration."""
+        used, best = self.held_out.used, model
+        if self.plan.coarse_epochs:
+            for small in self._pie("coarse", self.engine.coarse(model), self.plan.coarse_epochs, used):
+                best = self.engine.fine(small, model)
+                yield best
+        for now in self._pie("pie", best, self.plan.epochs, used):
+            best = now
+            yield best
+        if self.options.iterations < 1:
+            return
+        search = self.plan.total_variation is None
+        weight = 0.0 if self.plan.total_variation is None else self.plan.total_variation
+        for now in self._joint("joint", best, weight, self.options.iterations, used):
+            best = now
+            yield best
+        if search and len(self.held_out.stopping):
+            yield from self._search_total_variation(best)
+        elif len(self.held_out.stopping):
+            yield from self._joint("all frames", best, weight, REFIT_ITERATIONS, self._training())
+
+    def _pie(self, stage: str, model: M, epochs: int, training: IntArray) -> Iterator[M]:
+        """Epochs of rPIE; the state is handed on as it is, unless R got much worse, which ends the stage."""
+        model = self.engine.copy(model)
+        best, lowest = self.engine.copy(model), math.inf
+        update = self.engine.epochs(model, coarse=stage == "coarse")
+        places: list[npt.NDArray[np.float64]] = []
+        for epoch in range(1, epochs + 1):
+            misfit = update(batches(training, self.options.batch_size, self.random), self._position_step(stage, epoch))
+            if misfit is None:
+                if model.is_finite():
+                    yield model
+                raise Stopped
+            if not model.is_finite() or misfit > 1.3 * lowest + 1e-3:
+                self.notes.append(f"{stage}: epoch {epoch} diverged (R {misfit:.3g}); went back to the best state")
+                yield best
+                return
+            if misfit < lowest:
+                best, lowest = self.engine.copy(model), misfit
+            self._record(stage, epoch, epochs, None, misfit, model)
+            yield model
+            places.append(model.positions.copy())
+            if self.options.refine_positions and positions_settled(places):
+                return
+
+    def _position_step(self, stage: str, epoch: int) -> float:
+        # The object must show some structure before positions mean anything.
+        return 1.0 if self.options.refine_positions and stage == "pie" and epoch > 3 else 0.0
+
+    def _joint(self, stage: str, model: M, weight: float, most: int, used: IntArray) -> Iterator[M]:
+        """The joint fit of the frames ``used``; with frames to stop by, ends before it fits them clearly worse."""
+        joint = self.engine.joint(model, used, self.plan.likelihood, weight)
+        losses: list[float] = []
+        lowest = math.inf
+        for iteration, (now, loss) in enumerate(joint.iterate(), 1):
+            if not (math.isfinite(loss) and now.is_finite()):
+                self.notes.append(f"{stage}: iteration {iteration} is not finite; went back to the best state")
+                return
+            losses.append(loss)
+            held = self._record(stage, iteration, most, loss, joint.misfit, now)
+            if held is not None and held > WORSE * lowest:
+                self.stopped_by = f"{stage}: frames held out fit worse"
+                return
+            lowest = lowest if held is None else min(held, lowest)
+            yield now
+            if settled(losses, self.options.tolerance):
+                self.stopped_by = f"{stage}: the loss changes by less than the tolerance"
+                return
+            if iteration >= most:
+                self.stopped_by = f"{stage}: all iterations done"
+                return
+
+    def _search_total_variation(self, model: M) -> Iterator[M]:
+        """Double the weight of the total variation until the frames held out fit worse; then fit with all frames."""
+        best, lowest, chosen = model, self._stopping_loss(model), 0.0
+        for weight in TV_WEIGHTS:
+            now = best
+            for smoother in self._joint("total variation", best, weight, TV_ITERATIONS, self.held_out.used):
+                now = smoother
+                yield best
+            loss = self._stopping_loss(now)
+            if loss >= lowest:
+                break
+            best, lowest, chosen = now, loss, weight
+            yield best
+        self.notes.append(f"total variation weight {chosen:g}, chosen by {len(self.held_out.stopping)} frames held out")
+        yield best
+        yield from self._joint("all frames", best, chosen, REFIT_ITERATIONS, self._training())
+
+    def _training(self) -> IntArray:
+        return np.union1d(self.held_out.used, self.held_out.stopping)
+
+    def _stopping_loss(self, model: M) -> float:
+        return self.engine.score(model, self.held_out.stopping, self.plan.likelihood)[0]
+
+    def _record(self, stage: str, epoch: int, total: int, loss: float | None, misfit: float, model: M) -> float | None:
+        """Report an epoch; returns the loss of the frames to stop by."""
+        held_misfit = held_loss = None
+        whole = stage != "coarse"  # the coarse model sees another detector
+        if whole and len(self.held_out.judging):
+            held_misfit = self.engine.score(model, self.held_out.judging, self.plan.likelihood)[1]
+        if whole and stage != "all frames" and len(self.held_out.stopping):
+            held_loss = self._stopping_loss(model)
+        seconds = time.perf_counter() - self._began
+        progress = Progress(stage, epoch, total, loss, misfit, held_misfit, held_loss, seconds)
+        self.history.append(progress.as_dict())
+        if self.report is not None:
+            self.report(progress, model)
+        return held_loss
