@@ -196,10 +196,15 @@ class _Process:
         self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by forget()
         self.doing = "starting Python"
         self.started = time.monotonic()
-        self._folder = tempfile.TemporaryDirectory(prefix="ptycho-")  # with the user's rights only
+        self._folder = tempfile.TemporaryDirectory(prefix="ptycho-", ignore_cleanup_errors=True)
+        scratch = Path(self._folder.name) / "tmp"  # what a process that dies leaves there goes with the folder
+        scratch.mkdir()
         self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._child = start_child(
-            "ptycho_core.backends.serve", errors=self.errors, environment=environment, stdin=subprocess.PIPE
+            "ptycho_core.backends.serve",
+            errors=self.errors,
+            environment={"TMPDIR": str(scratch), **environment},
+            stdin=subprocess.PIPE,
         )
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -216,7 +221,7 @@ class _Process:
 
     def ask(self, request: Mapping[str, Any]) -> None:
         """Send a request."""
-        for path in Path(self._folder.name).iterdir():
+        for path in Path(self._folder.name).glob("*.*"):  # of the last call
             path.unlink()
         place = Path(self._folder.name) / "request"
         write_value(place, request, f"The call of {request['target']}")

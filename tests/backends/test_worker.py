@@ -162,6 +162,14 @@ def test_a_signal_is_named_and_the_worker_can_be_used_again(number):
     assert not runs(after)
 
 
+def test_what_a_process_that_dies_left_among_temporary_files_goes_with_it(tmp_path):
+    with Worker("acme") as worker:
+        with pytest.raises(errors.WorkerError, match="SIGKILL"):
+            worker.call(job("leave_files"), tmp_path / "name")
+        assert not Path((tmp_path / "name").read_text()).exists()
+        assert worker.call(job("count")) == 1
+
+
 def test_an_exit_status_is_named():
     with Worker("acme") as worker, pytest.raises(errors.WorkerError, match="ended with exit status 7 while running"):
         worker.call(job("exit_with"), 7)
