@@ -189,11 +189,12 @@ def _file_of(path: Path) -> Path:
 
 def _arrays(path: Path, keys: Sequence[str], plain: str = "object") -> dict[str, NDArray[Any]]:
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {plain: loaded}
-        with loaded:
-            return {key: loaded[key] for key in keys if key in loaded.files}
+        with path.open("rb") as file:  # np.load itself leaves a damaged archive open
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return {plain: loaded}
+            with loaded:
+                return {key: loaded[key] for key in keys if key in loaded.files}
     except (ValueError, OSError, EOFError, BadZipFile) as error:
         raise DataError(f"{path} cannot be read as npz or npy: {str(error).splitlines()[0]}.") from error
 
