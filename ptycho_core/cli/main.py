@@ -19,8 +19,9 @@ _COMMANDS = {
     "reconstruct": "fit object and probe to a scan",
     "simulate": "make a scan whose truth is known",
     "inspect": "say what is in a scan file",
-    "model": "say what is in a model file",
+    "model": "say what is in a model file, or verify it with several backends",
     "score": "compare a result with a reference",
+    "compare": "run the same job with several backends, or compare results that exist",
     "backends": "list, show and examine the engines that are installed",
     "config": "explain what a job would use, and why",
 }

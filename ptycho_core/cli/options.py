@@ -38,18 +38,27 @@ class GivenFlags:
     config: Path | None = None
 
 
-def add_setting_flags(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Add one flag for each setting of a verb, ``--config``, ``--opt``, and to the help the options of the backend that is named.
+def add_setting_flags(parser: argparse.ArgumentParser, *verbs: str, without: Sequence[str] = ()) -> None:
+    """Add one flag for each setting of a verb, ``--config``, ``--opt``, and to the help the options of the backends named.
 
     A flag that is not typed leaves no trace. Abbreviations are refused: what one stands for would change with the next setting.
+
+    Args:
+        parser: the command's.
+        verbs: one, or several that are run one after the other; of a setting that they share the first declaration is shown.
+        without: settings that the command has flags of its own for.
     """
     parser.allow_abbrev = False
-    declared = declarations(verb).values()
+    named: dict[str, Declaration] = {}
+    for verb in verbs:
+        for name, one in declarations(verb).items():
+            named.setdefault(name, one)
+    declared = [one for name, one in named.items() if name not in without]
     groups = {
         name: parser.add_argument_group(title) for name, title in _TITLES.items() if name in {one.group for one in declared}
     }
     for one in declared:
-        _add(groups[one.group], one, hidden=verb == "infer" and one.group == "model")
+        _add(groups[one.group], one, hidden=verbs == ("infer",) and one.group == "model")
     sources = parser.add_argument_group("further sources")
     sources.add_argument("--config", metavar="FILE", help="settings in TOML; flags win over it")
     sources.add_argument(
@@ -59,13 +68,14 @@ def add_setting_flags(parser: argparse.ArgumentParser, verb: str) -> None:
     _watch(parser)
 
 
-def collect(args: argparse.Namespace, verb: str) -> GivenFlags:
+def collect(args: argparse.Namespace, *verbs: str) -> GivenFlags:
     """What was typed; a default is not. Types and ranges are checked where all sources are resolved.
 
     Raises:
         SettingsError: a setting or option is given twice with different values, or an ``--opt`` is malformed.
     """
-    typed = [(name, item) for name in declarations(verb) for item in getattr(args, f"setting_{name}", ())]
+    names = dict.fromkeys(name for verb in verbs for name in declarations(verb))
+    typed = [(name, item) for name in names for item in getattr(args, f"setting_{name}", ())]
     for text in args.opt:
         name, equals, value = text.partition("=")
         if not equals or not all(name.partition(".")):
@@ -144,11 +154,18 @@ def _watch(parser: argparse.ArgumentParser) -> None:
 
 
 def _backend_options(words: list[str]) -> str | None:
-    """The options of the backend named on the command line, out of its manifest; nothing is imported."""
-    name = next((word.partition("=")[2] for word in words if word.startswith("--backend=")), "")
-    name = name or next((after for word, after in itertools.pairwise(words) if word == "--backend"), "")
-    if not name:
-        return None
+    """The options of the backends named on the command line, out of their manifests; nothing is imported."""
+    named = [text for flag in ("--backend", "--backends") for text in _values_of(flag, words)]
+    names = [name for text in named for name in text.split(",") if name]
+    return "\n".join(_options_of(name) for name in names) or None
+
+
+def _values_of(flag: str, words: list[str]) -> list[str]:
+    joined = [word.partition("=")[2] for word in words if word.startswith(f"{flag}=")]
+    return joined or [after for word, after in itertools.pairwise(words) if word == flag]
+
+
+def _options_of(name: str) -> str:
     from ptycho_core.backends.registry import find_named
 
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
     from ptycho_core.imaging.metrics import Score
 
-__all__ = ["figure_of_losses", "figure_of_object", "figure_of_probe", "figure_of_score", "flattened", "save_figure"]
+__all__ = [
+    "Picture",
+    "figure_of_comparison",
+    "figure_of_losses",
+    "figure_of_object",
+    "figure_of_probe",
+    "figure_of_score",
+    "flattened",
+    "save_figure",
+]
+
+Picture: TypeAlias = "tuple[str, NDArray[Any], NDArray[Any]]"
+"""Title, a registered object (rows, columns), complex, and the reference over the same area."""
 
 _MARGIN = 0.08  # of the scanned area's longer side, shown around it
 _RAMP_ROUNDS = 4
@@ -155,6 +167,30 @@ def figure_of_score(score: Score) -> Figure:
     axes.set(xlabel="spatial frequency / Nyquist", title="Fourier ring correlation")
     axes.grid(visible=True, alpha=0.25)
     figure.suptitle(f"NRMSE {score.nrmse:.4f}, complex correlation {score.correlation:.5f}")
+    return figure
+
+
+def figure_of_comparison(pictures: Sequence[Picture], *, pixel_size_m: tuple[float, float] | None = None) -> Figure:
+    """Amplitude, and below it phase, of several objects side by side, in the colours of the first.
+
+    Args:
+        pictures: at least one; where it is known, the reference itself comes first.
+        pixel_size_m: object pixel (row, column) in metres; without it the scale bar is in pixels.
+    """
+    from ptycho_core.imaging.metrics import phases
+
+    rows, columns = pictures[0][1].shape
+    side = 4.2
+    figure = empty_figure(side * len(pictures) + 0.4, 2 * side * min(1.6, max(0.5, rows / columns)) + 0.4)
+    grid = figure.subplots(2, len(pictures), squeeze=False)
+    limits: list[tuple[float, float]] = []
+    for column, (title, image, reference) in enumerate(pictures):
+        phase = phases(flattened_like(image, reference), flattened_like(reference, reference))[0]
+        shown = ((np.abs(image), f"{title}\namplitude", "gray"), (phase, "phase (rad)", "magma"))
+        for row, (values, told, colours) in enumerate(shown):
+            limits += [_limits(values)] if column == 0 else []
+            _picture(figure, grid[row, column], values, told, colours, limits[row])
+            _scale_bar(grid[row, column], values.shape, pixel_size_m)
     return figure
 
 

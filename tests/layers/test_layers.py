@@ -83,7 +83,7 @@ def test_help_and_list_load_neither_numpy_nor_a_framework_nor_a_plugin(arguments
 
 
 @pytest.mark.parametrize(
-    "command", ["train", "infer", "reconstruct", "simulate", "inspect", "model", "score", "backends", "config"]
+    "command", ["train", "infer", "reconstruct", "simulate", "inspect", "model", "score", "compare", "backends", "config"]
 )
 def test_the_help_of_each_command_loads_neither_numpy_nor_a_plugin(command: str) -> None:
     found = fresh(command, "--help")
