@@ -99,6 +99,14 @@ class Truth:
         )
 
 
+@pytest.fixture(autouse=True, scope="package")
+def _only_the_backend_under_test(backend):
+    """It need not be named, here or in the processes that tests start; the small one above is there as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PTYCHO_BACKENDS_ALLOW", f"{backend},truth")
+        yield
+
+
 @pytest.fixture
 def truth():
     """The backend, registered; it has no framework, so that any other may be loaded."""

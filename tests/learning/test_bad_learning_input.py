@@ -1,4 +1,4 @@
-"""Bad input to ``train`` and ``infer`` with PyTorch: one sentence, the documented exit status, and no half-written file."""
+"""Bad input to ``train`` and ``infer``: one sentence, the documented exit status, and no half-written file."""
 
 import re
 import shutil
@@ -21,7 +21,7 @@ def command(verb, *words):
     given = [str(word) for word in words]
     if verb == "train" and "--resume" not in given:
         given += [item for name, value in SMALL.items() if name not in given for item in (name, value)]
-    return [verb, *given, "--backend", "torch", "--quiet"]
+    return [verb, *given, "--quiet"]
 
 
 def refused(capsys, status, verb, *words):
@@ -251,7 +251,7 @@ def test_what_a_replaced_run_left_does_not_stay_beside_a_failed_one(run, scans, 
 
 def test_a_second_ctrl_c_stops_in_the_middle_of_a_batch(scans, tmp_path):
     slow = ["--gridsize", "3", "--network-width", "48", "--batch-size", "60", "--epochs", "1000", "--threads", "1"]
-    words = ["train", str(scans[0]), "-o", str(tmp_path / "run"), "--backend", "torch", *slow]
+    words = ["train", str(scans[0]), "-o", str(tmp_path / "run"), *slow]
     running = subprocess.Popen([sys.executable, "-m", "ptycho_core", *words], stdout=-1, stderr=-1, text=True)
     for line in running.stderr:
         if line.startswith("train"):  # the first batch was done: the second is being learned, which takes seconds
@@ -283,7 +283,7 @@ def fill_after_the_first_epoch(event):
 
 small = {"epochs": 3, "network_width": 4, "update_steps": 2, "batch_size": 20, "threads": 1}
 try:
-    ptycho_core.train(scan, folder + "/half", backend="torch", observers=[fill_after_the_first_epoch], **small)
+    ptycho_core.train(scan, folder + "/half", observers=[fill_after_the_first_epoch], **small)
 except PtychoError as error:
     print("status", error.exit_status, error)
 fill(90_000)  # enough for the model to begin with, but not with the state of its optimiser

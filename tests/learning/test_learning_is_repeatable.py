@@ -14,7 +14,7 @@ from ptycho_core.cli.main import main
 from ptycho_core.model import load_model
 
 TIMES = ("seconds", "patterns_per_second")
-SMALL = {"backend": "torch", "epochs": 3, "network_width": 4, "update_steps": 2, "batch_size": 10, "threads": 1}
+SMALL = {"epochs": 3, "network_width": 4, "update_steps": 2, "batch_size": 10, "threads": 1}
 """Six batches of ten frames an epoch."""
 
 PHYSICS = {"modes": 2, "train_probe": True, "train_scale": True}
@@ -89,7 +89,7 @@ class Presses:
 
 @pytest.fixture
 def every_step_is_told(monkeypatch):
-    monkeypatch.setattr("ptycho_torch.training.SECONDS_BETWEEN_EVENTS", 0.0)
+    monkeypatch.setattr("ptycho_core.training.loop.SECONDS_BETWEEN_EVENTS", 0.0)
 
 
 def stopped_and_gone_on(scans, folder, settings, *stops):
@@ -184,7 +184,7 @@ def test_scans_that_learn_and_one_that_judges_go_on_together(scans, tmp_path, ev
 
 
 def test_more_epochs_asked_for_later_are_those_of_a_run_that_had_them_from_the_start(scans, tmp_path):
-    words = ["--backend", "torch", "--network-width", "4", "--update-steps", "2", "--batch-size", "10", "--threads", "1"]
+    words = ["--network-width", "4", "--update-steps", "2", "--batch-size", "10", "--threads", "1"]
     words += ["--scheduler", "exponential", "--gradient-clip-val", "0.1", "--quiet"]
     for folder, epochs in (("parts", "2"), ("whole", "4")):
         assert main(["train", str(scans[0]), "-o", str(tmp_path / folder), "--epochs", epochs, *words]) == 0

@@ -10,7 +10,7 @@ from ptycho_core.cli.main import main
 from ptycho_core.formats.product import load_reconstruction
 from ptycho_core.model import load_model
 
-QUICK = {"backend": "torch", "network_width": 8, "update_steps": 0, "batch_size": 12, "threads": 1, "learning_rate": 3e-3}
+QUICK = {"network_width": 8, "update_steps": 0, "batch_size": 12, "threads": 1, "learning_rate": 3e-3}
 """No update steps: the network sees the patterns taken back to the sample, and has much to learn."""
 
 UNTRAINED = {"epochs": 1, "learning_rate": 1e-12}
@@ -95,7 +95,7 @@ def test_the_batch_size_of_an_inference_changes_nothing(run, scans):
 def test_a_reconstruction_that_starts_with_a_model_begins_with_what_the_model_infers(run, scans):
     inferred = ptycho_core.infer(scans[1], run, threads=1)
     nothing = {"epochs": 0, "iterations": 0, "threads": 1}
-    begun = ptycho_core.reconstruct(scans[1], start=str(run), backend="torch", **nothing)
+    begun = ptycho_core.reconstruct(scans[1], start=str(run), **nothing)
     row, column = (inferred.origin - begun.origin).astype(int)
     rows, columns = inferred.object.shape
     assert np.array_equal(begun.object[row : row + rows, column : column + columns], inferred.object)

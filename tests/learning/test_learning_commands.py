@@ -1,4 +1,4 @@
-"""The commands ``train``, ``infer`` and ``reconstruct --start`` with the PyTorch backend, end to end."""
+"""The commands ``train``, ``infer`` and ``reconstruct --start``, end to end."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import ptycho_core
 from ptycho_core.contract import Event
 from ptycho_core.model import load_model
 
-QUICK = {"backend": "torch", "network_width": 8, "update_steps": 4, "threads": 1, "batch_size": 12}
+QUICK = {"network_width": 8, "update_steps": 4, "threads": 1, "batch_size": 12}
 
 
 def equal(first, second):
@@ -36,7 +36,7 @@ def test_a_network_learns_a_scan_and_infers_another(scans, tmp_path):
 
 @pytest.mark.parametrize("stop", [Event("epoch", "", 2), Event("step", "", 3)], ids=["after an epoch", "inside an epoch"])
 def test_what_goes_on_after_ctrl_c_is_bit_equal_to_what_was_never_stopped(scans, tmp_path, monkeypatch, stop):
-    monkeypatch.setattr("ptycho_torch.training.SECONDS_BETWEEN_EVENTS", 0.0)  # every step is told
+    monkeypatch.setattr("ptycho_core.training.loop.SECONDS_BETWEEN_EVENTS", 0.0)  # every step is told
     pressed = []
 
     def press(event):
@@ -57,7 +57,7 @@ def test_what_goes_on_after_ctrl_c_is_bit_equal_to_what_was_never_stopped(scans,
 
 
 def test_the_command_stops_at_ctrl_c_with_a_checkpoint_and_status_130(scans, tmp_path):
-    command = [sys.executable, "-m", "ptycho_core", "train", str(scans[0]), "-o", str(tmp_path / "run"), "--backend", "torch"]
+    command = [sys.executable, "-m", "ptycho_core", "train", str(scans[0]), "-o", str(tmp_path / "run")]
     running = subprocess.Popen([*command, "--epochs", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert running.stderr is not None
     for line in running.stderr:
@@ -73,7 +73,7 @@ def test_the_command_stops_at_ctrl_c_with_a_checkpoint_and_status_130(scans, tmp
 
 def test_a_fit_that_starts_with_a_trained_model_is_ahead_of_one_that_starts_flat(scans, tmp_path):
     ptycho_core.train(list(scans), tmp_path / "run", epochs=10, **QUICK)
-    fit = {"backend": "torch", "epochs": 1, "iterations": 0, "coarse_start": False, "threads": 1}
+    fit = {"epochs": 1, "iterations": 0, "coarse_start": False, "threads": 1}
     flat = ptycho_core.reconstruct(scans[1], **fit)
     warm = ptycho_core.reconstruct(scans[1], start=str(tmp_path / "run"), **fit)
     assert warm.history[0]["misfit"] < flat.history[0]["misfit"]

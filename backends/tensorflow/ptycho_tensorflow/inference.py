@@ -1,0 +1,92 @@
+"""The verb ``infer``: the patterns of a scan through a trained network, batch by batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from ptycho_core.contract import EventSink, ExecutionPlan, InferBatch, InferJob
+from ptycho_core.inference.order import inference_order
+from ptycho_core.model import load_model
+from ptycho_core.scan.canvas import object_canvas
+from ptycho_core.scan.opening import open_scan
+from ptycho_core.training.groups import inference_groups
+from ptycho_tensorflow.compiled import Compiled
+from ptycho_tensorflow.devices import complex_dtype, configured, is_mixed, real_dtype
+from ptycho_tensorflow.estimate import Illumination, estimate_object, group_canvases
+from ptycho_tensorflow.networks import build_network
+from ptycho_tensorflow.patches import predict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ptycho_core.model import Model
+    from ptycho_core.scan.scan import Scan
+
+__all__ = ["infer"]
+
+
+def infer(job: InferJob, plan: ExecutionPlan, events: EventSink) -> Iterator[InferBatch]:
+    """Yield the patch of every frame, in the order of `ptycho_core.inference.order.inference_order`.
+
+    A frame's patch is that of the group whose seed frame it is, so that it does not depend on the batch it came in. Ends early if
+    asked to stop.
+
+    Raises:
+        DataError: if patterns, model file or probe cannot be used.
+    """
+    scan = open_scan(job.scan.path, job.scan.settings)
+    model = load_model(job.model_path)
+    with np.load(job.probe_path, allow_pickle=False) as stored:
+        light = stored["probe"]
+    positions = scan.positions - object_canvas(scan.positions, scan.size)[0]
+    among = model.facts["neighbor_count"]
+    groups = inference_groups(
+        positions, model.gridsize, neighbor_count=None if among is None else int(among), source=str(scan.source)
+    )
+    order = np.concatenate(inference_order(positions, scan.size))
+    batch_size = int(job.settings["inference"]["inference_batch_size"] or 1)
+    with configured(plan):
+        network = _Passes(model, plan, scan, positions, light)
+    for start in range(0, len(order), batch_size):
+        if events.stop_requested:
+            return
+        frames = order[start : start + batch_size]
+        with configured(plan):  # the device is not to be that of what happens between two batches
+            patches = network.patches(groups[frames])
+        yield InferBatch(frames, patches)
+
+
+class _Passes:
+    """The network and the probe on the device."""
+
+    def __init__(
+        self, model: Model, plan: ExecutionPlan, scan: Scan, positions: npt.NDArray[np.float64], light: npt.NDArray[Any]
+    ) -> None:
+        dtype = real_dtype(plan)
+        self._description, self._mixed, self._dtype = model.network, is_mixed(plan), dtype
+        self._network = build_network(model.network, model.weights, dtype)
+        self._probe = tf.constant(light.astype(complex_dtype(dtype).as_numpy_dtype))
+        self._mask = None if scan.mask.all() else tf.constant(np.fft.ifftshift(scan.mask), dtype)
+        self._scan, self._positions, self._corners = scan, positions, np.floor(positions).astype(np.int64)
+        self._jit = bool(plan.options.get("jit"))
+        self._passed = Compiled(self._pass)
+
+    def patches(self, groups: npt.NDArray[np.int64]) -> npt.NDArray[np.complex64]:
+        """Patches (group, N, N) of the seed frames of groups (group, C), each pattern read once."""
+        frames, places = np.unique(groups, return_inverse=True)
+        counts = np.fft.ifftshift(self._scan.patterns.read(frames), axes=(-2, -1))
+        amplitudes = tf.gather(tf.sqrt(tf.cast(counts, self._dtype)), places.reshape(-1))
+        corners, flat = self._corners[groups], groups.reshape(-1)
+        canvas = None if groups.shape[1] == 1 else group_canvases(corners, self._scan.size, self._dtype, few=self._jit)
+        remainders = (self._positions - self._corners)[flat]
+        return np.asarray(self._passed(amplitudes, corners, remainders, canvas).numpy())
+
+    def _pass(self, amplitudes: tf.Tensor, corners: tf.Tensor, remainders: tf.Tensor, canvas: tf.Tensor | None) -> tf.Tensor:
+        amplitudes = tf.ensure_shape(amplitudes, (None, self._scan.size, self._scan.size))
+        light = Illumination.at(self._probe, remainders, self._mask)
+        estimate = estimate_object(amplitudes, corners, canvas, light, self._mask, self._description)
+        return tf.cast(predict(self._network, estimate, self._description, mixed=self._mixed)[:, 0], tf.complex64)

@@ -1,0 +1,274 @@
+"""A training on its way: epochs, steps, history and checkpoints, whatever computes the steps (``specs/training.md``)."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol
+
+import numpy as np
+
+from ptycho_core.contract import Event, EventSink, ExecutionPlan, TrainJob, TrainResult, Value
+from ptycho_core.errors import DataError
+from ptycho_core.model import Model, TrainingState, save_model
+from ptycho_core.training.checkpoints import BEST, LAST, is_best
+from ptycho_core.training.course import Batch, epoch_batches, validation_batches
+from ptycho_core.training.schedules import learning_rate, steps_in_epoch
+from ptycho_core.training.stopping import collapse, should_stop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from ptycho_core.training.data import TrainingData
+
+__all__ = ["Told", "Trainer", "TrainingLoop"]
+
+SECONDS_BETWEEN_EVENTS = 0.5
+FLAT_FRAMES = 64
+"""Frames of a scan that tell the loss of a flat object."""
+
+
+class Told(NamedTuple):
+    """What a backend tells of a batch, plain numbers.
+
+    Attributes:
+        loss: weighted sum of the loss terms.
+        difference: Σ|√I − √n| over good pixels.
+        amplitudes: Σ√n over good pixels.
+        deviation: mean over the patches of their standard deviation within the illumination, over their mean modulus there.
+    """
+
+    loss: float
+    difference: float
+    amplitudes: float
+    deviation: float
+
+
+class Trainer(Protocol):
+    """What a backend does of a training: it holds what learns, and the scans."""
+
+    def learn(self, batch: Batch) -> Told:
+        """The loss of a batch; its gradient is added to those of the step."""
+
+    def judge(self, batch: Batch) -> Told:
+        """The loss of a batch, and nothing else."""
+
+    def is_finite(self) -> bool:
+        """Whether the gradients of the step, and their squares, are finite."""
+
+    def step(self, rate: float, batches: int) -> None:
+        """Move what learns by the mean of the gradients of so many batches, and forget these."""
+
+    def flat_loss(self, scan: int, frames: NDArray[np.int64]) -> float:
+        """The loss of the best flat object on frames of a scan."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that a checkpoint needs beside the model, by name."""
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], steps: int) -> None:
+        """Take up what `arrays` gave after so many steps."""
+
+    def trained(self, model: Model) -> Model:
+        """The model with weights, probes and scales as they are now."""
+
+    def facts(self) -> dict[str, Value]:
+        """What the record of the run says of the backend's part."""
+
+
+class _Sums:
+    """What is summed over the batches of an epoch."""
+
+    NAMES = ("loss", "groups", "difference", "amplitudes", "deviation", "frames", "seconds")
+
+    def __init__(self, values: Mapping[str, float] | None = None) -> None:
+        self.values = dict.fromkeys(self.NAMES, 0.0) | dict(values or {})
+
+    def add(self, told: Told, batch: Batch) -> None:
+        groups, members = batch.groups.shape
+        more = {
+            "loss": told.loss * groups, "groups": groups, "difference": told.difference, "amplitudes": told.amplitudes,
+            "deviation": told.deviation * groups, "frames": groups * members,
+        }  # fmt: skip
+        for name, value in more.items():
+            self.values[name] += value
+
+    def mean(self, name: str) -> float:
+        return self.values[name] / max(self.values["groups"], 1.0)
+
+    def misfit(self) -> float:
+        return self.values["difference"] / max(self.values["amplitudes"], 1e-300)
+
+
+class TrainingLoop:
+    """The place in the order of data, the history, and what is needed to go on.
+
+    Args:
+        job: what to train.
+        events: is told of steps and epochs, and says when to stop.
+        data: the scans of the job.
+        model: of the job's model file, with its training state where the job resumes.
+        trainer: the backend's part, with that model.
+    """
+
+    def __init__(self, job: TrainJob, events: EventSink, data: TrainingData, model: Model, trainer: Trainer) -> None:
+        self._folder, self._events, self._data = Path(job.output_dir), events, data
+        self._settings: Mapping[str, Any] = job.settings["training"]
+        self._model, self._trainer = model, trainer
+        self._facts: Mapping[str, Any] = self._model.facts
+        self._seed = int(job.settings["execution"]["seed"] or 0)
+        self._history: list[dict[str, Value]] = [dict(row) for row in self._model.history]
+        self._epoch, self._batches, self._steps = len(self._history) + 1, 0, 0
+        self._sums, self._before, self._told = _Sums(), 0.0, False
+        self._trivial = 0.0
+        if job.resume and self._model.training is not None:
+            self._restore(self._model.training)
+        else:
+            self._trivial = self._flat_loss()
+        self._began = self._last_event = time.perf_counter()
+        self._interrupted = False
+
+    def run(self, plan: ExecutionPlan) -> TrainResult:
+        """Train to the end; the answer of the hook.
+
+        Raises:
+            DataError: the loss is not a number: the message names epoch, batch and scan.
+            OutputError: if a checkpoint cannot be written; the one before is then whole.
+        """
+        stopped_by = self._run()
+        best, last = self._folder / BEST, self._folder / LAST
+        facts: dict[str, Value] = {"device": plan.device, "threads": plan.execution["threads"]}
+        facts |= {"steps": self._steps, "flat_loss": self._trivial} | self._trainer.facts()
+        found = best if best.exists() else last
+        return TrainResult(found, last, tuple(self._history), stopped_by, self._interrupted, facts)
+
+    def _run(self) -> str:
+        """All epochs; why they ended, in a few words."""
+        epochs, patience = int(self._settings["epochs"]), self._settings["early_stop_patience"]
+        while self._epoch <= epochs:
+            if should_stop(self._history, patience):
+                return f"no lower loss for {patience} epochs"
+            if not self._run_epoch(epochs):
+                self._interrupted = True
+                self._save(LAST)
+                return "interrupted"
+        return f"{epochs} epochs done"
+
+    def _run_epoch(self, epochs: int) -> bool:
+        """One epoch, or the rest of one; False if it was asked to stop before its end."""
+        began = time.perf_counter()
+        spent = self._sums.values["seconds"]
+        batches = epoch_batches(self._data.training_parts(), epoch=self._epoch, seed=self._seed, **self._grouping(self._settings))
+        accumulate = int(self._settings["accumulate_grad_batches"])
+        steps = steps_in_epoch(len(batches), accumulate)
+        while self._batches < len(batches):
+            part = batches[self._batches : self._batches + accumulate]
+            rate = learning_rate(self._settings, step=self._steps, steps_per_epoch=steps, history=self._history)
+            for number, batch in enumerate(part, self._batches + 1):
+                self._learn(batch, number, len(batches), epochs)
+            if not self._trainer.is_finite():
+                self._refuse("The gradient grew beyond all numbers", self._batches + len(part), len(batches), part[-1])
+            self._trainer.step(rate, len(part))
+            self._steps += 1
+            self._batches += len(part)
+            self._sums.values["seconds"] = spent + time.perf_counter() - began
+            if self._events.stop_requested and self._batches < len(batches):
+                return False
+        self._finish_epoch(rate, epochs)
+        return not (self._events.stop_requested and self._epoch <= epochs)
+
+    def _learn(self, batch: Batch, number: int, batches: int, epochs: int) -> None:
+        told = self._trainer.learn(batch)
+        if not math.isfinite(told.loss):
+            self._refuse(f"The loss became {told.loss}", number, batches, batch)
+        self._sums.add(told, batch)
+        now = time.perf_counter()
+        if number == 1 or now - self._last_event > SECONDS_BETWEEN_EVENTS:
+            self._last_event = now
+            values: dict[str, Value] = {"loss": told.loss, "batch": number, "batches": batches, "misfit": self._sums.misfit()}
+            self._events.emit(Event("step", "train", self._epoch, epochs, values))
+
+    def _refuse(self, what: str, number: int, batches: int, batch: Batch) -> NoReturn:
+        """End the run before a step that would spoil the weights."""
+        done = f"The checkpoints of epoch {self._epoch - 1} are kept. " if self._history else ""
+        raise DataError(
+            f"{what} in epoch {self._epoch}, batch {number} of {batches}, frames"
+            f" {', '.join(str(frame) for frame in batch.groups[:3, 0])} … of {self._data.scans[batch.scan].scan.source}.",
+            remedy=f"{done}Start anew with a lower learning rate, or clip the gradient (--gradient-clip-val).",
+        )
+
+    def _finish_epoch(self, rate: float, epochs: int) -> None:
+        sums = self._sums
+        judged = self._judge()
+        seconds = max(sums.values["seconds"], 1e-9)
+        row: dict[str, Value] = {
+            "epoch": self._epoch,
+            "loss": sums.mean("loss"),
+            "misfit": sums.misfit(),
+            "validation_loss": None if judged is None else judged.mean("loss"),
+            "validation_misfit": None if judged is None else judged.misfit(),
+            "learning_rate": rate,
+            "output_deviation": sums.mean("deviation"),
+            "trivial_loss": self._trivial,
+            "seconds": self._before + time.perf_counter() - self._began,
+            "patterns_per_second": sums.values["frames"] / seconds,
+        }
+        self._history.append(row)
+        self._epoch, self._batches, self._sums = self._epoch + 1, 0, _Sums()
+        self._save(LAST)
+        if is_best(self._history):
+            self._save(BEST)
+        self._events.emit(Event("epoch", "train", self._epoch - 1, epochs, row))
+        trouble = None if self._told else collapse(self._history)
+        if trouble is not None:
+            self._told = True
+            self._events.emit(Event("message", message=trouble))
+
+    def _judge(self) -> _Sums | None:
+        """The loss of the frames that only judge, with the weights as they are."""
+        batches = validation_batches(self._data.validation_parts(), **self._grouping(judging=True))
+        if not batches:
+            return None
+        sums = _Sums()
+        for batch in batches:
+            sums.add(self._trainer.judge(batch), batch)
+        return sums
+
+    def _grouping(self, drawn: Mapping[str, Any] | None = None, *, judging: bool = False) -> dict[str, Any]:
+        found = {
+            "gridsize": int(self._facts["gridsize"]), "batch_size": int(self._settings["batch_size"]),
+            "merge": str(self._facts["merge"]), "neighbor_count": self._facts["neighbor_count"],
+        }  # fmt: skip
+        return found if judging or drawn is None else found | {"oversampling": int(drawn["oversampling"])}
+
+    def _flat_loss(self) -> float:
+        """Mean over the training scans of the loss of a flat object."""
+        found = []
+        for scan, one in enumerate(self._data.scans):
+            if len(one.train):
+                places = np.unique(np.linspace(0, len(one.train) - 1, FLAT_FRAMES).astype(np.int64))
+                found.append(self._trainer.flat_loss(scan, one.train[places]))
+        return float(np.mean(found))
+
+    def _save(self, name: str) -> None:
+        save_model(self._folder / name, self._checkpoint())
+
+    def _checkpoint(self) -> Model:
+        state = {
+            "epoch": self._epoch, "batches": self._batches, "steps": self._steps, "sums": self._sums.values,
+            "trivial_loss": self._trivial, "collapse_told": self._told,
+            "seconds": self._before + time.perf_counter() - self._began,
+        }  # fmt: skip
+        training = TrainingState(self._trainer.arrays(), state)
+        return replace(self._trainer.trained(self._model), history=tuple(self._history), training=training)
+
+    def _restore(self, training: TrainingState) -> None:
+        state = training.state
+        self._epoch, self._batches, self._steps = int(state["epoch"]), int(state["batches"]), int(state["steps"])
+        self._sums = _Sums(state["sums"])
+        self._before, self._trivial = float(state["seconds"]), float(state["trivial_loss"])
+        self._told = bool(state["collapse_told"])
+        self._trainer.restore(training.arrays, self._steps)
