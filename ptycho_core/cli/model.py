@@ -1,4 +1,4 @@
-"""``ptycho model``: say what is in a model file."""
+"""``ptycho model``: say what is in a model file, or verify it with several backends."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ __all__ = ["add_parser", "run"]
 
 
 def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
-    """Add ``model`` and its subcommand."""
-    parser = subparsers.add_parser("model", help="say what is in a model file")
+    """Add ``model`` and its subcommands."""
+    from ptycho_core.cli.verify_model import add_verify
+
+    parser = subparsers.add_parser("model", help="say what is in a model file, or verify it")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     inspect = actions.add_parser(
         "inspect",
@@ -27,6 +29,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     inspect.add_argument("--all", action="store_true", help="list every setting, also those at their default")
     inspect.add_argument("--json", action="store_true", help="print JSON instead of text, with every setting")
     inspect.set_defaults(func=run)
+    add_verify(actions)
 
 
 def run(args: argparse.Namespace) -> int:
