@@ -1,14 +1,57 @@
-"""A small simulated scan with known truth, and the command line in a process of its own."""
+"""A small simulated scan with known truth, the command line in a process of its own, and the engine of the backend under test."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
 from ptycho_core.cli.main import main
+from ptycho_core.contract import ExecutionPlan
+
+
+class Engine:
+    """The inside of a backend: its modules, and what its framework calls a data type and a tensor."""
+
+    def __init__(self, backend: str) -> None:
+        self.backend = backend
+        self.framework = import_module(backend)
+
+    def module(self, name: str) -> ModuleType:
+        return import_module(f"ptycho_{self.backend}.{name}")
+
+    def dtype(self, name: str) -> Any:
+        return getattr(self.framework, name)
+
+    def tensor(self, values: Any) -> Any:
+        return (self.framework.as_tensor if self.backend == "torch" else self.framework.constant)(values)
+
+    def frames(self, patterns: Any, mask: np.ndarray | None, dtype: str) -> Any:
+        place = [self.framework.device("cpu")] if self.backend == "torch" else []
+        return self.module("frames").Frames(patterns, mask, *place, self.dtype(dtype), 1e9)
+
+
+@pytest.fixture(autouse=True, scope="package")
+def _only_the_backend_under_test(backend: str) -> Iterator[None]:
+    """It need not be named, here or in the processes that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PTYCHO_BACKENDS_ALLOW", backend)
+        yield
+
+
+@pytest.fixture(scope="module")
+def engine(backend: str) -> Iterator[Engine]:
+    """The backend's engine on one thread."""
+    found = Engine(backend)
+    execution = {"threads": 1, "precision": "float32", "deterministic": True}
+    with found.module("devices").configured(ExecutionPlan("cpu", execution, {}, {})):
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The PyTorch engine on small scans: what each setting does, and what must never happen."""
+"""The engine on small scans: what each setting does, and what must never happen."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from ptycho_core.physics.forward import intensities
+from ptycho_core.reconstruction.stages import Result
 from ptycho_core.settings.reconstruction import ReconstructionSettings
-from ptycho_torch.engine import Result, reconstruct
 
 SIZE = 32
 QUICK = ReconstructionSettings(epochs=4, iterations=8)
@@ -48,18 +47,20 @@ def simulated(side: int = 8, photons: float = 1e5, modes: int = 1, seed: int = 0
     return random.poisson(intensities(truth, probe, positions)), positions, probe, truth
 
 
-def run(scan: tuple[np.ndarray, ...], settings: ReconstructionSettings = QUICK, **more: Any) -> Result:
-    counts, positions, probe, truth = scan
-    patterns = more.pop("patterns", Patterns(counts))
-    return reconstruct(patterns, positions, probe, np.ones(truth.shape, complex), options=settings, **more)
+Run = Callable[..., Result]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Any:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+@pytest.fixture(scope="module")
+def run(engine: Any) -> Run:
+    """Reconstruct a scan."""
+    reconstruct = engine.module("engine").reconstruct
+
+    def found(scan: tuple[np.ndarray, ...], settings: ReconstructionSettings = QUICK, **more: Any) -> Result:
+        counts, positions, probe, truth = scan
+        patterns = more.pop("patterns", Patterns(counts))
+        return reconstruct(patterns, positions, probe, np.ones(truth.shape, complex), options=settings, **more)
+
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def scan() -> tuple[np.ndarray, ...]:
     return simulated()
 
 
-def test_patterns_that_do_not_fit_into_memory_are_read_again_and_give_the_same(scan: tuple[np.ndarray, ...]) -> None:
+def test_patterns_that_do_not_fit_into_memory_are_read_again_and_give_the_same(run: Run, scan: tuple[np.ndarray, ...]) -> None:
     kept, again = Patterns(scan[0]), Patterns(scan[0])
     first = run(scan, patterns=kept)
     second = run(scan, replace(QUICK, memory_gib=0.0), patterns=again)
@@ -75,19 +76,19 @@ def test_patterns_that_do_not_fit_into_memory_are_read_again_and_give_the_same(s
     assert np.array_equal(first.object, second.object)
 
 
-def test_float64_and_float32_agree_to_single_precision(scan: tuple[np.ndarray, ...]) -> None:
+def test_float64_and_float32_agree_to_single_precision(run: Run, engine: Any, scan: tuple[np.ndarray, ...]) -> None:
     settings = replace(QUICK, epochs=2, iterations=0)
-    single, double = run(scan, settings), run(scan, settings, dtype=torch.float64)
+    single, double = run(scan, settings), run(scan, settings, dtype=engine.dtype("float64"))
     assert double.object.dtype == np.complex128
     assert np.linalg.norm(single.object - double.object) < 1e-3 * np.linalg.norm(double.object)
 
 
-def test_more_epochs_and_the_joint_fit_lower_the_misfit(scan: tuple[np.ndarray, ...]) -> None:
+def test_more_epochs_and_the_joint_fit_lower_the_misfit(run: Run, scan: tuple[np.ndarray, ...]) -> None:
     epochs = [row["misfit"] for row in run(scan, replace(QUICK, coarse_start=False, iterations=8)).history]
     assert epochs[-1] < epochs[3] < epochs[0]
 
 
-def test_masked_pixels_do_not_matter(scan: tuple[np.ndarray, ...]) -> None:
+def test_masked_pixels_do_not_matter(run: Run, scan: tuple[np.ndarray, ...]) -> None:
     counts, *rest = scan
     mask = np.ones((SIZE, SIZE), bool)
     mask[10:14, 3:30] = False
@@ -97,7 +98,7 @@ def test_masked_pixels_do_not_matter(scan: tuple[np.ndarray, ...]) -> None:
     assert np.array_equal(clean.object, dirty.object)
 
 
-def test_frames_held_out_change_nothing_however_wrong_they_are(scan: tuple[np.ndarray, ...]) -> None:
+def test_frames_held_out_change_nothing_however_wrong_they_are(run: Run, scan: tuple[np.ndarray, ...]) -> None:
     settings = replace(QUICK, held_out=0.1, likelihood="amplitude", total_variation=0.0)
     clean = run(scan, settings)
     assert 5 <= len(clean.held_out) <= 7
@@ -108,7 +109,7 @@ def test_frames_held_out_change_nothing_however_wrong_they_are(scan: tuple[np.nd
     assert np.array_equal(again.object, clean.object)
 
 
-def test_wrong_positions_are_found(scan: tuple[np.ndarray, ...]) -> None:
+def test_wrong_positions_are_found(run: Run, scan: tuple[np.ndarray, ...]) -> None:
     counts, positions, probe, truth = scan
     error = np.random.default_rng(1).uniform(-1, 1, positions.shape)
     moved = (counts, positions + error, probe, truth)
@@ -117,7 +118,7 @@ def test_wrong_positions_are_found(scan: tuple[np.ndarray, ...]) -> None:
     assert left < 0.35 * np.sqrt(((error - error.mean(0)) ** 2).sum(1).mean())
 
 
-def test_a_constant_background_is_found(scan: tuple[np.ndarray, ...]) -> None:
+def test_a_constant_background_is_found(run: Run, scan: tuple[np.ndarray, ...]) -> None:
     counts, *rest = scan
     lifted = (counts + np.random.default_rng(2).poisson(5.0, counts.shape), *rest)
     settings = replace(QUICK, likelihood="poisson", refine_probe=False, iterations=60)
@@ -128,12 +129,12 @@ def test_a_constant_background_is_found(scan: tuple[np.ndarray, ...]) -> None:
     assert with_it.history[-1]["misfit"] < without.history[-1]["misfit"]
 
 
-def test_a_fixed_probe_stays_as_it_is(scan: tuple[np.ndarray, ...]) -> None:
+def test_a_fixed_probe_stays_as_it_is(run: Run, scan: tuple[np.ndarray, ...]) -> None:
     found = run(scan, replace(QUICK, refine_probe=False))
     assert np.allclose(found.probe, scan[2], rtol=1e-5, atol=1e-5 * np.abs(scan[2]).max())
 
 
-def test_total_variation_smooths_the_object(scan: tuple[np.ndarray, ...]) -> None:
+def test_total_variation_smooths_the_object(run: Run, scan: tuple[np.ndarray, ...]) -> None:
     def roughness(weight: float) -> float:
         image = run(scan, replace(QUICK, total_variation=weight, iterations=20)).object[8:-8, 8:-8]
         return float(np.abs(np.diff(image, axis=0)).mean() / np.abs(image).mean())
@@ -141,7 +142,7 @@ def test_total_variation_smooths_the_object(scan: tuple[np.ndarray, ...]) -> Non
     assert roughness(5.0) < roughness(0.0)
 
 
-def test_a_stop_returns_what_there_is(scan: tuple[np.ndarray, ...]) -> None:
+def test_a_stop_returns_what_there_is(run: Run, scan: tuple[np.ndarray, ...]) -> None:
     seen: list[str] = []
     found = run(scan, report=lambda progress, _: seen.append(progress.stage), stop_requested=lambda: len(seen) >= 3)
     assert found.interrupted
@@ -158,24 +159,24 @@ def test_a_stop_returns_what_there_is(scan: tuple[np.ndarray, ...]) -> None:
     ],
     ids=["no counts at all", "empty frames", "one frame far too bright"],
 )
-def test_nothing_becomes_nan(scan: tuple[np.ndarray, ...], spoil: Callable[[np.ndarray], np.ndarray]) -> None:
+def test_nothing_becomes_nan(run: Run, scan: tuple[np.ndarray, ...], spoil: Callable[[np.ndarray], np.ndarray]) -> None:
     found = run((spoil(scan[0]), *scan[1:]))
     assert np.isfinite(found.object).all()
     assert np.isfinite(found.probe).all()
 
 
-def test_what_is_asked_for_and_cannot_be_done_is_said(scan: tuple[np.ndarray, ...]) -> None:
+def test_what_is_asked_for_and_cannot_be_done_is_said(run: Run, scan: tuple[np.ndarray, ...]) -> None:
     notes = run(scan, replace(QUICK, epochs=1, iterations=0, coarse_start=True, total_variation=1.0)).notes
     assert [note for note in notes if note.startswith("no coarse start: patterns of 32 pixels")]
     assert [note for note in notes if note.startswith("no total variation")]
     assert not [note for note in run(scan, replace(QUICK, epochs=1, iterations=0)).notes if note.startswith("no ")]
 
 
-def test_a_scan_of_one_frame_runs() -> None:
+def test_a_scan_of_one_frame_runs(run: Run) -> None:
     assert np.isfinite(run(simulated(side=1)).object).all()
 
 
-def test_at_low_dose_the_likelihood_and_the_variation_are_chosen_from_the_data() -> None:
+def test_at_low_dose_the_likelihood_and_the_variation_are_chosen_from_the_data(run: Run) -> None:
     found = run(simulated(photons=500), ReconstructionSettings(iterations=15))
     notes = " ".join(found.notes)
     assert "poisson" in notes

@@ -1,13 +1,14 @@
 """Each setting that ``reconstruct`` takes is given to the real command twice, and the difference is seen in the result."""
 
 import json
+import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from ptycho_core.cli.main import main
 from ptycho_core.formats.product import Reconstruction, load_reconstruction
@@ -101,7 +102,7 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
     "memory_gib": (["--memory-gib", "1"], ["--memory-gib", "0"], lambda a, b: b.reads > 5 * a.reads and not changed(a, b)),
     "backend": (
         [],
-        ["--backend", "pytorch"],
+        ["--backend", "{alias}"],
         lambda a, b: "only one installed" in a.stderr and "only one installed" not in b.stderr,
     ),
     "accelerator": (
@@ -119,6 +120,10 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
     "threads": (["--threads", "1"], ["--threads", "2"], lambda a, b: (a.threads, b.threads) == (1, 2)),
     "progress": ([], ["--quiet"], lambda a, b: bool(a.stderr) and not b.stderr),
 }
+ALIASES = {"torch": "pytorch", "tensorflow": "tf"}
+FIXED = {"tensorflow": {"deterministic", "threads"}}
+"""What a framework cannot change in a process that it runs in, or at all on a CPU; its own tests look at the plan."""
+
 ELSEWHERE = {"frame_axis"}
 """Settings that need a file of another layout: ``tests/scan`` gives both values to the readers."""
 
@@ -149,13 +154,15 @@ def test_every_setting_has_its_test() -> None:
 
 @pytest.mark.parametrize("name", ACTS)
 def test_the_setting_acts(
-    name: str, scan_of_64: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str, backend: str, scan_of_64: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if name in FIXED.get(backend, ()):
+        pytest.skip("another value takes another process")
     first, second, differs = ACTS[name]
     runs = []
     for number, arguments in enumerate((first, second)):
-        spy = Spy(monkeypatch)
-        filled = [item.format(folder=scan_of_64.parent) for item in arguments]
+        spy = Spy(monkeypatch, backend)
+        filled = [item.format(folder=scan_of_64.parent, alias=ALIASES[backend]) for item in arguments]
         run = Run(tmp_path / str(number), scan_of_64, filled, capsys)
         run.reads, run.threads, run.deterministic = spy.reads, spy.threads, spy.deterministic
         runs.append(run)
@@ -163,19 +170,20 @@ def test_the_setting_acts(
 
 
 class Spy:
-    """Watches, without changing it, how the engine reads patterns and how the framework is set up while it does."""
+    """Counts, without changing it, how often the engine reads patterns, and watches how PyTorch is set up meanwhile."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from ptycho_torch.frames import Frames
-
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+        frames = import_module(f"ptycho_{backend}.frames").Frames
         self.reads, self.threads, self.deterministic = 0, 0, None
-        original = Frames._read
+        original = frames._read
 
-        def watched(frames: Frames, numbers: Any) -> Any:
+        def watched(held: Any, numbers: Any) -> Any:
             self.reads += 1
-            self.threads = torch.get_num_threads()
-            self.deterministic = torch.are_deterministic_algorithms_enabled()
-            return original(frames, numbers)
+            if "torch" in sys.modules:
+                torch = sys.modules["torch"]
+                self.threads = torch.get_num_threads()
+                self.deterministic = torch.are_deterministic_algorithms_enabled()
+            return original(held, numbers)
 
         monkeypatch.undo()
-        monkeypatch.setattr(Frames, "_read", watched)
+        monkeypatch.setattr(frames, "_read", watched)

@@ -1,4 +1,4 @@
-"""``ptycho reconstruct`` through the real command and the real PyTorch backend."""
+"""``ptycho reconstruct`` through the real command and the backend under test."""
 
 import csv
 import json
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,9 @@ def one_sentence(text: str) -> str:
 
 
 def test_a_scan_becomes_a_result_folder_that_reads_back(
-    scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    backend: str, scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["reconstruct", str(scan_file), "-o", str(tmp_path / "out"), "--backend", "torch", "--quiet"]) == 0
+    assert main(["reconstruct", str(scan_file), "-o", str(tmp_path / "out"), "--backend", backend, "--quiet"]) == 0
     assert "R 0." in capsys.readouterr().out
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
@@ -106,15 +107,16 @@ def test_an_output_folder_that_is_not_empty_is_refused_unless_overwritten(
         (["--modes", "0"], 2, ["--modes"]),
         (["--precision", "float16"], 2, ["--precision"]),
         (["--likelihod", "poisson"], 2, ["--likelihod"]),
-        (["--opt", "torch.compil=true"], 2, ["compil"]),
+        (["--opt", "{backend}.compil=true"], 2, ["compil"]),
         (["--start", "nowhere.h5"], 5, ["nowhere.h5"]),
     ],
 )
 def test_bad_options_give_one_sentence_a_status_and_no_folder(
-    scan_file: Path, ptycho: Ptycho, tmp_path: Path, arguments: list[str], status: int, words: list[str]
+    backend: str, scan_file: Path, ptycho: Ptycho, tmp_path: Path, arguments: list[str], status: int, words: list[str]
 ) -> None:
-    if "cuda" in arguments and has_gpu():
+    if "cuda" in arguments and has_gpu(backend):
         pytest.skip("this machine has a GPU")
+    arguments = [item.format(backend=backend) for item in arguments]
     done = ptycho("reconstruct", scan_file, "-o", tmp_path / "out", *QUICK, *arguments)
     sentence = one_sentence(done.stderr)
     assert done.returncode == status, sentence
@@ -123,10 +125,8 @@ def test_bad_options_give_one_sentence_a_status_and_no_folder(
     assert not (tmp_path / "out" / "reconstruction.h5").exists()
 
 
-def has_gpu() -> bool:
-    import torch
-
-    return torch.cuda.is_available()
+def has_gpu(backend: str) -> bool:
+    return len(import_module(f"ptycho_{backend}.devices").probe().devices) > 1
 
 
 def test_an_output_below_a_file_is_refused(scan_file: Path, ptycho: Ptycho, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ def job() -> EvaluateJob:
     )
 
 
-def test_a_call_in_double_precision_equals_the_reference(job: EvaluateJob) -> None:
-    ours, theirs = ptycho_core.evaluate(job, backend="torch", precision="float64"), reference(job)
+def test_a_call_in_double_precision_equals_the_reference(job: EvaluateJob, backend: str) -> None:
+    ours, theirs = ptycho_core.evaluate(job, backend=backend, precision="float64"), reference(job)
     assert np.linalg.norm(ours.intensities - theirs.intensities) < 1e-12 * np.linalg.norm(theirs.intensities)
     for name, value in theirs.losses.items():
         assert ours.losses[name] == pytest.approx(value, rel=1e-12)
@@ -31,8 +31,8 @@ def test_a_call_in_double_precision_equals_the_reference(job: EvaluateJob) -> No
         assert np.linalg.norm(ours.gradients[name] - value) < 1e-10 * np.linalg.norm(value)
 
 
-def test_settings_of_the_call_are_checked(job: EvaluateJob) -> None:
+def test_settings_of_the_call_are_checked(job: EvaluateJob, backend: str) -> None:
     with pytest.raises(SettingsError, match="precision"):
-        ptycho_core.evaluate(job, backend="torch", precision="float16")
+        ptycho_core.evaluate(job, backend=backend, precision="float16")
     with pytest.raises(CapabilityError, match="tpu"):
-        ptycho_core.evaluate(job, backend="torch", accelerator="tpu")
+        ptycho_core.evaluate(job, backend=backend, accelerator="tpu")
