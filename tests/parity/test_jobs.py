@@ -13,7 +13,7 @@ STEPS = 1e-11
 """Relative; loss curves of twenty steps in double precision. Measured 4e-16."""
 
 INFERRED = {"float64": 1e-8, "float32": 1e-5}
-"""Relative L2 of stitched objects. Patches cross as single precision: where a last digit rounds the other way it is 6e-8 of it."""
+"""Relative L2 of stitched objects. Patches cross in single precision, whose last digit is 6e-8 and may round either way."""
 
 FITTED = 1e-10
 """Relative L2 of object, probe and positions after a fit in double precision. Measured 1e-14."""
