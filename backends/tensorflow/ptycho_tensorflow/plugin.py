@@ -38,9 +38,9 @@ def ptycho_backend_spec() -> BackendSpec:
 @hookimpl
 def ptycho_probe() -> ProbeReport:
     """Import TensorFlow and report its devices."""
-    from ptycho_tensorflow.starting import without_start_messages
+    from ptycho_tensorflow.starting import without_keras, without_start_messages
 
-    with without_start_messages():
+    with without_start_messages(), without_keras():
         from ptycho_tensorflow.devices import probe
 
         return probe()
