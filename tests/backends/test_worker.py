@@ -104,7 +104,7 @@ def test_the_process_is_kept_between_calls(worker):
 
 
 def test_what_is_printed_does_not_spoil_the_answers(worker):
-    assert worker.call(job("noise")) == ""
+    assert worker.call(job("noise"), timeout=60) == ""
     written = worker.written
     assert all(text in written for text in ("printed", "forged", "from a child", "told"))
 
@@ -113,7 +113,7 @@ def test_what_is_printed_does_not_spoil_the_answers(worker):
     ("kind", "wanted", "code"),
     [
         ("data", errors.DataError, "data"),
-        ("own", errors.DataError, "data"),
+        ("own", errors.DataError, "data.own"),
         ("state", errors.BackendUnusableError, "backend.broken"),
         ("other", errors.CapabilityError, "backend.unsupported"),
     ],

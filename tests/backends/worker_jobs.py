@@ -18,6 +18,8 @@ calls = 0
 class OwnError(DataError):
     """A plugin's own kind of one of our errors."""
 
+    code = "data.own"
+
 
 def same(*values, **named):
     return values, named
