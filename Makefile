@@ -19,6 +19,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.tested check
 	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --backend tensorflow tests/evaluate tests/reconstruction tests/learning tests/ptycho_tensorflow
 
 check: $(VENV)/.tested
 	$(BIN)/ruff check .
@@ -34,9 +35,10 @@ $(VENV)/.torch: constraints.txt
 	$(PIP) torch==2.13.0
 	touch $@
 
-$(VENV)/.installed: $(VENV)/.torch setup.cfg pyproject.toml backends/torch/setup.cfg backends/torch/pyproject.toml
+$(VENV)/.installed: $(VENV)/.torch setup.cfg pyproject.toml $(wildcard backends/*/setup.cfg backends/*/pyproject.toml)
 	$(PIP) --editable .
 	$(PIP) --editable backends/torch
+	$(PIP) --editable 'backends/tensorflow[framework]'
 	touch $@
 
 $(VENV)/.tested: $(VENV)/.installed

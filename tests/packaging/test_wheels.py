@@ -20,7 +20,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ``.pth`` files: the checkout, installed here in editable form, cannot be imported from there.
     """
     folder = tmp_path_factory.mktemp("wheels")
-    for source in (ROOT, ROOT / "backends" / "torch"):
+    for source in (ROOT, ROOT / "backends" / "torch", ROOT / "backends" / "tensorflow"):
         copy = folder / f"source-{source.name}"
         tracked = subprocess.run(["git", "ls-files", "-z", "."], cwd=source, capture_output=True, text=True, check=True).stdout
         for name in filter(None, tracked.split("\0")):
@@ -56,24 +56,28 @@ def test_the_wheels_hold_data_files_and_licences(installed: Path) -> None:
     assert "ptycho_core/conformance/reference/ptycho-backend.toml" in names
     assert "ptycho_core/samples/siemens_star.npz" in names
     assert "ptycho_core/samples/LICENSE-siemens-star.txt" in names
-    assert "ptycho_torch/ptycho-backend.toml" in names
-    assert "ptycho_torch/py.typed" in names
+    for package in ("ptycho_torch", "ptycho_tensorflow"):
+        assert f"{package}/ptycho-backend.toml" in names
+        assert f"{package}/py.typed" in names
 
 
 def test_the_installed_command_lists_the_backend_and_is_not_the_checkout(installed: Path) -> None:
     done = ptycho(installed, "backends", "list")
     assert done.returncode == 0, done.stderr
-    assert "torch" in done.stdout
-    assert ["reference", "ok"] in [line.split()[:2] for line in done.stdout.splitlines()]
-    code = "import ptycho_core, ptycho_torch; print(ptycho_core.__file__, ptycho_torch.__file__)"
+    rows = [line.split()[:2] for line in done.stdout.splitlines()]
+    for name in ("torch", "tensorflow", "reference"):
+        assert [name, "ok"] in rows
+    code = "import ptycho_core as a, ptycho_torch as b, ptycho_tensorflow as c; print(a.__file__, b.__file__, c.__file__)"
     python = str(installed / "venv" / "bin" / "python")
     where = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=installed, env=clean(), check=True).stdout
     assert str(ROOT) not in where
 
 
-def test_a_tiny_job_runs_from_the_installed_wheels(installed: Path) -> None:
-    made = ptycho(installed, "simulate", "tiny.npz", "--size", "32", "--frames", "36", "--photons", "1e5")
+@pytest.mark.parametrize("backend", ["torch", "tensorflow"])
+def test_a_tiny_job_runs_from_the_installed_wheels(installed: Path, backend: str) -> None:
+    made = ptycho(installed, "simulate", f"{backend}.npz", "--size", "32", "--frames", "36", "--photons", "1e5")
     assert made.returncode == 0, made.stderr
-    done = ptycho(installed, "reconstruct", "tiny.npz", "-o", "out", "--backend", "torch", "--epochs", "3", "--iterations", "5")
+    quick = ["--epochs", "3", "--iterations", "5"]
+    done = ptycho(installed, "reconstruct", f"{backend}.npz", "-o", f"out-{backend}", "--backend", backend, *quick)
     assert done.returncode == 0, done.stderr
-    assert (installed / "out" / "reconstruction.h5").is_file()
+    assert (installed / f"out-{backend}" / "reconstruction.h5").is_file()
