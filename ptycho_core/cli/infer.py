@@ -44,10 +44,12 @@ def run(args: argparse.Namespace) -> int:
         config_file=given.config,
         allow_unsupported=args.allow_unsupported,
     )
-    from ptycho_core.cli.progress import progress_observer
+    from ptycho_core.cli.progress import progress_observer, say_notes
 
     progress = progress_observer(shown=bool(payload.groups["execution"]["progress"]))
     with progress or contextlib.nullcontext():
         _, metrics = run_payload(payload, overwrite=args.overwrite, observers=[progress] if progress else [])
+    if progress is None:
+        say_notes(metrics["notes"])
     print(f"R {metrics['misfit']:.4f}, {metrics['frames']} patterns in {metrics['seconds']:.1f} s: {args.output_dir}")
     return 0

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
 
     from rich.progress import TaskID
@@ -84,6 +85,12 @@ def progress_observer(*, shown: bool) -> PlainProgress | BarProgress | None:
     if not shown:
         return None
     return BarProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+def say_notes(notes: Iterable[str]) -> None:
+    """Say what a user must know where no observer has said it: ``--quiet`` is no progress, not no warning."""
+    for note in notes:
+        _say(note)
 
 
 def _line(event: Event) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import time
 from pathlib import Path
@@ -11,7 +12,7 @@ from ptycho_core.contract import Event, Observer, ScanSource, TrainJob, TrainRes
 from ptycho_core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ptycho_core.events import EventHub
     from ptycho_core.model import Model
@@ -177,9 +178,17 @@ def _metrics(result: TrainResult) -> dict[str, Any]:
     """The best and the last row of the history, and how the training ended."""
     from ptycho_core.training.checkpoints import monitored
 
-    found: dict[str, Any] = {"epochs": len(result.history)}
+    found: dict[str, Any] = {"epochs": len(result.history), "notes": _notes(result.history)}
     if result.history:
         best = min(range(len(result.history)), key=lambda number: monitored(result.history[number]))
         found |= {"best": dict(result.history[best]), "last": dict(result.history[-1])}
     files = {"model": result.model_path.name, "checkpoint": result.last_path.name}
     return found | files | {"stopped_by": result.stopped_by, "interrupted": result.interrupted, "facts": dict(result.facts)}
+
+
+def _notes(history: Sequence[Mapping[str, Value]]) -> list[str]:
+    """What a user must know of the model, beside its losses: that it collapsed, as it was told when that was seen."""
+    from ptycho_core.training.stopping import collapse
+
+    told = filter(None, (collapse(history[:epochs]) for epochs in range(1, len(history) + 1)))
+    return list(itertools.islice(told, 1))

@@ -197,3 +197,11 @@ def test_a_model_that_cannot_be_used_is_told_in_one_sentence(truth, scans, tmp_p
         assert err.count("\n") == 1
         assert model in err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_the_model_has_not_met_is_said_even_without_progress(run, scans, tmp_path, capsys):
+    brighter = changed(run, scaling={"lowest_mean_counts": 1e9})
+    capsys.readouterr()
+    assert infer(scans[1], brighter, tmp_path / "out", "--quiet") == 0
+    (note,) = json.loads((tmp_path / "out" / "metrics.json").read_text())["notes"]
+    assert capsys.readouterr().err == f"{note}\n"

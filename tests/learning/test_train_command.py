@@ -200,3 +200,13 @@ def test_scans_that_cannot_be_learned_from_are_refused_and_leave_no_folder(truth
         assert part in message, (name, message)
         assert not (tmp_path / "run").exists(), name
     assert truth.jobs == []
+
+
+@pytest.mark.parametrize("words", [(), ("--quiet",)])
+def test_a_collapse_is_kept_with_the_metrics_and_said_even_without_progress(words, truth, scans, tmp_path, capsys, monkeypatch):
+    told = {2: "It was flat after two.", 3: "It was flat after three."}
+    monkeypatch.setattr("ptycho_core.training.stopping.collapse", lambda history: told.get(len(history)))
+    assert train(scans[:1], tmp_path / "run", *words) == 0
+    assert metrics(tmp_path / "run")["notes"] == ["It was flat after two."]
+    if words:  # else it is the backend that says it, when it is seen
+        assert capsys.readouterr().err == "It was flat after two.\n"
