@@ -36,8 +36,9 @@ def replace_file(path: Path, write: Any) -> None:  # noqa: ANN401 - any callable
     try:
         write(temporary)
         os.replace(temporary, path)  # noqa: PTH105 - the one atomic spelling
-    except OSError as error:
-        raise OutputError(f"Cannot write {path}: {error.strerror or error}.") from error
+    except OSError as error:  # HDF5 puts lines of its own inside into ``strerror``
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise OutputError(f"Cannot write {path}: {reason}.") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import h5py
 import numpy as np
 import pytest
@@ -126,6 +128,15 @@ def test_a_file_that_cannot_be_written_is_one_sentence_and_leaves_nothing(tmp_pa
     with pytest.raises(OutputError, match="Cannot write"):
         made().save(tmp_path / "nowhere" / "a.h5")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_hdf5_adds_to_a_full_disk_is_left_out(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "file write failed: time = now\n, filename = '.a.h5', buf = 0x1")
+
+    monkeypatch.setattr(h5py, "File", full)
+    with pytest.raises(OutputError, match=r"Cannot write .*a\.h5: No space left on device\.$"):
+        made().save(tmp_path / "a.h5")
 
 
 def bad_files(folder):
