@@ -82,6 +82,8 @@ def scan_path(path: str | Path) -> Path:
     place = Path(path)
     if place.is_dir():
         raise DataError(f"{place} is a folder; a scan is one file.")
+    if place.exists() and not place.is_file():  # to open a pipe would wait for its other end
+        raise DataError(f"{place} is no plain file.")
     try:
         with place.open("rb"):
             pass

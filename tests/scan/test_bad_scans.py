@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -109,6 +111,12 @@ def test_files_that_are_no_archives_are_refused(tmp_path):
         open_scan(tmp_path)
     with pytest.raises(DataError, match="Did you mean 'siemens-star'"):
         open_scan("sample:siemens-stern")
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npz")
+    with pytest.raises(DataError, match=r"pipe\.npz is no plain file"):
+        open_scan(tmp_path / "pipe.npz")
 
 
 def test_a_file_that_is_cut_off_is_refused(tmp_path):
