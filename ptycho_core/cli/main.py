@@ -8,7 +8,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
-from ptycho_core.errors import PtychoError, UsageError
+from ptycho_core.errors import PtychoError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +79,8 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--traceback", action="store_true", help="show where an error arose instead of one sentence")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     chosen = next((item for item in arguments if not item.startswith("-")), None)
+    if chosen is not None and chosen not in _COMMANDS:
+        parser.error(f"there is no command '{chosen}'.{did_you_mean(chosen, _COMMANDS)} There are {', '.join(_COMMANDS)}")
     for name, summary in _COMMANDS.items():
         if name == chosen:
             import_module(f"ptycho_core.cli.{name}").add_parser(commands)

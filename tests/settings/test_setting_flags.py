@@ -176,3 +176,10 @@ def test_the_help_shows_default_unit_and_range(capsys):
     page = " ".join(capsys.readouterr().out.split())
     assert "(default: 0.0; at least 0 and at most 0.5)" in page
     assert "(default: auto; eV; above 0)" in page
+
+
+def test_an_unknown_command_gets_the_nearest_one_and_the_list(capsys):
+    assert main(["trian", "scan.npz"]) == 2
+    message = capsys.readouterr().err
+    assert "there is no command 'trian'. Did you mean 'train'?" in message
+    assert "infer, reconstruct" in message
