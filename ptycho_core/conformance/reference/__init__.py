@@ -1,4 +1,4 @@
-"""The backend in NumPy and double precision, written from ``specs/network.md`` with its sums and derivatives spelt out.
+"""The backend in NumPy and double precision, written from ``specs/network.md`` with its derivatives spelt out.
 
 It shares nothing with another backend, is slow, and serves to compare. Patterns and probes at the detector have zero frequency
 at ``[0, 0]`` in here.
