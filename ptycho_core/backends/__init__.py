@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from ptycho_core.backends.loading import Backend, load
     from ptycho_core.backends.registry import choose, find_backends, register, unregister
     from ptycho_core.backends.states import Row
+    from ptycho_core.backends.worker import Worker
 
 _PLACES = {
     "Backend": "loading",
     "Diagnosis": "doctor",
     "Row": "states",
+    "Worker": "worker",
     "choose": "registry",
     "diagnose": "doctor",
     "find_backends": "registry",
@@ -26,7 +28,7 @@ _PLACES = {
     "unregister": "registry",
 }
 
-__all__ = ["Backend", "Diagnosis", "Row", "choose", "diagnose", "find_backends", "load", "register", "unregister"]
+__all__ = ["Backend", "Diagnosis", "Row", "Worker", "choose", "diagnose", "find_backends", "load", "register", "unregister"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute is of any type

@@ -15,25 +15,27 @@ import pytest
 
 from ptycho_core import load_reconstruction, score
 from ptycho_core.cli.main import main
+from ptycho_core.comparison.request import Request
 
 CRASH = "os.kill(os.getpid(), 11)"
 HANG = "time.sleep(600)"
 
 
 def test_each_backend_is_judged_against_the_truth_and_the_first(fakes, scan_file, table):
-    fakes.add("exact")
+    fakes.add("good")
     fakes.add("noisy", "sum(range(10**7)); print('noise on stdout')")
-    done = fakes.compare(scan_file, "--backends", "exact,noisy", "-o", "out", "--opt", "noisy.noise=0.1", "--threads", 1)
+    options = ("--opt", "noisy.noise=0.1", "--opt", "good.noise=0.02")
+    done = fakes.compare(scan_file, "--backends", "good,noisy", "-o", "out", *options, "--threads", 1)
     assert done.returncode == 0, done.stderr
     found = table(fakes.cwd / "out")
-    exact, noisy = found["entries"]["exact"], found["entries"]["noisy"]
-    assert (found["reference"], found["first"], found["job"]) == ("truth", "exact", "reconstruct")
-    assert exact["quality"]["nrmse"] < 1e-5
-    assert exact["agreement"] == {}
+    good, noisy = found["entries"]["good"], found["entries"]["noisy"]
+    assert (found["reference"], found["first"], found["job"]) == ("truth", "good", "reconstruct")
+    assert 0.01 < good["quality"]["nrmse"] < 0.05
+    assert good["agreement"] == {}
     assert 0.05 < noisy["quality"]["nrmse"] < 0.3
     out = fakes.cwd / "out"
     assert noisy["quality"]["nrmse"] == pytest.approx(score(out / "noisy", scan_file).nrmse, rel=1e-12)
-    assert noisy["agreement"]["nrmse"] == pytest.approx(score(out / "noisy", out / "exact").nrmse, rel=1e-12)
+    assert noisy["agreement"]["nrmse"] == pytest.approx(score(out / "noisy", out / "good").nrmse, rel=1e-12)
     for name, entry in found["entries"].items():
         assert entry["misfit"] == json.loads((out / name / "metrics.json").read_text())["misfit"]
         assert 0 < entry["first_step_seconds"] < entry["wall_seconds"]
@@ -43,10 +45,10 @@ def test_each_backend_is_judged_against_the_truth_and_the_first(fakes, scan_file
     assert (out / "comparison.png").stat().st_size > 20_000
     lines = done.stdout.splitlines()
     assert lines[0].split()[:3] == ["NAME", "STATE", "NRMSE"]
-    assert "NRMSE TO exact" in lines[0]
+    assert "NRMSE TO good" in lines[0]
     assert lines[2].split()[:3] == ["noisy", "ok", f"{noisy['quality']['nrmse']:.4g}"]
     assert "noise on stdout" not in done.stdout
-    assert "exact: 1 of 2" in done.stderr
+    assert "good: 1 of 2" in done.stderr
     assert "noisy: it knows the truth" in done.stderr
 
 
@@ -189,6 +191,15 @@ def test_help_shows_the_settings_of_the_job(fakes):
     assert "--inference-batch-size" in train
     assert "exact.noise" in train
     assert "--iterations" not in train
+
+
+def test_a_training_is_told_what_its_model_is_made_of_and_the_inference_only_the_rest(tmp_path):
+    given = {"gridsize": 2, "epochs": 3, "probe": "p.h5", "inference_batch_size": 4, "one.noise": 0.1, "two.noise": 0.2}
+    request = Request("train", "scan.npz", ("one", "two"), tmp_path, overrides=given)
+    assert request.for_backend("two") == {
+        "train": {"gridsize": 2, "epochs": 3, "probe": "p.h5", "two.noise": 0.2, "backend": "two"},
+        "infer": {"probe": "p.h5", "inference_batch_size": 4, "two.noise": 0.2, "backend": "two"},
+    }
 
 
 def test_a_training_and_a_model_with_a_real_backend(fakes, scan_file, table):
