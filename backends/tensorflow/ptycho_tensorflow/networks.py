@@ -49,7 +49,8 @@ class Network:
         for layer, finished in zip(self.layers, self._finished, strict=True):
             name = layer["name"]
             inputs = [self._ordered(values[one], name, place) for place, one in enumerate(layer["from"])]
-            values[name] = self._apply_layer(layer, inputs, mixed=mixed)
+            found = self._apply_layer(layer, inputs, mixed=mixed)
+            values[name] = _rounded(found) if mixed else found
             for one in finished:  # what no later layer needs
                 del values[one]
         return _permuted(values[self.layers[-1]["name"]], self._orders.last)
@@ -84,12 +85,9 @@ class Network:
             return tf.nn.depth_to_space(given[0], 2)
         weight, bias = (self.weights[f"{layer['name']}.{part}"] for part in ("weight", "bias"))
         padding = "SAME" if layer["kernel"] == 3 else "VALID"
-        if not mixed:
-            return tf.nn.bias_add(tf.nn.conv2d(given[0], weight, layer["stride"], padding), bias)
-        # Rounded numbers in single precision: what sums in bfloat16 would lose is kept, and a CPU is no slower.
-        rounded, weight, bias = (tf.cast(tf.cast(one, tf.bfloat16), tf.float32) for one in (given[0], weight, bias))
-        found = tf.nn.bias_add(tf.nn.conv2d(rounded, weight, layer["stride"], padding), bias)
-        return tf.cast(found, tf.bfloat16)
+        if mixed:
+            given, weight, bias = [_rounded(given[0])], _rounded(weight), _rounded(bias)
+        return tf.nn.bias_add(tf.nn.conv2d(given[0], weight, layer["stride"], padding), bias)
 
 
 def build_network(description: Mapping[str, Any], weights: Mapping[str, npt.NDArray[Any]], dtype: tf.DType) -> Network:
@@ -164,6 +162,11 @@ def _change(order: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.
 
 def _permuted(value: tf.Tensor, change: npt.NDArray[np.int64] | None) -> tf.Tensor:
     return value if change is None else tf.gather(value, change, axis=-1)
+
+
+def _rounded(value: tf.Tensor) -> tf.Tensor:
+    """Numbers of bfloat16 in single precision, so that sums lose nothing; the gradient is rounded alike."""
+    return tf.cast(tf.cast(value, tf.bfloat16), tf.float32)
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]

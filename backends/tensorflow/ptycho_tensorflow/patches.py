@@ -27,9 +27,8 @@ def predict(network: Network, estimate: Estimate, description: Mapping[str, Any]
         description: of the network.
         mixed: compute the network in bfloat16 where the specification says so; everything else stays as it is.
     """
-    features = estimate.features()
-    channels = network.forward(features, mixed=mixed)
-    return object_patches(tf.transpose(tf.cast(channels, features.dtype), (0, 3, 1, 2)), estimate.patches, description["output"])
+    channels = network.forward(estimate.features(), mixed=mixed)
+    return object_patches(tf.transpose(channels, (0, 3, 1, 2)), estimate.patches, description["output"])
 
 
 def object_patches(channels: tf.Tensor, estimate: tf.Tensor, output: Mapping[str, Any]) -> tf.Tensor:

@@ -7,7 +7,7 @@ import re
 import sys
 import tempfile
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +30,8 @@ def without_keras() -> Iterator[None]:
     if name in sys.modules:
         yield
         return
-    sys.modules[name] = None  # type: ignore[assignment] - what the import system takes for a module that is not there
+    modules: dict[str, Any] = sys.modules
+    modules[name] = None  # what the import system takes for a module that is not there
     try:
         yield
     finally:
