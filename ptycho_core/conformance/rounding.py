@@ -1,4 +1,4 @@
-"""What rounding to single precision does to a batch, whoever computes it: no limit may be tighter."""
+"""What rounding does to a batch, whoever computes it: no limit may be tighter."""
 
 from __future__ import annotations
 
@@ -36,21 +36,24 @@ def nudged(model: Model, seed: int) -> Model:
     return replace(model, weights=weights, physics=physics, training=None)
 
 
-def limits_of(limits: Limits, answer: EvaluateResult, moved: Sequence[EvaluateResult]) -> Limits:
+def limits_of(limits: Limits, precision: str, answer: EvaluateResult, moved: Sequence[EvaluateResult]) -> Limits:
     """Limits for one batch: those given, or ten times what one rounding of the model's numbers does, where that is more.
 
-    Of each kind (patches and intensities, loss terms, gradients) the quantity that moves farthest counts.
+    Of each kind (patches and intensities, loss terms, gradients) the quantity that moves farthest counts. A rounding in double
+    precision moves it less by the ratio of the two: such small changes are linear.
 
     Args:
         limits: for batches in general.
+        precision: ``float64`` or ``float32``, of the roundings.
         answer: of the reference for a model.
         moved: of the reference for the same model, `nudged` in several ways.
     """
+    times = ROUNDINGS * float(np.finfo(precision).eps / np.finfo(np.float32).eps)
     rows = [one for other in moved for one in differences(other, answer, limits)]
 
     def most(*quantities: str) -> float:
         values = [one.value for one in rows if one.quantity in quantities and np.isfinite(one.value)]
-        return ROUNDINGS * max(values, default=0.0)
+        return times * max(values, default=0.0)
 
     return Limits(
         forward=max(limits.forward, most("patches", "intensities")),

@@ -134,9 +134,7 @@ def verify_model(
         )
         with _worker(NAME) as worker:
             truth, first = _truth(worker, batch, timeout, tell)
-            limits = LIMITS[precision]
-            if precision != _TRUTH_PRECISION:
-                limits = _raised(worker, limits, truth, model, batch, timeout, tell)
+            limits = _raised(worker, precision, truth, model, batch, timeout, tell)
         answers = {NAME: truth}
         runs = [first]
         for row in rows:
@@ -205,7 +203,7 @@ def _truth(worker: Worker, batch: VerificationBatch, timeout: float, tell: Calla
 
 def _raised(
     worker: Worker,
-    limits: Limits,
+    precision: str,
     truth: EvaluateResult,
     model: Model,
     batch: VerificationBatch,
@@ -223,7 +221,7 @@ def _raised(
             path = save_model(Path(scratch) / f"{number}.ptycho", nudged(model, number))
             training = replace(batch.job.training, model_path=path)
             moved.append(_ask(worker, NAME, replace(batch.job, training=training), _TRUTH_PRECISION, timeout))
-    return limits_of(limits, truth, moved)
+    return limits_of(LIMITS[precision], precision, truth, moved)
 
 
 def _run(

@@ -88,8 +88,11 @@ def test_a_nudge_moves_every_number_by_one_place_and_keeps_zeros():
 
 def test_limits_rise_by_what_rounding_moves_and_by_kind():
     moved = replace(ANSWER, intensities=ANSWER.intensities * (1 + 1e-4), losses={"amplitude": 2.0, "tv": 0.5 * (1 + 3e-6)})
-    found = limits_of(LIMITS["float32"], ANSWER, [ANSWER, moved])
+    found = limits_of(LIMITS["float32"], "float32", ANSWER, [ANSWER, moved])
     assert found.forward == pytest.approx(ROUNDINGS * 1e-4)
     assert found.loss == pytest.approx(ROUNDINGS * 3e-6)
     assert found.gradient == LIMITS["float32"].gradient
-    assert limits_of(LIMITS["float32"], ANSWER, [ANSWER]) == LIMITS["float32"]
+    assert limits_of(LIMITS["float32"], "float32", ANSWER, [ANSWER]) == LIMITS["float32"]
+    found = limits_of(LIMITS["float64"], "float64", ANSWER, [ANSWER, moved])
+    assert found.forward == pytest.approx(ROUNDINGS * 1e-4 * 2**-29)
+    assert (found.loss, found.gradient) == (LIMITS["float64"].loss, LIMITS["float64"].gradient)

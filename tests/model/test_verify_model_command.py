@@ -15,6 +15,7 @@ from ptycho_core.backends.discovery import forget
 from ptycho_core.cli.main import main
 from ptycho_core.model import Model, load_model, save_model
 from ptycho_core.networks import describe, initial_weights
+from ptycho_core.simulation.probes import make_probe
 
 MANIFEST = """
 name = "{name}"
@@ -149,7 +150,7 @@ def test_a_right_backend_is_within_every_limit(gridsize, tmp_path, backend, caps
         assert f"  {word:<12}  0.0e+00  limit 1.0e-1" in out
     assert "worst: network." in out
     assert out.endswith("all within the limits\n")
-    assert [line.partition(":")[0] for line in err.splitlines()] == ["reference", "acme"]
+    assert [line.partition(":")[0] for line in err.splitlines()] == ["reference", "reference", "acme"]
 
 
 def after(change):
@@ -253,6 +254,18 @@ def test_in_single_precision_the_limits_are_wider_and_no_tighter_than_rounding(f
     assert values["patches"]["limit"] >= 1e-5
     backend("beta", WRONG["patches"][0].replace("1e-9j", "0.1j"))
     assert verify(capsys, file, "--backends", "beta", "--precision", "float32")[0] == 5
+
+
+def test_where_rounding_leads_far_the_limits_are_raised_and_told(tmp_path, file, backend, capsys):
+    backend("acme", WRONG["patches"][0].replace("1e-9j", "1.2e-12j"))
+    assert verify(capsys, file, "--backends", "acme", "--quiet")[0] == 5
+    steep = model(update_steps=16, modes=1)
+    probe = make_probe("aperture", 32, 13, 1e12, 1).astype(np.complex64)[None]
+    path = save_model(tmp_path / "b.ptycho", replace(steep, physics=steep.physics | {"probe": probe}))
+    status, out, _ = verify(capsys, path, "--backends", "acme", "--quiet")
+    assert status == 0, out
+    assert "Rounding the model's numbers once moves the answer so far that the limits are raised to" in out
+    assert verify(capsys, path, "--backends", "acme", "--quiet", "--json")[0] == 0
 
 
 def test_an_untrained_network_is_told_of(tmp_path, backend, capsys):
