@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
 from ptycho_core.errors import PtychoError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
 
 _COMMANDS = {
     "train": "fit a network to scans",
@@ -32,6 +36,12 @@ INTERRUPTED = 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status (``specs/backend-contract.md`` lists them)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    with _remembered_interrupts() as interrupts:
+        return _answered(arguments, interrupts)
+
+
+def _answered(arguments: list[str], interrupts: list[int]) -> int:
+    """Run the command; the exit status, with errors told."""
     traceback = "--traceback" in arguments
     try:
         args = _parser(arguments).parse_args([item for item in arguments if item != "--traceback"])
@@ -44,18 +54,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except PtychoError as error:
-        if traceback:
-            raise
-        print(f"ptycho: {error}", file=sys.stderr)
-        return error.exit_status
     except Exception as error:
         if traceback:
             raise
-        kind = type(error).__name__
-        print(f"ptycho: unexpected {kind}: {error}\nThis is a bug. Run again with --traceback to see where.", file=sys.stderr)
-        return 1
+        return _told(error, interrupts)
     return status
+
+
+def _told(error: Exception, interrupts: list[int]) -> int:
+    """Say what went wrong; the exit status."""
+    if interrupts:  # an import that Ctrl-C breaks off raises whatever it likes
+        print("ptycho: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    if isinstance(error, PtychoError):
+        print(f"ptycho: {error}", file=sys.stderr)
+        return error.exit_status
+    kind = type(error).__name__
+    print(f"ptycho: unexpected {kind}: {error}\nThis is a bug. Run again with --traceback to see where.", file=sys.stderr)
+    return 1
+
+
+@contextmanager
+def _remembered_interrupts() -> Iterator[list[int]]:
+    """The signals of Ctrl-C, which raise ``KeyboardInterrupt`` as ever; a job that stops in steps handles them itself."""
+    found: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        found.append(number)
+        signal.default_int_handler(number, frame)
+
+    before = signal.getsignal(signal.SIGINT)
+    ours = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
+    if ours:
+        signal.signal(signal.SIGINT, remember)
+    try:
+        yield found
+    finally:
+        if ours:
+            signal.signal(signal.SIGINT, before)
 
 
 def run() -> NoReturn:

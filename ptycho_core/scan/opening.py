@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from ptycho_core.formats.interface import Reader
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["SAMPLE_PREFIX", "open_scan", "scan_path"]
+__all__ = ["MODEL_SUFFIX", "SAMPLE_PREFIX", "open_scan", "scan_path"]
 
+MODEL_SUFFIX: Final = ".ptycho"
 SAMPLE_PREFIX: Final = "sample:"
 
 
@@ -45,6 +46,8 @@ def open_scan(path: str | Path, settings: Mapping[str, Any] | object | None = No
             return scan if reading.probe is None else _with_probe(scan, Path(reading.probe))
     from ptycho_core.formats.npz import NpzFile
 
+    if place.suffix == MODEL_SUFFIX:
+        raise DataError(f"{place} is a model, not a scan.", remedy="Give the scan as SCAN and the model with --model.")
     names = NpzFile(place).names  # says what is wrong with a file that is no archive, or a damaged one
     raise DataError(
         f"{place} holds no scan in a known layout: it has {names}, but neither 'intensity' with 'positions_px' nor 'diffraction'"

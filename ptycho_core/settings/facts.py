@@ -76,9 +76,10 @@ def resumption_facts(checkpoint: str | Path) -> Facts:
 
 def is_model(path: Path) -> bool:
     """Whether a path is meant as a model: a file ``*.ptycho``, or the folder of a training run."""
+    from ptycho_core.scan.opening import MODEL_SUFFIX
     from ptycho_core.training.checkpoints import BEST, LAST
 
-    return path.suffix == ".ptycho" or any((path / name).is_file() for name in (BEST, LAST))
+    return path.suffix == MODEL_SUFFIX or any((path / name).is_file() for name in (BEST, LAST))
 
 
 def _resolved(manifest: Mapping[str, Any]) -> dict[str, Value]:

@@ -98,7 +98,7 @@ def run_payload(
         with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch, stop_on_interrupt(hub):
             job, audit = _prepare(payload, Path(scratch), hub)
             result = _fit(payload, job, hub)
-        metrics = _metrics(result) | {"seconds": round(time.perf_counter() - began, 3)}
+        metrics = _metrics(result, audit["scans"]) | {"seconds": round(time.perf_counter() - began, 3)}
         write_json(folder / "settings.json", audit)
         write_json(folder / "metrics.json", metrics)
         write_log(folder / "log.csv", result.history)
@@ -130,6 +130,8 @@ def _prepare(payload: TrainingPayload, scratch: Path, hub: EventHub) -> tuple[Tr
         model = continued_model(payload.resume, audit)
     save_model(model_path, model)
     hub.emit(_started(payload, data, len(model.history)))
+    for note in _repeated(audit["scans"]):
+        hub.emit(Event("message", message=note))
     return job, dict(model.settings)
 
 
@@ -174,16 +176,34 @@ def _producer(payload: TrainingPayload) -> dict[str, str]:
     }
 
 
-def _metrics(result: TrainResult) -> dict[str, Any]:
+def _metrics(result: TrainResult, scans: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The best and the last row of the history, and how the training ended."""
     from ptycho_core.training.checkpoints import monitored
 
-    found: dict[str, Any] = {"epochs": len(result.history), "notes": _notes(result.history)}
+    found: dict[str, Any] = {"epochs": len(result.history), "notes": [*_repeated(scans), *_notes(result.history)]}
     if result.history:
         best = min(range(len(result.history)), key=lambda number: monitored(result.history[number]))
         found |= {"best": dict(result.history[best]), "last": dict(result.history[-1])}
     files = {"model": result.model_path.name, "checkpoint": result.last_path.name}
     return found | files | {"stopped_by": result.stopped_by, "interrupted": result.interrupted, "facts": dict(result.facts)}
+
+
+def _repeated(scans: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which scans have the same patterns and positions as one before them, and what that means."""
+    notes: list[str] = []
+    seen: dict[str, Mapping[str, Any]] = {}
+    for scan in scans:
+        first = seen.setdefault(scan["digest"], scan)
+        if first is scan:
+            continue
+        same = scan["path"] if scan["path"] == first["path"] else f"{scan['path']} (the same as {first['path']})"
+        judges = scan["part"] != first["part"]
+        notes.append(
+            f"{same} is learned from, so it cannot tell how well the network does with what it has not met."
+            if judges
+            else f"{same} is given twice and counts twice."
+        )
+    return notes
 
 
 def _notes(history: Sequence[Mapping[str, Value]]) -> list[str]:

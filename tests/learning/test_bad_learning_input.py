@@ -309,3 +309,11 @@ def test_a_full_disk_is_told_and_the_checkpoint_before_stays_whole(trained, scan
     assert not (tmp_path / "none").exists()
     left, before = ({path.name: data for path, data in contents(one).items()} for one in (tmp_path / "whole", trained))
     assert left == before
+
+
+def test_a_model_in_the_place_of_a_scan_is_called_one(run, scans, tmp_path, capsys):
+    assert main(["infer", str(run / "best.ptycho"), "--model", str(scans[0]), "-o", str(tmp_path / "out")]) == 5
+    capsys.readouterr()
+    assert main(["inspect", str(run / "best.ptycho")]) == 5
+    said = capsys.readouterr().err
+    assert said == f"ptycho: {run / 'best.ptycho'} is a model, not a scan. Give the scan as SCAN and the model with --model.\n"

@@ -4,13 +4,16 @@ import csv
 import json
 import os
 import signal
+import time
 
 import numpy as np
 import pytest
 
 import ptycho_core
+from ptycho_core import backends
 from ptycho_core.cli.main import main
 from ptycho_core.errors import DataError, UsageError
+from ptycho_core.hookspecs import hookimpl
 from ptycho_core.model import load_model
 from ptycho_core.networks import initial_weights
 
@@ -210,3 +213,36 @@ def test_a_collapse_is_kept_with_the_metrics_and_said_even_without_progress(word
     assert metrics(tmp_path / "run")["notes"] == ["It was flat after two."]
     if words:  # else it is the backend that says it, when it is seen
         assert capsys.readouterr().err == "It was flat after two.\n"
+
+
+def test_a_scan_that_is_given_twice_is_told(truth, scans, tmp_path, capsys):
+    copy = tmp_path / "copy.npz"
+    copy.write_bytes(scans[0].read_bytes())
+    assert train([scans[0], scans[0]], tmp_path / "twice", epochs=1) == 0
+    assert metrics(tmp_path / "twice")["notes"] == [f"{scans[0]} is given twice and counts twice."]
+    assert "is given twice" in capsys.readouterr().err
+    assert train([scans[0]], tmp_path / "judged", "--validation", copy, "--quiet", epochs=1) == 0
+    (note,) = metrics(tmp_path / "judged")["notes"]
+    assert note.startswith(f"{copy} (the same as {scans[0]}) is learned from, so it cannot tell")
+    assert note in capsys.readouterr().err
+    assert train([scans[0]], tmp_path / "apart", "--validation", scans[1], epochs=1) == 0
+    assert metrics(tmp_path / "apart")["notes"] == []
+
+
+def test_a_ctrl_c_that_an_import_turns_into_another_error_is_still_a_ctrl_c(truth, scans, tmp_path, capsys):
+    class Importing(type(truth)):
+        @hookimpl
+        def ptycho_probe(self):
+            try:
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(5)
+            except KeyboardInterrupt:
+                raise AttributeError("module has no attribute 'matrix'") from None
+
+    backends.unregister("truth")
+    backends.register("truth", Importing(), truth.ptycho_backend_spec())
+    before = signal.getsignal(signal.SIGINT)
+    assert train(scans[:1], tmp_path / "run") == 130
+    assert capsys.readouterr().err == "ptycho: interrupted\n"
+    assert not (tmp_path / "run").exists()
+    assert signal.getsignal(signal.SIGINT) is before
