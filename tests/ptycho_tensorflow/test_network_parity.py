@@ -11,10 +11,11 @@ from ptycho_core.conformance.reference.output import output
 from ptycho_core.model import Model
 from ptycho_core.networks import check_description, describe, initial_weights
 from ptycho_core.training.data import TrainingScan
-from ptycho_tensorflow.learner import Learner, Sample
+from ptycho_tensorflow.learner import Learner
 from ptycho_tensorflow.networks import build_network
 from ptycho_tensorflow.optimiser import Optimiser
 from ptycho_tensorflow.patches import object_patches
+from ptycho_tensorflow.sample import Sample
 
 N = 32
 

@@ -17,12 +17,13 @@ from ptycho_core.networks import describe, initial_weights
 from ptycho_core.physics import intensities
 from ptycho_core.training.data import TrainingScan
 from ptycho_torch.estimate import Illumination, estimate_object, group_windows
-from ptycho_torch.learner import Learner, Sample
+from ptycho_torch.learner import Learner
 from ptycho_torch.merging import merge_patches
 from ptycho_torch.networks import build_network
 from ptycho_torch.optimiser import Optimiser
 from ptycho_torch.patches import object_patches, predict
 from ptycho_torch.propagation import windows_at
+from ptycho_torch.sample import Sample
 
 N, FRAMES, SCALE = 32, 14, 0.3
 CPU = torch.device("cpu")

@@ -11,8 +11,9 @@ from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.data import TrainingData, training_data
 from ptycho_core.training.loop import Told, TrainingLoop
 from ptycho_tensorflow.devices import configured, is_mixed, real_dtype
-from ptycho_tensorflow.learner import Learner, Sample
+from ptycho_tensorflow.learner import Learner
 from ptycho_tensorflow.optimiser import Optimiser
+from ptycho_tensorflow.sample import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

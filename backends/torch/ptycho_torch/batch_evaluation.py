@@ -12,7 +12,8 @@ from ptycho_core.model import load_model
 from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.data import check_groups, training_data
 from ptycho_torch.devices import configured, is_mixed, real_dtype
-from ptycho_torch.learner import Learner, Sample
+from ptycho_torch.learner import Learner
+from ptycho_torch.sample import Sample
 
 if TYPE_CHECKING:
     import numpy.typing as npt

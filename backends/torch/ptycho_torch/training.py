@@ -12,8 +12,9 @@ from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.data import TrainingData, training_data
 from ptycho_core.training.loop import Told, TrainingLoop
 from ptycho_torch.devices import configured, is_mixed, real_dtype
-from ptycho_torch.learner import Learner, Sample
+from ptycho_torch.learner import Learner
 from ptycho_torch.optimiser import Optimiser
+from ptycho_torch.sample import Sample
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
