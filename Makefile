@@ -1,4 +1,4 @@
-# make demo: a measured scan becomes a picture.   make test: everything that must hold.
+# make demo: a measured scan becomes a picture.   make test: everything that must hold.   make test-all: the long tests too.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # A waiting thread that spins takes the processor from the one it waits for.
 export OMP_WAIT_POLICY := PASSIVE
 
-.PHONY: demo test check clean
+# A process holds one framework. What is no backend's, and what compares them in processes of their own, runs with the first.
+TESTS := $(BIN)/python -m pytest
+OF_BACKENDS := tests/evaluate tests/reconstruction tests/learning tests/ptycho_tensorflow
+
+.PHONY: demo test test-all check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ptycho reconstruct sample:siemens-star --output-dir demo/refined --overwrite --backend torch --modes 2
@@ -18,8 +22,12 @@ demo: $(VENV)/.installed
 	@echo "The refined picture is demo/refined/object.png, the network's demo/inferred/object.png; side by side: demo/comparison/score.png."
 
 test: $(VENV)/.tested check
-	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest --backend tensorflow tests/evaluate tests/reconstruction tests/learning tests/ptycho_tensorflow
+	$(TESTS)
+	$(TESTS) --backend tensorflow $(OF_BACKENDS)
+
+test-all: $(VENV)/.tested check
+	$(TESTS) -m ''
+	$(TESTS) -m '' --backend tensorflow $(OF_BACKENDS)
 
 check: $(VENV)/.tested
 	$(BIN)/ruff check .
@@ -35,12 +43,12 @@ $(VENV)/.torch: constraints.txt
 	$(PIP) torch==2.13.0
 	touch $@
 
-$(VENV)/.installed: $(VENV)/.torch setup.cfg pyproject.toml $(wildcard backends/*/setup.cfg backends/*/pyproject.toml)
+$(VENV)/.installed: $(VENV)/.torch setup.cfg pyproject.toml $(wildcard backends/torch/*.cfg backends/torch/*.toml)
 	$(PIP) --editable .
 	$(PIP) --editable backends/torch
-	$(PIP) --editable 'backends/tensorflow[framework]'
 	touch $@
 
-$(VENV)/.tested: $(VENV)/.installed
+$(VENV)/.tested: $(VENV)/.installed $(wildcard backends/tensorflow/*.cfg backends/tensorflow/*.toml)
+	$(PIP) --editable 'backends/tensorflow[framework]'
 	$(PIP) --editable '.[test]'
 	touch $@
