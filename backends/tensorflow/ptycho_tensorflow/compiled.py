@@ -40,10 +40,9 @@ class Compiled(Generic[P, R]):
         traces: how many graphs were made.
     """
 
-    def __init__(self, function: Callable[P, R], *, xla: bool = True) -> None:
-        """With ``xla`` False, XLA leaves the function alone."""
+    def __init__(self, function: Callable[P, R]) -> None:
         self.__doc__ = function.__doc__
-        self._function, self._xla = function, xla
+        self._function = function
         self._graphs: dict[Any, Callable[..., R]] = {}
         self.traces = 0
 
@@ -65,7 +64,7 @@ class Compiled(Generic[P, R]):
 
         signature = [tf.TensorSpec([None] * kind[1], kind[0]) for kind in kinds if kind is not None]
         self.traces += 1
-        function = tf.function(body, input_signature=signature, autograph=False, jit_compile=self._xla and _TARGET.get()[1])
+        function = tf.function(body, input_signature=signature, autograph=False, jit_compile=_TARGET.get()[1])
         graph: Callable[..., R] = function.get_concrete_function()
         return graph
 

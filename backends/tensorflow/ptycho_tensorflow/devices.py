@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -60,6 +60,15 @@ def threads_in_use() -> int | None:
     return None
 
 
+_process = {"deterministic": False}
+"""Whether `configured` has turned determinism on; TensorFlow has no way to ask, and none to turn it off."""
+
+
+def is_deterministic() -> bool:
+    """Whether operations on a GPU are deterministic in this process because an earlier job wanted it."""
+    return _process["deterministic"]
+
+
 @contextmanager
 def configured(plan: ExecutionPlan) -> Iterator[str]:
     """Set threads, TF32 and determinism as planned; threads and determinism cannot be put back, TF32 is.
@@ -69,9 +78,8 @@ def configured(plan: ExecutionPlan) -> Iterator[str]:
     """
     _choose_threads(int(plan.execution.get("threads") or 0))
     tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
-    if plan.device != "cpu" and plan.execution.get("deterministic"):
-        # On a CPU everything that is used here adds in a fixed order.
-        tf.config.experimental.enable_op_determinism()
+    if plan.device != "cpu":
+        _set_up_gpus(deterministic=bool(plan.execution.get("deterministic")))
     try:
         tf.config.experimental.enable_tensor_float_32_execution(False)
         with tf.device(plan.device), compiling_for(plan.device, jit=bool(plan.options.get("jit"))):
@@ -85,6 +93,16 @@ def _choose_threads(threads: int) -> None:
     if threads and threads_in_use() is None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+def _set_up_gpus(*, deterministic: bool) -> None:
+    """Memory as it is needed, and fixed orders of addition; a CPU has these for everything that is used here."""
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+        _process["deterministic"] = True
+    with suppress(RuntimeError):  # the GPUs are in use: it is as the first job, or the manifest's environment, had it
+        for device in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(device, True)
 
 
 def _processors() -> int:

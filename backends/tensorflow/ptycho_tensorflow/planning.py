@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ptycho_core.backends.plans import make_plan
-from ptycho_tensorflow.devices import threads_in_use
+from ptycho_tensorflow.devices import is_deterministic, threads_in_use
 
 if TYPE_CHECKING:
     from ptycho_core.contract import ExecutionPlan, ExecutionRequest, ProbeReport, Value
@@ -20,6 +20,8 @@ def plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
         fixed["threads"] = (threads, why)
     if not _on_gpu(request, probe):
         fixed["deterministic"] = (True, "on a CPU TensorFlow adds in a fixed order in any case")
+    elif is_deterministic():
+        fixed["deterministic"] = (True, "an earlier job of this process wanted it, and TensorFlow cannot turn it off")
     return make_plan(request, probe, "TensorFlow", fixed)
 
 
