@@ -19,7 +19,7 @@ from ptycho_core.training.schedules import learning_rate, steps_in_epoch
 from ptycho_core.training.stopping import collapse, should_stop
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,6 +50,9 @@ class Told(NamedTuple):
 
 class Trainer(Protocol):
     """What a backend does of a training: it holds what learns, and the scans."""
+
+    def begin(self, batches: Sequence[Batch]) -> None:
+        """These will be learned from next, in this order: what must be read can be read ahead."""
 
     def learn(self, batch: Batch) -> Told:
         """The loss of a batch; its gradient is added to those of the step."""
@@ -164,6 +167,7 @@ class TrainingLoop:
         batches = epoch_batches(self._data.training_parts(), epoch=self._epoch, seed=self._seed, **self._grouping(self._settings))
         accumulate = int(self._settings["accumulate_grad_batches"])
         steps = steps_in_epoch(len(batches), accumulate)
+        self._trainer.begin(batches[self._batches :])
         while self._batches < len(batches):
             part = batches[self._batches : self._batches + accumulate]
             rate = learning_rate(self._settings, step=self._steps, steps_per_epoch=steps, history=self._history)

@@ -8,7 +8,9 @@ import pytest
 import ptycho_core
 import ptycho_core.formats.product
 from ptycho_core.cli.main import main
+from ptycho_core.errors import DataError
 from ptycho_core.model import load_model
+from ptycho_core.scan.patterns import ArrayPatterns
 from ptycho_tensorflow import compiled
 
 FOUR = {"gridsize": 2, "neighbor_count": 4}
@@ -78,3 +80,27 @@ def test_xla_trains_and_infers_what_is_trained_and_inferred_without(scans, graph
     assert {jit for _, jit in graphs} == {False, True}
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     assert np.linalg.norm(objects[1] - objects[0]) < 1e-4 * np.linalg.norm(objects[0])
+
+
+def test_what_is_read_ahead_is_learned_from_as_what_is_kept(scans, monkeypatch, tmp_path):
+    for name in ("kept", "read"):
+        ptycho_core.train(scans, tmp_path / name, batch_size=10, accumulate_grad_batches=2, **QUICK)
+        monkeypatch.setattr("ptycho_tensorflow.sample.FRAMES_BYTES", 0)
+    kept, read = (load_model(tmp_path / name / "last.ptycho").weights for name in ("kept", "read"))
+    assert all(np.array_equal(value, read[name]) for name, value in kept.items())
+
+
+def test_a_pattern_that_cannot_be_read_ahead_is_told_as_such(scans, monkeypatch, tmp_path):
+    monkeypatch.setattr("ptycho_tensorflow.sample.FRAMES_BYTES", 0)
+    original, calls = ArrayPatterns.read, []
+
+    def broken(patterns, frames):
+        calls.append(frames)
+        if np.size(frames) == 10:  # a batch, not the whole scan
+            raise DataError("the disk is gone")
+        return original(patterns, frames)
+
+    monkeypatch.setattr(ArrayPatterns, "read", broken)
+    with pytest.raises(DataError, match="the disk is gone"):
+        ptycho_core.train(scans, tmp_path / "run", batch_size=10, n_subsample=30, **QUICK)
+    assert calls

@@ -118,14 +118,18 @@ class Learner:
         leaves = self.leaves()
         parts = np.split(gradient.numpy(), np.cumsum([math.prod(leaf.shape) for leaf in leaves.values()])[:-1])
         named = {name: part.reshape(leaf.shape) for (name, leaf), part in zip(leaves.items(), parts, strict=True)}
-        found = {}
-        for name, value in named.items():
-            group, _, own = name.partition(".")
-            if group == "network":
-                found[name] = self.network.canonical(own, value)
-            elif self._physical():
-                found[name] = value
-        return found
+        reached = {name: value for name, value in named.items() if name.startswith("network.") or self._physical()}
+        return {name: self.canonical(name, value) for name, value in reached.items()}
+
+    def canonical(self, leaf: str, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """An array as the variable ``leaf`` holds it, in the shape of ``specs/network.md``."""
+        group, _, own = leaf.partition(".")
+        return self.network.canonical(own, value) if group == "network" else value
+
+    def native(self, leaf: str, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The inverse of `canonical`."""
+        group, _, own = leaf.partition(".")
+        return self.network.native(own, value) if group == "network" else value
 
     def exact(self) -> dict[str, npt.NDArray[Any]]:
         """What a model file would round: probes, their unit and scales, and weights that are not float32."""
@@ -156,9 +160,22 @@ class Learner:
         complete = (probe[..., 0] + 1j * probe[..., 1]).astype(np.complex64)
         return {"probe": complete, "log_scale": self.log_scale.numpy().astype(np.float32)}
 
-    def outcome(self, sample: Sample, scan: int, groups: npt.NDArray[np.int64], *, learn: bool = False) -> Outcome:
-        """The loss of a batch of groups (group, C) of a scan, and its gradient if it is to ``learn``."""
-        told, gradient = self.step(self._batch(sample, scan, groups), learn=learn)
+    def outcome(
+        self,
+        sample: Sample,
+        scan: int,
+        groups: npt.NDArray[np.int64],
+        *,
+        learn: bool = False,
+        amplitudes: tf.Tensor | None = None,
+    ) -> Outcome:
+        """The loss of a batch of groups (group, C) of a scan, and its gradient if it is to ``learn``.
+
+        ``amplitudes``, real (group · C, N, N), are read where they are not given.
+        """
+        if amplitudes is None:
+            amplitudes = sample.frames.amplitudes(groups.reshape(-1))
+        told, gradient = self.step(self._batch(sample, scan, groups, amplitudes), learn=learn)
         terms = {name: float(value) for name, value in told["terms"].items()}
         summed = float(sample.frames.amplitude_sums[groups.reshape(-1)].sum())
         numbers = (float(told["loss"]), float(told["difference"]), summed, float(told["deviation"]))
@@ -196,10 +213,10 @@ class Learner:
     def _probe_learns(self) -> bool:
         return bool(self.facts["train_probe"] or self.facts["train_scale"])
 
-    def _batch(self, sample: Sample, scan: int, groups: npt.NDArray[np.int64]) -> _Batch:
+    def _batch(self, sample: Sample, scan: int, groups: npt.NDArray[np.int64], amplitudes: tf.Tensor) -> _Batch:
         """The batch as the compiled step takes it."""
         frames, corners = groups.reshape(-1), sample.corners[groups]
-        amplitudes, remainders = sample.frames.amplitudes(frames), sample.positions[frames] - sample.corners[frames]
+        remainders = sample.positions[frames] - sample.corners[frames]
         known = None
         if groups.shape[1] == 1 and not self._probe_learns and sample.remembers():
             found = sample.remembered(frames, lambda *given: self._estimate_of(sample, scan, *given), self.probes(scan))

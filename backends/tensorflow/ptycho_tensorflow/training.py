@@ -13,10 +13,11 @@ from ptycho_core.training.loop import Told, TrainingLoop
 from ptycho_tensorflow.devices import configured, is_mixed, real_dtype
 from ptycho_tensorflow.learner import Learner
 from ptycho_tensorflow.optimiser import Optimiser
+from ptycho_tensorflow.reading import ReadAhead
 from ptycho_tensorflow.sample import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -49,14 +50,20 @@ class _Trainer:
         self._samples = [Sample(scan, dtype) for scan in data.scans]
         self._learner = Learner(model, weights, dtype, mixed=is_mixed(plan), jit=bool(plan.options.get("jit")))
         self._optimiser = Optimiser(self._learner.leaves(), settings)
+        self._ahead: ReadAhead | None = None
+
+    def begin(self, batches: Sequence[Batch]) -> None:
+        read = [batch for batch in batches if not self._samples[batch.scan].frames.cached]
+        self._ahead = ReadAhead(self._samples, read) if read else None
 
     def learn(self, batch: Batch) -> Told:
-        outcome = self._outcome(batch, learn=True)
+        read = None if self._samples[batch.scan].frames.cached or self._ahead is None else self._ahead.next()
+        outcome = self._learner.outcome(self._samples[batch.scan], batch.scan, batch.groups, learn=True, amplitudes=read)
         self._optimiser.add(outcome.gradient)
         return _told(outcome)
 
     def judge(self, batch: Batch) -> Told:
-        return _told(self._outcome(batch, learn=False))
+        return _told(self._learner.outcome(self._samples[batch.scan], batch.scan, batch.groups))
 
     def is_finite(self) -> bool:
         return self._optimiser.is_finite()
@@ -69,11 +76,14 @@ class _Trainer:
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         # A model file holds float32, and a probe in counts; what goes on goes on from exactly what it is.
-        return self._optimiser.arrays() | {f"exact.{name}": value for name, value in self._learner.exact().items()}
+        state = {name: self._learner.canonical(_leaf(name), value) for name, value in self._optimiser.arrays().items()}
+        return state | {f"exact.{name}": value for name, value in self._learner.exact().items()}
 
     def restore(self, arrays: Mapping[str, npt.NDArray[Any]], steps: int) -> None:
-        self._learner.restore({name.removeprefix("exact."): value for name, value in arrays.items() if name.startswith("exact.")})
-        self._optimiser.restore(arrays, steps)
+        exact = {name.removeprefix("exact."): value for name, value in arrays.items() if name.startswith("exact.")}
+        state = {name: value for name, value in arrays.items() if name.startswith("optimizer.")}
+        self._learner.restore(exact)
+        self._optimiser.restore({name: self._learner.native(_leaf(name), value) for name, value in state.items()}, steps)
 
     def trained(self, model: Model) -> Model:
         return replace(model, weights=self._learner.weights_now(), physics=self._learner.physics_now())
@@ -81,9 +91,11 @@ class _Trainer:
     def facts(self) -> dict[str, Value]:
         return {"weights": sum(math.prod(leaf.shape) for leaf in self._learner.leaves().values())}
 
-    def _outcome(self, batch: Batch, *, learn: bool) -> Outcome:
-        return self._learner.outcome(self._samples[batch.scan], batch.scan, batch.groups, learn=learn)
-
 
 def _told(outcome: Outcome) -> Told:
     return Told(outcome.loss, outcome.difference, outcome.amplitudes, outcome.deviation)
+
+
+def _leaf(name: str) -> str:
+    """The name of the leaf that a part of the optimiser's state is of."""
+    return name.removeprefix("optimizer.").rpartition(".")[0]

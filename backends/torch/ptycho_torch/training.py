@@ -17,7 +17,7 @@ from ptycho_torch.optimiser import Optimiser
 from ptycho_torch.sample import Sample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -50,6 +50,9 @@ class _Trainer:
         self._samples = [Sample(scan, device, dtype) for scan in data.scans]
         self._learner = Learner(model, weights, device, dtype, mixed=is_mixed(plan))
         self._optimiser = Optimiser(self._learner.leaves(), settings)
+
+    def begin(self, batches: Sequence[Batch]) -> None:
+        """Batches are read when their turn comes."""
 
     def learn(self, batch: Batch) -> Told:
         outcome = self._outcome(batch)
