@@ -5,7 +5,7 @@ from pathlib import Path
 import ptycho_core
 from ptycho_core.model import load_model
 
-__all__ = ["infer", "reconstruct", "train"]
+__all__ = ["go_on", "infer", "reconstruct", "train"]
 
 
 def train(scan, folder, settings):
@@ -27,3 +27,9 @@ def reconstruct(scan, settings):
     found = ptycho_core.reconstruct(scan, progress=False, **settings)
     misfits = [row["misfit"] for row in found.history]
     return {"object": found.object, "probe": found.probe, "positions": found.positions, "misfits": misfits}
+
+
+def go_on(scan, folder, settings):
+    """As `train`, from the checkpoint in the folder."""
+    ptycho_core.train(scan, folder, resume=True, progress=False, **settings)
+    return {"losses": [row["loss"] for row in load_model(Path(folder) / "last.ptycho").history]}

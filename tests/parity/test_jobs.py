@@ -85,3 +85,25 @@ def test_ten_epochs_of_a_fit_go_the_same_way(name, scan_file, worker, measured, 
     assert first["misfits"][-1] < first["misfits"][0]
     differences = {key: distance(first[key], second[key]) for key in ("object", "probe", "positions", "misfits")}
     measured("fit", "float64", FITTED, differences, name)
+
+
+KINDS = {"adamw": {"optimizer": "adamw", "weight_decay": 0.1}, "sgd": {"optimizer": "sgd", "momentum": 0.5}}
+
+
+@pytest.mark.parametrize("kind", ["adamw", pytest.param("sgd", marks=pytest.mark.long)])
+@pytest.mark.parametrize(("first", "second"), [BACKENDS, BACKENDS[::-1]], ids=["torch first", "tensorflow first"])
+def test_what_one_has_begun_the_other_goes_on_with(first, second, kind, scan_file, worker, measured, tmp_path):
+    settings = {
+        "network_width": 4, "update_steps": 3, "batch_size": 15, "precision": "float64", "threads": 1, "seed": 3, "modes": 2,
+        "gridsize": 2, "train_probe": True, "train_scale": True, "learning_rate": 3e-3, "scheduler": "constant", **KINDS[kind],
+    }  # fmt: skip
+    scan = scan_file(2)
+    whole = worker(first).call(
+        f"{JOBS}:train", scan, tmp_path / "whole", settings | {"backend": first, "epochs": 6}, timeout=SECONDS
+    )
+    worker(first).call(f"{JOBS}:train", scan, tmp_path / "parts", settings | {"backend": first, "epochs": 3}, timeout=SECONDS)
+    parts = worker(second).call(f"{JOBS}:go_on", scan, tmp_path / "parts", {"backend": second, "epochs": 6}, timeout=SECONDS)
+    assert parts["losses"][:3] == whole["losses"][:3]
+    both = zip(parts["losses"], whole["losses"], strict=True)
+    differences = {f"epoch {number}": abs(one / other - 1) for number, (one, other) in enumerate(both, 1)}
+    measured("losses after going on", "float64", STEPS, differences, f"{first}, then {second}, {kind}")

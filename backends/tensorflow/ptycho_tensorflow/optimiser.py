@@ -66,8 +66,9 @@ class Optimiser:
         """Take up the state that `arrays` gave after so many ``steps``."""
         self._steps = steps
         for part, store in (("mean", self._means), ("square", self._squares)):
-            if all(f"optimizer.{name}.{part}" in arrays for name in self._leaves):
-                store.assign(np.concatenate([arrays[f"optimizer.{name}.{part}"].reshape(-1) for name in self._leaves]))
+            # What never had a gradient may be absent: it is zero.
+            held = [arrays.get(f"optimizer.{name}.{part}", np.zeros(leaf.shape)) for name, leaf in self._leaves.items()]
+            store.assign(np.concatenate([np.reshape(value, -1) for value in held]))
 
     def _like_gradient(self) -> tf.Variable:
         dtype = next(iter(self._leaves.values())).dtype
