@@ -99,7 +99,7 @@ class Truth:
         )
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")
 def _only_the_backend_under_test(backend):
     """It need not be named, here or in the processes that tests start; the small one above is there as well."""
     with pytest.MonkeyPatch.context() as patch:

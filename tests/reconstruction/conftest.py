@@ -37,7 +37,7 @@ class Engine:
         return self.module("frames").Frames(patterns, mask, *place, self.dtype(dtype), 1e9)
 
 
-@pytest.fixture(autouse=True, scope="package")
+@pytest.fixture(autouse=True, scope="module")
 def _only_the_backend_under_test(backend: str) -> Iterator[None]:
     """It need not be named, here or in the processes that tests start."""
     with pytest.MonkeyPatch.context() as patch:
