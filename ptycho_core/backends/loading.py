@@ -224,7 +224,7 @@ def _refuse_mixture(row: Row) -> None:
         if module != own and module in sys.modules:
             raise BackendError(
                 f"{title} (module '{module}') is already imported in this process, and backend '{row.name}' uses another one.",
-                remedy="Start it in a process of its own, or pass allow_mixed_frameworks=True.",
+                remedy="Start it in a process of its own, or set allow_mixed_frameworks.",
                 backend=row.name,
                 distribution=row.source,
             )

@@ -40,6 +40,11 @@ class ExecutionSettings:
         None, minimum=1, maximum=1024,
         help="processor threads; auto lets the backend choose. Set it where jobs share a machine.",
     )  # fmt: skip
+    allow_mixed_frameworks: bool = setting(
+        False,
+        help="load the backend although this process has imported another framework. They share threads badly; turn it "
+        "on in a notebook that needs both.",
+    )
     progress: bool = setting(
         True, flags=("--quiet",), help="show progress on stderr; --quiet is --no-progress. Turn it off in scripts."
     )

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["inference_facts", "is_model", "resumption_facts", "scan_facts"]
 
-_CHANGEABLE = ("epochs", "progress", "backend", "accelerator", "precision", "deterministic", "threads")
+_CHANGEABLE = (
+    "epochs", "progress", "backend", "accelerator", "precision", "deterministic", "threads", "allow_mixed_frameworks",
+)  # fmt: skip
 """What may differ when a training goes on: how long and how it is run. The seed decides what is computed."""
 
 

@@ -73,7 +73,7 @@ def plan_for(resolved: Resolved, row: Row, *, allow_unsupported: bool) -> tuple[
 
     assert row.spec is not None
     _check_manifest(resolved, row.spec)
-    backend = load(row)
+    backend = load(row, allow_mixed_frameworks=bool(resolved.values["allow_mixed_frameworks"].value))
     groups = resolved.groups()
     request = ExecutionRequest(
         verb=resolved.verb,

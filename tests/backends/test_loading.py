@@ -213,7 +213,7 @@ def test_another_framework_in_the_process_is_refused_unless_allowed(loaded, monk
     text = refusal(loaded, WithFramework(), BackendError, spec=spec)
     assert text == (
         "TensorFlow (module 'tensorflow') is already imported in this process, and backend 'demo' uses another one. "
-        "Start it in a process of its own, or pass allow_mixed_frameworks=True."
+        "Start it in a process of its own, or set allow_mixed_frameworks."
     )
     assert load(choose("demo"), allow_mixed_frameworks=True).name == "demo"
 
