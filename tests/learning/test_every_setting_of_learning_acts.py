@@ -214,8 +214,8 @@ INFER: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
     "precision": ([], ["--precision", "float64"], other_object),
     "seed": ([], ["--seed", "1"], lambda a, b: not np.allclose(a.result.probe[1], b.result.probe[1])),
 }
-ELSEWHERE = {"frame_axis"}
-"""Settings that need a file of another layout: ``tests/scan`` gives both values to the readers."""
+ELSEWHERE = {"frame_axis", "allow_mixed_frameworks"}
+"""What needs a file of another layout (``tests/scan``), or a process that holds another framework (``tests/parity``)."""
 
 ALIASES = {"torch": "pytorch", "tensorflow": "tf"}
 FIXED = {"tensorflow": {"deterministic", "threads"}}

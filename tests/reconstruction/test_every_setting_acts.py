@@ -124,8 +124,8 @@ ALIASES = {"torch": "pytorch", "tensorflow": "tf"}
 FIXED = {"tensorflow": {"deterministic", "threads"}}
 """What a framework cannot change in a process that it runs in, or at all on a CPU; its own tests look at the plan."""
 
-ELSEWHERE = {"frame_axis"}
-"""Settings that need a file of another layout: ``tests/scan`` gives both values to the readers."""
+ELSEWHERE = {"frame_axis", "allow_mixed_frameworks"}
+"""What needs a file of another layout (``tests/scan``), or a process that holds another framework (``tests/parity``)."""
 
 
 def same_positions(first: Run, second: Run) -> bool:
