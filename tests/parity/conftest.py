@@ -69,11 +69,6 @@ def worker():
         one.__exit__(None, None, None)
 
 
-def distance(found, wanted):
-    """Relative L2."""
-    return float(np.linalg.norm(np.asarray(found) - wanted) / np.linalg.norm(wanted))
-
-
 @pytest.fixture(scope="session")
 def scan_file(tmp_path_factory):
     """``scan_file(modes, masked)``: a scan with its object; positions lie between the pixels but for the first two."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ptycho_core.conformance.limits import LIMITS, Limits
+from ptycho_core.conformance.parity import relative_distance as distance
 
 PAIRS = [("torch", "reference"), ("tensorflow", "reference"), ("torch", "tensorflow")]
 LIMITS_ON_CUDA = LIMITS | {"float32": Limits(forward=1e-4, loss=1e-5, gradient=1e-3)}
@@ -47,10 +48,6 @@ EVERY = [
 def groups_of(gridsize, number):
     random = np.random.default_rng(8)
     return np.stack([random.permutation(30)[: gridsize**2] for _ in range(number)])
-
-
-def distance(found, wanted):
-    return float(np.linalg.norm(np.asarray(found) - wanted) / np.linalg.norm(wanted))
 
 
 @pytest.mark.parametrize("number", [3, pytest.param(1, marks=pytest.mark.long)], ids=["a full batch", "an odd last one"])

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
+
+from ptycho_core.conformance.parity import relative_distance as distance
 
 SECONDS = 600
 JOBS = Path(__file__).with_name("jobs.py")
@@ -17,10 +18,6 @@ INFERRED = {"float64": 1e-8, "float32": 1e-5}
 
 FITTED = 1e-10
 """Relative L2 of object, probe and positions after a fit in double precision. Measured 1e-14."""
-
-
-def distance(found, wanted):
-    return float(np.linalg.norm(np.asarray(found) - wanted) / np.linalg.norm(wanted))
 
 
 TRAININGS = {

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ptycho_core.conformance.parity import relative_distance as distance
+
 STEPS = Path(__file__).with_name("steps.py")
 SECONDS = 300
 BACKENDS = ("torch", "tensorflow")
@@ -34,10 +36,6 @@ def given():
     gradients = {name: random.standard_normal((len(RATES), 2, *shape)) for name, shape in shapes.items()}
     gradients["network.a.bias"] *= 1e-8
     return values, gradients
-
-
-def distance(found, wanted):
-    return float(np.linalg.norm(np.asarray(found, float) - wanted) / np.linalg.norm(wanted))
 
 
 @pytest.mark.parametrize("clip", CLIPS)
