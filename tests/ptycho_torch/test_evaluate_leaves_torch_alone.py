@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from ptycho_core.contract import EvaluateJob, ExecutionPlan
+from ptycho_torch.devices import configured
 from ptycho_torch.evaluate import evaluate
 
 
@@ -13,3 +14,13 @@ def test_evaluating_leaves_the_state_of_torch_alone():
     evaluate(job, ExecutionPlan("cpu", {"precision": "float64", "threads": 1, "deterministic": True}, {}, {}))
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == state[:2]
     assert torch.equal(torch.random.get_rng_state(), state[2])
+
+
+def test_products_and_convolutions_keep_all_digits_of_single_precision_and_only_during_a_job():
+    def shortened():
+        return torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+
+    before = shortened()
+    with configured(ExecutionPlan("cpu", {"threads": 1, "deterministic": True}, {}, {})):
+        assert shortened() == (False, False)
+    assert shortened() == before

@@ -48,14 +48,14 @@ def configured(plan: ExecutionPlan) -> Iterator[torch.device]:
     """
     threads = torch.get_num_threads()
     deterministic = torch.get_deterministic_debug_mode()
-    tf32 = torch.backends.cuda.matmul.allow_tf32
+    tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     try:
         torch.set_num_threads(int(plan.execution["threads"] or threads))
         # Not use_deterministic_algorithms: it imports a compiler, which takes more than a second.
         torch.set_deterministic_debug_mode("error" if plan.execution["deterministic"] else "default")
-        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         yield torch.device(plan.device)
     finally:
         torch.set_num_threads(threads)
         torch.set_deterministic_debug_mode(deterministic)
-        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
