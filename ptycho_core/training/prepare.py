@@ -69,12 +69,13 @@ def initial_model(
     )
 
 
-def continued_model(checkpoint: Path, audit: Mapping[str, Any]) -> Model:
+def continued_model(checkpoint: Path, audit: Mapping[str, Any], producer: Mapping[str, str]) -> Model:
     """The model in a checkpoint with its training state, and the audit of the run that goes on.
 
     Args:
         checkpoint: file that the run before left.
         audit: with ``scans`` as `scan_records` gives them. A setting that the checkpoint stated keeps the source it had there.
+        producer: names and versions of the programs that go on, which write what comes.
 
     Raises:
         DataError: the file cannot be used, is no checkpoint, or was trained with other scans.
@@ -94,7 +95,7 @@ def continued_model(checkpoint: Path, audit: Mapping[str, Any]) -> Model:
                 remedy="Give the same scans in the same order, or train anew in another folder.",
             )
     settings = {name: _kept(entry, model.settings["settings"].get(name)) for name, entry in audit["settings"].items()}
-    return replace(model, settings={**audit, "settings": settings})
+    return replace(model, settings={**audit, "settings": settings}, producer=producer)
 
 
 def scan_records(data: TrainingData) -> list[dict[str, Any]]:

@@ -127,7 +127,7 @@ def _prepare(payload: TrainingPayload, scratch: Path, hub: EventHub) -> tuple[Tr
     if payload.resume is None:
         model = initial_model(data, groups, audit, _producer(payload))
     else:
-        model = continued_model(payload.resume, audit)
+        model = continued_model(payload.resume, audit, _producer(payload))
     save_model(model_path, model)
     hub.emit(_started(payload, data, len(model.history)))
     for note in _repeated(audit["scans"]):

@@ -32,4 +32,5 @@ def reconstruct(scan, settings):
 def go_on(scan, folder, settings):
     """As `train`, from the checkpoint in the folder."""
     ptycho_core.train(scan, folder, resume=True, progress=False, **settings)
-    return {"losses": [row["loss"] for row in load_model(Path(folder) / "last.ptycho").history]}
+    model = load_model(Path(folder) / "last.ptycho")
+    return {"losses": [row["loss"] for row in model.history], "backend": model.producer["backend"]}

@@ -101,6 +101,7 @@ def test_what_one_has_begun_the_other_goes_on_with(first, second, kind, scan_fil
     worker(first).call(f"{JOBS}:train", scan, tmp_path / "parts", settings | {"backend": first, "epochs": 3}, timeout=SECONDS)
     parts = worker(second).call(f"{JOBS}:go_on", scan, tmp_path / "parts", {"backend": second, "epochs": 6}, timeout=SECONDS)
     assert parts["losses"][:3] == whole["losses"][:3]
+    assert parts["backend"].startswith(f"{second} (")
     both = zip(parts["losses"], whole["losses"], strict=True)
     differences = {f"epoch {number}": abs(one / other - 1) for number, (one, other) in enumerate(both, 1)}
     measured("losses after going on", "float64", STEPS, differences, f"{first}, then {second}, {kind}")
