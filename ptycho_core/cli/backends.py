@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.cli.values import seconds
+
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Sequence
 
     from ptycho_core.backends.doctor import Diagnosis
@@ -31,7 +33,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     show.set_defaults(func=_show)
     doctor = actions.add_parser("doctor", help="really start a backend, or all, each in a process of its own")
     doctor.add_argument("name", metavar="NAME", nargs="?")
-    doctor.add_argument("--timeout", type=_seconds, default=120.0, metavar="S", help="time for each backend (default 120 s)")
+    doctor.add_argument("--timeout", type=seconds, default=120.0, metavar="S", help="time for each backend (default 120 s)")
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.set_defaults(func=_doctor)
 
@@ -147,10 +149,3 @@ def _print_table(head: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in (head, *cells)) for column in range(len(head))]
     for row in (head, *cells):
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("must be a positive number of seconds")
-    return value

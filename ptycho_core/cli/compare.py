@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.cli.values import seconds
 from ptycho_core.errors import UsageError
 
 if TYPE_CHECKING:
+    import argparse
+
     from ptycho_core.comparison.entry import Comparison, Entry
 
 __all__ = ["add_parser"]
@@ -43,7 +45,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     )
     parser.add_argument("-o", "--output-dir", metavar="DIR", type=Path, required=True, help="folder for everything")
     parser.add_argument("--overwrite", action="store_true", help="replace the comparison that is in DIR")
-    parser.add_argument("--timeout", metavar="S", type=_seconds, help="end a backend that takes longer, in seconds")
+    parser.add_argument("--timeout", metavar="S", type=seconds, help="end a backend that takes longer, in seconds")
     parser.add_argument(
         "--allow-unsupported", action="store_true", help="go on without the options that a backend does not support"
     )
@@ -153,10 +155,3 @@ def _number(value: Any, form: str = ".4g") -> str:  # noqa: ANN401 - a number or
 
 def _aligned(name: str, text: str, width: int) -> str:
     return text.ljust(width) if name in ("NAME", "STATE", "WHY") else text.rjust(width)
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError("must be a positive number of seconds")
-    return value

@@ -8,6 +8,8 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.cli.values import seconds
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -39,7 +41,7 @@ def add_verify(actions: Any) -> None:  # noqa: ANN401 - argparse has no public t
     parser.add_argument(
         "--precision", choices=("float64", "float32"), default="float64", help="of the backends; the limits follow (float64)"
     )
-    parser.add_argument("--timeout", metavar="S", type=_seconds, default=600.0, help="time for each backend (default 600 s)")
+    parser.add_argument("--timeout", metavar="S", type=seconds, default=600.0, help="time for each backend (default 600 s)")
     parser.add_argument("--quiet", action="store_true", help="say nothing on stderr while it runs")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text, with the difference of every gradient")
     parser.set_defaults(func=run)
@@ -143,16 +145,6 @@ def _names(text: str) -> Sequence[str]:
     if not all(names):
         raise argparse.ArgumentTypeError("must be names with commas between, such as torch,tensorflow")
     return names
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError("must be a positive number of seconds")
-    return value
 
 
 def _say(text: str) -> None:
