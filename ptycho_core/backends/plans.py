@@ -34,7 +34,7 @@ def make_plan(
     if effective["precision"] not in probe.precisions:
         refused["precision"] = f"offers {', '.join(probe.precisions)}"
     if effective["precision"] == "bf16-mixed" and request.verb not in ("train", "infer"):
-        refused["precision"] = f"'{request.verb}' has no network that could compute in bfloat16; use float32"
+        refused["precision"] = f"'{request.verb}' does not compute in bfloat16; use float32"
     if effective["threads"] is None:
         effective["threads"] = default_threads()
     fixed = fixed or {}

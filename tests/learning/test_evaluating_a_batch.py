@@ -95,3 +95,9 @@ def test_nothing_is_written(backend, trained, tmp_path):
 def test_groups_that_do_not_fit_are_refused(backend, trained, scan, groups, said):
     with pytest.raises(DataError, match=said):
         evaluate(EvaluateBatchJob(trained, scan, groups), backend=backend)
+
+
+def test_a_scan_that_the_model_has_no_probe_of_is_refused(backend, trained, scans):
+    more = replace(trained, scans=(*trained.scans, ScanSource(scans[1], trained.settings["data"])))
+    with pytest.raises(DataError, match="probes of 1 scans; there is none for place 1"):
+        evaluate(EvaluateBatchJob(more, 1, GROUPS), backend=backend)

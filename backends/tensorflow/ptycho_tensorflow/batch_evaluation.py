@@ -10,7 +10,7 @@ from ptycho_core.contract import EvaluateBatchJob, EvaluateResult, ExecutionPlan
 from ptycho_core.model import load_model
 from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.data import check_groups, training_data
-from ptycho_tensorflow.devices import configured, is_mixed, real_dtype
+from ptycho_tensorflow.devices import configured, real_dtype
 from ptycho_tensorflow.learner import Learner
 from ptycho_tensorflow.sample import Sample
 
@@ -32,10 +32,10 @@ def evaluate_batch(job: EvaluateBatchJob, plan: ExecutionPlan) -> EvaluateResult
     """
     data = training_data(job.training)
     model = load_model(job.training.model_path)
-    check_groups(job.groups, data, job.scan, model.gridsize)
+    check_groups(job.groups, data, job.scan, model)
     weights = loss_weights(job.training.settings["training"], str(model.facts["model_type"]))
     with configured(plan):
-        learner = Learner(model, weights, real_dtype(plan), mixed=is_mixed(plan), jit=bool(plan.options.get("jit")))
+        learner = Learner(model, weights, real_dtype(plan), mixed=False, jit=bool(plan.options.get("jit")))
         sample = Sample(data.scans[job.scan], real_dtype(plan))
         outcome = learner.outcome(sample, job.scan, job.groups, learn=job.gradients)
         gradients = {} if outcome.gradient is None else learner.named_gradients(outcome.gradient)

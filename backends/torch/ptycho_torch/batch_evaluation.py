@@ -11,7 +11,7 @@ from ptycho_core.contract import EvaluateBatchJob, EvaluateResult, ExecutionPlan
 from ptycho_core.model import load_model
 from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.data import check_groups, training_data
-from ptycho_torch.devices import configured, is_mixed, real_dtype
+from ptycho_torch.devices import configured, real_dtype
 from ptycho_torch.learner import Learner
 from ptycho_torch.sample import Sample
 
@@ -33,10 +33,10 @@ def evaluate_batch(job: EvaluateBatchJob, plan: ExecutionPlan) -> EvaluateResult
     """
     data = training_data(job.training)
     model = load_model(job.training.model_path)
-    check_groups(job.groups, data, job.scan, model.gridsize)
+    check_groups(job.groups, data, job.scan, model)
     weights = loss_weights(job.training.settings["training"], str(model.facts["model_type"]))
     with configured(plan) as device:
-        learner = Learner(model, weights, device, real_dtype(plan), mixed=is_mixed(plan))
+        learner = Learner(model, weights, device, real_dtype(plan), mixed=False)
         with torch.set_grad_enabled(job.gradients):
             outcome = learner.outcome(Sample(data.scans[job.scan], device, real_dtype(plan)), job.scan, job.groups)
         if job.gradients:

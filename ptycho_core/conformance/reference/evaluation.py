@@ -37,12 +37,7 @@ def evaluate_batch(job: EvaluateBatchJob) -> EvaluateResult:
     """
     data = training_data(job.training)
     model = load_model(job.training.model_path)
-    check_groups(job.groups, data, job.scan, model.gridsize)
-    if not job.scan < len(model.physics["probe"]):
-        raise DataError(
-            f"{job.training.model_path} holds the probes of {len(model.physics['probe'])} scans; there is none for the scan in"
-            f" place {job.scan}, counted from 0."
-        )
+    check_groups(job.groups, data, job.scan, model)
     asked = loss_weights(job.training.settings["training"], str(model.facts["model_type"]))
     weights = {name: asked[name] for name in TERMS if asked[name] > 0}
     batch = batch_of(model, data.scans[job.scan], job)
