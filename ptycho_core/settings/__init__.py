@@ -1,1 +1,1 @@
-"""Settings: each declared once, resolved once, frozen, with its source kept. ``specs/settings.md`` binds."""
+"""Settings: each declared once, resolved once, frozen, with its source kept. ``specs/options.md`` binds."""

@@ -19,7 +19,7 @@ __all__ = ["reference"]
 _HEAD = """# Settings
 
 Made from the declarations by `python -m ptycho_core.settings.document`; do not edit. Which source goes before which,
-and how settings are written in a file, is in [`specs/settings.md`](../../specs/settings.md). `ptycho backends show NAME`
+and how settings are written in a file, is in [`specs/options.md`](../../specs/options.md). `ptycho backends show NAME`
 shows the options of a backend.
 """
 

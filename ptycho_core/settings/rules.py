@@ -38,7 +38,7 @@ _ACTS_BESIDE = {
 
 
 def check_together(resolved: Resolved) -> None:
-    """Hold the settings of a verb against each other. ``specs/settings.md`` lists the rules.
+    """Hold the settings of a verb against each other. ``specs/options.md`` lists the rules.
 
     Raises:
         SettingsError: one was asked for that cannot act, or two contradict each other; the message names both.

@@ -145,7 +145,7 @@ def test_the_reference_shows_every_setting_with_its_flag_and_default():
 
 
 def test_the_specification_names_the_groups_settings_origins_and_variables_of_the_code():
-    text = (ROOT / "specs" / "settings.md").read_text("utf-8")
+    text = (ROOT / "specs" / "options.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| `(\w+)` \| (`[^|]+`) \|$", text, re.MULTILINE))
     assert {name: tuple(re.findall(r"`(\w+)`", row)) for name, row in rows.items()} == {
         group.GROUP: tuple(one.name for one in declarations_of(group)) for group in GROUPS

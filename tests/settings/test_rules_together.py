@@ -10,7 +10,7 @@ from ptycho_core.settings.resolution import Facts, resolve
 from ptycho_core.settings.rules import check_together
 from ptycho_core.settings.training import loss_weights
 
-SPEC = (Path(__file__).parents[2] / "specs" / "settings.md").read_text("utf-8")
+SPEC = (Path(__file__).parents[2] / "specs" / "options.md").read_text("utf-8")
 
 REFUSED = {
     "amplitude_activation": ({"amplitude_activation": "sigmoid"}, {"output_form": "amplitude-phase"}, "output_form"),
