@@ -184,7 +184,7 @@ class InferJob:
         scan: the scan.
         model_path: a model file.
         probe_path: an ``.npz`` that the core wrote: ``probe`` (mode, N, N), complex64, scaled to the counts of this scan.
-        settings: the groups *data*, *inference* and *execution* by name, and *model* as the model file states it.
+        settings: the groups *data* and *execution* by name, and *model* as the model file states it.
     """
 
     scan: ScanSource

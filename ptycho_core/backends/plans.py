@@ -56,11 +56,11 @@ def _device(
     refused: dict[str, str],
     notes: list[str],
 ) -> str:
-    """The framework's name of the device; ``auto`` takes a GPU if there is one."""
+    """The framework's name of the device; ``auto`` takes a GPU if there is one, and says what it took."""
     wanted = request.execution["accelerator"]
     found = {device.accelerator: device.name for device in reversed(probe.devices)}
     if wanted == "auto":
-        wanted = "cuda" if "cuda" in found else "cpu"
+        wanted = next(word for word in ("cuda", "mps", "cpu") if word in found)
         notes.append(f"accelerator auto: {wanted}" + (f" ({'; '.join(probe.problems)})" if wanted == "cpu" else ""))
     if wanted not in found:
         refused["accelerator"] = f"'{wanted}' is not available: {'; '.join(probe.problems) or f'{title} finds no such device'}"

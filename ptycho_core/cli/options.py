@@ -24,7 +24,6 @@ _TITLES = {
     "data": "data: what the file does not say of itself",
     "model": "model: what the network is",
     "training": "training: how it learns",
-    "inference": "inference: what a model leaves open",
     "reconstruction": "reconstruction: what is computed",
     "execution": "execution: how it is run",
 }

@@ -22,7 +22,8 @@ class ExecutionSettings:
     )
     accelerator: str = setting(
         "auto", choices=("auto", "cpu", "cuda", "mps", "tpu"), also=(("gpu", "cuda"),),
-        help="the kind of device; auto takes a GPU if there is one and says so if not; gpu means cuda. Name it to be sure.",
+        help="the kind of device; auto takes a GPU (cuda, then mps) if there is one and says what it took; gpu means cuda. What "
+        "the backend does not offer is refused. Name it to be sure.",
     )  # fmt: skip
     precision: str = setting(
         "float32", choices=PRECISIONS,
@@ -39,6 +40,10 @@ class ExecutionSettings:
     threads: int | None = setting(
         None, minimum=1, maximum=1024,
         help="processor threads; auto lets the backend choose. Set it where jobs share a machine.",
+    )  # fmt: skip
+    inference_batch_size: int | None = setting(
+        None, minimum=1, verbs=("infer",),
+        help="groups in one pass through the network; auto takes the batch size of its training. Changes time and memory only.",
     )  # fmt: skip
     allow_mixed_frameworks: bool = setting(
         False,

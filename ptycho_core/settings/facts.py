@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.resolution import Facts
 
 if TYPE_CHECKING:
@@ -12,12 +13,12 @@ if TYPE_CHECKING:
 
     from ptycho_core.contract import Value
 
-__all__ = ["inference_facts", "is_model", "resumption_facts", "scan_facts"]
+__all__ = ["changeable", "inference_facts", "is_model", "resumption_facts", "scan_facts"]
 
-_CHANGEABLE = (
-    "epochs", "progress", "backend", "accelerator", "precision", "deterministic", "threads", "allow_mixed_frameworks",
-)  # fmt: skip
-"""What may differ when a training goes on: how long and how it is run. The seed decides what is computed."""
+
+def changeable() -> frozenset[str]:
+    """What may differ when a training goes on: how long and how it is run. The seed decides what is computed."""
+    return frozenset({name for name, one in declarations("train").items() if one.group == "execution"} - {"seed"} | {"epochs"})
 
 
 def scan_facts(scan: str | Path) -> dict[str, tuple[Value, str]]:
@@ -72,7 +73,7 @@ def resumption_facts(checkpoint: str | Path) -> Facts:
     place, manifest = _manifest(checkpoint)
     trained = {name: value for name, value in _resolved(manifest).items() if name != "progress"}
     stated = {name: (value, f"{place}: {name}") for name, value in trained.items()}
-    sealed = frozenset(name for name in stated if "." not in name and name not in _CHANGEABLE)
+    sealed = frozenset(name for name in stated if "." not in name) - changeable()
     return Facts({}, stated, sealed)
 
 

@@ -7,7 +7,6 @@ from functools import cache
 from ptycho_core.settings.data import DataSettings
 from ptycho_core.settings.declare import Declaration, declarations_of
 from ptycho_core.settings.execution import ExecutionSettings
-from ptycho_core.settings.inference import InferenceSettings
 from ptycho_core.settings.model import ModelSettings
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 from ptycho_core.settings.training import TrainingSettings
@@ -18,7 +17,6 @@ GROUPS: tuple[type, ...] = (
     DataSettings,
     ModelSettings,
     TrainingSettings,
-    InferenceSettings,
     ReconstructionSettings,
     ExecutionSettings,
 )

@@ -113,6 +113,7 @@ def _check_manifest(resolved: Resolved, spec: BackendSpec) -> None:
         if one.value not in offered:
             raise CapabilityError(
                 f"{name} '{one.value}' is not available: backend '{spec.name}' offers {', '.join(offered)}.",
+                remedy="Choose one of these; 'ptycho backends show NAME' says what another backend offers.",
                 source=one.where, backend=spec.name,
             )  # fmt: skip
 

@@ -79,8 +79,8 @@ def from_execution(verb: str, execution: ExecutionSettings | Mapping[str, object
     if execution is None:
         return []
     if isinstance(execution, ExecutionSettings):
-        pairs = {item.name: getattr(execution, item.name) for item in fields(execution)}
-        values: Mapping[str, object] = {name: value for name, value in pairs.items() if value != declarations(verb)[name].default}
+        pairs = {item.name: (getattr(execution, item.name), item.default) for item in fields(execution)}
+        values: Mapping[str, object] = {name: value for name, (value, default) in pairs.items() if value != default}
     else:
         values = execution
     known = {name: one for name, one in declarations(verb).items() if one.group == "execution"}

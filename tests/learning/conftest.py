@@ -81,7 +81,7 @@ class Truth:
             truth = file["object_true"]
         corners = np.floor(scan.positions).astype(int)
         frames = np.concatenate(inference_order(scan.positions, scan.size))
-        size, random = int(job.settings["inference"]["inference_batch_size"]), np.random.default_rng(4)
+        size, random = int(job.settings["execution"]["inference_batch_size"]), np.random.default_rng(4)
         for number, start in enumerate(range(0, len(frames), size)):
             self.between(number)
             some = frames[start : start + size]

@@ -58,8 +58,8 @@ def test_the_job_carries_scan_model_probe_and_settings(truth, run, scans, tmp_pa
     assert infer(scans[1], run, tmp_path / "out", "--inference-batch-size", 7) == 0
     job = truth.jobs[0]
     assert (job.scan.path, job.model_path) == (scans[1], run / "best.ptycho")
-    assert set(job.settings) == {"data", "model", "inference", "execution"}
-    assert job.settings["inference"] == {"inference_batch_size": 7}
+    assert set(job.settings) == {"data", "model", "execution"}
+    assert job.settings["execution"]["inference_batch_size"] == 7
     assert (truth.probe.dtype, truth.probe.shape) == (np.complex64, (1, 32, 32))
 
 

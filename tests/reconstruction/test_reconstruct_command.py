@@ -104,6 +104,8 @@ def test_an_output_folder_that_is_not_empty_is_refused_unless_overwritten(
     [
         (["--backend", "troch"], 2, ["'troch' is not known", "torch"]),
         (["--accelerator", "cuda"], 4, ["cuda"]),
+        (["--accelerator", "tpu"], 4, ["'tpu'", "auto, cpu, cuda", "--accelerator tpu"]),
+        (["--accelerator", "mps"], 4, ["'mps'", "auto, cpu, cuda", "--accelerator mps"]),
         (["--modes", "0"], 2, ["--modes"]),
         (["--precision", "float16"], 2, ["--precision"]),
         (["--likelihod", "poisson"], 2, ["--likelihod"]),

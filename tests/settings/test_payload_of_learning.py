@@ -122,7 +122,7 @@ def test_at_inference_the_model_states_its_settings(run, scan):
 
 
 def test_the_batch_size_of_the_training_is_taken_unless_another_is_asked_for(run, scan):
-    assert inference(run, scan).groups["inference"]["inference_batch_size"] == 9
+    assert inference(run, scan).groups["execution"]["inference_batch_size"] == 9
     asked = inference(run, scan, {"inference_batch_size": 2}).resolved.values["inference_batch_size"]
     assert (asked.value, asked.losers[0].value, asked.losers[0].origin) == (2, 9, "model")
 

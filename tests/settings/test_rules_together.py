@@ -100,4 +100,4 @@ def test_the_specification_names_what_may_differ_when_a_training_goes_on():
     from ptycho_core.settings.groups import declarations
 
     free = {name for name, one in declarations("train").items() if one.group == "execution"} - {"seed"}
-    assert set(facts._CHANGEABLE) == free | {"epochs"}
+    assert facts.changeable() == free | {"epochs"}

@@ -48,7 +48,7 @@ def infer(job: InferJob, plan: ExecutionPlan, events: EventSink) -> Iterator[Inf
         positions, model.gridsize, neighbor_count=None if among is None else int(among), source=str(scan.source)
     )
     order = np.concatenate(inference_order(positions, scan.size))
-    batch_size = int(job.settings["inference"]["inference_batch_size"] or 1)
+    batch_size = int(job.settings["execution"]["inference_batch_size"] or 1)
     with configured(plan):
         network = _Passes(model, plan, scan, positions, light)
     for start in range(0, len(order), batch_size):

@@ -44,7 +44,7 @@ def infer(job: InferJob, events: EventSink) -> Iterator[InferBatch]:
     number = None if among is None else int(among)
     groups = inference_groups(positions, model.gridsize, neighbor_count=number, source=str(scan.source))
     order = np.concatenate(inference_order(positions, scan.size))
-    most = int(job.settings["inference"]["inference_batch_size"] or 1)
+    most = int(job.settings["execution"]["inference_batch_size"] or 1)
     for start in range(0, len(order), most):
         if events.stop_requested:
             return
