@@ -1,4 +1,4 @@
-"""``ptycho config explain``: every setting a job would use, where it comes from, and what it beat."""
+"""``ptycho config``: explain every setting a job would use, and write a settings file to begin with."""
 
 from __future__ import annotations
 
@@ -9,100 +9,128 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import add_setting_flags, collect
-from ptycho_core.errors import BackendError, UnknownBackendError, UsageError
-from ptycho_core.settings.groups import declarations
+from ptycho_core.errors import BackendUnusableError, UnknownBackendError, UsageError
 
 if TYPE_CHECKING:
     import argparse
 
-    from ptycho_core.contract import Value
-    from ptycho_core.settings.resolution import Facts, Resolved, Sourced
+    from ptycho_core.cli.options import GivenFlags
+    from ptycho_core.settings.resolution import Facts
+
+VERBS = ("train", "infer", "reconstruct")
 
 
 def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
     """Add the command."""
-    parser = subparsers.add_parser("config", help="explain what a job would use, and why")
+    parser = subparsers.add_parser("config", help="explain what a job would use, and why; write a settings file")
     actions = parser.add_subparsers(metavar="ACTION", required=True)
-    explain = actions.add_parser("explain", help="print every setting of a job with its source")
+    explain = actions.add_parser("explain", help="print every setting of a job with its source and what becomes of it")
     verbs = explain.add_subparsers(metavar="VERB", required=True)
-    for verb in ("train", "infer", "reconstruct"):
-        one = verbs.add_parser(verb, help=f"the settings of {verb}")
-        one.add_argument(
-            "scan", nargs="*" if verb == "train" else "?", metavar="SCAN",
-            help="scan file, for what it states itself (its headers are read)",
-        )  # fmt: skip
-        one.add_argument("-o", "--output-dir", metavar="DIR", help="so that a whole command line can be pasted")
-        if verb == "train":
-            one.add_argument("--validation", nargs="+", metavar="SCAN", help="likewise")
-            one.add_argument("--resume", action="store_true", help="what would be used to go on with the training in DIR")
-        if verb == "infer":
-            one.add_argument("--model", metavar="RUN|FILE", help="model file or run folder, for what it fixes")
-        one.add_argument("--json", action="store_true", help="print JSON")
-        add_setting_flags(one, verb)
-        one.set_defaults(func=run, verb=verb)
+    for verb in VERBS:
+        _add_explain(verbs.add_parser(verb, help=f"the settings of {verb}"), verb)
+
+
+def _add_explain(parser: argparse.ArgumentParser, verb: str) -> None:
+    """What the command itself takes, so that a whole command line can be pasted."""
+    parser.add_argument(
+        "scan", nargs="*" if verb == "train" else "?", metavar="SCAN",
+        help="scan file, for what it states itself (its headers are read) and for the plan of the backend",
+    )  # fmt: skip
+    parser.add_argument("-o", "--output-dir", metavar="DIR", help="so that a whole command line can be pasted")
+    parser.add_argument("--overwrite", action="store_true", help="likewise")
+    parser.add_argument("--allow-unsupported", action="store_true", help="explain also what the backend does not support")
+    if verb == "train":
+        parser.add_argument("--validation", metavar="SCAN", action="append", default=[], help="scan that only judges")
+        parser.add_argument("--resume", action="store_true", help="what would be used to go on with the training in DIR")
+    if verb == "infer":
+        parser.add_argument("--model", metavar="RUN|FILE", help="model file or run folder, for what it fixes")
+    parser.add_argument("--json", action="store_true", help="print JSON: what the run and its model will keep")
+    add_setting_flags(parser, verb)
+    parser.set_defaults(func=run, verb=verb)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table."""
-    resolved, note = _resolve(args)
+    """Print the audit."""
+    from ptycho_core.cli.plan import say_settings
+
+    audit = _audit(args, collect(args, args.verb))
     if args.json:
-        print(json.dumps(resolved.as_dict(), indent=2))
+        print(json.dumps(audit, indent=2))
         return 0
-    rows = [_row(resolved.verb, name, one) for name, one in {**resolved.values, **resolved.options}.items()]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    for row in rows:
-        print("  ".join([*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]).rstrip())
-    if note:
+    say_settings(audit)
+    backend = audit["backend"]
+    if backend is not None:
+        device = f", device {audit['device']}" if audit["device"] is not None else ""
+        print(f"Backend: {backend['name']} ({backend['distribution']}), {backend['chosen_by']}{device}.")
+    for note in audit["notes"]:
         print(note)
     return 0
 
 
-def _resolve(args: argparse.Namespace) -> tuple[Resolved, str]:
+def _audit(args: argparse.Namespace, given: GivenFlags) -> dict[str, Any]:
+    """The audit of the payload; where no backend can be asked or the files are not given, of the resolution alone."""
+    from ptycho_core.settings.audit import audit_without_plan
     from ptycho_core.settings.planning import resolve_for, resolve_without_options
     from ptycho_core.settings.rules import check_together
 
-    given = collect(args, args.verb)
     stated = partial(_facts, args)
     sources: dict[str, Any] = {"overrides": given.overrides, "environment": os.environ, "file": given.config}
+    missing = _missing(args)
     try:
+        if not missing:
+            return _of_payload(args, given)
         resolved, row = resolve_for(args.verb, sources, stated)
-    except (BackendError, UnknownBackendError) as error:
+    except (BackendUnusableError, UnknownBackendError) as error:
         if "backend" in given.overrides:
             raise
         resolved = resolve_without_options(args.verb, sources, stated())
         check_together(resolved)
-        return resolved, f"No backend, so none of its options: {error}"
-    return resolved, f"Backend: {row.name} ({row.source}), {row.chosen_by}."
+        return audit_without_plan(resolved, None, f"No backend, so no plan and none of its options: {error}")
+    return audit_without_plan(resolved, row, f"Resolved only: the backend's plan needs {missing} too.")
+
+
+def _missing(args: argparse.Namespace) -> str:
+    """What a job needs that was not given, in words."""
+    wanted = {"SCAN": args.scan} | ({"--model": args.model} if args.verb == "infer" else {})
+    return " and ".join(name for name, value in wanted.items() if not value)
+
+
+def _of_payload(args: argparse.Namespace, given: GivenFlags) -> dict[str, Any]:
+    from ptycho_core.settings.payload import (
+        Payload,
+        create_inference_payload,
+        create_reconstruction_payload,
+        create_training_payload,
+    )
+
+    payload: Payload
+    rest: dict[str, Any] = {"config_file": given.config, "allow_unsupported": args.allow_unsupported}
+    if args.verb == "infer":
+        payload = create_inference_payload(args.model, args.scan, args.output_dir, given.overrides, **rest)
+    elif args.verb == "reconstruct":
+        payload = create_reconstruction_payload(args.scan, args.output_dir, given.overrides, **rest)
+    else:
+        rest |= {"validation": args.validation, "resume": _checkpoint(args)}
+        payload = create_training_payload(args.scan, args.output_dir or Path(), given.overrides, **rest)
+    return dict(payload.audit)
+
+
+def _checkpoint(args: argparse.Namespace) -> Path | None:
+    from ptycho_core.training.checkpoints import LAST
+
+    if args.resume and args.output_dir is None:
+        raise UsageError("--resume goes on with the training in a folder.", remedy="Name it with --output-dir.")
+    return Path(args.output_dir) / LAST if args.resume else None
 
 
 def _facts(args: argparse.Namespace) -> Facts:
     """What the files on the command line state, as the command itself would find it."""
     from ptycho_core.settings.facts import inference_facts, resumption_facts, scan_facts
     from ptycho_core.settings.resolution import Facts
-    from ptycho_core.training.checkpoints import LAST
 
     if args.verb == "infer":
         return inference_facts(args.scan, args.model)
     if args.verb == "train":
-        if args.resume and args.output_dir is None:
-            raise UsageError("--resume goes on with the training in a folder.", remedy="Name it with --output-dir.")
-        return resumption_facts(Path(args.output_dir) / LAST) if args.resume else Facts()
+        checkpoint = _checkpoint(args)
+        return Facts() if checkpoint is None else resumption_facts(checkpoint)
     return Facts({} if args.scan is None else scan_facts(args.scan))
-
-
-def _row(verb: str, name: str, one: Sourced) -> tuple[str, str, str, str]:
-    source = _source(one.origin, one.where)
-    beat = "; ".join(f"{_show(verb, name, other.value)} ({_source(other.origin, other.where)})" for other in one.losers)
-    return name, _show(verb, name, one.value), source, f"beat {beat}" if beat else ""
-
-
-def _source(origin: str, where: str) -> str:
-    return origin if where in ("declaration", "manifest") else f"{origin} {where}"
-
-
-def _show(verb: str, name: str, value: Value) -> str:
-    known = declarations(verb)
-    if name in known:
-        unit = known[name].unit
-        return known[name].show(value) + (f" {unit}" if unit and value is not None else "")
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import add_setting_flags, collect
+from ptycho_core.cli.plan import add_plan_flags, show_plan, wants_plan
 
 if TYPE_CHECKING:
     import argparse
@@ -26,6 +27,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     parser.add_argument(
         "--allow-unsupported", action="store_true", help="go on without the options that the backend does not support"
     )
+    add_plan_flags(parser)
     add_setting_flags(parser, "infer")
     parser.set_defaults(func=run)
 
@@ -35,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from ptycho_core.inference.run import run_payload
     from ptycho_core.settings.payload import create_inference_payload
 
-    given = collect(args, "infer")
+    dry, given = wants_plan(args), collect(args, "infer")
     payload = create_inference_payload(
         args.model,
         args.scan,
@@ -44,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
         config_file=given.config,
         allow_unsupported=args.allow_unsupported,
     )
+    if dry:
+        return show_plan(payload, overwrite=args.overwrite, as_json=args.json)
     from ptycho_core.cli.progress import progress_observer, say_notes
 
     progress = progress_observer(shown=bool(payload.groups["execution"]["progress"]))

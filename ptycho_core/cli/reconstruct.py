@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import add_setting_flags, collect
+from ptycho_core.cli.plan import add_plan_flags, show_plan, wants_plan
 
 if TYPE_CHECKING:
     import argparse
@@ -26,6 +27,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     parser.add_argument(
         "--allow-unsupported", action="store_true", help="go on without the options that the backend does not support"
     )
+    add_plan_flags(parser)
     add_setting_flags(parser, "reconstruct")
     parser.set_defaults(func=run)
 
@@ -35,10 +37,12 @@ def run(args: argparse.Namespace) -> int:
     from ptycho_core.reconstruction.run import run_payload
     from ptycho_core.settings.payload import create_reconstruction_payload
 
-    given = collect(args, "reconstruct")
+    dry, given = wants_plan(args), collect(args, "reconstruct")
     payload = create_reconstruction_payload(
         args.scan, args.output_dir, given.overrides, config_file=given.config, allow_unsupported=args.allow_unsupported
     )
+    if dry:
+        return show_plan(payload, overwrite=args.overwrite, as_json=args.json)
     from ptycho_core.cli.progress import progress_observer
 
     progress = progress_observer(shown=bool(payload.groups["execution"]["progress"]))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import add_setting_flags, collect
+from ptycho_core.cli.plan import add_plan_flags, show_plan, wants_plan
 
 if TYPE_CHECKING:
     import argparse
@@ -34,6 +35,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     parser.add_argument(
         "--allow-unsupported", action="store_true", help="go on without the options that the backend does not support"
     )
+    add_plan_flags(parser)
     add_setting_flags(parser, "train")
     parser.set_defaults(func=run)
 
@@ -44,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from ptycho_core.training.checkpoints import LAST
     from ptycho_core.training.run import run_payload
 
-    given = collect(args, "train")
+    dry, given = wants_plan(args), collect(args, "train")
     folder = Path(args.output_dir)
     payload = create_training_payload(
         args.scans,
@@ -55,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
         config_file=given.config,
         allow_unsupported=args.allow_unsupported,
     )
+    if dry:
+        return show_plan(payload, overwrite=args.overwrite, as_json=args.json)
     from ptycho_core.cli.progress import progress_observer, say_notes
 
     progress = progress_observer(shown=bool(payload.groups["execution"]["progress"]))

@@ -15,7 +15,11 @@ from ptycho_core.formats.product_hdf5 import replace_file
 if TYPE_CHECKING:
     from ptycho_core.formats.product import Reconstruction
 
-__all__ = ["write_json", "write_log", "write_results"]
+__all__ = ["HISTORY", "RESULTS", "write_json", "write_log", "write_results"]
+
+RESULTS = ("reconstruction.h5", "settings.json", "metrics.json", "object.png", "probe.png")
+HISTORY = ("log.csv", "losses.png")
+"""Files of a result folder: those of every result, and those of one that has a history."""
 
 
 def write_results(
@@ -30,8 +34,7 @@ def write_results(
         metrics: misfit and what else was measured, for ``metrics.json``.
 
     Returns:
-        The files written: ``reconstruction.h5``, ``settings.json``, ``metrics.json``, ``log.csv``, ``object.png``, ``probe.png``,
-        ``losses.png``; the log and its picture only where there is a history.
+        The files written: those of ``RESULTS``, and those of ``HISTORY`` where there is one.
 
     Raises:
         OutputError: the folder or a file cannot be written.
@@ -60,7 +63,7 @@ def write_results(
             save_figure(figure_of_losses(one.history), folder / "losses.png"),
         ]
     else:  # those of results that are replaced would pass for these
-        for name in ("log.csv", "losses.png"):
+        for name in HISTORY:
             (folder / name).unlink(missing_ok=True)
     return tuple(written)
 

@@ -12,7 +12,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["claimed_folder"]
+__all__ = ["check_folder", "claimed_folder"]
+
+
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that results would not be written to; makes and changes nothing.
+
+    Raises:
+        OutputError: it is a file, lies below one, or is not empty and ``overwrite`` is False.
+    """
+    above = next((place for place in (folder, *folder.parents) if place.exists()), folder)
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file, not a folder for results.")
+    if above.exists() and not above.is_dir():
+        raise OutputError(f"The output folder {folder} cannot be made: {above} is a file.")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise OutputError(f"The output folder {folder} is not empty.", remedy="Use --overwrite to replace the results in it.")
 
 
 @contextmanager
@@ -22,10 +37,7 @@ def claimed_folder(folder: Path, *, overwrite: bool) -> Iterator[None]:
     Raises:
         OutputError: it is a file, cannot be made or written, or is not empty and ``overwrite`` is False.
     """
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file, not a folder for results.")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise OutputError(f"The output folder {folder} is not empty.", remedy="Use --overwrite to replace the results in it.")
+    check_folder(folder, overwrite=overwrite)
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

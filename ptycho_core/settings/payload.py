@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.errors import SettingsError
-from ptycho_core.settings.planning import audit, plan_for, resolve_for
+from ptycho_core.settings.audit import audit
+from ptycho_core.settings.planning import plan_for, resolve_for
 from ptycho_core.settings.resolution import REQUESTING, Facts, Resolved
 
 if TYPE_CHECKING:
@@ -162,8 +163,7 @@ def create_training_payload(
     common = _decide(
         "train", sources, stated, lambda found: _check_scans(found, scans, validation), allow_unsupported=allow_unsupported
     )
-    places = tuple(scan_path(scan) for scan in scans)
-    judging = tuple(scan_path(scan) for scan in validation)
+    places, judging = (tuple(scan_path(scan) for scan in some) for some in (scans, validation))
     checkpoint = None if resume is None else Path(resume)
     return TrainingPayload(scans=places, validation=judging, output_dir=Path(output_dir), resume=checkpoint, **common)
 
@@ -256,7 +256,11 @@ def _folder(output_dir: str | Path | None) -> Path | None:
 
 
 def _check_scans(resolved: Resolved, scans: Sequence[str | Path], validation: Sequence[str | Path]) -> None:
-    """Settings that depend on how many scans there are."""
+    """That each scan is there, and the settings that depend on how many there are."""
+    from ptycho_core.scan.opening import scan_path
+
+    for scan in (*scans, *validation):
+        scan_path(scan)
     labels, split = resolved.values["labels"], resolved.values["validation_split"]
     if labels.value is not None and len(scans) > 1:
         told = f"{labels.where}: labels is the object of one scan, and there are {len(scans)}."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.contract import BackendSpec, ExecutionPlan, ExecutionRequest, Value
+from ptycho_core.contract import BackendSpec, ExecutionPlan, ExecutionRequest
 from ptycho_core.errors import CapabilityError
 from ptycho_core.settings.resolution import Facts, Resolved, resolve
 from ptycho_core.settings.rules import check_together
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ptycho_core.backends.loading import Backend
     from ptycho_core.backends.states import Row
 
-__all__ = ["audit", "plan_for", "plan_verb", "resolve_for", "resolve_without_options"]
+__all__ = ["plan_for", "plan_verb", "resolve_for", "resolve_without_options"]
 
 _NEEDS = {"refine_positions": (False, "positions"), "background": ("none", "background")}
 """Settings that a backend must have a capability for, with the value that needs none."""
@@ -116,29 +116,3 @@ def _check_manifest(resolved: Resolved, spec: BackendSpec) -> None:
                 remedy="Choose one of these; 'ptycho backends show NAME' says what another backend offers.",
                 source=one.where, backend=spec.name,
             )  # fmt: skip
-
-
-def audit(resolved: Resolved, plan: ExecutionPlan, row: Row) -> dict[str, Any]:
-    """What was asked, what was decided and what was effective, for the result folder."""
-    table = resolved.as_dict()
-    for name, entry in table.items():
-        answer = plan.dispositions.get(name)
-        entry["requested"] = name in resolved.requested
-        entry["effective"] = _effective(name, entry["value"], plan)
-        entry["disposition"] = None if answer is None else {"kind": answer.kind, "why": answer.why}
-    table["backend"]["effective"] = row.name
-    backend = {
-        "name": row.name, "distribution": row.source, "framework_version": row.framework_version, "chosen_by": row.chosen_by,
-    }  # fmt: skip
-    return {"verb": resolved.verb, "backend": backend, "device": plan.device, "notes": list(plan.notes), "settings": table}
-
-
-def _effective(name: str, value: Value, plan: ExecutionPlan) -> Value:
-    """What the plan makes of a value: of an execution setting, an option, or a setting that the backend says it adjusts."""
-    option = name.partition(".")[2]
-    if option:
-        return plan.options[option]
-    answer = plan.dispositions.get(name)
-    if name not in plan.execution and answer is not None and answer.kind == "adjusted":
-        return answer.value
-    return plan.execution.get(name, value)

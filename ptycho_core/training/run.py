@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from ptycho_core.settings.payload import TrainingPayload
     from ptycho_core.training.data import TrainingData
 
-__all__ = ["run_payload", "train"]
+__all__ = ["RECORDS", "run_payload", "train"]
 
-_RECORDS = ("settings.json", "metrics.json", "log.csv", "losses.png")
+RECORDS = ("settings.json", "metrics.json", "log.csv", "losses.png")
+"""What the folder of a run holds beside the models."""
 
 
 def train(
@@ -140,7 +141,7 @@ def _fit(payload: TrainingPayload, job: TrainJob, hub: EventHub) -> TrainResult:
 
     last = payload.output_dir / LAST
     if not job.resume:  # what the run that is replaced left must not be taken for this one's
-        for name in (BEST, LAST, *_RECORDS):
+        for name in (BEST, LAST, *RECORDS):
             (payload.output_dir / name).unlink(missing_ok=True)
     try:
         return payload.backend.train(job, payload.plan, hub)

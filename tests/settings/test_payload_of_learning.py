@@ -32,6 +32,14 @@ def scan(tmp_path):
     return path
 
 
+def test_a_scan_that_is_not_there_is_told_before_the_backend_is_loaded(acme, scan, tmp_path):
+    plugin = acme(capabilities=VERBS)
+    for rest in ({"scan": tmp_path / "none.npz"}, {"scan": scan, "validation": [tmp_path / "none.npz"]}):
+        with pytest.raises(DataError, match=r"none\.npz"):
+            training(folder=tmp_path / "run", **rest)
+    assert plugin.requests == []
+
+
 def training(scan, folder, overrides=None, **rest):
     return create_training_payload([scan], folder, {"backend": "acme", **(overrides or {})}, **{"environment": {}} | rest)
 
@@ -233,7 +241,7 @@ def test_explain_shows_what_a_model_fixes_and_what_a_checkpoint_goes_on_with(run
     assert main([*words, "--gridsize", "3"]) == 2
     assert f"--gridsize 3: gridsize = 3 contradicts {run / 'best.ptycho'}" in capsys.readouterr().err
     assert main(["config", "explain", "train", str(scan), "-o", str(run), "--resume", "--epochs", "9", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(capsys.readouterr().out)["settings"]
     assert (found["epochs"]["value"], found["epochs"]["beat"][0]["value"]) == (9, 7)
     assert (found["gridsize"]["value"], found["gridsize"]["origin"]) == (2, "model")
     assert main(["config", "explain", "train", "--resume"]) == 2
@@ -245,7 +253,7 @@ def test_explain_train_shows_every_setting_with_its_default(acme, scan, capsys):
     assert (
         main(["config", "explain", "train", str(scan), str(scan), "--backend", "acme", "--validation", str(scan), "--json"]) == 0
     )
-    assert set(json.loads(capsys.readouterr().out)) >= set(declarations("train"))
+    assert set(json.loads(capsys.readouterr().out)["settings"]) >= set(declarations("train"))
 
 
 def test_the_flag_of_a_fixed_setting_is_hidden_but_answered_with_the_model_file(run, scan, tmp_path, capsys):

@@ -17,9 +17,9 @@ def typed(*words, verb="reconstruct"):
 
 
 def explain(capsys, *words):
-    """The table of ``config explain reconstruct`` as JSON."""
+    """The settings of ``config explain reconstruct`` as JSON."""
     assert main(["config", "explain", "reconstruct", "--json", *words]) == 0
-    return json.loads(capsys.readouterr().out)
+    return json.loads(capsys.readouterr().out)["settings"]
 
 
 def test_what_is_not_typed_leaves_no_trace():
@@ -124,7 +124,7 @@ def test_explain_tells_value_source_and_what_it_beat(acme, capsys, monkeypatch, 
     assert main(["config", "explain", "reconstruct", "--backend", "acme", "--modes", "2"]) == 0
     table = capsys.readouterr().out
     assert [line.split() for line in table.splitlines() if line.startswith("modes")] == [
-        ["modes", "2", "override", "--modes", "2", "beat", "3", "(environment", "PTYCHO_MODES);", "1", "(core", "default)"]
+        ["modes", "2", "override", "--modes", "2", "beat", "3", "(environment", "PTYCHO_MODES),", "1", "(core", "default)"]
     ]
     assert "Backend: acme" in table
 

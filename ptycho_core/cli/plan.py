@@ -1,0 +1,148 @@
+"""What a job would do, for ``--dry-run`` and ``ptycho config explain``: each setting, the plan, what is read and written."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ptycho_core.errors import UsageError
+from ptycho_core.settings.groups import declarations
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from ptycho_core.contract import Value
+    from ptycho_core.settings.payload import Payload
+
+__all__ = ["add_plan_flags", "say_settings", "show_plan", "wants_plan"]
+
+
+def add_plan_flags(parser: argparse.ArgumentParser) -> None:
+    """Add ``--dry-run`` and ``--json``."""
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print what would be done and with what, then stop: no pattern is read, nothing written",
+    )
+    parser.add_argument("--json", action="store_true", help="print that plan as JSON; only with --dry-run")
+
+
+def wants_plan(args: argparse.Namespace) -> bool:
+    """Whether only the plan is wanted.
+
+    Raises:
+        UsageError: ``--json`` without ``--dry-run``.
+    """
+    if args.json and not args.dry_run:
+        raise UsageError("--json prints the plan of --dry-run.", remedy="Give both, or neither.")
+    return bool(args.dry_run)
+
+
+def show_plan(payload: Payload, *, overwrite: bool, as_json: bool) -> int:
+    """Print what a payload would do; the exit status.
+
+    Raises:
+        OutputError: the run would be refused because of its folder.
+    """
+    from ptycho_core.reconstruction.output import check_folder
+
+    reads, folder, writes = _files(payload)
+    if folder is not None:
+        check_folder(folder, overwrite=overwrite or getattr(payload, "resume", None) is not None)
+    if as_json:
+        files = {"reads": reads, "output_dir": None if folder is None else str(folder), "writes": writes}
+        print(json.dumps({**payload.audit, **files}, indent=2))
+        return 0
+    _say_head(payload.audit)
+    print(f"reads: {', '.join(reads)}")
+    if folder is not None:
+        print(f"writes to {folder}: {', '.join(writes)}")
+    settings = payload.audit["settings"]
+    asked = {name: entry for name, entry in settings.items() if entry["requested"]}
+    print("asked for:" if asked else "asked for: nothing; every setting has its default or what the files state")
+    say_settings(payload.audit, asked, indent="  ")
+    differs = {name: entry for name, entry in settings.items() if not entry["requested"] and _differs(entry)}
+    if differs:
+        print("decided by the backend:")
+        say_settings(payload.audit, differs, indent="  ")
+    print("dry run: no pattern was read and nothing was written")
+    return 0
+
+
+def say_settings(audit: Mapping[str, Any], entries: Mapping[str, Any] | None = None, *, indent: str = "") -> None:
+    """Print a table of settings: name, value, source, and what became of it where that is not simply as resolved."""
+    rows = [_row(audit["verb"], name, entry) for name, entry in (audit["settings"] if entries is None else entries).items()]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    for row in rows:
+        cells = [*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]
+        print(indent + "  ".join(cells).rstrip())
+
+
+def _say_head(audit: Mapping[str, Any]) -> None:
+    backend = audit["backend"]
+    framework = f", framework {backend['framework_version']}" if backend["framework_version"] else ""
+    print(f"{audit['verb']}: backend {backend['name']} ({backend['distribution']}{framework}), {backend['chosen_by']}")
+    print(f"device: {audit['device']}")
+    for note in audit["notes"]:
+        print(f"note: {note}")
+
+
+def _row(verb: str, name: str, entry: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    value = _show(verb, name, entry["value"])
+    return name, value, _source(entry), "; ".join([*_became(verb, name, entry), *_beat(verb, name, entry)])
+
+
+def _became(verb: str, name: str, entry: Mapping[str, Any]) -> Iterable[str]:
+    """What the plan made of a setting, where it is not as resolved or not applied."""
+    answer = entry["disposition"]
+    if answer is not None and answer["kind"] == "unsupported":
+        yield f"unsupported: {answer['why']}"
+    elif answer is not None and answer["kind"] == "adjusted":
+        yield f"adjusted to {_show(verb, name, entry['effective'])}: {answer['why']}"
+    elif _differs(entry):
+        yield f"effective {_show(verb, name, entry['effective'])}"
+
+
+def _beat(verb: str, name: str, entry: Mapping[str, Any]) -> Sequence[str]:
+    told = ", ".join(f"{_show(verb, name, one['value'])} ({_source(one)})" for one in entry["beat"])
+    return [f"beat {told}"] if told else []
+
+
+def _differs(entry: Mapping[str, Any]) -> bool:
+    return entry["effective"] is not None and entry["effective"] != entry["value"]
+
+
+def _source(entry: Mapping[str, Any]) -> str:
+    origin, where = entry["origin"], entry["where"]
+    return origin if where in ("declaration", "manifest") else f"{origin} {where}"
+
+
+def _show(verb: str, name: str, value: Value) -> str:
+    known = declarations(verb)
+    if name in known:
+        unit = known[name].unit
+        return known[name].show(value) + (f" {unit}" if unit and value is not None else "")
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _files(payload: Payload) -> tuple[list[str], Path | None, list[str]]:
+    """What a job reads, the folder it writes to, and the files there."""
+    from ptycho_core.imaging.report import HISTORY, RESULTS
+    from ptycho_core.settings.payload import InferencePayload, ReconstructionPayload, TrainingPayload
+    from ptycho_core.training.checkpoints import BEST, LAST
+    from ptycho_core.training.run import RECORDS
+
+    groups = payload.groups
+    given = [str(groups["data"][name]) for name in ("mask", "probe") if groups["data"].get(name) is not None]
+    if isinstance(payload, TrainingPayload):
+        labels = groups["training"]["labels"]
+        given += [str(item) for item in (labels, payload.resume) if item is not None]
+        return [*map(str, (*payload.scans, *payload.validation)), *given], payload.output_dir, [BEST, LAST, *RECORDS]
+    if isinstance(payload, InferencePayload):
+        return [str(payload.scan), str(payload.model_path), *given], payload.output_dir, [*RESULTS]
+    assert isinstance(payload, ReconstructionPayload)
+    start = groups["reconstruction"]["start"]
+    given += [str(start)] if start is not None else []
+    return [str(payload.scan), *given], payload.output_dir, [*RESULTS, *HISTORY]
