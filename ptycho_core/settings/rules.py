@@ -20,6 +20,9 @@ _METRES = ("photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
 _ACTS_WITH = {
     "amplitude_activation": ("output_form", ("amplitude-phase",)),
     "weight_decay": ("optimizer", ("adamw",)),
+    "adam_beta1": ("optimizer", ("adam", "adamw")),
+    "adam_beta2": ("optimizer", ("adam", "adamw")),
+    "adam_epsilon": ("optimizer", ("adam", "adamw")),
     "momentum": ("optimizer", ("sgd",)),
     "warmup_epochs": ("scheduler", ("warmup-cosine",)),
     "decay": ("scheduler", ("exponential",)),
@@ -54,6 +57,7 @@ def check_together(resolved: Resolved) -> None:
             _refuse(values, name, f"{name} acts only beside {other}, which is not given")
     if "learning_rate" in values:
         _check_groups(values)
+        _check_subsample(values)
         _check_losses(values)
         if _number(values, "min_learning_rate") > _number(values, "learning_rate"):
             told = (
@@ -84,6 +88,21 @@ def _check_groups(values: Mapping[str, Sourced]) -> None:
         again = f"oversampling {_show(values, 'oversampling')} would draw the same group again"
         needed = f"neighbor_count above {frames}" if frames > 1 else "a gridsize above 1"
         _refuse(values, "oversampling", f"{group}: {again}; it needs {needed}")
+
+    if values["n_groups"].value is not None and _number(values, "oversampling") > 1:
+        both = f"n_groups {_show(values, 'n_groups')} and oversampling {_show(values, 'oversampling')}"
+        blamed = "n_groups" if _asked(values, "n_groups") else "oversampling"
+        _refuse(values, blamed, f"{both} both say how many groups an epoch has; give one of them")
+
+
+def _check_subsample(values: Mapping[str, Sourced]) -> None:
+    """The first frames are some only of a subsample, and then nothing is drawn."""
+    if not values["sequential_sampling"].value:
+        return
+    if _asked(values, "sequential_sampling") and values["n_subsample"].value is None:
+        _refuse(values, "sequential_sampling", "sequential_sampling acts only beside n_subsample, which is not given")
+    if _asked(values, "subsample_seed") and values["subsample_seed"].value is not None:
+        _refuse(values, "subsample_seed", "subsample_seed draws nothing with sequential_sampling, which takes the first frames")
 
 
 def _check_losses(values: Mapping[str, Sourced]) -> None:

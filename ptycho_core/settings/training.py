@@ -37,6 +37,18 @@ class TrainingSettings:
     weight_decay: float = setting(
         0.0, minimum=0, verbs=_VERBS, help="of adamw. Raise it where the validation loss rises while the loss falls."
     )
+    adam_beta1: float = setting(
+        0.9, minimum=0, below=1, verbs=_VERBS,
+        help="decay of the mean gradient in adam and adamw. Lower it where the loss swings, raise it where batches differ much.",
+    )  # fmt: skip
+    adam_beta2: float = setting(
+        0.999, minimum=0, below=1, verbs=_VERBS,
+        help="decay of the mean square of the gradient in adam and adamw. Lower it where gradients change their size in a run.",
+    )  # fmt: skip
+    adam_epsilon: float = setting(
+        1e-8, minimum=1e-30, maximum=1, verbs=_VERBS,
+        help="added to the root of that mean square. Raise it where weights with tiny gradients jump.",
+    )  # fmt: skip
     momentum: float = setting(0.9, minimum=0, below=1, verbs=_VERBS, help="of sgd. Lower it where the loss swings; 0 for none.")
     scheduler: str = setting(
         "warmup-cosine", choices=("constant", "exponential", "warmup-cosine", "plateau"), verbs=_VERBS,
@@ -100,9 +112,18 @@ class TrainingSettings:
     oversampling: int = setting(
         1, minimum=1, verbs=_VERBS, help="groups drawn for each frame in an epoch. More for small scans with --neighbor-count."
     )
+    n_groups: int | None = setting(
+        None, minimum=1, verbs=_VERBS,
+        help="groups drawn of each scan in an epoch; auto is one for each frame, times --oversampling. Fewer for short epochs on "
+        "a large scan, or for scans of different size to count alike.",
+    )  # fmt: skip
     n_subsample: int | None = setting(
         None, minimum=1, verbs=_VERBS, help="frames used of each scan, drawn at random; auto uses all. Fewer for a quick trial."
     )
+    sequential_sampling: bool = setting(
+        False, verbs=_VERBS,
+        help="take the first --n-subsample frames instead. Turn on for a connected piece of a scan that was taken line by line.",
+    )  # fmt: skip
     subsample_seed: int | None = setting(
         None, minimum=0, maximum=2**32 - 1, verbs=_VERBS,
         help="seed of that draw; auto takes the seed of the run. Set it to keep the frames while the seed changes.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ptycho_core.training.batches import split
 from ptycho_core.training.draws import Purpose, drawn_order, stream
-from ptycho_core.training.groups import inference_groups, nearest_groups
+from ptycho_core.training.groups import epoch_groups, inference_groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +42,7 @@ def epoch_batches(
     merge: str,
     neighbor_count: int | None = None,
     oversampling: int = 1,
+    n_groups: int | None = None,
     seed: int,
     epoch: int,
 ) -> list[Batch]:
@@ -58,20 +59,22 @@ def epoch_batches(
         merge: ``batch``, ``group`` or ``none``.
         neighbor_count: see `ptycho_core.training.groups.nearest_groups`.
         oversampling: groups for each seed frame.
+        n_groups: groups of each part; see `ptycho_core.training.groups.epoch_groups`.
         seed: seed of the run.
         epoch: from 1.
 
     Raises:
-        DataError: a part has frames, but fewer than a group needs.
+        DataError: a part has frames, but fewer than a group needs, or than ``n_groups`` where nothing is drawn.
     """
     found: list[Batch] = []
     for scan, part in enumerate(scans):
         if len(part.frames) == 0:
             continue
         own = part.positions[part.frames]
-        groups = nearest_groups(
-            own, gridsize, neighbor_count=neighbor_count, oversampling=oversampling, seed=seed, scan=scan, epoch=epoch
-        )
+        groups = epoch_groups(
+            own, gridsize, neighbor_count=neighbor_count, oversampling=oversampling, n_groups=n_groups,
+            seed=seed, scan=scan, epoch=epoch,
+        )  # fmt: skip
         batches = split(groups, own, batch_size, spatial=merge == "batch", seed=seed, scan=scan, epoch=epoch)
         found += [Batch(scan, part.frames[batch]) for batch in batches]
     order = drawn_order(len(found), stream(Purpose.ORDER, seed=seed, epoch=epoch))

@@ -15,7 +15,7 @@ from ptycho_core.scan.opening import open_scan
 from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.course import ScanPart
 from ptycho_core.training.draws import Purpose, drawn_order, stream
-from ptycho_core.training.groups import check_neighbours
+from ptycho_core.training.groups import check_neighbours, check_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -181,6 +181,8 @@ def _subsample(scan: Scan, number: int, training: Mapping[str, Any], seed: int) 
             f"{scan.source} has {len(scan)} frames; n_subsample asks for {wanted} of each scan.",
             remedy=f"Ask for {len(scan)} at most, or leave it out to use all.",
         )
+    if training["sequential_sampling"]:
+        return np.arange(wanted, dtype=np.int64)
     own = seed if training["subsample_seed"] is None else int(training["subsample_seed"])
     return np.sort(drawn_order(len(scan), stream(Purpose.SUBSAMPLE, seed=own, scan=number))[:wanted])
 
@@ -200,6 +202,8 @@ def _check_parts(
     if teaches:
         part = f"{scan.source}, the part to learn from{divided}{used}," if divided or used else str(scan.source)
         check_neighbours(len(train), gridsize, neighbours, source=part)
+        if training["n_groups"] is not None:
+            check_number(len(train), gridsize, neighbours, int(training["n_groups"]), source=part)
     if len(validation):
         part = f"{scan.source}, the part that judges{divided}{used}," if divided or used else str(scan.source)
         check_neighbours(len(validation), gridsize, neighbours, source=part)

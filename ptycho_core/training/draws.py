@@ -21,6 +21,7 @@ class Purpose(IntEnum):
     ORDER = 3
     SUBSAMPLE = 4
     VALIDATION = 5
+    GROUPS = 6
 
 
 def stream(purpose: Purpose, *, seed: int, scan: int = 0, epoch: int = 0) -> np.random.Generator:

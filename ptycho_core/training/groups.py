@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ptycho_core.errors import DataError, SettingsError
-from ptycho_core.training.draws import Purpose, stream
+from ptycho_core.training.draws import Purpose, drawn_order, stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["check_neighbours", "inference_groups", "nearest_groups"]
+__all__ = ["check_neighbours", "check_number", "epoch_groups", "inference_groups", "nearest_groups"]
 
 _NEIGHBOURS = 4
 """Without a number, a group is chosen among so many times its own size: neighbours that lie too close show the same twice."""
@@ -22,6 +22,68 @@ _RESOLUTION = 1e-6
 
 _ENTRIES = 1 << 21
 """Distances held at once."""
+
+
+def epoch_groups(
+    positions: NDArray[np.float64],
+    gridsize: int,
+    *,
+    neighbor_count: int | None = None,
+    oversampling: int = 1,
+    n_groups: int | None = None,
+    seed: int,
+    scan: int,
+    epoch: int,
+) -> NDArray[np.int64]:
+    """The groups of one epoch: those of `nearest_groups`, or ``n_groups`` of them.
+
+    With a number the frames have as many groups each as it takes; of the last round, those of frames that are drawn anew in
+    every epoch are kept, each set of that many equally likely.
+
+    Args:
+        positions: (n, 2), float64, (row, column), pixels.
+        gridsize: square root of the number of frames in a group.
+        neighbor_count: K, as for `nearest_groups`.
+        oversampling: groups for each seed frame, where ``n_groups`` is None.
+        n_groups: number of groups, or None.
+        seed: seed of the run.
+        scan: place of the scan in the list.
+        epoch: from 1.
+
+    Returns:
+        (groups, C), int64, in the order of `nearest_groups`.
+
+    Raises:
+        DataError: fewer than K frames, or fewer than ``n_groups`` where nothing is drawn.
+        SettingsError: K below C.
+    """
+    frames = len(positions)
+    rounds = oversampling if n_groups is None else -(-n_groups // frames)
+    if n_groups is not None:
+        check_number(frames, gridsize, neighbor_count, n_groups)
+    groups = nearest_groups(
+        positions, gridsize, neighbor_count=neighbor_count, oversampling=rounds, seed=seed, scan=scan, epoch=epoch
+    )
+    if n_groups is None or n_groups == len(groups):
+        return groups
+    whole = (rounds - 1) * frames
+    chosen = drawn_order(frames, stream(Purpose.GROUPS, seed=seed, scan=scan, epoch=epoch))[: n_groups - whole]
+    return np.concatenate([groups[:whole], groups[whole + np.sort(chosen)]])
+
+
+def check_number(frames: int, gridsize: int, neighbor_count: int | None, n_groups: int, *, source: str = "The scan") -> None:
+    """Refuse to draw more groups than frames where each frame has but one; ``source`` says of what.
+
+    Raises:
+        DataError: so many groups cannot differ.
+    """
+    members = gridsize**2
+    if n_groups > frames and (members == 1 or _neighbours(frames, members, neighbor_count) == members):
+        raise DataError(
+            f"{source} has {frames} frames; n_groups asks for {n_groups} groups, and a frame has but one with gridsize {gridsize}"
+            + (f" and its {members} nearest." if members > 1 else "."),
+            remedy=f"Ask for {frames} at most" + (", or for more neighbours with --neighbor-count." if members > 1 else "."),
+        )
 
 
 def nearest_groups(

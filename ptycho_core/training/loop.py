@@ -246,7 +246,9 @@ class TrainingLoop:
             "gridsize": int(self._facts["gridsize"]), "batch_size": int(self._settings["batch_size"]),
             "merge": str(self._facts["merge"]), "neighbor_count": self._facts["neighbor_count"],
         }  # fmt: skip
-        return found if judging or drawn is None else found | {"oversampling": int(drawn["oversampling"])}
+        if judging or drawn is None:
+            return found
+        return found | {"oversampling": int(drawn["oversampling"]), "n_groups": drawn["n_groups"]}
 
     def _flat_loss(self) -> float:
         """Mean over the training scans of the loss of a flat object."""

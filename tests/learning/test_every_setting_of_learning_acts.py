@@ -55,7 +55,7 @@ class Run:
         assert status == 0, self.stderr
         self.audit = json.loads((folder / "settings.json").read_text())
         if verb == "train":
-            self.model = load_model(folder / "last.ptycho")
+            self.model = load_model(folder / "last.ptycho", training=True)
             self.history, self.facts, self.physics = self.model.history, self.model.facts, self.model.physics
         else:
             self.result = load_reconstruction(folder)
@@ -84,6 +84,11 @@ def other_probe(a: Run, b: Run) -> bool:
 
 def other_rate(a: Run, b: Run) -> bool:
     return a.last("learning_rate") != b.last("learning_rate")
+
+
+def steps(run: Run) -> int:
+    """How many batches were learned from."""
+    return int(run.model.training.state["steps"])
 
 
 def other_object(a: Run, b: Run) -> bool:
@@ -140,6 +145,9 @@ TRAIN: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
     "learning_rate": ([], ["--learning-rate", "1e-4"], changed),
     "optimizer": ([], ["--optimizer", "sgd"], changed),
     "weight_decay": (["--optimizer", "adamw"], ["--optimizer", "adamw", "--weight-decay", "0.5"], changed),
+    "adam_beta1": ([], ["--adam-beta1", "0.5"], changed),
+    "adam_beta2": ([], ["--adam-beta2", "0.5"], changed),
+    "adam_epsilon": ([], ["--adam-epsilon", "0.1"], changed),
     "momentum": (SGD, [*SGD, "--momentum", "0"], changed),
     "scheduler": ([], ["--scheduler", "constant"], changed),
     "warmup_epochs": ([], ["--warmup-epochs", "0"], changed),
@@ -186,7 +194,9 @@ TRAIN: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
         lambda a, b: len(b.history) < len(a.history) == 4,
     ),
     "oversampling": (["--gridsize", "2"], ["--gridsize", "2", "--oversampling", "2"], changed),
+    "n_groups": ([], ["--n-groups", "12"], lambda a, b: changed(a, b) and steps(a) > steps(b)),
     "n_subsample": ([], ["--n-subsample", "20"], changed),
+    "sequential_sampling": (["--n-subsample", "20"], ["--n-subsample", "20", "--sequential-sampling"], changed),
     "subsample_seed": (["--n-subsample", "20"], ["--n-subsample", "20", "--subsample-seed", "7"], changed),
     "labels": (SUPERVISED, [*SUPERVISED, "--labels", "{folder}/labels.npy"], changed),
     "precision": ([], ["--precision", "float64"], changed),

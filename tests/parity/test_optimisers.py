@@ -15,11 +15,13 @@ LIMITS = {"float64": 1e-10, "float32": 1e-6}
 KINDS = {
     "adam": {"optimizer": "adam"},
     "adamw": {"optimizer": "adamw", "weight_decay": 0.2},
+    "adam of other decays": {"optimizer": "adam", "adam_beta1": 0.5, "adam_beta2": 0.9, "adam_epsilon": 3e-8},
     "sgd": {"optimizer": "sgd", "momentum": 0.7},
     "sgd without momentum": {"optimizer": "sgd"},
 }
 CLIPS = {"free": {}, "norm": {"gradient_clip_val": 0.5}, "value": {"gradient_clip_val": 0.1, "gradient_clip_algorithm": "value"}}
 PLAIN = {"weight_decay": 0.0, "momentum": 0.0, "gradient_clip_val": None, "gradient_clip_algorithm": "norm"}
+PLAIN |= {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}
 RATES = [0.02, 0.01, 0.03]
 
 

@@ -129,14 +129,17 @@ def test_patterns_without_a_count_leave_loss_and_gradients_finite(gridsize, form
 # --- steps of the optimiser -----------------------------------------------------------------------------------------------------
 
 
+ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}
+OTHER_ADAM = {"adam_beta1": 0.5, "adam_beta2": 0.9, "adam_epsilon": 0.1}
 KINDS = {
     "adam": {"optimizer": "adam"},
     "adamw": {"optimizer": "adamw", "weight_decay": 0.2},
+    "adamw of other decays": {"optimizer": "adamw", "weight_decay": 0.1} | OTHER_ADAM,
     "sgd": {"optimizer": "sgd", "momentum": 0.7},
     "sgd without momentum": {"optimizer": "sgd"},
 }
 CLIPS = {"free": {}, "norm": {"gradient_clip_val": 0.5}, "value": {"gradient_clip_val": 0.1, "gradient_clip_algorithm": "value"}}
-PLAIN = {"weight_decay": 0.0, "momentum": 0.0, "gradient_clip_val": None, "gradient_clip_algorithm": "norm"}
+PLAIN = {"weight_decay": 0.0, "momentum": 0.0, "gradient_clip_val": None, "gradient_clip_algorithm": "norm"} | ADAM
 
 
 def flat(arrays):
@@ -170,9 +173,10 @@ def test_several_tensors_step_together_and_only_the_network_decays(kind, clip):
                 continue
             if name.startswith("network."):
                 values[name] = values[name] * (1 - rate * asked["weight_decay"])
-            first[name], second[name] = 0.9 * first[name] + 0.1 * g, 0.999 * second[name] + 0.001 * g**2
-            root = np.sqrt(second[name] / (1 - 0.999**t))
-            values[name] = values[name] - rate * first[name] / (1 - 0.9**t) / (root + 1e-8)
+            a, b, epsilon = asked["adam_beta1"], asked["adam_beta2"], asked["adam_epsilon"]
+            first[name], second[name] = a * first[name] + (1 - a) * g, b * second[name] + (1 - b) * g**2
+            root = np.sqrt(second[name] / (1 - b**t))
+            values[name] = values[name] - rate * first[name] / (1 - a**t) / (root + epsilon)
     measured = max(distance(leaf.numpy(), values[name]) for name, leaf in leaves.items())
     print(f"{kind}, {clip}: {measured}, limit 1e-13")
     assert measured < 1e-13

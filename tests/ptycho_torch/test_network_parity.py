@@ -244,9 +244,12 @@ def test_patterns_without_a_count_leave_loss_and_gradients_finite():
 # --- steps of the optimiser -----------------------------------------------------------------------------------------------------
 
 
+ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}
+OTHER_ADAM = {"adam_beta1": 0.5, "adam_beta2": 0.9, "adam_epsilon": 0.1}
 KINDS = {
     "adam": {"optimizer": "adam"},
     "adamw": {"optimizer": "adamw", "weight_decay": 0.2},
+    "adamw of other decays": {"optimizer": "adamw", "weight_decay": 0.1} | OTHER_ADAM,
     "sgd": {"optimizer": "sgd", "momentum": 0.7},
     "sgd without momentum": {"optimizer": "sgd"},
 }
@@ -264,7 +267,7 @@ def test_several_tensors_step_together_and_only_the_network_decays(kind, clip):
         "gradient_clip_val": None,
         "gradient_clip_algorithm": "norm",
     }
-    asked |= KINDS[kind] | CLIPS[clip]
+    asked |= ADAM | KINDS[kind] | CLIPS[clip]
     values = {"network.a.weight": random.standard_normal((2, 3, 1, 1)), "network.a.bias": random.standard_normal(2)}
     values |= {"physics.probe": random.standard_normal((1, 2, 4, 4, 2)), "physics.log_scale": random.standard_normal(1)}
     leaves = {name: torch.tensor(value, requires_grad=True) for name, value in values.items()}
@@ -283,9 +286,10 @@ def test_several_tensors_step_together_and_only_the_network_decays(kind, clip):
                 continue
             if name.startswith("network."):
                 values[name] = values[name] * (1 - rate * asked["weight_decay"])
-            first[name], second[name] = 0.9 * first[name] + 0.1 * g, 0.999 * second[name] + 0.001 * g**2
-            root = np.sqrt(second[name] / (1 - 0.999**t))
-            values[name] = values[name] - rate * first[name] / (1 - 0.9**t) / (root + 1e-8)
+            a, b, epsilon = asked["adam_beta1"], asked["adam_beta2"], asked["adam_epsilon"]
+            first[name], second[name] = a * first[name] + (1 - a) * g, b * second[name] + (1 - b) * g**2
+            root = np.sqrt(second[name] / (1 - b**t))
+            values[name] = values[name] - rate * first[name] / (1 - a**t) / (root + epsilon)
     measured = max(distance(leaf.detach(), values[name]) for name, leaf in leaves.items())
     print(f"{kind}, {clip}: {measured}, limit 1e-13")
     assert measured < 1e-13
@@ -303,7 +307,7 @@ def test_a_gradient_within_the_bounds_is_not_changed():
     start, gradient = np.ones(3), np.array([0.3, -0.2, 0.1])
     for how in ("norm", "value"):
         leaf = torch.tensor(start, requires_grad=True)
-        asked = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "learning_rate": 1.0}
+        asked = ADAM | {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "learning_rate": 1.0}
         leaf.grad = torch.tensor(gradient)
         Optimiser({"network.a.bias": leaf}, asked | {"gradient_clip_val": 0.5, "gradient_clip_algorithm": how}).step(1.0, 1)
         assert np.array_equal(leaf.detach(), start - gradient)

@@ -15,6 +15,9 @@ SPEC = (Path(__file__).parents[2] / "specs" / "options.md").read_text("utf-8")
 REFUSED = {
     "amplitude_activation": ({"amplitude_activation": "sigmoid"}, {"output_form": "amplitude-phase"}, "output_form"),
     "weight_decay": ({"weight_decay": 0.1}, {"optimizer": "adamw"}, "optimizer"),
+    "adam_beta1": ({"adam_beta1": 0.5, "optimizer": "sgd"}, {"optimizer": "adamw"}, "optimizer"),
+    "adam_beta2": ({"adam_beta2": 0.5, "optimizer": "sgd"}, {"optimizer": "adam"}, "optimizer"),
+    "adam_epsilon": ({"adam_epsilon": 1e-4, "optimizer": "sgd"}, {"optimizer": "adam"}, "optimizer"),
     "momentum": ({"momentum": 0.5}, {"optimizer": "sgd"}, "optimizer"),
     "warmup_epochs": ({"warmup_epochs": 2.0, "scheduler": "plateau"}, {"scheduler": "warmup-cosine"}, "scheduler"),
     "decay": ({"decay": 0.9}, {"scheduler": "exponential"}, "scheduler"),
@@ -24,6 +27,12 @@ REFUSED = {
     "probe_mask_edge": ({"probe_mask_edge": 1.0}, {"probe_mask_diameter": 20.0}, "probe_mask_diameter"),
     "gradient_clip_algorithm": ({"gradient_clip_algorithm": "value"}, {"gradient_clip_val": 1.0}, "gradient_clip_val"),
     "subsample_seed": ({"subsample_seed": 3}, {"n_subsample": 10}, "n_subsample"),
+    "sequential_sampling": ({"sequential_sampling": True}, {"n_subsample": 10}, "n_subsample"),
+    "n_subsample": (
+        {"subsample_seed": 3, "n_subsample": 9, "sequential_sampling": True}, {"sequential_sampling": False},
+        "sequential_sampling",
+    ),
+    "n_groups": ({"n_groups": 9, "oversampling": 2, "gridsize": 2}, {"oversampling": 1}, "oversampling"),
     "labels": ({"labels": "true.npz"}, {"model_type": "supervised"}, "realspace_weight"),
     "train_probe": ({"train_probe": True, "model_type": "supervised"}, {"amplitude_weight": 1.0}, "amplitude_weight"),
     "train_scale": ({"train_scale": True, "model_type": "supervised"}, {"nll_weight": 1.0}, "nll_weight"),

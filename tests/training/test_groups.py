@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.training.batches import split
-from ptycho_core.training.groups import inference_groups, nearest_groups
+from ptycho_core.training.groups import epoch_groups, inference_groups, nearest_groups
 
 # Whole steps give many neighbours equally far, and few places give several frames at one position.
 RASTERS = arrays(np.float64, st.tuples(st.integers(9, 40), st.just(2)), elements=st.integers(0, 5).map(float)).map(
@@ -137,3 +137,32 @@ def test_a_hundred_thousand_frames_are_grouped_and_split_in_about_a_second(kind)
     spent = time.process_time() - began
     assert len(batches) == 3125
     assert spent < 4, f"{spent:.1f} s"  # about 0.8 s on an idle core; the rest is for slow and busy machines
+
+
+@pytest.mark.parametrize("number", [1, 7, 20, 27, 40, 55])
+def test_a_number_of_groups_is_drawn_from_all_frames_as_evenly_as_can_be(number):
+    positions = np.random.default_rng(3).uniform(0, 30, (20, 2))
+    asked = {"neighbor_count": 9, "seed": 1, "scan": 0}
+    groups = epoch_groups(positions, 2, n_groups=number, epoch=1, **asked)
+    assert groups.shape == (number, 4)
+    often = np.bincount(groups[:, 0], minlength=20)
+    assert often.max() - often.min() <= 1
+    rounds = -(-number // 20)
+    assert {tuple(one) for one in groups.tolist()} <= {
+        tuple(one) for one in nearest_groups(positions, 2, oversampling=rounds, epoch=1, **asked).tolist()
+    }
+    if number % 20:
+        later = epoch_groups(positions, 2, n_groups=number, epoch=2, **asked)
+        assert not np.array_equal(later[:, 0], groups[:, 0])
+    else:
+        assert np.array_equal(groups, epoch_groups(positions, 2, oversampling=rounds, epoch=1, **asked))
+
+
+@pytest.mark.parametrize(("gridsize", "neighbours", "told"), [(1, None, "20 at most"), (2, 4, "more neighbours")])
+def test_more_groups_than_frames_are_refused_where_a_frame_has_but_one(gridsize, neighbours, told):
+    positions = np.random.default_rng(3).uniform(0, 30, (20, 2))
+    asked = {"neighbor_count": neighbours, "seed": 1, "scan": 0, "epoch": 1}
+    assert len(epoch_groups(positions, gridsize, n_groups=20, **asked)) == 20
+    with pytest.raises(DataError, match="20 frames; n_groups asks for 21") as caught:
+        epoch_groups(positions, gridsize, n_groups=21, **asked)
+    assert told in caught.value.remedy

@@ -90,6 +90,11 @@ def test_a_subsample_has_its_size_and_follows_its_own_seed(make):
     assert drawn(seed=1, subsample_seed=0) == drawn()
 
 
+def test_a_sequential_subsample_is_the_first_frames_of_each_scan(make):
+    data = training_data(job(make("a.npz"), make("b.npz"), n_subsample=20, sequential_sampling=True))
+    assert [one.train.tolist() for one in data.scans] == 2 * [list(range(20))]
+
+
 def test_scans_of_a_job_have_subsamples_of_their_own(make):
     data = training_data(job(make("a.npz"), make("b.npz"), n_subsample=20))
     assert data.scans[0].train.tolist() != data.scans[1].train.tolist()
@@ -243,6 +248,7 @@ def test_scans_of_different_size_are_both_named(make, judges):
     [
         ({"model": {"gridsize": 3}}, ("has 8 frames", "gridsize 3 takes 9")),
         ({"model": {"neighbor_count": 10}}, ("has 8 frames", "neighbor_count", "nearest 10")),
+        ({"n_groups": 9}, ("has 8 frames", "n_groups asks for 9")),
         ({"n_subsample": 9}, ("has 8 frames", "n_subsample asks for 9")),
         ({"n_subsample": 3, "model": {"gridsize": 2}}, ("n_subsample 3", "has 3 frames", "gridsize 2 takes 4")),
         (

@@ -17,12 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Optimiser"]
 
-FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8
-"""Adam's decay of the mean and of the mean square, and what is added to the root (Kingma & Ba, ICLR 2015)."""
-
 
 class Optimiser:
-    """Adam, AdamW or SGD with momentum over named variables; weight decay acts on the network alone.
+    """Adam (Kingma & Ba, ICLR 2015), AdamW or SGD with momentum over named variables; weight decay acts on the network alone.
 
     ``specs/network.md`` gives the formulas. They are written out, since the libraries' differ in where they add an epsilon and in
     how they clip. All gradients are one vector, the variables one after another: few large operations take less time than many
@@ -32,6 +29,8 @@ class Optimiser:
     def __init__(self, leaves: Mapping[str, tf.Variable], settings: Mapping[str, Any]) -> None:
         self._leaves, self._settings = dict(leaves), settings
         self._kind = str(settings["optimizer"])
+        self._first, self._second = float(settings["adam_beta1"]), float(settings["adam_beta2"])
+        self._epsilon = float(settings["adam_epsilon"])
         self._sizes = [math.prod(leaf.shape) for leaf in self._leaves.values()]
         self._gradient: tf.Tensor | None = None
         self._means, self._squares = (self._like_gradient() for _ in range(2))
@@ -49,7 +48,7 @@ class Optimiser:
     def step(self, learning_rate: float, batches: int) -> None:
         """Move the variables by the mean of the gradients of ``batches`` batches that were added, and forget these."""
         self._steps += 1
-        first, second = 1 - FIRST**self._steps, math.sqrt(1 - SECOND**self._steps)
+        first, second = 1 - self._first**self._steps, math.sqrt(1 - self._second**self._steps)
         self._move(self._gradient, *(tf.constant(value, tf.float64) for value in (batches, learning_rate, first, second)))
         self._gradient = None
 
@@ -99,9 +98,9 @@ class Optimiser:
 
     def _adapted(self, gradient: tf.Tensor, rate: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
         """Adam's change."""
-        mean = self._means.assign(FIRST * self._means + (1 - FIRST) * gradient)
-        square = self._squares.assign(SECOND * self._squares + (1 - SECOND) * tf.square(gradient))
-        root = tf.sqrt(square) / tf.cast(second, gradient.dtype) + EPSILON
+        mean = self._means.assign(self._first * self._means + (1 - self._first) * gradient)
+        square = self._squares.assign(self._second * self._squares + (1 - self._second) * tf.square(gradient))
+        root = tf.sqrt(square) / tf.cast(second, gradient.dtype) + self._epsilon
         return tf.cast(rate / first, gradient.dtype) * mean / root
 
     def _descent(self, gradient: tf.Tensor, rate: tf.Tensor) -> tf.Tensor:

@@ -14,12 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Optimiser"]
 
-FIRST, SECOND, EPSILON = 0.9, 0.999, 1e-8
-"""Adam's decay of the mean and of the mean square, and what is added to the root (Kingma & Ba, ICLR 2015)."""
-
 
 class Optimiser:
-    """Adam, AdamW or SGD with momentum over named tensors; weight decay acts on the network alone.
+    """Adam (Kingma & Ba, ICLR 2015), AdamW or SGD with momentum over named tensors; weight decay acts on the network alone.
 
     ``specs/network.md`` gives the formulas. They are written out, since the libraries' differ in where they add an epsilon and in
     how they clip, and since loading PyTorch's own takes longer than many a first epoch.
@@ -28,6 +25,8 @@ class Optimiser:
     def __init__(self, leaves: Mapping[str, torch.Tensor], settings: Mapping[str, Any]) -> None:
         self._leaves, self._settings = dict(leaves), settings
         self._kind = str(settings["optimizer"])
+        self._first, self._second = float(settings["adam_beta1"]), float(settings["adam_beta2"])
+        self._epsilon = float(settings["adam_epsilon"])
         self._means: dict[str, torch.Tensor] = {}
         self._squares: dict[str, torch.Tensor] = {}
         self._steps = 0
@@ -88,10 +87,10 @@ class Optimiser:
             leaf.mul_(1 - rate * float(self._settings["weight_decay"]))
         if name not in self._means:
             self._means[name], self._squares[name] = torch.zeros_like(leaf), torch.zeros_like(leaf)
-        mean = self._means[name].mul_(FIRST).add_(gradient, alpha=1 - FIRST)
-        square = self._squares[name].mul_(SECOND).addcmul_(gradient, gradient, value=1 - SECOND)
-        root = square.sqrt().div_(math.sqrt(1 - SECOND**self._steps)).add_(EPSILON)
-        leaf.addcdiv_(mean, root, value=-rate / (1 - FIRST**self._steps))
+        mean = self._means[name].mul_(self._first).add_(gradient, alpha=1 - self._first)
+        square = self._squares[name].mul_(self._second).addcmul_(gradient, gradient, value=1 - self._second)
+        root = square.sqrt().div_(math.sqrt(1 - self._second**self._steps)).add_(self._epsilon)
+        leaf.addcdiv_(mean, root, value=-rate / (1 - self._first**self._steps))
 
     def _descend(self, name: str, leaf: torch.Tensor, gradient: torch.Tensor, rate: float) -> None:
         """SGD with momentum."""
