@@ -15,7 +15,7 @@ LIMITS = {"float64": 1e-10, "float32": 1e-6}
 KINDS = {
     "adam": {"optimizer": "adam"},
     "adamw": {"optimizer": "adamw", "weight_decay": 0.2},
-    "adam of other decays": {"optimizer": "adam", "adam_beta1": 0.5, "adam_beta2": 0.9, "adam_epsilon": 3e-8},
+    "adam of other decays": {"optimizer": "adam", "adam_beta1": 0.5, "adam_beta2": 0.9, "adam_epsilon": 1e-9},
     "sgd": {"optimizer": "sgd", "momentum": 0.7},
     "sgd without momentum": {"optimizer": "sgd"},
 }
