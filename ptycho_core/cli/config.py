@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import add_setting_flags, collect
-from ptycho_core.errors import BackendUnusableError, UnknownBackendError, UsageError
+from ptycho_core.errors import BackendUnusableError, OutputError, UnknownBackendError, UsageError
 
 if TYPE_CHECKING:
     import argparse
 
     from ptycho_core.cli.options import GivenFlags
+    from ptycho_core.contract import BackendSpec
     from ptycho_core.settings.resolution import Facts
 
 VERBS = ("train", "infer", "reconstruct")
@@ -28,6 +30,12 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     verbs = explain.add_subparsers(metavar="VERB", required=True)
     for verb in VERBS:
         _add_explain(verbs.add_parser(verb, help=f"the settings of {verb}"), verb)
+    init = actions.add_parser("init", help="write a settings file with every setting of a job, commented out, at its default")
+    init.add_argument("verb", metavar="VERB", choices=VERBS, help=f"the job: {', '.join(VERBS)}")
+    init.add_argument("--backend", metavar="NAME", help="choose this backend in the file, and list its options too")
+    init.add_argument("-o", "--output", metavar="FILE", help="file to write; without it the text is printed")
+    init.add_argument("--overwrite", action="store_true", help="replace FILE if it is there")
+    init.set_defaults(func=run_init)
 
 
 def _add_explain(parser: argparse.ArgumentParser, verb: str) -> None:
@@ -65,6 +73,43 @@ def run(args: argparse.Namespace) -> int:
     for note in audit["notes"]:
         print(note)
     return 0
+
+
+def run_init(args: argparse.Namespace) -> int:
+    """Print the file, or write it.
+
+    Raises:
+        OutputError: the file is there and may not be replaced, or cannot be written.
+        UsageError: there is nothing to replace.
+        UnknownBackendError, BackendUnusableError: the backend is not installed, or its manifest cannot be read.
+    """
+    from ptycho_core.settings.template import template
+
+    text = template(args.verb, None if args.backend is None else _spec(args.backend))
+    if args.output is None:
+        if args.overwrite:
+            raise UsageError("--overwrite replaces a file.", remedy="Name it with --output.")
+        sys.stdout.write(text)
+        return 0
+    place = Path(args.output)
+    if place.exists() and not args.overwrite:
+        raise OutputError(f"{place} is there already.", remedy="Use --overwrite to replace it.")
+    from ptycho_core.formats.product_hdf5 import replace_file
+
+    replace_file(place, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    print(place)
+    return 0
+
+
+def _spec(name: str) -> BackendSpec:
+    """The manifest of a backend, whether its framework is installed or not."""
+    from ptycho_core.backends.registry import find_named
+    from ptycho_core.backends.states import unusable
+
+    row = find_named(name)[0]
+    if row.spec is None:
+        raise unusable(row)
+    return row.spec
 
 
 def _audit(args: argparse.Namespace, given: GivenFlags) -> dict[str, Any]:

@@ -27,7 +27,7 @@ _COMMANDS = {
     "score": "compare a result with a reference",
     "compare": "run the same job with several backends, or compare results that exist",
     "backends": "list, show and examine the engines that are installed",
-    "config": "explain what a job would use, and why",
+    "config": "explain what a job would use, and why; write a settings file",
 }
 
 INTERRUPTED = 130

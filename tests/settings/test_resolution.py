@@ -23,36 +23,52 @@ SPEC = BackendSpec(
     precisions=("float64", "bf16-mixed"),
     options=(OptionSpec("compile", "bool", False, "translate"), OptionSpec("streams", "int", 2, "copies", minimum=1, maximum=8)),
 )
-EXECUTION = {
-    "seed": st.integers(0, 2**32 - 1),
-    "precision": st.sampled_from(["float32", "float64", "bf16-mixed", "fp16-mixed"]),
-    "threads": st.one_of(st.none(), st.integers(1, 8)),
-    "deterministic": st.booleans(),
-    "accelerator": st.sampled_from(["auto", "cpu", "cuda"]),
-}
-OTHERS = {
-    "modes": st.integers(1, 9),
-    "held_out": st.floats(0, 0.5).map(lambda value: round(value, 6)),
-    "likelihood": st.sampled_from(["auto", "poisson"]),
-    "refine_probe": st.booleans(),
-    "signal": st.sampled_from(["auto", "counts"]),
-}
-EVERY = EXECUTION | OTHERS
 DECLARED = declarations("reconstruct")
+VERBS = ("train", "infer", "reconstruct", "evaluate")
+TEXTS = st.sampled_from(["a", "scan.npz", "two words", "Größe/probe.h5"])
 
 
-def some(values):
-    return st.fixed_dictionaries({}, optional=values)
+def values_of(one):
+    """Values that a declaration allows."""
+    if one.choices:
+        found = st.sampled_from(one.choices)
+    elif one.kind == "bool":
+        found = st.booleans()
+    elif one.kind == "int":
+        step, low = one.multiple or 1, int(max(one.minimum or 0, one.multiple or 0))
+        high = int(min(one.maximum if one.maximum is not None else 40 * step, 40 * step))
+        found = st.integers(-(-low // step), max(high // step, -(-low // step))).map(lambda number: number * step)
+    elif one.kind == "float":
+        low, high = one.minimum if one.minimum is not None else one.above or 0.0, one.maximum or one.below or 9.0
+        bounds = {"exclude_min": one.above is not None, "exclude_max": one.below is not None}
+        found = st.floats(low, min(high, 1e6), allow_subnormal=False, **bounds)
+    else:
+        found = TEXTS
+    return st.one_of(st.none(), found) if one.optional else found
 
 
-def toml(values):
+@st.composite
+def sources_of(draw):
+    """A verb, and for each source some of its settings with values: among few settings, so that sources meet."""
+    verb = draw(st.sampled_from(VERBS))
+    declared = declarations(verb)
+    chosen = draw(st.lists(st.sampled_from(sorted(declared)), min_size=1, max_size=5, unique=True))
+    some = {origin: {} for origin in ORIGINS[:6]}
+    for origin, values in some.items():
+        for name in chosen:
+            if (origin != "execution object" or declared[name].group == "execution") and draw(st.booleans()):
+                values[name] = draw(values_of(declared[name]))
+    return verb, some
+
+
+def toml(verb, values):
     """A settings file with these values, by group, and the line of each."""
-    lines, places = [], {}
-    for group in ("data", "reconstruction", "execution"):
+    declared, lines, places = declarations(verb), [], {}
+    for group in dict.fromkeys(one.group for one in declared.values()):
         lines.append(f"[{group}]")
         for name, value in values.items():
-            if DECLARED[name].group == group:
-                word = DECLARED[name].show(value)
+            if declared[name].group == group:
+                word = declared[name].show(value)
                 lines.append(f'{name} = "{word}"' if isinstance(value, str) or value is None else f"{name} = {word}")
                 places[name] = len(lines)
     return "\n".join(lines) + "\n", places
@@ -73,48 +89,55 @@ def refusal(*parts, **sources):
     return str(caught.value)
 
 
-@settings(max_examples=150, deadline=None)
-@given(
-    overrides=some(EVERY),
-    execution=some(EXECUTION),
-    environment=some(EVERY),
-    file=some(EVERY),
-    model=some(EVERY),
-    facts=some(OTHERS),
-)
-def test_the_highest_source_wins_and_every_loser_is_listed(
-    tmp_path_factory, overrides, execution, environment, file, model, facts
-):
-    text, places = toml(file)
+@settings(max_examples=300, deadline=None)
+@given(drawn=sources_of())
+def test_the_highest_source_wins_and_every_loser_is_listed(tmp_path_factory, drawn):
+    verb, some = drawn
+    declared = declarations(verb)
+    text, places = toml(verb, some["file"])
     path = write(tmp_path_factory.mktemp("file"), text)
     resolved = resolve(
-        "reconstruct",
-        overrides=overrides,
-        execution=execution,
-        environment={DECLARED[name].variable: DECLARED[name].show(value) for name, value in environment.items()},
+        verb,
+        overrides=some["override"],
+        execution=some["execution object"],
+        environment={declared[name].variable: declared[name].show(value) for name, value in some["environment"].items()},
         file=path,
         facts=Facts(
-            {name: (value, f"scan: '{name}'") for name, value in facts.items()},
-            {name: (value, f"model: '{name}'") for name, value in model.items()},
+            {name: (value, f"scan: '{name}'") for name, value in some["data"].items()},
+            {name: (value, f"model: '{name}'") for name, value in some["model"].items()},
         ),
         spec=SPEC,
     )
-    sources = {
-        "override": (overrides, lambda name: f"override '{name}'"),
-        "execution object": (execution, lambda name: f"execution object '{name}'"),
-        "environment": (environment, lambda name: DECLARED[name].variable),
-        "file": (file, lambda name: f"{path}, line {places[name]}: [{DECLARED[name].group}] {name}"),
-        "model": (model, lambda name: f"model: '{name}'"),
-        "data": (facts, lambda name: f"scan: '{name}'"),
-        "backend default": ({"precision": "float64"}, lambda _: "manifest of 'acme'"),
-        "core default": ({name: one.default for name, one in DECLARED.items()}, lambda _: "declaration"),
+    where = {
+        "override": lambda name: f"override '{name}'",
+        "execution object": lambda name: f"execution object '{name}'",
+        "environment": lambda name: declared[name].variable,
+        "file": lambda name: f"{path}, line {places[name]}: [{declared[name].group}] {name}",
+        "model": lambda name: f"model: '{name}'",
+        "data": lambda name: f"scan: '{name}'",
+        "backend default": lambda _: "manifest of 'acme'",
+        "core default": lambda _: "declaration",
     }
-    assert set(resolved.values) == set(DECLARED)
+    some["backend default"] = {"precision": "float64"}
+    some["core default"] = {name: one.default for name, one in declared.items()}
+    assert set(resolved.values) == set(declared)
     for name, found in resolved.values.items():
-        expected = [(values[name], origin, place(name)) for origin, (values, place) in sources.items() if name in values]
+        expected = [(some[origin][name], origin, where[origin](name)) for origin in ORIGINS if name in some[origin]]
         assert [(one.value, one.origin, one.where) for one in (found, *found.losers)] == expected
         assert (name in resolved.requested) == (expected[0][1] in REQUESTING)
     json.dumps(resolved.as_dict())
+
+
+@pytest.mark.parametrize("chosen", range(8))
+def test_the_five_levels_of_ptychopinn_are_a_special_case(chosen):
+    # The third of them, what a command line has by default, is no level here: test_what_is_not_typed_leaves_no_trace.
+    levels = [name for bit, name in enumerate(("overrides", "execution", "spec")) if chosen >> bit & 1]
+    given = {"overrides": {"precision": "bf16-mixed"}, "execution": {"precision": "fp16-mixed"}, "spec": SPEC}
+    found = resolve("reconstruct", **{name: given[name] for name in levels}).values["precision"]
+    ranks = {"overrides": "override", "execution": "execution object", "spec": "backend default"}
+    values = {"overrides": "bf16-mixed", "execution": "fp16-mixed", "spec": "float64"}
+    expected = [(values[name], ranks[name]) for name in levels] + [("float32", "core default")]
+    assert [(one.value, one.origin) for one in (found, *found.losers)] == expected
 
 
 @settings(max_examples=60, deadline=None)
