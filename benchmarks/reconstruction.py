@@ -33,7 +33,7 @@ running = {"engine": None}
 @contextmanager
 def backend(name, threads):
     """Measure with a backend: a process holds one."""
-    execution = {"threads": threads, "precision": "float32", "deterministic": True, "accelerator": "cpu"}
+    execution = {"threads": threads, "precision": "float32", "deterministic": "on", "accelerator": "cpu"}
     running["engine"] = import_module(f"ptycho_{name}.engine").reconstruct
     with import_module(f"ptycho_{name}.devices").configured(ExecutionPlan("cpu", execution, {}, {})):
         yield

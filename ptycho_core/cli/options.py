@@ -64,7 +64,7 @@ def add_setting_flags(parser: argparse.ArgumentParser, *verbs: str, without: Seq
         "--opt", metavar="BACKEND.NAME=VALUE", action="append", default=[],
         help="an option of the backend itself; --backend NAME --help lists them",
     )  # fmt: skip
-    _watch(parser)
+    _watch(parser, {one.flag: one for one in declared if one.truths})
 
 
 def collect(args: argparse.Namespace, *verbs: str) -> GivenFlags:
@@ -88,12 +88,27 @@ def collect(args: argparse.Namespace, *verbs: str) -> GivenFlags:
     return GivenFlags(overrides, None if args.config is None else Path(args.config))
 
 
-class _Remember(argparse.Action):
-    """Keeps every value of a setting with the flag as it was typed; the flags in ``falsy`` mean false."""
+_ALONE = "\0"
+"""Stands for the value of a flag that was typed without one; no argument can hold this character."""
 
-    def __init__(self, option_strings: Sequence[str], dest: str, *, falsy: Sequence[str] = (), **rest: Any) -> None:  # noqa: ANN401
+
+class _Remember(argparse.Action):
+    """Keeps every value of a setting with the flag as it was typed.
+
+    A flag without a value means the first of ``truths``, one of those in ``falsy`` the second.
+    """
+
+    def __init__(
+        self,
+        option_strings: Sequence[str],
+        dest: str,
+        *,
+        falsy: Sequence[str] = (),
+        truths: Sequence[str | bool] = (True, False),
+        **rest: Any,  # noqa: ANN401
+    ) -> None:
         super().__init__(option_strings, dest, **rest)
-        self.falsy = falsy
+        self.falsy, self.truths = falsy, truths
 
     def __call__(
         self,
@@ -103,7 +118,8 @@ class _Remember(argparse.Action):
         option_string: str | None = None,
     ) -> None:
         flag = str(option_string)
-        item = Typed(flag not in self.falsy, flag) if self.nargs == 0 else Typed(str(values), f"{flag} {values}")
+        alone = self.nargs == 0 or values == _ALONE
+        item = Typed(self.truths[flag in self.falsy], flag) if alone else Typed(str(values), f"{flag} {values}")
         setattr(namespace, self.dest, [*getattr(namespace, self.dest, ()), item])
 
 
@@ -118,10 +134,17 @@ def _add(group: argparse._ArgumentGroup, one: Declaration, *, hidden: bool) -> N
             help=_help(one, f"default: {'auto' if one.default is None else 'yes' if one.default else 'no'}", hidden=hidden),
         )  # fmt: skip
         return
+    if one.truths:
+        no = f"--no-{one.flag.removeprefix('--')}"
+        group.add_argument(
+            no, dest=destination, action=_Remember, nargs=0, falsy=[no], truths=one.truths, default=argparse.SUPPRESS,
+            help=argparse.SUPPRESS if hidden else f"the same as {one.flag}={one.truths[1]}",
+        )  # fmt: skip
     notes = [f"default: {default}"] + [note for note in (one.unit, one.allowed) if note]
     metavar = "FILE" if one.kind == "path" else "{" + ",".join(one.choices) + "}" if one.choices else one.kind.upper()
     group.add_argument(
-        one.flag, *one.flags, dest=destination, action=_Remember, metavar=metavar, default=argparse.SUPPRESS,
+        one.flag, *one.flags, dest=destination, action=_Remember, truths=one.truths or (True, False), metavar=metavar,
+        default=argparse.SUPPRESS,
         help=_help(one, "; ".join(notes), hidden=hidden),
     )  # fmt: skip
 
@@ -130,19 +153,20 @@ def _help(one: Declaration, notes: str, *, hidden: bool) -> str:
     return argparse.SUPPRESS if hidden else f"{one.help} ({notes})".replace("%", "%%")
 
 
-def _watch(parser: argparse.ArgumentParser) -> None:
+def _watch(parser: argparse.ArgumentParser, alone: Mapping[str, Declaration]) -> None:
     """Look at the arguments before they are parsed (for the options of a backend in the help) and after (for unknown flags).
 
     argparse has no hook for either: the help is printed as soon as its flag is met, and what is left over is reported elsewhere.
+    ``alone`` are the flags that may stand without a value, which argparse would take from the scan that follows.
     """
     parse = parser.parse_known_args
 
     def parse_known_args(args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - argparse's own signature
-        words = list(args or ())
+        words = _with_values(list(args or ()), alone)
         if {"-h", "--help"} & set(words):
             parser.epilog = _backend_options(words)
             parser.formatter_class = argparse.RawDescriptionHelpFormatter
-        found, rest = parse(args, namespace)
+        found, rest = parse(words, namespace)
         flag = next((word.partition("=")[0] for word in rest if word.startswith("--")), "")
         if flag:
             near = did_you_mean(flag, parser._option_string_actions).strip()  # noqa: SLF001 - there is no public list of flags
@@ -150,6 +174,26 @@ def _watch(parser: argparse.ArgumentParser) -> None:
         return found, rest
 
     parser.parse_known_args = parse_known_args  # type: ignore[method-assign]
+
+
+def _with_values(words: list[str], alone: Mapping[str, Declaration]) -> list[str]:
+    """The arguments with a value joined to each flag that may stand alone: the next word if that is one of its values."""
+    found: list[str] = []
+    for number, word in enumerate(words):
+        before = words[number - 1] if number else ""
+        if word == "--":
+            return found + words[number:]
+        if before in alone and _is_value(word, alone[before]):
+            continue
+        if word in alone:
+            after = words[number + 1] if number + 1 < len(words) else ""
+            word = f"{word}={after if _is_value(after, alone[word]) else _ALONE}"
+        found.append(word)
+    return found
+
+
+def _is_value(word: str, one: Declaration) -> bool:
+    return word.lower() in (*one.choices, "true", "false", "1", "0")
 
 
 def _backend_options(words: list[str]) -> str | None:

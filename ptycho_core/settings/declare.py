@@ -42,6 +42,7 @@ class Declaration:
         multiple: whole number that a value must be a multiple of, or None.
         choices: the words allowed.
         also: words allowed beside ``choices`` and what they mean.
+        truths: the two of ``choices`` that true and false mean, which a flag alone and its ``--no-`` form stand for; or none.
         flags: further spellings on the command line.
         verbs: the jobs that take it.
     """
@@ -60,6 +61,7 @@ class Declaration:
     multiple: int | None = None
     choices: tuple[str, ...] = ()
     also: tuple[tuple[str, str], ...] = ()
+    truths: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     verbs: tuple[str, ...] = VERBS
 
@@ -67,6 +69,11 @@ class Declaration:
     def flag(self) -> str:
         """Its spelling on the command line."""
         return "--" + self.name.replace("_", "-")
+
+    @property
+    def switches(self) -> bool:
+        """Whether its flag may stand alone, and has a ``--no-`` form."""
+        return self.kind == "bool" or bool(self.truths)
 
     @property
     def variable(self) -> str:
@@ -100,7 +107,7 @@ class Declaration:
         """
         if self.optional and (value is None or (isinstance(value, str) and value in _UNSET)):
             return None
-        checked = self._typed(value, where)
+        checked = self._typed(self._word(value), where)
         if isinstance(checked, str) and self.choices:
             checked = dict(self.also).get(checked, checked)
             if checked not in self.choices:
@@ -127,6 +134,13 @@ class Declaration:
         if self.kind in _NUMBERS and _NUMBERS[self.kind].fullmatch(text):
             return self.check(int(text) if self.kind == "int" else float(text), where)
         return self._refuse(text, where, f"must be {_NOUNS[self.kind]}" + (f" or {self.show(None)}" if self.optional else ""))
+
+    def _word(self, value: object) -> object:
+        """The word that a truth, or a text that means one, stands for, where there is such a word."""
+        truth = _TRUTHS.get(value.lower()) if isinstance(value, str) else value
+        if not self.truths or not isinstance(truth, bool | int) or truth not in (0, 1):
+            return value
+        return self.truths[0] if truth else self.truths[1]
 
     def _typed(self, value: object, where: str) -> Value:
         if self.kind == "float" and isinstance(value, Real) and not isinstance(value, bool):
@@ -165,6 +179,7 @@ def setting(
     multiple: int | None = None,
     choices: tuple[str, ...] = (),
     also: tuple[tuple[str, str], ...] = (),
+    truths: tuple[str, ...] = (),
     flags: tuple[str, ...] = (),
     verbs: tuple[str, ...] = VERBS,
     path: bool = False,
@@ -180,6 +195,7 @@ def setting(
         "multiple": multiple,
         "choices": choices,
         "also": also,
+        "truths": truths,
         "flags": flags,
         "verbs": verbs,
     }

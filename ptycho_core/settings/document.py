@@ -38,13 +38,16 @@ def _section(one: Declaration) -> str:
     kind = {"bool": "true or false", "int": "whole number", "float": "number", "str": "text", "path": "path of a file"}[one.kind]
     unit = f" ({one.unit})" if one.unit else ""
     value = one.allowed if one.choices else ", ".join(filter(None, [kind, one.allowed])) + unit
-    flags = [one.flag] if one.kind != "bool" else [one.flag, f"--no-{one.flag.removeprefix('--')}"]
+    flags = [one.flag, *([f"--no-{one.flag.removeprefix('--')}"] if one.switches else [])]
+    flags += [f"{one.flag}={word}" for word in one.choices if one.truths and word not in one.truths]
+    meaning = (("true", "1"), ("false", "0"))
+    also = [*one.also, *((text, word) for texts, word in zip(meaning, one.truths, strict=False) for text in texts)]
     facts = [
         ("value", value + (f"; or `{one.show(None)}`" if one.optional else "")),
         ("default", f"`{one.show(one.default)}`"),
         ("flag", ", ".join(f"`{flag}`" for flag in (*flags, *one.flags))),
         ("variable", f"`{one.variable}`"),
-        ("also written", ", ".join(f"`{other}` for `{word}`" for other, word in one.also)),
+        ("also written", ", ".join(f"`{other}` for `{word}`" for other, word in also)),
         ("taken by", ", ".join(f"`{verb}`" for verb in one.verbs)),
     ]
     lines = [f"- {label}: {text}" for label, text in facts if text]

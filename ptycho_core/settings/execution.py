@@ -29,9 +29,12 @@ class ExecutionSettings:
         "float32", choices=PRECISIONS,
         help="number format. float64 to compare engines or to rule out rounding; it takes twice the time.",
     )  # fmt: skip
-    deterministic: bool = setting(
-        True, help="refuse operations whose results differ from run to run. Turn off on a GPU where speed matters more."
-    )
+    deterministic: str = setting(
+        "on", choices=("on", "off", "strict"), truths=("on", "off"),
+        help="on: the same command gives the same bits again, with the same number of threads on the same machine; an operation "
+        "that cannot be held to that is run with a warning. strict: it is refused. off: nothing is done for it. Turn it off on a "
+        "GPU where speed matters more; PyTorch and TensorFlow on a CPU lose nothing by it.",
+    )  # fmt: skip
     seed: int = setting(
         0, minimum=0, maximum=2**32 - 1,
         help="seed of everything random: initial weights, order of frames, frames held out, added modes. Change it to see what "

@@ -42,8 +42,8 @@ def test_its_hooks_load_without_numpy():
     ("asked", "kind", "effective", "why"),
     [
         ({"threads": 2}, "adjusted", None, "OPENBLAS_NUM_THREADS"),
-        ({"deterministic": False}, "adjusted", True, "differs from run to run"),
-        ({"deterministic": True}, "applied", True, ""),
+        ({"deterministic": False}, "adjusted", "on", "differs from run to run"),
+        ({"deterministic": "strict"}, "applied", "strict", ""),
         ({"accelerator": "auto"}, "adjusted", "cpu", "no other device"),
         ({"accelerator": "cpu"}, "applied", "cpu", ""),
         ({"accelerator": "cuda"}, "unsupported", None, "no device of NumPy"),

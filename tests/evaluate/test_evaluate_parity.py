@@ -23,7 +23,7 @@ def evaluate(backend):
 
 
 def plan(precision="float64", device="cpu"):
-    return ExecutionPlan(device, {"precision": precision, "threads": 1, "deterministic": True}, {}, {})
+    return ExecutionPlan(device, {"precision": precision, "threads": 1, "deterministic": "on"}, {}, {})
 
 
 def scan_job(*, size=16, modes=2, frames=37, whole=False, background=True, mask=True, photons=2e4, weights=ALL, seed=0):

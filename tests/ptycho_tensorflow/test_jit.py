@@ -30,7 +30,7 @@ def test_evaluate_compiled_by_xla_is_within_the_limits(precision: str, limit: fl
         background=random.uniform(0, 1, (12, 12)),
         weights={"nll": 1.0, "amplitude": 0.5, "mae": 0.2, "tv": 1.0},
     )
-    plan = ExecutionPlan("cpu", {"precision": precision, "threads": 1, "deterministic": True}, {"jit": True}, {})
+    plan = ExecutionPlan("cpu", {"precision": precision, "threads": 1, "deterministic": "on"}, {"jit": True}, {})
     expected, found = reference(job), evaluate(job, plan)
     for name, value in expected.gradients.items():
         assert np.linalg.norm(found.gradients[name] - value) <= limit * np.linalg.norm(value), name

@@ -18,7 +18,7 @@ PROBE = ProbeReport("2.21", (Device("cpu", "cpu"),), ("float32", "float64", "bf1
 
 
 def request(**execution) -> ExecutionRequest:
-    values = {"accelerator": "cpu", "precision": "float32", "threads": None, "deterministic": True} | execution
+    values = {"accelerator": "cpu", "precision": "float32", "threads": None, "deterministic": "on"} | execution
     return ExecutionRequest("reconstruct", values, {}, {}, frozenset(execution))
 
 
@@ -52,21 +52,33 @@ from ptycho_tensorflow.devices import threads_in_use
 before = threads_in_use()
 assert main(["simulate", {str(tmp_path / "s.npz")!r}, "--size", "32", "--frames", "36"]) == 0
 quick = ["--backend", "tensorflow", "--epochs", "1", "--iterations", "1", "--quiet"]
-assert main(["reconstruct", {str(tmp_path / "s.npz")!r}, "-o", {str(tmp_path / "out")!r}, "--threads", "3", *quick]) == 0
+assert main(["reconstruct", {str(tmp_path / "s.npz")!r}, "-o", {str(tmp_path / "out")!r}, "--threads", "3", "--deterministic=strict", *quick]) == 0
+again = ["--no-deterministic", "--overwrite"]
+assert main(["reconstruct", {str(tmp_path / "s.npz")!r}, "-o", {str(tmp_path / "again")!r}, *again, *quick]) == 0
 print(json.dumps([before, threads_in_use()]))
 """
     assert json.loads(fresh(code).splitlines()[-1]) == [None, 3]
-    audit = json.loads((tmp_path / "out" / "settings.json").read_text())
-    assert audit["settings"]["threads"]["effective"] == 3
+    first, second = (json.loads((tmp_path / name / "settings.json").read_text())["settings"] for name in ("out", "again"))
+    assert first["threads"]["effective"] == second["threads"]["effective"] == 3
+    assert (first["deterministic"]["effective"], first["deterministic"]["disposition"]["kind"]) == ("strict", "applied")
+    assert second["deterministic"]["effective"] == "strict"
+    assert second["deterministic"]["disposition"]["kind"] == "adjusted"
+    assert "an earlier job of this process wanted it" in second["deterministic"]["disposition"]["why"]
 
 
 def test_on_a_cpu_what_is_deterministic_anyway_is_said_to_be_so() -> None:
-    answer = plan(request(deterministic=False), PROBE)
-    assert answer.execution["deterministic"] is True
-    assert answer.dispositions["deterministic"].kind == "adjusted"
+    answer = plan(request(deterministic="off"), PROBE)
+    assert answer.execution["deterministic"] == "on"
+    assert "in any case" in answer.dispositions["deterministic"].why
+    assert plan(request(deterministic="strict"), PROBE).dispositions["deterministic"] == Disposition("applied", "strict")
+
+
+def test_on_a_gpu_there_is_one_deterministic_mode() -> None:
     on_gpu = ProbeReport("2.21", (*PROBE.devices, Device("cuda", "gpu:0")), PROBE.precisions)
-    answer = plan(request(deterministic=False, accelerator="cuda"), on_gpu)
-    assert answer.dispositions["deterministic"] == Disposition("applied", False)
+    answers = {word: plan(request(deterministic=word, accelerator="cuda"), on_gpu) for word in ("off", "on", "strict")}
+    assert [answer.execution["deterministic"] for answer in answers.values()] == ["off", "strict", "strict"]
+    kinds = [answer.dispositions["deterministic"].kind for answer in answers.values()]
+    assert kinds == ["applied", "adjusted", "applied"]
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -12,7 +12,7 @@ from ptycho_tensorflow import engine, evaluate, joint, pie
 from ptycho_tensorflow.compiled import compiled
 from ptycho_tensorflow.devices import configured
 
-PLAN = ExecutionPlan("cpu", {"threads": 1, "precision": "float32", "deterministic": True}, {}, {})
+PLAN = ExecutionPlan("cpu", {"threads": 1, "precision": "float32", "deterministic": "on"}, {}, {})
 REQUIRED = [pie._update, joint._with_chunk, joint._score, evaluate._part]
 
 

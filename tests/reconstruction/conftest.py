@@ -49,7 +49,7 @@ def _only_the_backend_under_test(backend: str) -> Iterator[None]:
 def engine(backend: str) -> Iterator[Engine]:
     """The backend's engine on one thread."""
     found = Engine(backend)
-    execution = {"threads": 1, "precision": "float32", "deterministic": True}
+    execution = {"threads": 1, "precision": "float32", "deterministic": "on"}
     with found.module("devices").configured(ExecutionPlan("cpu", execution, {}, {})):
         yield found
 

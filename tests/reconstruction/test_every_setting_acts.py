@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -115,14 +116,14 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
         ["--precision", "float64"],
         lambda a, b: (a.result.object.dtype, b.result.object.dtype) == (np.complex64, np.complex128),
     ),
-    "deterministic": ([], ["--no-deterministic"], lambda a, b: (a.deterministic, b.deterministic) == (True, False)),
+    "deterministic": (["--no-deterministic"], ["--deterministic", "strict"], lambda a, b: (a.mode, b.mode) == (0, 2)),
     "seed": (["--seed", "0"], ["--seed", "1"], changed),
     "threads": (["--threads", "1"], ["--threads", "2"], lambda a, b: (a.threads, b.threads) == (1, 2)),
     "progress": ([], ["--quiet"], lambda a, b: bool(a.stderr) and not b.stderr),
 }
 ALIASES = {"torch": "pytorch", "tensorflow": "tf"}
 FIXED = {"tensorflow": {"deterministic", "threads"}}
-"""What a framework cannot change in a process that it runs in, or at all on a CPU; its own tests look at the plan."""
+"""What a framework cannot change in a process that it runs in: each value is given to a process of its own."""
 
 ELSEWHERE = {"frame_axis", "allow_mixed_frameworks"}
 """What needs a file of another layout (``tests/scan``), or a process that holds another framework (``tests/parity``)."""
@@ -152,19 +153,38 @@ def test_every_setting_has_its_test() -> None:
     assert set(ACTS) | ELSEWHERE == set(declarations("reconstruct"))
 
 
+@pytest.fixture(scope="module")
+def processes(scan_of_64: Path, watched: Any, backend: str) -> list[SimpleNamespace]:
+    """What two processes saw: one with the first values of what is fixed, one with the second."""
+    seen = []
+    for number in (0, 1) if backend in FIXED else ():
+        fixed = [word for name in sorted(FIXED[backend]) for word in ACTS[name][number]]
+        quick = ["--epochs", "2", "--iterations", "1", "--quiet"]
+        found = watched([["reconstruct", str(scan_of_64), "-o", str(scan_of_64.parent / f"process-{number}"), *quick, *fixed]])
+        seen.append(SimpleNamespace(**found[0]))
+    return seen
+
+
 @pytest.mark.parametrize("name", ACTS)
 def test_the_setting_acts(
-    name: str, backend: str, scan_of_64: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str,
+    backend: str,
+    scan_of_64: Path,
+    processes: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if name in FIXED.get(backend, ()):
-        pytest.skip("another value takes another process")
     first, second, differs = ACTS[name]
+    if name in FIXED.get(backend, ()):
+        assert differs(*processes)
+        return
     runs = []
     for number, arguments in enumerate((first, second)):
         spy = Spy(monkeypatch, backend)
         filled = [item.format(folder=scan_of_64.parent, alias=ALIASES[backend]) for item in arguments]
         run = Run(tmp_path / str(number), scan_of_64, filled, capsys)
-        run.reads, run.threads, run.deterministic = spy.reads, spy.threads, spy.deterministic
+        run.reads, run.threads, run.mode = spy.reads, spy.threads, spy.mode
         runs.append(run)
     assert differs(*runs)
 
@@ -174,7 +194,7 @@ class Spy:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
         frames = import_module(f"ptycho_{backend}.frames").Frames
-        self.reads, self.threads, self.deterministic = 0, 0, None
+        self.reads, self.threads, self.mode = 0, 0, 0
         original = frames._read
 
         def watched(held: Any, numbers: Any) -> Any:
@@ -182,7 +202,7 @@ class Spy:
             if "torch" in sys.modules:
                 torch = sys.modules["torch"]
                 self.threads = torch.get_num_threads()
-                self.deterministic = torch.are_deterministic_algorithms_enabled()
+                self.mode = torch.get_deterministic_debug_mode()
             return original(held, numbers)
 
         monkeypatch.undo()

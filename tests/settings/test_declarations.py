@@ -93,6 +93,15 @@ def test_texts_that_are_right_become_values():
     assert ALL["accelerator"].parse("gpu", "x") == "cuda"
 
 
+def test_truths_mean_two_of_three_words():
+    deterministic = ALL["deterministic"]
+    assert [deterministic.check(value, "x") for value in (True, False, 1, 0, "strict")] == ["on", "off", "on", "off", "strict"]
+    texts = ("true", "FALSE", "1", "0", "on", "off", "strict")
+    assert [deterministic.parse(text, "x") for text in texts] == ["on", "off", "on", "off", "on", "off", "strict"]
+    for wrong in (2, -1, 0.5, "yes", None):
+        refused(deterministic, wrong)
+
+
 def test_numbers_of_numpy_and_paths_are_taken_as_plain_values():
     assert type(MODES.check(np.int64(2), "x")) is int
     assert type(ALL["held_out"].check(np.float32(0.25), "x")) is float

@@ -44,6 +44,34 @@ def test_every_setting_has_a_flag_that_acts(verb, name):
     assert found.value != one.default
 
 
+@pytest.mark.parametrize(
+    ("words", "value", "where"),
+    [
+        (["--deterministic"], "on", "--deterministic"),
+        (["--no-deterministic"], "off", "--no-deterministic"),
+        (["--deterministic=strict"], "strict", "--deterministic strict"),
+        (["--deterministic", "strict"], "strict", "--deterministic strict"),
+        (["--deterministic", "false"], "off", "--deterministic false"),
+        (["--deterministic=1"], "on", "--deterministic 1"),
+    ],
+)
+@pytest.mark.parametrize("after", [True, False])
+def test_a_flag_that_may_stand_alone_takes_a_value_only_if_it_is_one(words, value, where, after):
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    parser.add_argument("scan")
+    add_setting_flags(parser, "reconstruct")
+    args = parser.parse_args([*words, "my-scan.npz"] if after else ["my-scan.npz", *words])
+    assert args.scan == "my-scan.npz"
+    found = resolve("reconstruct", overrides=collect(args, "reconstruct").overrides).values["deterministic"]
+    assert (found.value, found.where) == (value, where)
+
+
+@pytest.mark.parametrize("words", [["--deterministic=maybe"], ["--deterministic="], ["--no-deterministic", "--deterministic"]])
+def test_what_such_a_flag_cannot_mean_is_refused(words):
+    with pytest.raises(SettingsError, match="--deterministic"):
+        resolve("reconstruct", overrides=typed(*words).overrides)
+
+
 def test_quiet_is_no_progress():
     found = resolve("reconstruct", overrides=typed("--quiet").overrides).values["progress"]
     assert (found.value, found.where) == (False, "--quiet")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from ptycho_core.contract import Device, ExecutionPlan, ProbeReport
+from ptycho_core.errors import CapabilityError
 from ptycho_tensorflow.compiled import compiling_for
 
 if TYPE_CHECKING:
@@ -60,13 +61,13 @@ def threads_in_use() -> int | None:
     return None
 
 
-_process = {"deterministic": False}
-"""Whether `configured` has turned determinism on; TensorFlow has no way to ask, and none to turn it off."""
+_process = {"strict": False}
+"""Whether `configured` has turned determinism on; TensorFlow has no public way to ask, and none to turn it off."""
 
 
-def is_deterministic() -> bool:
-    """Whether operations on a GPU are deterministic in this process because an earlier job wanted it."""
-    return _process["deterministic"]
+def is_strict() -> bool:
+    """Whether an earlier job of this process wanted what cannot be deterministic to be refused."""
+    return _process["strict"]
 
 
 @contextmanager
@@ -75,15 +76,25 @@ def configured(plan: ExecutionPlan) -> Iterator[str]:
 
     Yields:
         The planned device, under the name that `tf.device` takes; it is the default inside.
+
+    Raises:
+        CapabilityError: what is done inside has no deterministic form, and the plan is strict.
     """
     _choose_threads(int(plan.execution.get("threads") or 0))
     tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
+    if plan.execution.get("deterministic") == "strict":
+        tf.config.experimental.enable_op_determinism()
+        _process["strict"] = True
     if plan.device != "cpu":
-        _set_up_gpus(deterministic=bool(plan.execution.get("deterministic")))
+        _set_up_gpus()
     try:
         tf.config.experimental.enable_tensor_float_32_execution(False)
         with tf.device(plan.device), compiling_for(plan.device, jit=bool(plan.options.get("jit"))):
             yield plan.device
+    except tf.errors.UnimplementedError as error:
+        if plan.execution.get("deterministic") == "strict" and "eterminis" in error.message:
+            raise _not_deterministic(error.message) from error
+        raise
     finally:
         tf.config.experimental.enable_tensor_float_32_execution(tf32)
 
@@ -95,11 +106,8 @@ def _choose_threads(threads: int) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
-def _set_up_gpus(*, deterministic: bool) -> None:
-    """Memory as it is needed, and fixed orders of addition; a CPU has these for everything that is used here."""
-    if deterministic:
-        tf.config.experimental.enable_op_determinism()
-        _process["deterministic"] = True
+def _set_up_gpus() -> None:
+    """Memory as it is needed."""
     with suppress(RuntimeError):  # the GPUs are in use: it is as the first job, or the manifest's environment, had it
         for device in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(device, True)
@@ -107,3 +115,9 @@ def _set_up_gpus(*, deterministic: bool) -> None:
 
 def _processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _not_deterministic(said: str) -> CapabilityError:
+    """What TensorFlow said, in its first line, and what to do."""
+    told = f"deterministic strict: {said.splitlines()[0].removesuffix('.')}."
+    return CapabilityError(told, remedy="--no-deterministic runs it all the same, in a new process.", backend="tensorflow")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ptycho_core.backends.plans import make_plan
-from ptycho_tensorflow.devices import is_deterministic, threads_in_use
+from ptycho_tensorflow.devices import is_strict, threads_in_use
 
 if TYPE_CHECKING:
     from ptycho_core.contract import ExecutionPlan, ExecutionRequest, ProbeReport, Value
@@ -18,10 +18,13 @@ def plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
     if threads is not None:
         why = f"TensorFlow fixes its threads at the first operation of a process, and this one already runs with {threads}"
         fixed["threads"] = (threads, why)
-    if not _on_gpu(request, probe):
-        fixed["deterministic"] = (True, "on a CPU TensorFlow adds in a fixed order in any case")
-    elif is_deterministic():
-        fixed["deterministic"] = (True, "an earlier job of this process wanted it, and TensorFlow cannot turn it off")
+    wanted = request.execution["deterministic"]
+    if is_strict():
+        fixed["deterministic"] = ("strict", "an earlier job of this process wanted it, and TensorFlow cannot turn it off")
+    elif wanted == "on" and _on_gpu(request, probe):
+        fixed["deterministic"] = ("strict", "on a GPU TensorFlow has one such mode, which refuses what cannot be deterministic")
+    elif wanted == "off" and not _on_gpu(request, probe):
+        fixed["deterministic"] = ("on", "on a CPU TensorFlow adds in a fixed order in any case")
     return make_plan(request, probe, "TensorFlow", fixed)
 
 

@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from ptycho_core.contract import Device, ExecutionPlan, ProbeReport
+from ptycho_core.errors import CapabilityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_DETERMINISM = {"off": "default", "on": "warn", "strict": "error"}
+"""PyTorch's words: an operation that has a deterministic form uses it under ``warn`` and ``error``; one that has none warns or
+is refused."""
 
 MIXED = "bf16-mixed"
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, MIXED: torch.float32}
@@ -45,6 +50,9 @@ def configured(plan: ExecutionPlan) -> Iterator[torch.device]:
 
     Yields:
         The planned device.
+
+    Raises:
+        CapabilityError: what is done inside has no deterministic form, and the plan is strict.
     """
     threads = torch.get_num_threads()
     deterministic = torch.get_deterministic_debug_mode()
@@ -52,10 +60,20 @@ def configured(plan: ExecutionPlan) -> Iterator[torch.device]:
     try:
         torch.set_num_threads(int(plan.execution["threads"] or threads))
         # Not use_deterministic_algorithms: it imports a compiler, which takes more than a second.
-        torch.set_deterministic_debug_mode("error" if plan.execution["deterministic"] else "default")
+        torch.set_deterministic_debug_mode(_DETERMINISM[str(plan.execution["deterministic"])])
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
         yield torch.device(plan.device)
+    except RuntimeError as error:
+        if plan.execution["deterministic"] == "strict" and "deterministic" in str(error):
+            raise _not_deterministic(str(error)) from error
+        raise
     finally:
         torch.set_num_threads(threads)
         torch.set_deterministic_debug_mode(deterministic)
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+
+
+def _not_deterministic(said: str) -> CapabilityError:
+    """What PyTorch said, in its first sentence, and what to do."""
+    told = f"deterministic strict: {said.partition('. ')[0]}."
+    return CapabilityError(told, remedy="With --deterministic it is run all the same, with a warning.", backend="torch")

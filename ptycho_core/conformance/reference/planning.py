@@ -38,9 +38,9 @@ def plan(request: ExecutionRequest) -> ExecutionPlan:
             "NumPy's libraries choose their threads as they are loaded; set OMP_NUM_THREADS and OPENBLAS_NUM_THREADS before"
         )
         effective["threads"] = None
-    if not effective["deterministic"]:
+    if effective["deterministic"] == "off":
         adjusted["deterministic"] = "there is nothing here that differs from run to run"
-        effective["deterministic"] = True
+        effective["deterministic"] = "on"
     dispositions = {name: _answer(name, request, effective, refused, adjusted) for name in request.requested}
     return ExecutionPlan("cpu", effective, dict(request.options), dispositions)
 
