@@ -52,7 +52,8 @@ from ptycho_tensorflow.devices import threads_in_use
 before = threads_in_use()
 assert main(["simulate", {str(tmp_path / "s.npz")!r}, "--size", "32", "--frames", "36"]) == 0
 quick = ["--backend", "tensorflow", "--epochs", "1", "--iterations", "1", "--quiet"]
-assert main(["reconstruct", {str(tmp_path / "s.npz")!r}, "-o", {str(tmp_path / "out")!r}, "--threads", "3", "--deterministic=strict", *quick]) == 0
+strict = ["--threads", "3", "--deterministic=strict"]
+assert main(["reconstruct", {str(tmp_path / "s.npz")!r}, "-o", {str(tmp_path / "out")!r}, *strict, *quick]) == 0
 again = ["--no-deterministic", "--overwrite"]
 assert main(["reconstruct", {str(tmp_path / "s.npz")!r}, "-o", {str(tmp_path / "again")!r}, *again, *quick]) == 0
 print(json.dumps([before, threads_in_use()]))
