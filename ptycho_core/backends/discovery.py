@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from importlib.metadata import Distribution
 
-__all__ = ["GROUP", "OBSERVERS", "Claim", "forget", "scan"]
+__all__ = ["GROUP", "OBSERVERS", "Claim", "canonical", "forget", "installed_version", "scan"]
 
 GROUP = "ptycho.backends"
 OBSERVERS = "ptycho.observers"
@@ -51,12 +53,12 @@ def scan(group: str = GROUP) -> tuple[Claim, ...]:
 
     found: dict[str, list[Claim]] = {}
     for distribution in metadata.distributions():
-        text = distribution.read_text("entry_points.txt")
-        if not text or group not in text:  # the cheap test first: reading every distribution's name is what makes scans slow
+        text = _text(distribution, "entry_points.txt")
+        if group not in text:  # the cheap test first: reading every distribution's name is what makes scans slow
             continue
         pairs = list(_section(text, group))
         if pairs:
-            name, version = distribution.metadata["Name"] or "unnamed", distribution.metadata["Version"] or ""
+            name, version = _header(distribution, "Name") or "unnamed", _header(distribution, "Version")
             found.setdefault(canonical(name), [Claim(key, name, version, value) for key, value in pairs])
     return tuple(sorted({claim for claims in found.values() for claim in claims}))
 
@@ -68,7 +70,33 @@ def forget() -> None:
 
 def canonical(distribution: str) -> str:
     """A distribution's name as the index compares it."""
-    return distribution.lower().replace("_", "-").replace(".", "-")
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def installed_version(distribution: str) -> str | None:
+    """The version of an installed distribution, empty if its metadata states none; None if it is not installed."""
+    from importlib import metadata
+
+    try:
+        return _header(metadata.distribution(distribution), "Version")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _text(distribution: Distribution, name: str) -> str:
+    """A file of a distribution's metadata; bytes that are no UTF-8 become signs of their own, and hide nothing else."""
+    try:
+        return distribution.read_text(name) or ""
+    except UnicodeDecodeError as error:
+        return error.object.decode("utf-8", "replace")
+
+
+def _header(distribution: Distribution, key: str) -> str:
+    """A line of a distribution's metadata; the standard parser reads the whole description for it."""
+    text = _text(distribution, "METADATA") or _text(distribution, "PKG-INFO")
+    head = text.partition("\n\n")[0]
+    found = re.search(rf"^{key}:[ \t]*(.*?)[ \t\r]*$", head, re.MULTILINE | re.IGNORECASE)
+    return found[1] if found else ""
 
 
 def _section(text: str, group: str) -> Iterator[tuple[str, str]]:

@@ -65,7 +65,7 @@ def _examine(row: Row, timeout: float) -> Diagnosis:
         return Diagnosis(row.name, row.source, "ok", "registered in this process, so no other process can start it")
     started = time.monotonic()
     with tempfile.TemporaryFile() as errors:
-        output, status = _run_child(f"{row.name}@{row.claim.distribution}", timeout, errors)
+        output, status = _run_child(row.address, timeout, errors)
         written = last_words(errors)
     seconds = time.monotonic() - started
     answers = _answers(output)

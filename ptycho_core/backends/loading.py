@@ -16,11 +16,14 @@ import pluggy
 
 from ptycho_core import contract, hookspecs
 from ptycho_core.backends.known import known_backends
-from ptycho_core.backends.registry import find_backends, registered_plugin
+from ptycho_core.backends.registry import find_backends, registered_plugin, those_that
 from ptycho_core.backends.states import Row, unusable
 from ptycho_core.errors import BackendError, BackendUnusableError, CapabilityError, HookError, PtychoError, did_you_mean
 
-__all__ = ["REQUIRED_HOOKS", "Backend", "load"]
+__all__ = ["NEUTRAL", "REQUIRED_HOOKS", "Backend", "load"]
+
+NEUTRAL = frozenset({"h5py", "matplotlib", "numpy", "packaging", "pluggy", "rich", "safetensors", "scipy", "skimage"})
+"""Modules that the core itself imports: they disturb no backend, whoever calls one of them its framework."""
 
 REQUIRED_HOOKS = ("ptycho_backend_spec", "ptycho_probe", "ptycho_plan")
 _Answer = TypeVar("_Answer")
@@ -160,7 +163,9 @@ class Backend:
         verb = hook.removeprefix("ptycho_")
         if verb in contract.VERBS and verb not in self.spec.capabilities:
             offered = ", ".join(word for word in self.spec.capabilities if word in contract.VERBS)
-            raise CapabilityError(f"backend '{self.name}' does not provide '{verb}', only {offered}.", backend=self.name)
+            message = f"backend '{self.name}' does not provide '{verb}', only {offered}."
+            remedy = those_that(lambda other: verb in other.capabilities)
+            raise CapabilityError(message, remedy=remedy, backend=self.name)
         try:
             answer = getattr(self._manager.hook, hook)(**arguments)
         except (PtychoError, MemoryError):
@@ -221,7 +226,7 @@ def _refuse_mixture(row: Row) -> None:
     frameworks = {known.module: known.title for known in known_backends().values()}
     frameworks |= {item.spec.framework.module: item.spec.title for item in find_backends() if item.spec and item.spec.framework}
     for module, title in sorted(frameworks.items()):
-        if module != own and module in sys.modules:
+        if module not in (own, *NEUTRAL) and module in sys.modules:
             raise BackendError(
                 f"{title} (module '{module}') is already imported in this process, and backend '{row.name}' uses another one.",
                 remedy="Start it in a process of its own, or set allow_mixed_frameworks.",

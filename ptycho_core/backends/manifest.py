@@ -51,6 +51,7 @@ OPTION_KEYS: dict[str, tuple[type | tuple[type, ...], bool]] = {
 }
 _OPTION_TYPES: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,)}
 _WORDS = {str: "text", list: "a list", dict: "a table", bool: "true or false", int: "a whole number", float: "a number"}
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -109,6 +110,8 @@ def _parse(data: bytes, name: str, where: str) -> contract.BackendSpec:
         _refuse(name, f"its manifest {where} is not UTF-8 (byte {error.start})")
     except tomllib.TOMLDecodeError as error:
         _refuse(name, f"its manifest {where} is not TOML: {error}")
+    except RecursionError:
+        _refuse(name, f"its manifest {where} is nested too deeply")
     return _Reader(name, where).spec(table)
 
 
@@ -161,7 +164,8 @@ class _Reader:
             self.refuse(f"'name' is '{table['name']}', but the entry point is called '{self._name}'")
         environment = table.get("environment", {})
         for key, value in environment.items():
-            self._typed(value, str, f"environment.{key}")
+            if not _VARIABLE.fullmatch(key) or "\0" in self._typed(value, str, f"environment.{key}"):
+                self.refuse(f"'environment' has {key!r} = {value!r}, which no process can have in its environment")
         spec = contract.BackendSpec(
             name=self._name,
             title=table["title"],
@@ -238,7 +242,7 @@ class _Reader:
             if table.get(key) and not re.fullmatch(r"\d+(\.\d+)*", table[key]):
                 self.refuse(f"'framework.{key}' must be a version such as '2.2', not '{table[key]}'")
         distributions = self._texts(table, "distributions", "framework.")
-        if not distributions or not table["module"]:
+        if not distributions or not all(distributions) or not table["module"]:
             self.refuse("'framework' must name a module and at least one distribution")
         return contract.Framework(table["module"], distributions, table.get("minimum", ""), table.get("below", ""))
 

@@ -10,69 +10,86 @@ from typing import TYPE_CHECKING, Final
 from ptycho_core import contract
 from ptycho_core.backends.discovery import Claim, canonical, scan
 from ptycho_core.backends.known import how_to_install, known_backends, normalise
+from ptycho_core.backends.lists import NO_LISTS, Lists, split_name
 from ptycho_core.backends.manifest import check_spec, read_manifest
-from ptycho_core.backends.states import Row, absent, blocked_by, examine_claim, framework_state, unusable
+from ptycho_core.backends.states import Row, absent, examine_claim, framework_state, unusable
 from ptycho_core.errors import BackendUnusableError, UnknownBackendError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["RESERVED", "choose", "find_backends", "find_named", "register", "registered_plugin", "unregister"]
+__all__ = ["RESERVED", "choose", "find_backends", "find_named", "register", "registered_plugin", "those_that", "unregister"]
 
 RESERVED: Final = frozenset({"auto", "all", "none", "list", "core"})
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _registered: dict[str, tuple[object, contract.BackendSpec]] = {}
 
 
-def find_backends() -> tuple[Row, ...]:
-    """One row for each installed or registered backend, by name, then distribution. Runs no third-party code."""
+def find_backends(lists: Lists = NO_LISTS) -> tuple[Row, ...]:
+    """One row for each installed or registered backend, by name, then distribution. Runs no third-party code.
+
+    Args:
+        lists: which may be used, where the environment does not say it.
+    """
+    lists = lists.below_environment()
     claims: dict[str, list[Claim]] = {}
     for claim in scan():
         claims.setdefault(claim.name, []).append(claim)
-    rows = [row for name, rivals in claims.items() for row in _rows(name, rivals)]
-    rows += [_registered_row(name) for name in _registered]
+    rows = [row for name, rivals in claims.items() for row in _rows(name, rivals, lists)]
+    rows += [_registered_row(name, lists) for name in _registered]
     return tuple(sorted(rows, key=lambda row: (row.name, row.distribution)))
 
 
-def choose(name: str | None = None) -> Row:
+def choose(name: str | None = None, lists: Lists = NO_LISTS) -> Row:
     """The one backend to use, in state ``ok``.
 
     Args:
         name: a name or alias, ``NAME@DISTRIBUTION`` where two distributions provide the same name, or None for the only
             usable one; those that are taken only by name do not count then.
+        lists: which may be used, where the environment does not say it.
 
     Raises:
         UnknownBackendError: no such backend; or None was given and several are usable.
         BackendUnusableError: it is known or installed but not in state ``ok``; or None was given and none is usable.
     """
     if name is None:
-        return _only()
-    row = find_named(name)[0]
+        return _only(find_backends(lists))
+    row = find_named(name, lists)[0]
     if row.state != "ok":
         raise unusable(row)
     return replace(row, chosen_by="named")
 
 
-def find_named(name: str) -> tuple[Row, ...]:
-    """The rows behind a name, an alias or ``NAME@DISTRIBUTION``, in whatever state; more than one only in a conflict.
+def find_named(name: str, lists: Lists = NO_LISTS) -> tuple[Row, ...]:
+    """The rows behind a name, an alias or ``NAME@DISTRIBUTION``, in whatever state; more than one only if several provide it.
 
     Raises:
         UnknownBackendError: neither installed nor known.
         BackendUnusableError: known, but its plugin is not installed.
     """
-    plain, _, distribution = name.partition("@")
-    plain = normalise(plain.strip().lower())
-    rows = find_backends()
+    plain, distribution = split_name(name)
+    rows = find_backends(lists)
     named = tuple(row for row in rows if row.name == plain)
     if not named:
-        raise _not_installed(plain, name, rows)
+        raise _not_installed(plain, name, rows, lists)
     if not distribution:
-        return named
+        usable = tuple(row for row in named if row.state != "blocked")
+        return usable or named
+    lists = lists.below_environment()
     for row in named:
-        if row.claim is not None and canonical(row.claim.distribution) == canonical(distribution):
-            return (examine_claim(row.claim),)
+        if row.claim is not None and canonical(row.claim.distribution) == distribution:
+            return tuple(_rows(plain, [row.claim], lists))
     providers = ", ".join(row.source for row in named)
     raise UnknownBackendError(f"backend '{plain}' is not provided by '{distribution}', but by {providers}.", backend=plain)
+
+
+def those_that(can: Callable[[contract.BackendSpec], bool], lists: Lists = NO_LISTS) -> str:
+    """A sentence: which of the installed backends can do something, from their manifests alone."""
+    found = [row for row in find_backends(lists) if row.spec is not None and can(row.spec)]
+    if not found:
+        return "No installed backend does."
+    words = dict.fromkeys(row.name if row.state == "ok" else f"{row.name} ({row.state})" for row in found)
+    return f"Installed ones that do: {', '.join(words)}."
 
 
 def register(name: str, plugin: object, manifest: contract.BackendSpec | Path | None = None) -> None:
@@ -116,16 +133,21 @@ def registered_plugin(name: str) -> object:
     return _registered[name][0]
 
 
-def _rows(name: str, rivals: list[Claim]) -> list[Row]:
+def _rows(name: str, claims: list[Claim], lists: Lists) -> list[Row]:
     problem = _bad_name(name)
     if problem:
-        return [replace(_base(claim), state="broken", reason=problem) for claim in rivals]
-    rows = [examine_claim(claim) for claim in rivals]
-    if len(rows) == 1 or rows[0].state == "blocked":
+        return [replace(_base(claim), state="broken", reason=problem) for claim in claims]
+    rows = [examine_claim(claim, lists) for claim in claims]
+    rivals = [row for row in rows if row.state != "blocked"]
+    if len(rivals) < 2:
         return rows
-    reason = f"{len(rows)} distributions provide it: {', '.join(claim.source for claim in rivals)}"
-    choices = " or ".join(f"--backend {name}@{claim.distribution}" for claim in rivals)
-    return [replace(row, state="conflict", reason=reason, remedy=f"Choose with {choices}, or uninstall one.") for row in rows]
+    sources = [row.source for row in rivals]
+    if len(set(sources)) == 1:
+        reason = f"{sources[0]} declares it {len(rivals)} times"
+        return [replace(row, state="broken", reason=reason) if row in rivals else row for row in rows]
+    reason = f"{len(rivals)} distributions provide it: {', '.join(sources)}"
+    remedy = f"Choose with {' or '.join(f'--backend {row.address}' for row in rivals)}, or uninstall one."
+    return [replace(row, state="conflict", reason=reason, remedy=remedy) if row in rivals else row for row in rows]
 
 
 def _base(claim: Claim) -> Row:
@@ -142,9 +164,9 @@ def _bad_name(name: str) -> str:
     return ""
 
 
-def _registered_row(name: str) -> Row:
+def _registered_row(name: str, lists: Lists) -> Row:
     spec = _registered[name][1]
-    blocked = blocked_by(name)
+    blocked = lists.refusal(name, "")
     if blocked:
         return Row(name, spec.title, "blocked", blocked, spec=spec)
     state, reason, remedy, found = framework_state(spec)
@@ -160,8 +182,7 @@ def _ask(name: str, plugin: object) -> contract.BackendSpec:
     return spec
 
 
-def _only() -> Row:
-    found = find_backends()
+def _only(found: tuple[Row, ...]) -> Row:
     rows = [row for row in found if not row.only_by_name]
     usable = [row for row in rows if row.state == "ok"]
     if len(usable) == 1:
@@ -177,14 +198,14 @@ def _only() -> Row:
     raise BackendUnusableError(f"no installed backend is usable. {reasons}", state=rows[0].state, backend=rows[0].name)
 
 
-def _not_installed(name: str, given: str, rows: Iterable[Row]) -> Exception:
+def _not_installed(name: str, given: str, rows: Iterable[Row], lists: Lists) -> Exception:
     known = known_backends().get(name)
     if known is None:
         installed = sorted({row.name for row in rows})
         spellings = {*installed, *known_backends(), *(alias for item in known_backends().values() for alias in item.aliases)}
         listing = f"Installed: {', '.join(installed)}." if installed else f"None is installed. {how_to_install()}"
         return UnknownBackendError(f"backend '{given}' is not known. {listing}{did_you_mean(name, spellings)}", backend=name)
-    blocked = blocked_by(name)
+    blocked = lists.below_environment().refusal(name, known.plugin)
     if blocked:
         return unusable(Row(name, known.title, "blocked", blocked))
     bare = bool(absent(known.module, known.title))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from ptycho_core.backends.known import known_backends, normalise
+from ptycho_core.backends.discovery import installed_version
+from ptycho_core.backends.known import known_backends
 from ptycho_core.backends.manifest import find_manifest
 from ptycho_core.errors import BackendUnusableError
 
 if TYPE_CHECKING:
     from ptycho_core import contract
     from ptycho_core.backends.discovery import Claim
+    from ptycho_core.backends.lists import Lists
 
-__all__ = ["ALLOW", "BLOCK", "STATES", "Row", "absent", "blocked_by", "examine_claim", "framework_state", "unusable"]
+__all__ = ["STATES", "Row", "absent", "examine_claim", "framework_state", "unusable"]
 
 STATES: Final[tuple[str, ...]] = (
     "ok",
@@ -26,8 +27,6 @@ STATES: Final[tuple[str, ...]] = (
     "undeclared",
     "broken",
 )
-BLOCK: Final = "PTYCHO_BACKENDS_BLOCK"
-ALLOW: Final = "PTYCHO_BACKENDS_ALLOW"
 
 
 @dataclass(frozen=True)
@@ -66,17 +65,22 @@ class Row:
         return f"{self.distribution} {self.version}".strip() or "registered in this process"
 
     @property
+    def address(self) -> str:
+        """The name that means this row and no other: ``NAME@DISTRIBUTION`` if it is installed."""
+        return self.name if self.claim is None else f"{self.name}@{self.claim.distribution}"
+
+    @property
     def only_by_name(self) -> bool:
         """Whether it is never taken unless it is named."""
         return self.spec is not None and self.spec.only_by_name
 
 
-def examine_claim(claim: Claim) -> Row:
+def examine_claim(claim: Claim, lists: Lists) -> Row:
     """The state of one entry point, conflicts with others aside. Runs no third-party code."""
     known = known_backends().get(claim.name)
     title = known.title if known else claim.name
     row = Row(claim.name, title, "ok", distribution=claim.distribution, version=claim.version, claim=claim)
-    blocked = blocked_by(claim.name)
+    blocked = lists.refusal(claim.name, claim.distribution)
     if blocked:
         return replace(row, state="blocked", reason=blocked)
     try:
@@ -87,16 +91,6 @@ def examine_claim(claim: Claim) -> Row:
     return replace(row, title=spec.title, state=state, reason=reason, remedy=remedy, framework_version=found, spec=spec)
 
 
-def blocked_by(name: str) -> str:
-    """Which environment variable blocks a backend, as a reason; empty if none does."""
-    blocked, allowed = _names(BLOCK), _names(ALLOW)
-    if blocked is not None and name in blocked:
-        return f"it is blocked by {BLOCK}={os.environ[BLOCK]}"
-    if allowed is not None and name not in allowed:
-        return f"it is not among those allowed by {ALLOW}={os.environ[ALLOW]}"
-    return ""
-
-
 def framework_state(spec: contract.BackendSpec) -> tuple[str, str, str, str]:
     """State, reason, remedy and version of the framework, from import machinery and metadata, without importing it."""
     framework = spec.framework
@@ -105,15 +99,12 @@ def framework_state(spec: contract.BackendSpec) -> tuple[str, str, str, str]:
     reason = absent(framework.module, spec.title)
     if reason:
         return "missing", reason, f"Install it: {_pip_line(framework)}", ""
-    from importlib import metadata
-
     for distribution in framework.distributions:
-        try:
-            found = metadata.version(distribution)
-        except metadata.PackageNotFoundError:
+        found = installed_version(distribution)
+        if found is None:
             continue
-        if found is None or _in_range(found, framework):
-            return "ok", "", "", found or ""
+        if not found or _in_range(found, framework):
+            return "ok", "", "", found
         reason = f"it accepts {_range(framework)}, and {distribution} {found} is installed"
         return "out-of-range", reason, f"Install another version: {_pip_line(framework)}", found
     return "ok", "", "", ""  # a framework built from source may have no metadata; the probe tells its version
@@ -169,8 +160,3 @@ def _range(framework: contract.Framework) -> str:
 def _pip_line(framework: contract.Framework) -> str:
     wanted = _range(framework)
     return f"pip install '{wanted}'" if wanted != framework.distributions[0] else f"pip install {wanted}"
-
-
-def _names(variable: str) -> set[str] | None:
-    text = os.environ.get(variable)
-    return None if text is None else {normalise(item.strip()) for item in text.split(",") if item.strip()}

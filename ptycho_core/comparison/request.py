@@ -137,11 +137,13 @@ class Request:
     def _candidates(self) -> tuple[Candidate, ...]:
         from ptycho_core.backends.registry import find_named
         from ptycho_core.backends.states import unusable
+        from ptycho_core.settings.planning import lists_of
 
         found = []
+        lists = lists_of({"file": self.config})
         for given in self.backends:
             try:
-                row = find_named(given)[0]
+                row = find_named(given, lists)[0]
             except BackendUnusableError as error:  # known, but not installed: a row of the table
                 found.append(Candidate(error.backend or given, None, str(error)))
                 continue

@@ -138,10 +138,10 @@ def verify_model(
         answers = {NAME: truth}
         runs = [first]
         for row in rows:
-            run, answer = _run(row, batch, precision, timeout, tell)
+            run, answer = _run(row, _label(row, rows), batch, precision, timeout, tell)
             runs.append(run)
             if answer is not None:
-                answers[row.name] = answer
+                answers[run.backend] = answer
     notes = (*batch.notes, *_notes(truth, model))
     if limits != LIMITS[precision]:
         raised = f"{limits.forward:.1e} (patches, intensities), {limits.loss:.1e} (loss terms), {limits.gradient:.1e} (gradients)"
@@ -168,8 +168,8 @@ def _chosen(names: Sequence[str]) -> list[Row]:
             row = find_named(name)[0]
         except BackendUnusableError as error:  # known, but not installed
             row = Row(error.backend, error.backend, error.state, error.message, error.remedy)
-        rows.setdefault(row.name, row)
-    rows.pop(NAME, None)
+        if row.name != NAME:
+            rows.setdefault(row.address, row)
     if not rows:
         raise UsageError(f"'{NAME}' is what others are compared with.", remedy="Name another backend too.")
     return list(rows.values())
@@ -224,11 +224,16 @@ def _raised(
     return limits_of(LIMITS[precision], precision, truth, moved)
 
 
+def _label(row: Row, rows: Sequence[Row]) -> str:
+    """A backend's name; with its distribution where another one of the same name takes part."""
+    return row.address if [other.name for other in rows].count(row.name) > 1 else row.name
+
+
 def _run(
-    row: Row, batch: VerificationBatch, precision: str, timeout: float, tell: Callable[[str], None]
+    row: Row, label: str, batch: VerificationBatch, precision: str, timeout: float, tell: Callable[[str], None]
 ) -> tuple[Run, EvaluateResult | None]:
     """Ask one backend; whatever it does, the others go on."""
-    tell(f"{row.name}: the same, {precision}")
+    tell(f"{label}: the same, {precision}")
     began, answer, reason = time.perf_counter(), None, ""
     if row.state != "ok":
         reason = f"{row.reason}. {row.remedy}".strip() if row.remedy else row.reason
@@ -236,14 +241,14 @@ def _run(
         reason = "registered in this process, so no other process can start it"
     else:
         try:
-            with _worker(row.name) as worker:
-                answer = _ask(worker, f"{row.name}@{row.claim.distribution}", batch.job, precision, timeout)
+            with _worker(label) as worker:
+                answer = _ask(worker, row.address, batch.job, precision, timeout)
         except PtychoError as error:
             reason = str(error)
     seconds = time.perf_counter() - began
     if reason:
-        tell(f"{row.name}: failed: {reason}")
-    return Run(row.name, row.source, row.framework_version, precision, seconds, reason), answer
+        tell(f"{label}: failed: {reason}")
+    return Run(label, row.source, row.framework_version, precision, seconds, reason), answer
 
 
 def _ask(worker: Worker, name: str, job: EvaluateBatchJob, precision: str, timeout: float) -> EvaluateResult:

@@ -218,7 +218,8 @@ def _first_inference(scan: str | Path, resolved: Resolved, backend: str, plan: E
     if start is None or not is_model(Path(str(start))):
         return None
     data = {name: value for name, value in resolved.groups()["data"].items() if name in resolved.requested}
-    return create_inference_payload(str(start), scan, None, data | {**plan.execution, "backend": backend}, environment={})
+    named = resolved.values["backend"].value or backend
+    return create_inference_payload(str(start), scan, None, data | {**plan.execution, "backend": named}, environment={})
 
 
 def _decide(

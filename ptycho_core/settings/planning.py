@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.contract import BackendSpec, ExecutionPlan, ExecutionRequest
+from ptycho_core.contract import BackendSpec, ExecutionPlan, ExecutionRequest, Value
 from ptycho_core.errors import CapabilityError
 from ptycho_core.settings.resolution import Facts, Resolved, resolve
 from ptycho_core.settings.rules import check_together
+from ptycho_core.settings.sources import lists_from_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from ptycho_core.backends.lists import Lists
     from ptycho_core.backends.loading import Backend
     from ptycho_core.backends.states import Row
 
-__all__ = ["plan_for", "plan_verb", "resolve_for", "resolve_without_options"]
+__all__ = ["lists_of", "plan_for", "plan_verb", "resolve_for", "resolve_without_options"]
 
 _NEEDS = {"refine_positions": (False, "positions"), "background": ("none", "background")}
 """Settings that a backend must have a capability for, with the value that needs none."""
@@ -47,10 +49,21 @@ def resolve_for(verb: str, sources: Mapping[str, Any], facts: Callable[[], Facts
     resolve_without_options(verb, sources)
     stated = facts()
     name = resolve_without_options(verb, sources, stated).values["backend"].value
-    row = choose(None if name is None else str(name))
+    row = choose(None if name is None else str(name), lists_of(sources))
     resolved = resolve(verb, **sources, facts=stated, spec=row.spec)
     check_together(resolved)
     return resolved, row
+
+
+def lists_of(sources: Mapping[str, Any]) -> Lists:
+    """Which backends the settings file among the sources allows or blocks.
+
+    Raises:
+        SettingsError: it says it wrongly.
+    """
+    from ptycho_core.backends.lists import NO_LISTS
+
+    return NO_LISTS if sources.get("file") is None else lists_from_file(sources["file"])
 
 
 def resolve_without_options(verb: str, sources: Mapping[str, Any], facts: Facts | None = None) -> Resolved:
@@ -98,21 +111,35 @@ def plan_for(resolved: Resolved, row: Row, *, allow_unsupported: bool) -> tuple[
 
 
 def _check_manifest(resolved: Resolved, spec: BackendSpec) -> None:
-    """Refuse what the manifest rules out, without importing the backend."""
-    if resolved.verb not in spec.capabilities:
-        offers = ", ".join(word for word in spec.capabilities) or "nothing"
-        message = f"backend '{spec.name}' does not provide '{resolved.verb}'; it provides {offers}."
-        raise CapabilityError(message, backend=spec.name)
-    for name, (without, capability) in _NEEDS.items():
-        one = resolved.values.get(name)
-        if one is not None and one.value != without and capability not in spec.capabilities:
-            message = f"backend '{spec.name}' does not provide '{capability}'; it provides {', '.join(spec.capabilities)}."
-            raise CapabilityError(message, source=one.where, backend=spec.name)
-    for name, offered in (("accelerator", ("auto", *spec.accelerators)), ("precision", spec.precisions)):
-        one = resolved.values[name]
+    """Refuse what the manifest rules out, without importing the backend; the installed ones that can do it are named."""
+    from ptycho_core.backends.registry import those_that
+
+    verb = resolved.verb
+    needed = {verb: ""} | {
+        capability: resolved.values[name].where
+        for name, (without, capability) in _NEEDS.items()
+        if name in resolved.values and resolved.values[name].value != without
+    }
+    for word, where in needed.items():
+        if word not in spec.capabilities:
+            raise CapabilityError(
+                f"backend '{spec.name}' does not provide '{word}'; it provides {', '.join(spec.capabilities)}.",
+                remedy=those_that(_claims(verb, word)),
+                source=where, backend=spec.name,
+            )  # fmt: skip
+    for name, kind, also in (("accelerator", "accelerators", ("auto",)), ("precision", "precisions", ())):
+        one, offered = resolved.values[name], (*also, *getattr(spec, kind))
         if one.value not in offered:
             raise CapabilityError(
                 f"{name} '{one.value}' is not available: backend '{spec.name}' offers {', '.join(offered)}.",
-                remedy="Choose one of these; 'ptycho backends show NAME' says what another backend offers.",
+                remedy=f"Choose one of these. {those_that(_offers(verb, kind, one.value))}",
                 source=one.where, backend=spec.name,
             )  # fmt: skip
+
+
+def _claims(verb: str, word: str) -> Callable[[BackendSpec], bool]:
+    return lambda spec: {verb, word} <= set(spec.capabilities)
+
+
+def _offers(verb: str, kind: str, word: Value) -> Callable[[BackendSpec], bool]:
+    return lambda spec: verb in spec.capabilities and word in getattr(spec, kind)

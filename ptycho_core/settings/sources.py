@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from ptycho_core.backends.lists import Lists
     from ptycho_core.contract import Value
     from ptycho_core.settings.declare import Declaration
 
@@ -28,6 +29,7 @@ __all__ = [
     "from_execution",
     "from_file",
     "from_overrides",
+    "lists_from_file",
 ]
 
 ORIGINS = ("override", "execution object", "environment", "file", "model", "data", "backend default", "core default")
@@ -140,13 +142,13 @@ def _check_option_variable(variable: str, own: Mapping[str, Declaration], backen
 
 
 def from_file(verb: str, path: Path, backend: str, options: Mapping[str, Declaration]) -> list[Given]:
-    """The tables of a TOML file: ``[data]``, ``[training]`` and the other groups, and ``[backend.NAME]``.
+    """The tables of a TOML file: ``[data]``, ``[training]`` and the other groups, ``[backend.NAME]`` and ``[backends]``.
 
     Tables of other verbs and of other backends are checked where they can be, kept, and not used: one file serves many jobs.
     """
     text, tables = _read(path)
     groups = {str(group.GROUP): _all(group) for group in GROUPS}  # type: ignore[attr-defined]
-    known_tables = [*groups, "backend"]
+    known_tables = [*groups, "backend", "backends"]
     found = []
     for table, values in tables.items():
         where = f"{path}: [{table}]"
@@ -154,6 +156,9 @@ def from_file(verb: str, path: Path, backend: str, options: Mapping[str, Declara
             hint = did_you_mean(table, known_tables)
             listing = ", ".join(known_tables)
             raise SettingsError(f"{path}: '{table}' is no table of settings; there are {listing}.{hint}", source=where)
+        if table == "backends":
+            _lists(path, text, values)
+            continue
         if table == "backend":
             found += _backend_table(path, text, values, backend, options)
             continue
@@ -165,6 +170,31 @@ def from_file(verb: str, path: Path, backend: str, options: Mapping[str, Declara
             if verb in declared[name].verbs:
                 found.append(Given(name, checked, "file", line))
     return found
+
+
+def lists_from_file(path: Path) -> Lists:
+    """The lists ``allow`` and ``block`` of the table ``[backends]``: which backends the jobs of this file may use.
+
+    Raises:
+        SettingsError: the file, the table or a list is none.
+    """
+    text, tables = _read(path)
+    values = tables.get("backends", {})
+    return _lists(path, text, values if isinstance(values, dict) else {})
+
+
+def _lists(path: Path, text: str, values: Mapping[str, Any]) -> Lists:
+    from ptycho_core.backends.lists import Lists, NameList
+
+    found: dict[str, NameList] = {}
+    for name, words in values.items():
+        line = f"{path}{_line(text, 'backends', name)}: [backends] {name}"
+        check_name(name, ("allow", "block"), line)
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            message = f'{line} must be a list of names of backends, such as ["NAME", "NAME@DISTRIBUTION"].'
+            raise SettingsError(message, source=line)
+        found[name] = NameList.of(words, f"{line} = {words}")
+    return Lists(**found)
 
 
 def _backend_table(

@@ -84,7 +84,7 @@ class Site:
         name: str = "acme",
         *,
         manifest: str | bytes | None = MANIFEST,
-        plugin: str = PLUGIN,
+        plugin: str | bytes = PLUGIN,
         distribution: str = "",
         version: str = "1.0",
     ) -> str:
@@ -160,6 +160,12 @@ class Site:
                 sys.exit(error.exit_status)
         """).format(name=name, then=textwrap.indent(textwrap.dedent(then).strip(), " " * 4).strip() or "pass")
         return self.python("-c", code, **variables)
+
+
+@pytest.fixture(scope="session")
+def make_site() -> type[Site]:
+    """For fixtures that share a site among tests."""
+    return Site
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ import pytest
 from ptycho_core import contract, errors, hookspecs
 from ptycho_core.backends.discovery import GROUP, OBSERVERS
 from ptycho_core.backends.known import known_backends
+from ptycho_core.backends.lists import ALLOW, BLOCK
 from ptycho_core.backends.loading import REQUIRED_HOOKS
 from ptycho_core.backends.manifest import FRAMEWORK_KEYS, KEYS, MANIFEST, OPTION_KEYS
 from ptycho_core.backends.registry import RESERVED
-from ptycho_core.backends.states import ALLOW, BLOCK, STATES
+from ptycho_core.backends.states import STATES
 
 TEXT = Path(__file__).parents[2].joinpath("specs/backend-contract.md").read_text(encoding="utf-8")
 

@@ -87,6 +87,24 @@ def test_two_distributions_with_one_name_are_a_conflict_that_the_user_resolves(s
     )
 
 
+def test_a_distribution_that_declares_a_name_twice_is_broken(site):
+    site.backend()
+    site.write(
+        "ptycho_acme-1.0.dist-info/entry_points.txt", "[ptycho.backends]\nacme = ptycho_acme.plugin\nacme = other.plugin\n"
+    )
+    rows = site.rows()
+    assert {(row["state"], row["reason"]) for row in rows} == {("broken", "ptycho-acme 1.0 declares it 2 times")}
+    assert site.choose("acme").returncode == 3
+
+
+def test_a_name_that_cannot_be_chosen_cannot_be_chosen_with_its_distribution_either(site):
+    site.distribution("odd", entry_points="[ptycho.backends]\nlist = ptycho_acme.plugin\n")
+    site.backend(manifest=site.manifest.format(name="list", title="List"))
+    done = site.choose("list@odd")
+    assert done.returncode == 3
+    assert "'list' is a reserved word and no name for a backend" in done.stderr
+
+
 def test_one_distribution_found_twice_is_listed_once(site):
     site.backend()
     site.write("copy/ptycho_acme-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: ptycho-acme\nVersion: 1.0\n")

@@ -69,16 +69,19 @@ class Fakes:
         self.folder = folder / "site"
         self.cwd = folder
 
-    def add(self, name: str, then: str = "pass", *, capability: str = "reconstruct", framework: str = "") -> None:
-        """Install a backend that knows the truth, and does something on its way."""
+    def add(
+        self, name: str, then: str = "pass", *, capability: str = "reconstruct", framework: str = "", provides: str = ""
+    ) -> None:
+        """Install a backend that knows the truth, and does something on its way; ``provides`` gives it another name."""
+        provides = provides or name
         package, info = self.folder / f"fake_{name}", self.folder / f"fake_{name}-1.0.dist-info"
         package.mkdir(parents=True)
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: fake-{name}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[ptycho.backends]\n{name} = fake_{name}.plugin\n")
+        (info / "entry_points.txt").write_text(f"[ptycho.backends]\n{provides} = fake_{name}.plugin\n")
         (package / "__init__.py").write_text("")
-        (package / "plugin.py").write_text(PLUGIN.format(name=name, then=then, capability=capability))
-        manifest = MANIFEST.format(name=name, capability=capability, framework=framework)
+        (package / "plugin.py").write_text(PLUGIN.format(name=provides, then=then, capability=capability))
+        manifest = MANIFEST.format(name=provides, capability=capability, framework=framework)
         (package / "ptycho-backend.toml").write_text(manifest)
 
     def environment(self) -> dict[str, str]:

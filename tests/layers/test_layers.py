@@ -1,6 +1,7 @@
 """Arrows point one way: the core knows no framework and no backend, and what only lists or helps loads next to nothing."""
 
 import ast
+import configparser
 import json
 import os
 import subprocess
@@ -55,6 +56,15 @@ def test_a_backend_imports_only_the_contract_and_the_neutral_core(path: Path) ->
             assert not rest.startswith(
                 ("cli", "reconstruction.run", "training.run", "inference.run", "settings.payload", "settings.planning", "imaging")
             )
+
+
+def test_what_counts_as_nobodys_framework_is_what_the_core_itself_depends_on() -> None:
+    from ptycho_core.backends.loading import NEUTRAL
+
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    wanted = {line.partition(">")[0] for line in setup["options"]["install_requires"].split()}
+    assert {name.replace("scikit-image", "skimage") for name in wanted} == NEUTRAL
 
 
 def fresh(*arguments: str, path: Path | None = None) -> dict[str, object]:
