@@ -102,7 +102,8 @@ def test_what_a_backend_lacks_is_refused_with_those_that_have_it(pair):
         return str(caught.value)
 
     assert refusal(accelerator="tpu") == (
-        "accelerator 'tpu' is not available: backend 'one' offers cpu. (from override 'accelerator') Installed ones that do: two."
+        "accelerator 'tpu' is not available: backend 'one' offers auto, cpu. (from override 'accelerator') "
+        "Choose one of these. Installed ones that do: two."
     )
     assert refusal(precision="bf16-mixed").endswith("No installed backend does.")
 
