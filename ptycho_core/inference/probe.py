@@ -45,8 +45,9 @@ class ChosenProbe:
 def choose_probe(scan: Scan, model: Model, *, given: str | None, seed: int) -> ChosenProbe:
     """The probe for a scan: the one given, else the model's if it was trained or the scan has none, else the scan's own.
 
-    The scan's is masked and smoothed as those of the training were. A probe that is not stated in counts is scaled as if the scan
-    let through as much light as those of the training. The patterns are read once, for their mean counts.
+    The scan's is masked and smoothed as those of the training were. One that is stated in counts gets the training's
+    ``probe_scale``; any other is scaled as if the scan let through as much light as those of the training. The patterns are read
+    once, for their mean counts.
 
     Args:
         scan: the scan, opened with the probe that was given.
@@ -71,7 +72,8 @@ def choose_probe(scan: Scan, model: Model, *, given: str | None, seed: int) -> C
                 remedy="Give a probe with so many modes with --probe FILE, or use a model trained with as many.",
             )
         probe, counts = probe_in_counts(scan, model.facts)
-        transmission = 1.0 if scan.probe_scaled else transmission
+        if scan.probe_scaled:  # else the share of light that the training let through has the factor in it
+            transmission = float(model.facts.get("probe_scale") or 1) ** -2
     complete = add_probe_modes(probe / np.sqrt(transmission), modes, seed).astype(np.complex64)
     return ChosenProbe(complete, origin, _differences(model, probe, counts))
 

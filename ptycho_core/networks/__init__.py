@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ptycho_core.networks.compact import describe
 from ptycho_core.networks.description import check_description, tensor_shapes
 from ptycho_core.networks.initial import initial_weights
+from ptycho_core.networks.u_net import describe
 
 __all__ = ["check_description", "describe", "initial_weights", "tensor_shapes"]

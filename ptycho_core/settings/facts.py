@@ -56,7 +56,10 @@ def inference_facts(scan: str | Path | None, model: str | Path | None) -> Facts:
     sealed: frozenset[str] = frozenset()
     if model is not None:
         place, manifest = _manifest(model)
-        stated = {name: (value, f"{place}: {name}") for name, value in manifest["facts"].items()}
+        # What the program that wrote the file did not know yet was as it is without being asked for.
+        model_settings = [one for one in declarations("infer").values() if one.group == "model"]
+        stated = {one.name: (one.default, f"{place}, which states no {one.name}") for one in model_settings}
+        stated |= {name: (value, f"{place}: {name}") for name, value in manifest["facts"].items()}
         sealed = frozenset(stated)
         trained = _resolved(manifest)
         if "batch_size" in trained:

@@ -47,6 +47,15 @@ class ModelSettings:
         help="update steps from a flat object, with the known probe, that make what the network sees; auto is 4 gridsize². More "
         "helps where the probe is well known, and costs time.",
     )  # fmt: skip
+    network: str = setting(
+        "compact", choices=("compact", "deep"), verbs=_VERBS,
+        help="the network: compact, or deep, which sees twice as far and has more layers. deep for many scans and the time to "
+        "learn from them.",
+    )  # fmt: skip
+    network_depth: int = setting(
+        2, minimum=1, maximum=8, verbs=_VERBS,
+        help="residual blocks at each level of --network deep. More for many scans; each costs time.",
+    )  # fmt: skip
     network_width: int = setting(
         16, minimum=4, maximum=256, multiple=4, verbs=_VERBS,
         help="channels of the network's first layer, for each of gridsize. Wider learns more from many scans and takes longer.",
@@ -63,6 +72,10 @@ class ModelSettings:
     train_scale: bool = setting(
         False, verbs=_VERBS, help="fit a factor for the probe of each scan. Turn on where doses differ and no probe is in counts."
     )
+    probe_scale: float = setting(
+        1.0, above=0, maximum=1000, verbs=_VERBS,
+        help="factor on the probe's amplitude at the start. Where the object's mean amplitude is known not to be 1: its inverse.",
+    )  # fmt: skip
     probe_mask_diameter: float | None = setting(
         None, above=0, unit="px", verbs=_VERBS,
         help="the probe is set to 0 outside a disc of this diameter; auto keeps it whole. For a probe with light where none is.",

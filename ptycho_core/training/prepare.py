@@ -132,6 +132,7 @@ def _probe(scan: Scan, asked: Mapping[str, Value], seed: int) -> tuple[NDArray[n
             remedy=f"Use --modes {len(scan.probe)}.",
         )
     probe, counts = probe_in_counts(scan, asked)
+    probe = probe * float(asked["probe_scale"] or 1)
     return add_probe_modes(probe, modes, seed).astype(np.complex64), counts
 
 

@@ -125,6 +125,8 @@ TRAIN: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
     "modes": ([], ["--modes", "2"], other_probe),
     "merge": ([], ["--merge", "none"], changed),
     "update_steps": ([], ["--update-steps", "5"], changed),
+    "network": ([], ["--network", "deep"], reshaped),
+    "network_depth": (["--network", "deep"], ["--network", "deep", "--network-depth", "1"], reshaped),
     "network_width": ([], ["--network-width", "8"], reshaped),
     "output_form": ([], ["--output-form", "amplitude-phase"], changed),
     "amplitude_activation": (
@@ -134,6 +136,11 @@ TRAIN: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
     ),
     "train_probe": ([], ["--train-probe"], other_probe),
     "train_scale": ([], ["--train-scale"], lambda a, b: not a.physics["log_scale"].any() and b.physics["log_scale"].any()),
+    "probe_scale": (
+        [],
+        ["--probe-scale", "1.25"],
+        lambda a, b: changed(a, b) and np.allclose(b.physics["probe"], 1.25 * a.physics["probe"]),
+    ),
     "probe_mask_diameter": ([], ["--probe-mask-diameter", "8"], other_probe),
     "probe_mask_edge": (
         ["--probe-mask-diameter", "8"],

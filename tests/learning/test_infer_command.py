@@ -10,9 +10,13 @@ import pytest
 
 import ptycho_core
 from ptycho_core.cli.main import main
+from ptycho_core.contract import ScanSource, TrainJob
 from ptycho_core.inference.probe import choose_probe, probe_overlap
 from ptycho_core.model import load_model, save_model
 from ptycho_core.scan.opening import open_scan
+from ptycho_core.settings.resolution import resolve
+from ptycho_core.training.data import training_data
+from ptycho_core.training.prepare import initial_model
 
 FILES = {"reconstruction.h5", "settings.json", "metrics.json", "object.png", "probe.png"}
 
@@ -133,6 +137,18 @@ def test_a_probe_of_unknown_scale_is_given_the_power_that_the_training_would_hav
     stated = (np.abs(chosen(scans[1], run).probe) ** 2).sum()
     assert stated == pytest.approx(1e5, rel=1e-4)
     assert power == pytest.approx(stated, rel=0.2)  # the samples let through 51 % and 58 % of the light
+
+
+def test_the_factor_of_the_training_is_on_the_probe_once_whether_its_counts_are_stated_or_not(scans, tmp_path):
+    with np.load(scans[0]) as file:
+        unstated = scan_like(scans[0], tmp_path / "unstated.npz", probe_guess=0.01 * file["probe_guess"], probe_in_counts=None)
+    groups = resolve("train", overrides={"probe_scale": 1.25}).groups()
+    for scan in (scans[0], unstated):
+        job = TrainJob((ScanSource(scan, groups["data"]),), (), tmp_path / "model.ptycho", tmp_path, groups)
+        model = initial_model(training_data(job), groups, {}, {})
+        assert choose_probe(open_scan(scan), model, given=None, seed=0).probe == pytest.approx(
+            model.physics["probe"][0], rel=1e-5
+        )
 
 
 def test_masks_of_the_training_are_put_on_the_probe_of_the_scan(run, scans):

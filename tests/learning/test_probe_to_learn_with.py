@@ -109,6 +109,14 @@ def test_every_scan_has_its_probe_and_the_scales_are_those_of_the_scans_that_tea
     assert abs(np.vdot(modes[0], modes[1])) < 1e-3 * np.linalg.norm(modes[0]) * np.linalg.norm(modes[1])
 
 
+@pytest.mark.parametrize("stated", [True, False])
+def test_a_factor_on_the_probe_is_the_last_of_its_power_and_part_of_the_transmission(stated):
+    plain, scaled = (model_of(scan_of(disc(), stated=stated), probe_scale=factor, modes=2) for factor in (1.0, 1.5))
+    assert scaled.physics["probe"] == pytest.approx(1.5 * plain.physics["probe"], rel=1e-5)
+    assert scaled.scaling["transmission"] == pytest.approx(plain.scaling["transmission"] / 1.5**2, rel=1e-5)
+    assert scaled.scaling["mean_counts"] == plain.scaling["mean_counts"]
+
+
 def test_light_that_bad_pixels_miss_is_not_taken_for_absorption():
     mask = np.ones((N, N), bool)
     mask[14:19, 14:19] = False

@@ -15,8 +15,9 @@ from ptycho_core.networks import describe, initial_weights
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 FACTS = {
     "size": 32, "model_type": "physics-informed", "gridsize": 2, "modes": 2, "merge": "batch", "update_steps": 2,
+    "network": "compact", "network_depth": 2,
     "network_width": 4, "output_form": "real-imaginary", "amplitude_activation": "softplus", "train_probe": True,
-    "train_scale": False, "probe_mask_diameter": None, "probe_mask_edge": 2.0, "probe_smoothing": 0.0,
+    "train_scale": False, "probe_mask_diameter": None, "probe_mask_edge": 2.0, "probe_smoothing": 0.0, "probe_scale": 1.0,
 }  # fmt: skip
 
 

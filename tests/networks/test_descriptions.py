@@ -11,6 +11,7 @@ from ptycho_core.networks import describe, initial_weights, tensor_shapes
 
 SPEC = Path(__file__).parents[2] / "specs" / "network.md"
 MODEL = {
+    "network": "compact", "network_depth": 2,
     "gridsize": 2, "network_width": 4, "update_steps": None, "output_form": "real-imaginary", "amplitude_activation": "softplus",
 }  # fmt: skip
 
@@ -47,9 +48,12 @@ def test_a_gain_that_is_absent_is_one():
 
 
 @pytest.mark.parametrize("size", [32, 48, 256])
-@pytest.mark.parametrize("gridsize", [1, 2, 3])
-def test_every_layer_fits_those_that_take_its_result(gridsize, size):
-    network = describe(size, MODEL | {"gridsize": gridsize})
+@pytest.mark.parametrize(
+    "asked",
+    [{"gridsize": 1}, {"gridsize": 2}, {"gridsize": 3}, {"network": "deep"}, {"network": "deep", "network_depth": 3}],
+)
+def test_every_layer_fits_those_that_take_its_result(asked, size):
+    network = describe(size, MODEL | asked)
     shapes = {"input": (network["input_channels"], size)}
     for layer in network["layers"]:
         given = [shapes[name] for name in layer["from"]]
@@ -67,4 +71,4 @@ def test_every_layer_fits_those_that_take_its_result(gridsize, size):
             shapes[layer["name"]] = (channels // 4, 2 * side)
         else:
             shapes[layer["name"]] = given[0]
-    assert shapes[network["layers"][-1]["name"]] == (2 * gridsize**2, size)
+    assert shapes[network["layers"][-1]["name"]] == (network["output_channels"], size)

@@ -9,6 +9,7 @@ from ptycho_core.errors import DataError
 from ptycho_core.networks import check_description, describe, initial_weights, tensor_shapes
 
 MODEL = {
+    "network": "compact", "network_depth": 2,
     "gridsize": 2, "network_width": 8, "update_steps": None, "output_form": "real-imaginary", "amplitude_activation": "softplus",
 }  # fmt: skip
 

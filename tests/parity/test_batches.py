@@ -16,6 +16,7 @@ CASES = {
     "one frame, masked, two modes": {"gridsize": 1, "merge": "none", "modes": 2, "masked": True} | LEARNS,
     "four frames": {"gridsize": 2, "merge": "batch", "modes": 2, "masked": True} | LEARNS,
     "nine frames": {"gridsize": 3, "merge": "group", "modes": 3, "output_form": "real-imaginary"} | LEARNS,
+    "a deep network": {"gridsize": 1, "merge": "none", "network": "deep", "network_depth": 1, "probe_scale": 1.2},
     "supervised": {"gridsize": 2, "merge": "group", "model_type": "supervised", "amplitude_weight": 0.0, "nll_weight": 0.0},
 }
 LONG = {

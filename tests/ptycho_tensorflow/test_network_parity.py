@@ -26,6 +26,7 @@ def distance(found, wanted):
 
 def settings(gridsize=2, form="real-imaginary"):
     return {
+        "network": "compact", "network_depth": 2,
         "gridsize": gridsize, "network_width": 4, "update_steps": 2, "output_form": form, "amplitude_activation": "softplus",
     }  # fmt: skip
 

@@ -69,6 +69,7 @@ def case(*, gridsize=2, modes=3, masked=True, form="amplitude-phase", activation
     counts = random.poisson(intensities(truth, probe, positions)) * mask
     groups = np.stack([random.permutation(FRAMES)[: gridsize**2] for _ in range(3)])
     settings = {
+        "network": "compact", "network_depth": 2,
         "gridsize": gridsize, "network_width": 4, "update_steps": steps, "output_form": form, "amplitude_activation": activation,
     }  # fmt: skip
     network = describe(N, settings)

@@ -14,6 +14,7 @@ SPEC = (Path(__file__).parents[2] / "specs" / "options.md").read_text("utf-8")
 
 REFUSED = {
     "amplitude_activation": ({"amplitude_activation": "sigmoid"}, {"output_form": "amplitude-phase"}, "output_form"),
+    "network_depth": ({"network_depth": 3}, {"network": "deep"}, "network"),
     "weight_decay": ({"weight_decay": 0.1}, {"optimizer": "adamw"}, "optimizer"),
     "adam_beta1": ({"adam_beta1": 0.5, "optimizer": "sgd"}, {"optimizer": "adamw"}, "optimizer"),
     "adam_beta2": ({"adam_beta2": 0.5, "optimizer": "sgd"}, {"optimizer": "adam"}, "optimizer"),

@@ -1,11 +1,12 @@
-"""The compact network: a small U-Net (Ronneberger et al., MICCAI 2015) that corrects an estimate of the object.
+"""The networks: U-Nets (Ronneberger et al., MICCAI 2015), compact or deep, that correct an estimate of the object.
 
-It works at half the resolution and below, where convolutions are cheap, and has no normalisation: what a pattern becomes does not
-depend on the others in its batch.
+They work at half the resolution and below, where convolutions are cheap, and have no normalisation: what a pattern becomes does
+not depend on the others in its batch.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ ESTIMATE_CHANNELS: Final = 5
 _STEPS = 4
 """Update steps for each pattern of a group: one alone is soon fitted, what neighbours tell of the smooth phase takes longer."""
 
+_LEVELS = ("half", "quarter", "eighth", "sixteenth")
+"""Parts of the size at which a network works; the n-th has n times its width."""
+
+_COMPACT_LEVELS = 3
 _ALPHA = 0.02
 _MOMENTUM = 0.7
 _RESIDUAL_GAIN = 0.3
@@ -29,17 +34,18 @@ def describe(size: int, settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         size: N, pixels across a pattern, a multiple of 16.
-        settings: of the group *model*: ``gridsize``, ``network_width``, ``update_steps``, ``output_form``,
-            ``amplitude_activation``.
+        settings: of the group *model*: ``gridsize``, ``network``, ``network_width``, ``network_depth``, ``update_steps``,
+            ``output_form``, ``amplitude_activation``.
 
     Returns:
         ``name``, ``version``; ``size``, ``gridsize``; ``estimate`` (``steps``, ``alpha``, ``momentum``); ``output`` (``form``,
         ``activation``); ``input_channels``, ``output_channels``; ``layers``.
     """
     gridsize, asked = int(settings["gridsize"]), settings["update_steps"]
-    frames = gridsize**2
+    frames, name = gridsize**2, str(settings["network"])
+    levels, blocks = (_COMPACT_LEVELS, 1) if name == "compact" else (len(_LEVELS), int(settings["network_depth"]))
     return {
-        "name": "compact",
+        "name": name,
         "version": 1,
         "size": size,
         "gridsize": gridsize,
@@ -47,11 +53,12 @@ def describe(size: int, settings: Mapping[str, Any]) -> dict[str, Any]:
         "output": {"form": str(settings["output_form"]), "activation": str(settings["amplitude_activation"])},
         "input_channels": ESTIMATE_CHANNELS * frames,
         "output_channels": 2 * frames,
-        "layers": _layers(int(settings["network_width"]) * gridsize, 2 * frames),
+        "layers": _layers(int(settings["network_width"]) * gridsize, 2 * frames, levels, blocks),
     }
 
 
-def _layers(width: int, outputs: int) -> list[dict[str, Any]]:
+def _layers(width: int, outputs: int, levels: int, blocks: int) -> list[dict[str, Any]]:
+    """Down through so many levels and up again, with so many residual blocks at each on either way."""
     layers: list[dict[str, Any]] = []
 
     def add(name: str, op: str, *inputs: str, **more: Any) -> str:  # noqa: ANN401 - JSON
@@ -61,20 +68,29 @@ def _layers(width: int, outputs: int) -> list[dict[str, Any]]:
     def convolve(name: str, given: str, channels: int, kernel: int = 3, stride: int = 1, gain: float = 1.0) -> str:
         return add(name, "convolution", given, channels=channels, kernel=kernel, stride=stride, gain=gain)
 
-    def correct(name: str, given: str, channels: int) -> str:
+    def correct(level: str, given: str, channels: int) -> str:
+        for number in range(blocks):
+            given = block(level if number == 0 else f"{level}_{number + 1}", given, channels)
+        return given
+
+    def block(name: str, given: str, channels: int) -> str:
         """A residual block (He et al., ECCV 2016): activation before each of two convolutions."""
         first = convolve(f"{name}_a", add(f"{name}_a_silu", "silu", given), channels)
         second = convolve(f"{name}_b", add(f"{name}_b_silu", "silu", first), channels, gain=_RESIDUAL_GAIN)
         return add(name, "add", given, second)
 
-    half = correct("half_down", convolve("enter", add("fold", "fold", "input"), width), width)
-    quarter = correct("quarter_down", convolve("to_quarter", half, 2 * width, 2, 2), 2 * width)
-    eighth = correct("eighth", convolve("to_eighth", quarter, 3 * width, 2, 2), 3 * width)
-    risen = add("rise_to_quarter", "unfold", convolve("from_eighth", eighth, 8 * width, 1))
-    quarter = correct("quarter_up", add("join_quarter", "add", quarter, risen), 2 * width)
-    risen = add("rise_to_half", "unfold", convolve("from_quarter", quarter, 4 * width, 1))
-    half = correct("half_up", add("join_half", "add", half, risen), width)
+    *upper, lowest = _LEVELS[:levels]
+    value = convolve("enter", add("fold", "fold", "input"), width)
+    passed = []  # what each level hands across to the way up
+    for number, (level, below) in enumerate(itertools.pairwise(_LEVELS[:levels]), 1):
+        passed.append(correct(f"{level}_down", value, number * width))
+        value = convolve(f"to_{below}", passed[-1], (number + 1) * width, 2, 2)
+    value, below = correct(lowest, value, levels * width), lowest
+    for number, level in reversed(list(enumerate(upper, 1))):
+        risen = add(f"rise_to_{level}", "unfold", convolve(f"from_{below}", value, 4 * number * width, 1))
+        value = correct(f"{level}_up", add(f"join_{level}", "add", passed[number - 1], risen), number * width)
+        below = level
     # Without weights the network leaves the estimate as it is: training starts from there.
-    convolve("exit", add("exit_silu", "silu", half), 4 * outputs, gain=0.0)
+    convolve("exit", add("exit_silu", "silu", value), 4 * outputs, gain=0.0)
     add("unfold", "unfold", "exit")
     return layers
