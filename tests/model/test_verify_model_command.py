@@ -106,9 +106,9 @@ def model(*, gridsize=2, trained=True, **facts):
     disc = 40 / (1 + np.exp(2 * (np.hypot(row, column) - 8))) * np.exp(0.015j * (row**2 + 2 * column**2))
     asked = {
         "model_type": "physics-informed", "gridsize": gridsize, "neighbor_count": None, "modes": 2, "merge": "batch",
-        "network": "compact", "network_depth": 2,
+        "network": "compact", "network_depth": 2, "probe_scale": 1.0,
         "update_steps": 2, "network_width": 4, "output_form": "real-imaginary", "amplitude_activation": "softplus",
-        "train_probe": True, "train_scale": True, "probe_mask_diameter": None, "probe_mask_edge": 2.0, "probe_smoothing": 0.0, "probe_scale": 1.0,
+        "train_probe": True, "train_scale": True, "probe_mask_diameter": None, "probe_mask_edge": 2.0, "probe_smoothing": 0.0,
     } | facts  # fmt: skip
     network = describe(32, asked)
     weights = initial_weights(network, 5)
