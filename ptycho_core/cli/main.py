@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ptycho_core.errors import PtychoError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
 _COMMANDS = {
@@ -35,16 +35,25 @@ INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status (``specs/backend-contract.md`` lists them)."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    return answer(list(sys.argv[1:] if argv is None else argv), parse)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """What a command line of ``ptycho`` says; ``func`` of it runs the command."""
+    return _parser(arguments).parse_args(arguments)
+
+
+def answer(arguments: list[str], read: Callable[[list[str]], argparse.Namespace]) -> int:
+    """Run what ``read`` makes of a command line, and return the exit status; errors are told on stderr."""
     with _remembered_interrupts() as interrupts:
-        return _answered(arguments, interrupts)
+        return _answered(arguments, read, interrupts)
 
 
-def _answered(arguments: list[str], interrupts: list[int]) -> int:
+def _answered(arguments: list[str], read: Callable[[list[str]], argparse.Namespace], interrupts: list[int]) -> int:
     """Run the command; the exit status, with errors told."""
     traceback = "--traceback" in arguments
     try:
-        args = _parser(arguments).parse_args([item for item in arguments if item != "--traceback"])
+        args = read([item for item in arguments if item != "--traceback"])
         status: int = args.func(args)
     except SystemExit as leaving:  # argparse: help, version, usage errors
         return leaving.code if isinstance(leaving.code, int) else 2

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ptycho_core.settings.declare import Declaration
+    from ptycho_core.settings.sources import Translated
 
 __all__ = ["GivenFlags", "add_setting_flags", "collect"]
 
@@ -31,10 +32,14 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class GivenFlags:
-    """The settings on a command line, by name, a backend's options as ``BACKEND.NAME``; and the settings file."""
+    """The settings on a command line, by name, a backend's options as ``BACKEND.NAME``; and what ranks below them.
+
+    That is the settings file, or what another program's come to.
+    """
 
     overrides: Mapping[str, Typed] = field(default_factory=dict)
     config: Path | None = None
+    translated: Translated | None = None
 
 
 def add_setting_flags(parser: argparse.ArgumentParser, *verbs: str, without: Sequence[str] = ()) -> None:
@@ -85,7 +90,7 @@ def collect(args: argparse.Namespace, *verbs: str) -> GivenFlags:
         before = overrides.setdefault(name, item)
         if before.value != item.value:
             raise SettingsError(f"{before.where} and {item.where} contradict each other; give one of them.", source=item.where)
-    return GivenFlags(overrides, None if args.config is None else Path(args.config))
+    return GivenFlags(overrides, None if args.config is None else Path(args.config), getattr(args, "translated", None))
 
 
 _ALONE = "\0"

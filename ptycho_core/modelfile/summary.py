@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["summarise_model"]
 
-_UNASKED = ("core default", "backend default")
+_UNASKED = ("core default", "backend default", "command default")
 
 
 def summarise_model(path: str | Path) -> dict[str, Any]:

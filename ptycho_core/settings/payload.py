@@ -11,6 +11,7 @@ from ptycho_core.errors import SettingsError
 from ptycho_core.settings.audit import audit
 from ptycho_core.settings.planning import plan_for, resolve_for
 from ptycho_core.settings.resolution import REQUESTING, Facts, Resolved
+from ptycho_core.settings.sources import Translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -86,7 +87,7 @@ def create_reconstruction_payload(
     overrides: Mapping[str, object] | None = None,
     execution_config: ExecutionSettings | Mapping[str, object] | None = None,
     *,
-    config_file: str | Path | None = None,
+    config_file: str | Path | Translated | None = None,
     environment: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
 ) -> ReconstructionPayload:
@@ -100,7 +101,7 @@ def create_reconstruction_payload(
         output_dir: folder for the results, or None to write none.
         overrides: explicit settings by name, a backend's options as ``BACKEND.NAME``.
         execution_config: execution settings passed in code, one rank below.
-        config_file: settings in TOML.
+        config_file: settings in TOML, or what another program's come to.
         environment: variables; those of the process if None.
         allow_unsupported: go on without the options that the backend does not support.
 
@@ -127,7 +128,7 @@ def create_training_payload(
     *,
     validation: Sequence[str | Path] = (),
     resume: str | Path | None = None,
-    config_file: str | Path | None = None,
+    config_file: str | Path | Translated | None = None,
     environment: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
 ) -> TrainingPayload:
@@ -141,7 +142,7 @@ def create_training_payload(
         validation: paths of scans that only judge.
         resume: a checkpoint to go on from. Its settings are facts; only ``epochs`` and, the seed aside, execution settings may
             differ.
-        config_file: settings in TOML.
+        config_file: settings in TOML, or what another program's come to.
         environment: variables; those of the process if None.
         allow_unsupported: go on without the options that the backend does not support.
 
@@ -175,7 +176,7 @@ def create_inference_payload(
     overrides: Mapping[str, object] | None = None,
     execution_config: ExecutionSettings | Mapping[str, object] | None = None,
     *,
-    config_file: str | Path | None = None,
+    config_file: str | Path | Translated | None = None,
     environment: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
 ) -> InferencePayload:
@@ -189,7 +190,7 @@ def create_inference_payload(
         output_dir: folder for the results, or None to write none.
         overrides: explicit settings by name, a backend's options as ``BACKEND.NAME``.
         execution_config: execution settings passed in code, one rank below.
-        config_file: settings in TOML.
+        config_file: settings in TOML, or what another program's come to.
         environment: variables; those of the process if None.
         allow_unsupported: go on without the options that the backend does not support.
 
@@ -242,13 +243,14 @@ def _sources(
     overrides: Mapping[str, object] | None,
     execution: ExecutionSettings | Mapping[str, object] | None,
     environment: Mapping[str, str] | None,
-    config_file: str | Path | None,
+    config_file: str | Path | Translated | None,
 ) -> dict[str, Any]:
     return {
         "overrides": overrides,
         "execution": execution,
         "environment": os.environ if environment is None else environment,
-        "file": None if config_file is None else Path(config_file),
+        "file": None if config_file is None or isinstance(config_file, Translated) else Path(config_file),
+        "translated": config_file if isinstance(config_file, Translated) else None,
     }
 
 

@@ -9,13 +9,23 @@ from ptycho_core.errors import SettingsError, did_you_mean
 from ptycho_core.settings.declare import Declaration, option_declaration
 from ptycho_core.settings.execution import ExecutionSettings
 from ptycho_core.settings.groups import declarations
-from ptycho_core.settings.sources import ORIGINS, Given, Typed, from_environment, from_execution, from_file, from_overrides
+from ptycho_core.settings.sources import (
+    ORIGINS,
+    Given,
+    Typed,
+    from_environment,
+    from_execution,
+    from_file,
+    from_overrides,
+    from_translated,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ptycho_core.contract import BackendSpec, Value
+    from ptycho_core.settings.sources import Translated
 
 __all__ = ["REQUESTING", "Facts", "Resolved", "Sourced", "resolve"]
 
@@ -91,6 +101,7 @@ def resolve(
     execution: ExecutionSettings | Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
     file: Path | None = None,
+    translated: Translated | None = None,
     facts: Facts | None = None,
     spec: BackendSpec | None = None,
 ) -> Resolved:
@@ -102,6 +113,7 @@ def resolve(
         execution: an execution object passed in code.
         environment: variables, of which those that begin with ``PTYCHO_`` count.
         file: a settings file in TOML.
+        translated: in its place, another program's file and defaults.
         facts: what the data and model files state.
         spec: the chosen backend, for its options.
 
@@ -114,6 +126,7 @@ def resolve(
     given += from_execution(verb, execution)
     given += from_environment(verb, environment or {}, options, backend)
     given += [] if file is None else from_file(verb, file, backend, options)
+    given += [] if translated is None else from_translated(verb, translated)
     stated = facts or Facts()
     given += _stated(stated, declarations(verb) | options)
     given += [] if spec is None else _backend_defaults(spec)

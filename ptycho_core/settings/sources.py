@@ -23,16 +23,20 @@ __all__ = [
     "NOT_SETTINGS",
     "ORIGINS",
     "Given",
+    "Translated",
     "Typed",
     "check_name",
     "from_environment",
     "from_execution",
     "from_file",
     "from_overrides",
+    "from_translated",
     "lists_from_file",
 ]
 
-ORIGINS = ("override", "execution object", "environment", "file", "model", "data", "backend default", "core default")
+ORIGINS = (
+    "override", "execution object", "environment", "file", "model", "data", "command default", "backend default", "core default",
+)  # fmt: skip
 """The ranks, highest first."""
 
 NOT_SETTINGS = ("PTYCHO_BACKENDS_ALLOW", "PTYCHO_BACKENDS_BLOCK")
@@ -47,6 +51,19 @@ class Typed:
 
     value: str | bool
     where: str
+
+
+@dataclass(frozen=True)
+class Translated:
+    """What another program's settings file and its defaults come to here.
+
+    Attributes:
+        file: settings by name, which rank as those of a settings file.
+        defaults: settings that nobody asked for, which rank above the defaults of backend and core.
+    """
+
+    file: Mapping[str, Typed]
+    defaults: Mapping[str, Typed]
 
 
 @dataclass(frozen=True)
@@ -70,6 +87,17 @@ def from_overrides(verb: str, values: Mapping[str, object], options: Mapping[str
         text = isinstance(value, Typed) and isinstance(plain, str)
         checked = known[name].parse(str(plain), where) if text else known[name].check(plain, where)
         found.append(Given(name, checked, "override", where))
+    return found
+
+
+def from_translated(verb: str, translated: Translated) -> list[Given]:
+    """What another program's file and defaults come to."""
+    known = declarations(verb)
+    found = []
+    for origin, values in (("file", translated.file), ("command default", translated.defaults)):
+        for name, item in values.items():
+            check_name(name, known, item.where)
+            found.append(Given(name, known[name].parse(str(item.value), item.where), origin, item.where))
     return found
 
 

@@ -1,0 +1,43 @@
+"""The pictures that PtychoPINN's inference leaves: amplitude and phase of the object, each in a file of its own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["AMPLITUDE", "PHASE", "draw"]
+
+AMPLITUDE = "reconstructed_amplitude.png"
+PHASE = "reconstructed_phase.png"
+
+
+def draw(folder: Path, phase_limits: tuple[float | None, float | None] = (None, None)) -> None:
+    """Draw both out of a result folder, over the scanned area, and write them there.
+
+    Args:
+        folder: of a result.
+        phase_limits: radians at the ends of the colours; without one the least or greatest phase. The phase is shown without its
+            linear ramp and median, as in ``object.png``.
+    """
+    import numpy as np
+
+    from ptycho_core.formats.product import load_reconstruction
+    from ptycho_core.imaging.area import centre_area
+    from ptycho_core.imaging.drawing import empty_figure
+    from ptycho_core.imaging.figures import flattened, save_figure
+
+    found = load_reconstruction(folder)
+    rows, columns = found.object.shape
+    area = centre_area(found.positions, found.N).within((0, rows), (0, columns))
+    image = found.object[area.slices] if min(area.shape) > 1 else found.object
+    image = flattened(image, (slice(None), slice(None)))
+    amplitude = (AMPLITUDE, np.abs(image), "Amplitude", "gray", (None, None))
+    for name, values, title, colours, (low, high) in (amplitude, (PHASE, np.angle(image), "Phase (rad)", "magma", phase_limits)):
+        figure = empty_figure(6.5, 6.0)
+        axes = figure.subplots()
+        drawn = axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+        axes.set_title(title)
+        figure.colorbar(drawn, ax=axes)
+        save_figure(figure, folder / name)
