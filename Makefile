@@ -8,7 +8,7 @@ export OMP_WAIT_POLICY := PASSIVE
 
 # A process holds one framework. What is no backend's, and what compares them in processes of their own, runs with the first.
 TESTS := $(BIN)/python -m pytest
-OF_BACKENDS := tests/evaluate tests/reconstruction tests/learning tests/ptycho_tensorflow
+OF_BACKENDS := tests/evaluate tests/reconstruction tests/learning tests/compatibility/test_migration_page.py tests/ptycho_tensorflow
 
 .PHONY: demo test test-all check clean
 

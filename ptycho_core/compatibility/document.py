@@ -137,7 +137,14 @@ def _word(one: Entry, word: str) -> str:
 
 def _means(one: Entry, meant: str | Mapping[str, str]) -> str:
     pairs = {one.setting: meant} if isinstance(meant, str) else meant
-    return ", ".join(f"`{_flag(name)} {text}`" for name, text in pairs.items()) or "as without it"
+    return ", ".join(f"`{_shown_flag(name, text)}`" for name, text in pairs.items()) or "as without it"
+
+
+def _shown_flag(name: str, text: str) -> str:
+    """A flag of ours with its value; a truth has none."""
+    if text == "true":
+        return _flag(name)
+    return f"--no-{name.replace('_', '-')}" if text == "false" else f"{_flag(name)} {text}"
 
 
 def _flag(name: str) -> str:

@@ -83,7 +83,8 @@ def _value(entry: Entry, flag: str, given: str | None, ahead: list[str], *, nega
         return given
     follows = ahead[0] if ahead and not ahead[0].startswith("--") else None
     if entry.takes == "truth":
-        return ahead.pop(0) if follows is not None and follows.lower() in ("true", "false", "0", "1") else "true"
+        written = follows is not None and (entry.field or follows.lower() in ("true", "false", "0", "1"))
+        return ahead.pop(0) if written else "true"
     if entry.takes == "many":
         several = []
         while ahead and not ahead[0].startswith("--"):

@@ -108,7 +108,8 @@ def entries(command: str) -> dict[str, Entry]:
     found = {}
     for section in ("both", "train", "inference"):
         for name, given in table[section].items() if section in ("both", command) else ():
-            found[name] = Entry(name=name, **{key: tuple(one) if isinstance(one, list) else one for key, one in given.items()})
+            told: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in given.items()}
+            found[name] = Entry(name=name, **told)
     return found
 
 

@@ -12,7 +12,7 @@ from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 from ptycho_core.settings.resolution import REQUESTING, Facts, resolve
 from ptycho_core.settings.rules import check_together
-from ptycho_core.settings.sources import ORIGINS, Typed
+from ptycho_core.settings.sources import ORIGINS, Translated, Typed
 
 SPEC = BackendSpec(
     "acme",
@@ -53,7 +53,7 @@ def sources_of(draw):
     verb = draw(st.sampled_from(VERBS))
     declared = declarations(verb)
     chosen = draw(st.lists(st.sampled_from(sorted(declared)), min_size=1, max_size=5, unique=True))
-    some = {origin: {} for origin in ORIGINS[:6]}
+    some = {origin: {} for origin in ORIGINS[:7]}
     for origin, values in some.items():
         for name in chosen:
             if (origin != "execution object" or declared[name].group == "execution") and draw(st.booleans()):
@@ -102,6 +102,9 @@ def test_the_highest_source_wins_and_every_loser_is_listed(tmp_path_factory, dra
         execution=some["execution object"],
         environment={declared[name].variable: declared[name].show(value) for name, value in some["environment"].items()},
         file=path,
+        translated=Translated(
+            {}, {name: Typed(declared[name].show(value), f"there: {name}") for name, value in some["command default"].items()}
+        ),
         facts=Facts(
             {name: (value, f"scan: '{name}'") for name, value in some["data"].items()},
             {name: (value, f"model: '{name}'") for name, value in some["model"].items()},
@@ -115,6 +118,7 @@ def test_the_highest_source_wins_and_every_loser_is_listed(tmp_path_factory, dra
         "file": lambda name: f"{path}, line {places[name]}: [{declared[name].group}] {name}",
         "model": lambda name: f"model: '{name}'",
         "data": lambda name: f"scan: '{name}'",
+        "command default": lambda name: f"there: {name}",
         "backend default": lambda _: "manifest of 'acme'",
         "core default": lambda _: "declaration",
     }
