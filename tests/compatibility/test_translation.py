@@ -111,22 +111,32 @@ def test_inference_flags_come_to_settings_of_ours(settle, words, expected):
     assert {name: found.values[name].value for name in expected} == expected
 
 
+def some_word(entry):
+    """A value that its setting takes; of a refused spelling, one that is refused."""
+    if entry.takes == "truth":
+        return "False" if "true" in entry.same else "True"
+    declared = declarations("train").get(entry.setting)
+    if declared is not None and declared.choices:
+        return declared.choices[0]
+    return "0.5" if declared is not None and 1 in (declared.below, declared.maximum) else "3"
+
+
 @pytest.mark.parametrize("command", ["train", "inference"])
 def test_every_entry_goes_somewhere_by_flag_or_is_refused_by_name(command, settle):
     """Its words, or a number; hyphens, and the value after '='."""
     for one in entries(command).values():
         if one.argument:
             continue
-        for word in one.values or [{"truth": "False" if "true" in one.same else "True"}.get(one.takes, "3")]:
+        for word in one.values or [some_word(one)]:
             flag = f"--{one.name.replace('_', '-')}={word}"
-            missing = [name for name in one.settings if name not in declarations("train")]
             given = [flag] + [f"--{name}=20" for name in one.needs if word == "true"]
-            if (one.refused and word not in one.same) or missing:
+            meant = {} if one.refused else one.meaning(word, flag)
+            if (one.refused and word not in one.same) or set(meant) - set(declarations("train") | declarations("infer")):
                 with pytest.raises(SettingsError, match=f"--{one.name.replace('_', '-')} .* is refused: "):
                     parsed(command, [*NEEDED[command], *given])
             else:
                 args = parsed(command, [*NEEDED[command], *given])
-                for name in one.meaning(word, flag):
+                for name in meant:
                     if hasattr(args, f"setting_{name}"):
                         assert getattr(args, f"setting_{name}")[-1].where.startswith(f"--{one.name.replace('_', '-')}")
         for word in one.refuses:
