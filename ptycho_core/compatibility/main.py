@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from ptycho_core.errors import DataError, SettingsError, UsageError
+from ptycho_core.errors import BackendUnusableError, DataError, SettingsError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -67,6 +68,8 @@ def parsed(command: str, words: list[str]) -> argparse.Namespace:
     for name, item in job.typed.items():
         setattr(args, f"setting_{name}", [*getattr(args, f"setting_{name}", ()), item])
     args.translated = job.lower
+    if "backend" not in {**job.typed, **job.lower.file} and "PTYCHO_BACKEND" not in os.environ:
+        args.func = partial(_with_default_named, command, args.func)
     return args
 
 
@@ -88,6 +91,15 @@ def _ours(command: str, arguments: Mapping[str, Typed], rest: list[str]) -> argp
     return args
 
 
+def _with_default_named(command: str, run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """Run the job; if its backend cannot be used, say that nobody asked for it."""
+    try:
+        return run(args)
+    except BackendUnusableError as error:
+        error.remedy += f" It is the default of ptycho_{command}; --backend chooses another."
+        raise
+
+
 def _with_pictures(
     run: Callable[[argparse.Namespace], int], limits: tuple[float | None, float | None], args: argparse.Namespace
 ) -> int:
@@ -95,7 +107,7 @@ def _with_pictures(
     from ptycho_core.compatibility.pictures import draw
 
     status = run(args)
-    if status == 0 and Path(args.output_dir, "reconstruction.h5").is_file():
+    if status == 0 and not args.dry_run:
         draw(Path(args.output_dir), limits)
     return status
 

@@ -94,3 +94,28 @@ def test_settings_of_a_run_say_what_was_typed_there(workplace, tmp_path, monkeyp
     assert kept["settings"]["nll_weight"]["requested"] is False
     assert [one["part"] for one in kept["scans"]] == ["training", "validation"]
     assert len((output / "log.csv").read_text().splitlines()) == 2
+
+
+def test_a_dry_run_tells_what_a_command_comes_to_and_writes_nothing(workplace, tmp_path, monkeypatch, backend, capsys):
+    monkeypatch.chdir(workplace)
+    given = f"--train_data_file T.npz --backend {backend} --object_big False --dry-run --output_dir {tmp_path / 'new'}"
+    assert main("train", given.split()) == 0
+    assert "--object_big False" in capsys.readouterr().out
+    given = f"--model_path RUN --test_data V.npz --backend {backend} --dry-run --output_dir {tmp_path / 'new'}"
+    assert main("inference", given.split()) == 0
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("words", ["--train_data_file nowhere.npz", "--train_data_file T.npz --test_data_file nowhere.npz"])
+def test_a_scan_that_is_not_there_is_a_data_error(words, workplace, tmp_path, monkeypatch, backend, capsys):
+    monkeypatch.chdir(workplace)
+    assert main("train", [*words.split(), "--backend", backend, "--output_dir", str(tmp_path / "new")]) == 5
+    assert "nowhere.npz" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_kind_of_device_that_the_backend_has_not_is_not_supported(workplace, tmp_path, monkeypatch, backend, capsys):
+    monkeypatch.chdir(workplace)
+    words = f"--train_data_file T.npz --backend {backend} --torch-accelerator=tpu --output_dir {tmp_path / 'new'}"
+    assert main("train", words.split()) == 4
+    assert "tpu" in capsys.readouterr().err

@@ -243,7 +243,11 @@ def test_without_the_framework_of_the_default_nothing_else_is_taken(pinn_scans, 
     monkeypatch.setenv("PTYCHO_BACKENDS_BLOCK", "tensorflow")
     given = ["--train_data_file", str(pinn_scans / "T.npz"), "--output_dir", str(tmp_path / "run")]
     assert main("train", given) == 3
-    assert "tensorflow" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "tensorflow" in err
+    assert "It is the default of ptycho_train; --backend chooses another." in err
+    assert main("train", [*given, "--backend", "tensorflow"]) == 3
+    assert "default" not in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
