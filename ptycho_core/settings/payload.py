@@ -183,6 +183,7 @@ def create_inference_payload(
     """Decide everything about an inference before any pattern is read; the order is that of `create_reconstruction_payload`.
 
     What the model file states of the *model* settings is sealed: another value from any source is refused.
+    ``payload.resolved.stated("model")`` is what it gave.
 
     Args:
         model_path: a model file, or the folder of a run.

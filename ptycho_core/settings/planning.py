@@ -46,7 +46,9 @@ def resolve_for(verb: str, sources: Mapping[str, Any], facts: Callable[[], Facts
     """
     from ptycho_core.backends import choose
 
-    resolve_without_options(verb, sources)
+    named = resolve_without_options(verb, sources).values["backend"].value
+    if named is not None:  # its options are checked before any file is looked at; a checkpoint may still name another
+        resolve(verb, **sources, spec=choose(str(named)).spec)
     stated = facts()
     name = resolve_without_options(verb, sources, stated).values["backend"].value
     row = choose(None if name is None else str(name), lists_of(sources))

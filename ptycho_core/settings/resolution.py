@@ -78,6 +78,10 @@ class Resolved:
         both = {**self.values, **self.options}
         return frozenset(name for name, one in both.items() if one.origin in REQUESTING)
 
+    def stated(self, origin: str) -> dict[str, Sourced]:
+        """The settings and options whose value is of one origin, such as ``model``: what the model file gave."""
+        return {name: one for name, one in {**self.values, **self.options}.items() if one.origin == origin}
+
     def group(self, group: type[_Group]) -> _Group:
         """The typed object of a group."""
         return group(**self.groups()[group.GROUP])  # type: ignore[attr-defined]
