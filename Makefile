@@ -8,9 +8,9 @@ export OMP_WAIT_POLICY := PASSIVE
 
 # A process holds one framework. What is no backend's, and what compares them in processes of their own, runs with the first.
 TESTS := $(BIN)/python -m pytest
-OF_BACKENDS := tests/evaluate tests/reconstruction tests/learning tests/compatibility/test_migration_page.py tests/ptycho_tensorflow
+OF_BACKENDS := tests/evaluate tests/reconstruction tests/learning tests/liveness tests/compatibility/test_migration_page.py tests/ptycho_tensorflow
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all check pages clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ptycho reconstruct sample:siemens-star --output-dir demo/refined --overwrite --backend torch --modes 2
@@ -52,3 +52,11 @@ $(VENV)/.tested: $(VENV)/.installed $(wildcard backends/tensorflow/*.cfg backend
 	$(PIP) --editable 'backends/tensorflow[framework]'
 	$(PIP) --editable '.[test]'
 	touch $@
+
+# The pages that are made from declarations, parsers, manifests and tests; a test compares each.
+pages:
+	$(BIN)/python -m ptycho_core.settings.document > docs/reference/settings.md
+	$(BIN)/python -m ptycho_core.settings.matrix torch tensorflow > docs/override-matrix.md
+	$(BIN)/python -m ptycho_core.cli.flags docs/cli/equivalents.toml > docs/cli/flag-inventory.md
+	$(BIN)/python -m ptycho_core.cli.schema > docs/cli/argparse-schema.md
+	$(BIN)/python tests/liveness/table.py > docs/options-by-backend.md

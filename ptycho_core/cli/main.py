@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
-_COMMANDS = {
+COMMANDS = {
     "train": "fit a network to scans",
     "infer": "pass a scan through a trained network",
     "reconstruct": "fit object and probe to a scan",
@@ -124,9 +124,9 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--traceback", action="store_true", help="show where an error arose instead of one sentence")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     chosen = next((item for item in arguments if not item.startswith("-")), None)
-    if chosen is not None and chosen not in _COMMANDS:
-        parser.error(f"there is no command '{chosen}'.{did_you_mean(chosen, _COMMANDS)} There are {', '.join(_COMMANDS)}")
-    for name, summary in _COMMANDS.items():
+    if chosen is not None and chosen not in COMMANDS:
+        parser.error(f"there is no command '{chosen}'.{did_you_mean(chosen, COMMANDS)} There are {', '.join(COMMANDS)}")
+    for name, summary in COMMANDS.items():
         if name == chosen:
             import_module(f"ptycho_core.cli.{name}").add_parser(commands)
         else:  # a command that is not run is a line of the help, and costs nothing

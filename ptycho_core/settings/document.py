@@ -12,9 +12,11 @@ from ptycho_core.settings.declare import declarations_of
 from ptycho_core.settings.groups import GROUPS
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from ptycho_core.settings.declare import Declaration
 
-__all__ = ["reference"]
+__all__ = ["markdown_table", "reference"]
 
 _HEAD = """# Settings
 
@@ -32,6 +34,12 @@ def reference() -> str:
         parts.append(f"## {name}\n\nTable `[{name}]` of a settings file.\n")
         parts += [_section(one) for one in declarations_of(group)]
     return "\n".join(parts)
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; bars inside cells are escaped."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
 def _section(one: Declaration) -> str:

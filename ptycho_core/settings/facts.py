@@ -13,12 +13,17 @@ if TYPE_CHECKING:
 
     from ptycho_core.contract import Value
 
-__all__ = ["changeable", "inference_facts", "is_model", "resumption_facts", "scan_facts"]
+__all__ = ["changeable", "inference_facts", "inherited", "is_model", "resumption_facts", "scan_facts"]
 
 
 def changeable() -> frozenset[str]:
     """What may differ when a training goes on: how long and how it is run. The seed decides what is computed."""
     return frozenset({name for name, one in declarations("train").items() if one.group == "execution"} - {"seed"} | {"epochs"})
+
+
+def inherited(name: str) -> bool:
+    """Whether a training that goes on has a setting from its checkpoint; how progress is shown is of the day."""
+    return name != "progress"
 
 
 def scan_facts(scan: str | Path) -> dict[str, tuple[Value, str]]:
@@ -74,7 +79,7 @@ def resumption_facts(checkpoint: str | Path) -> Facts:
         DataError: the file does not exist, cannot be used, or is no checkpoint.
     """
     place, manifest = _manifest(checkpoint)
-    trained = {name: value for name, value in _resolved(manifest).items() if name != "progress"}
+    trained = {name: value for name, value in _resolved(manifest).items() if inherited(name)}
     stated = {name: (value, f"{place}: {name}") for name, value in trained.items()}
     sealed = frozenset(name for name in stated if "." not in name) - changeable()
     return Facts({}, stated, sealed)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.settings.resolution import Resolved, Sourced
 
-__all__ = ["check_together"]
+__all__ = ["acts_only", "check_together"]
 
 _METRES = ("photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
 
@@ -39,6 +39,14 @@ _ACTS_BESIDE = {
     "subsample_seed": "n_subsample",
 }
 """Settings that act only where another one is given."""
+
+
+def acts_only(name: str) -> str:
+    """Beside what a setting acts, in words; empty for one that always does."""
+    if name in _ACTS_WITH:
+        other, words = _ACTS_WITH[name]
+        return f"only with {other} {' or '.join(words)}"
+    return f"only beside {_ACTS_BESIDE[name]}" if name in _ACTS_BESIDE else ""
 
 
 def check_together(resolved: Resolved) -> None:

@@ -1,0 +1,172 @@
+"""Which test proves that a setting or an option acts, by verb and backend, and what the backend's plan answers.
+
+The cases themselves stand where the tests are, by name of the setting; a new setting needs its case there and, only if it is
+tried elsewhere, answered otherwise or refused, a line here. ``python tests/liveness/table.py > docs/options-by-backend.md``
+brings the page up to date.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from ptycho_core.backends.registry import find_named
+from ptycho_core.settings.document import markdown_table
+from ptycho_core.settings.groups import declarations
+
+ROOT = Path(__file__).parents[2]
+BACKENDS = ("torch", "tensorflow")
+VERBS = ("train", "infer", "reconstruct")
+
+CASES = {
+    "train": ("tests/learning/test_every_setting_of_learning_acts.py", "TRAIN", "test_the_setting_acts_on_a_training"),
+    "infer": ("tests/learning/test_every_setting_of_learning_acts.py", "INFER", "test_the_setting_acts_on_an_inference"),
+    "reconstruct": ("tests/reconstruction/test_every_setting_acts.py", "ACTS", "test_the_setting_acts"),
+}
+"""File, name of the cases by setting, and the test that runs the real command twice for each, with every backend."""
+
+ELSEWHERE = {
+    "frame_axis": (["--frame-axis", "first"], "tests/scan/test_opening_scans.py::test_an_ambiguous_axis_is_settled_by_the_user"),
+    "allow_mixed_frameworks": (
+        ["--allow-mixed-frameworks"],
+        "tests/parity/test_mixture.py::test_a_second_framework_comes_into_a_process_only_where_it_is_allowed",
+    ),
+}
+"""Settings that need a file of another layout or a process of their own: words to ask for them with, and the test."""
+
+IN_A_PROCESS = {
+    ("tensorflow", "threads"): "test_process.py::test_a_probe_starts_nothing_and_a_job_in_a_new_process_gets_its_threads",
+    ("tensorflow", "deterministic"): "test_process.py::test_on_a_cpu_what_is_deterministic_anyway_is_said_to_be_so",
+}
+"""What a framework decides once for a process: the test of that backend's own folder instead of the case."""
+
+OPTIONS = {"tensorflow.jit": (["--opt", "tensorflow.jit=true"], "test_jit.py::test_the_option_acts_through_the_real_command")}
+"""Options of backends: words, and the test in the backend's own folder."""
+
+SEALED = "tests/settings/test_payload_of_learning.py::test_no_setting_of_a_model_can_be_changed_at_inference"
+
+ADJUSTED = {
+    ("tensorflow", "deterministic"): "applied on a GPU; adjusted on a CPU, which adds in a fixed order in any case",
+    ("tensorflow", "threads"): "applied by the first job of a process; adjusted after it",
+}
+"""Where the plan may answer that it does something else, and when."""
+
+REFUSED = {
+    "accelerator": {"tpu": "no backend offers it", "mps": "no backend offers it", "cuda": "where there is no usable GPU"},
+    "precision": {"fp16-mixed": "no backend offers it"},
+}
+"""Values that are refused with status 4, and why."""
+REFUSALS = "tests/liveness/test_options_by_backend.py::test_a_value_that_a_backend_does_not_offer_is_refused"
+
+
+@dataclass(frozen=True)
+class Proof:
+    """One setting of a verb with one backend: the words to ask for it with, the answers a plan may give, the test."""
+
+    verb: str
+    name: str
+    backend: str
+    words: tuple[str, ...]
+    answers: tuple[str, ...]
+    test: str
+    note: str = ""
+
+
+@cache
+def module(path: str) -> ModuleType:
+    """A file of tests, for the cases in it."""
+    spec = importlib.util.spec_from_file_location(f"cases_{Path(path).stem}", ROOT / path)
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def names(verb: str, backend: str) -> list[str]:
+    """All settings of a verb, and the options of the backend."""
+    spec = find_named(backend)[0].spec
+    assert spec is not None
+    return [*declarations(verb), *(f"{backend}.{one.name}" for one in spec.options)]
+
+
+def proof(verb: str, name: str, backend: str) -> Proof | None:
+    """The proof of one setting, or None where there is none."""
+    path, table, function = CASES[verb]
+    cases = getattr(module(path), table)
+    note = ADJUSTED.get((backend, name), "")
+    answers = ("applied", "adjusted") if note else ("applied",)
+    own = f"tests/ptycho_{backend}"
+    if name in OPTIONS:
+        return Proof(verb, name, backend, tuple(OPTIONS[name][0]), answers, f"{own}/{OPTIONS[name][1]}", note)
+    if verb == "infer" and name in declarations(verb) and declarations(verb)[name].group == "model":
+        return Proof(verb, name, backend, (), ("refused",), f"{SEALED}[{name}]", "the model file fixes it")
+    if name in ELSEWHERE:
+        return Proof(verb, name, backend, tuple(ELSEWHERE[name][0]), answers, ELSEWHERE[name][1], note)
+    if name not in cases:
+        return None
+    refused = "; ".join(f"{value} is refused: {why}" for value, why in REFUSED.get(name, {}).items())
+    test = f"{own}/{IN_A_PROCESS[backend, name]}" if (backend, name) in IN_A_PROCESS else f"{path}::{function}[{name}]"
+    return Proof(verb, name, backend, tuple(cases[name][1]), answers, test, "; ".join(filter(None, [note, refused])))
+
+
+def is_there(test: str) -> bool:
+    """Whether the file of a test has a function of that name. That a parameter is one of its cases, `proof` has seen to."""
+    path, _, function = test.partition("::")
+    tree = ast.parse((ROOT / path).read_text("utf-8")) if (ROOT / path).is_file() else ast.Module([], [])
+    return function.partition("[")[0] in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+_HEAD = """# Options by backend
+
+Made from the tests by `make pages`; do not edit. For each setting and option what a backend makes of it when it is asked for,
+and the test that shows it: the real command runs a tiny real job twice, with two values, and the difference is seen in what the
+job did or left. The tests run with every backend (`pytest --backend NAME`); a setting without such a test fails them. The answers
+are those of the backends' plans, which a test compares with this page.
+
+*applied*: done as asked. *adjusted*: done otherwise, and the run says how and why. *refused*: an error; nothing is run.
+"""
+
+
+def page() -> str:
+    """The page, as Markdown."""
+    parts = [_HEAD]
+    for verb in VERBS:
+        rows = [_row(verb, name) for name in dict.fromkeys(name for backend in BACKENDS for name in names(verb, backend))]
+        parts.append(f"## {verb}\n\n{markdown_table(['setting', *BACKENDS, 'notes', 'proof'], rows)}")
+    rows = [
+        [f"`{name} = {value}`", *("refused" for _ in BACKENDS), why, _link(f"{REFUSALS}[{name}-{value}]")]
+        for name, values in REFUSED.items()
+        for value, why in values.items()
+    ]
+    parts.append(f"## Values that are refused\n\n{markdown_table(['value', *BACKENDS, 'notes', 'proof'], rows)}")
+    return "\n".join(parts)
+
+
+def _row(verb: str, name: str) -> list[str]:
+    found = {backend: proof(verb, name, backend) for backend in BACKENDS if name in names(verb, backend)}
+    cells = [" or ".join(one.answers) if (one := found.get(backend)) else "–" for backend in BACKENDS]
+    notes = {backend: one.note for backend, one in found.items() if one and one.note}
+    tests = {backend: one.test for backend, one in found.items() if one}
+    return [f"`{name}`", *cells, _merged(notes), _merged({backend: _link(test) for backend, test in tests.items()})]
+
+
+def _merged(told: dict[str, str]) -> str:
+    """One text where all backends have the same, else each with its backend."""
+    if len(set(told.values())) == 1 and len(told) != 1:
+        return next(iter(told.values()))
+    return "; ".join(f"{backend}: {text}" for backend, text in told.items())
+
+
+def _link(test: str) -> str:
+    path, _, function = test.partition("::")
+    return f"[`{function}`](../{path})"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

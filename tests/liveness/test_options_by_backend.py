@@ -1,0 +1,89 @@
+"""Every setting and option of every backend has the test that proves it, and the real plans answer as the table says."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from ptycho_core.cli.main import main
+
+_spec = importlib.util.spec_from_file_location("liveness_table", Path(__file__).with_name("table.py"))
+table = importlib.util.module_from_spec(_spec)
+__import__("sys").modules["liveness_table"] = table
+_spec.loader.exec_module(table)
+
+EVERY = [(verb, name, backend) for backend in table.BACKENDS for verb in table.VERBS for name in table.names(verb, backend)]
+
+
+@pytest.mark.parametrize(("verb", "name", "backend_of"), EVERY, ids=lambda word: str(word))
+def test_every_setting_has_a_test_that_exists(verb, name, backend_of):
+    found = table.proof(verb, name, backend_of)
+    assert found is not None, f"no test shows that {name} acts on {verb} with {backend_of}; see {table.CASES[verb][0]}"
+    assert table.is_there(found.test), f"{found.test}, which should prove {name}, is not there"
+
+
+def test_a_case_that_a_backend_leaves_out_is_proved_in_its_own_folder():
+    for verb in table.VERBS:
+        cases = table.module(table.CASES[verb][0])
+        for backend, left_out in cases.FIXED.items():
+            assert {(backend, name) for name in left_out} <= set(table.IN_A_PROCESS)
+        assert set(cases.ELSEWHERE) <= set(table.ELSEWHERE)
+
+
+def test_the_page_is_current():
+    path = table.ROOT / "docs" / "options-by-backend.md"
+    assert path.read_text("utf-8") == table.page(), "run: make pages"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, backend):
+    """A scan and a model."""
+    folder = tmp_path_factory.mktemp("liveness")
+    assert main(["simulate", str(folder / "scan.npz"), "--size", "32", "--frames", "36", "--seed", "8"]) == 0
+    words = ["--backend", backend, "--epochs", "1", "--network-width", "4", "--update-steps", "1", "--quiet"]
+    assert main(["train", str(folder / "scan.npz"), "-o", str(folder / "run"), *words]) == 0
+    return folder
+
+
+@pytest.fixture
+def ask(folder, backend, capsys):
+    """Ask the real command for its plan: exit status, plan, and what it said."""
+
+    def ask(verb, *words):
+        model = ["--model", str(folder / "run")] if verb == "infer" else []
+        named = [] if "--backend" in words else ["--backend", backend]
+        capsys.readouterr()
+        status = main([verb, str(folder / "scan.npz"), *model, "-o", str(folder / "out"), *named, *words, "--dry-run", "--json"])
+        out, err = capsys.readouterr()
+        return status, json.loads(out) if out else None, err
+
+    return ask
+
+
+@pytest.mark.parametrize("verb", table.VERBS)
+def test_the_real_plan_answers_as_the_table_says(verb, backend, folder, ask):
+    aliases = table.module(table.CASES[verb][0]).ALIASES
+    for name in table.names(verb, backend):
+        found = table.proof(verb, name, backend)
+        if found.answers == ("refused",):
+            continue  # the test named tries each
+        status, plan, err = ask(verb, *(word.format(folder=folder, alias=aliases[backend]) for word in found.words))
+        assert status == 0, err
+        entry = plan["settings"][name]
+        assert entry["requested"], f"{found.words} do not ask for {name}"
+        assert entry["disposition"]["kind"] in found.answers, (name, entry)
+        if entry["disposition"]["kind"] == "adjusted":
+            assert entry["disposition"]["why"]
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in table.REFUSED.items() for value in values])
+def test_a_value_that_a_backend_does_not_offer_is_refused(name, value, ask):
+    if value == "cuda":
+        status, plan, _ = ask("reconstruct", "--accelerator", "auto")
+        if plan["settings"]["accelerator"]["effective"] == "cuda":
+            pytest.skip("there is a GPU, and it is used")
+    for verb in table.VERBS:
+        status, plan, err = ask(verb, f"--{name}", value)
+        assert (status, plan) == (4, None)
+        assert value in err
