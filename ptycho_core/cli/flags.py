@@ -52,7 +52,7 @@ def flag_inventory(equivalents: Mapping[str, Mapping[str, str]]) -> str:
 
 def spellings(one: Declaration) -> list[str]:
     """Every spelling of a setting on the command line."""
-    negated = [f"--no-{one.flag.removeprefix('--')}"] if one.kind == "bool" else []
+    negated = [f"--no-{one.flag.removeprefix('--')}"] if one.switches else []
     return [one.flag, *negated, *one.flags]
 
 

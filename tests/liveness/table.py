@@ -39,19 +39,16 @@ ELSEWHERE = {
 }
 """Settings that need a file of another layout or a process of their own: words to ask for them with, and the test."""
 
-IN_A_PROCESS = {
-    ("tensorflow", "threads"): "test_process.py::test_a_probe_starts_nothing_and_a_job_in_a_new_process_gets_its_threads",
-    ("tensorflow", "deterministic"): "test_process.py::test_on_a_cpu_what_is_deterministic_anyway_is_said_to_be_so",
-}
-"""What a framework decides once for a process: the test of that backend's own folder instead of the case."""
-
 OPTIONS = {"tensorflow.jit": (["--opt", "tensorflow.jit=true"], "test_jit.py::test_the_option_acts_through_the_real_command")}
 """Options of backends: words, and the test in the backend's own folder."""
 
 SEALED = "tests/settings/test_payload_of_learning.py::test_no_setting_of_a_model_can_be_changed_at_inference"
 
 ADJUSTED = {
-    ("tensorflow", "deterministic"): "applied on a GPU; adjusted on a CPU, which adds in a fixed order in any case",
+    (
+        "tensorflow",
+        "deterministic",
+    ): "on a CPU, which adds in a fixed order in any case, off is adjusted to on; on a GPU on is adjusted to strict",
     ("tensorflow", "threads"): "applied by the first job of a process; adjusted after it",
 }
 """Where the plan may answer that it does something else, and when."""
@@ -101,9 +98,8 @@ def proof(verb: str, name: str, backend: str) -> Proof | None:
     cases = getattr(module(path), table)
     note = ADJUSTED.get((backend, name), "")
     answers = ("applied", "adjusted") if note else ("applied",)
-    own = f"tests/ptycho_{backend}"
     if name in OPTIONS:
-        return Proof(verb, name, backend, tuple(OPTIONS[name][0]), answers, f"{own}/{OPTIONS[name][1]}", note)
+        return Proof(verb, name, backend, tuple(OPTIONS[name][0]), answers, f"tests/ptycho_{backend}/{OPTIONS[name][1]}", note)
     if verb == "infer" and name in declarations(verb) and declarations(verb)[name].group == "model":
         return Proof(verb, name, backend, (), ("refused",), f"{SEALED}[{name}]", "the model file fixes it")
     if name in ELSEWHERE:
@@ -111,8 +107,8 @@ def proof(verb: str, name: str, backend: str) -> Proof | None:
     if name not in cases:
         return None
     refused = "; ".join(f"{value} is refused: {why}" for value, why in REFUSED.get(name, {}).items())
-    test = f"{own}/{IN_A_PROCESS[backend, name]}" if (backend, name) in IN_A_PROCESS else f"{path}::{function}[{name}]"
-    return Proof(verb, name, backend, tuple(cases[name][1]), answers, test, "; ".join(filter(None, [note, refused])))
+    told = "; ".join(filter(None, [note, refused]))
+    return Proof(verb, name, backend, tuple(cases[name][1]), answers, f"{path}::{function}[{name}]", told)
 
 
 def is_there(test: str) -> bool:
