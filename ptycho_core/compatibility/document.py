@@ -123,6 +123,7 @@ def _becomes(one: Entry) -> str:
         parts.append(_ARGUMENTS[one.argument])
     elif one.values and not all(meant == word for word, meant in one.values.items()):
         parts.append("; ".join(f"{_word(one, word)}: {_means(one, meant)}" for word, meant in one.values.items()))
+        parts[-1] += "; any other word as it is" if one.open else ""
     else:
         parts.append(f"`{_flag(one.setting)}`")
     parts += [f"{_word(one, word)} is refused: {why}" for word, why in one.refuses.items()]

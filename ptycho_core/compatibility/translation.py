@@ -49,7 +49,7 @@ def translate(command: str, flags: Sequence[Spoken], file: Sequence[Spoken] = ()
     asked = {**filed, **typed}
     _check_needs([*flags, *file], asked)
     supervised = "model_type" in asked and asked["model_type"].value == "supervised"
-    place = f"default of ptycho_{command}"
+    place = f"ptycho_{command}"
     defaults = {name: Typed(text, place) for name, text in setting_defaults(command, supervised=supervised).items()}
     places = {name: Typed(text, place) for name, text in argument_defaults(command).items()}
     arguments = {**places, **(filed_arguments if command == "train" else {}), **typed_arguments}

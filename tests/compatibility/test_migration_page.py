@@ -88,7 +88,7 @@ def test_settings_of_a_run_say_what_was_typed_there(workplace, tmp_path, monkeyp
     assert told["epochs"] == (1, "override", "--max_epochs 1")
     assert told["merge"] == ("none", "file", "train.yaml: model.object_big: False")
     assert told["mae_weight"] == (0.5, "file", "train.yaml: mae_weight: 0.5")
-    assert told["nll_weight"] == (1.0, "command default", "default of ptycho_train")
+    assert told["nll_weight"] == (1.0, "command default", "ptycho_train")
     assert told["accelerator"] == ("cpu", "override", "--torch-accelerator cpu")
     assert told["seed"] == (5, "override", "--seed 5")
     assert kept["settings"]["nll_weight"]["requested"] is False

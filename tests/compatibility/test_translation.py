@@ -152,7 +152,7 @@ def test_without_flags_the_defaults_of_ptychopinn_apply_and_are_no_request(settl
     }  # fmt: skip
     assert {name: one.value for name, one in found.values.items() if one.origin == "command default"} == expected
     assert found.requested == frozenset()
-    assert {one.where for one in found.values.values() if one.origin == "command default"} == {"default of ptycho_train"}
+    assert {one.where for one in found.values.values() if one.origin == "command default"} == {"ptycho_train"}
     assert settle("inference").values["backend"].value == "tensorflow"
 
 

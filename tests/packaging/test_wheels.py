@@ -53,6 +53,7 @@ def test_the_wheels_hold_data_files_and_licences(installed: Path) -> None:
     names = {name for wheel in (installed / "dist").glob("*.whl") for name in zipfile.ZipFile(wheel).namelist()}
     assert "ptycho_core/py.typed" in names
     assert "ptycho_core/backends/known.toml" in names
+    assert "ptycho_core/compatibility/pinn.toml" in names
     assert "ptycho_core/conformance/reference/ptycho-backend.toml" in names
     assert "ptycho_core/samples/siemens_star.npz" in names
     assert "ptycho_core/samples/LICENSE-siemens-star.txt" in names
@@ -71,6 +72,14 @@ def test_the_installed_command_lists_the_backend_and_is_not_the_checkout(install
     python = str(installed / "venv" / "bin" / "python")
     where = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=installed, env=clean(), check=True).stdout
     assert str(ROOT) not in where
+
+
+@pytest.mark.parametrize("name", ["ptycho_train", "ptycho_inference"])
+def test_the_commands_of_ptychopinn_are_installed(installed: Path, name: str) -> None:
+    command = [str(installed / "venv" / "bin" / name), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=installed, env=clean(), timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert f"usage: {name} " in done.stdout
 
 
 @pytest.mark.parametrize("backend", ["torch", "tensorflow"])
