@@ -119,10 +119,3 @@ def test_inference_gives_the_first_patch_of_each_group_whatever_the_batch(gridsi
     assert np.isfinite(whole.object).all()
     # A product of larger matrices may sum in another order.
     np.testing.assert_allclose(parts.object, whole.object, rtol=0, atol=1e-12)
-
-
-def test_without_training_the_command_line_refuses_to_train(tmp_path, training_job):
-    arguments = ["train", str(training_job().scans[0].path), "-o", str(tmp_path / "run"), "--backend", "reference"]
-    done = subprocess.run([sys.executable, "-m", "ptycho_core", *arguments], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 4
-    assert "does not provide 'train'" in done.stderr

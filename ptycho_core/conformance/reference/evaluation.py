@@ -16,13 +16,15 @@ from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.data import check_groups, training_data
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from ptycho_core.conformance.reference.passes import Slopes
     from ptycho_core.model import Model
     from ptycho_core.training.data import TrainingScan
 
-__all__ = ["batch_of", "evaluate_batch", "scaled_probe"]
+__all__ = ["batch_of", "evaluate_batch", "of_probe", "of_scale", "probe_unit", "scaled_probe"]
 
 
 def evaluate_batch(job: EvaluateBatchJob) -> EvaluateResult:
@@ -40,7 +42,11 @@ def evaluate_batch(job: EvaluateBatchJob) -> EvaluateResult:
     check_groups(job.groups, data, job.scan, model)
     asked = loss_weights(job.training.settings["training"], str(model.facts["model_type"]))
     weights = {name: asked[name] for name in TERMS if asked[name] > 0}
-    batch = batch_of(model, data.scans[job.scan], job)
+    probe = scaled_probe(
+        model.physics["probe"][job.scan], float(model.physics["log_scale"][job.scan]), str(job.training.model_path)
+    )
+    network = {name: value.astype(np.float64) for name, value in model.weights.items()}
+    batch = batch_of(model.network, network, probe, data.scans[job.scan], job.groups, str(model.facts["merge"]))
     held = hold(batch)
     patches = merged(batch, held)
     return EvaluateResult(
@@ -63,34 +69,65 @@ def scaled_probe(probe: NDArray[Any], log_scale: float, where: str) -> NDArray[n
     return found
 
 
-def batch_of(model: Model, one: TrainingScan, job: EvaluateBatchJob) -> Batch:
-    """The batch of a job: the frames of its groups alone, numbered anew."""
-    frames, places = np.unique(job.groups, return_inverse=True)
-    log_scale = float(model.physics["log_scale"][job.scan])
+def batch_of(
+    network: Mapping[str, Any],
+    weights: Mapping[str, NDArray[np.float64]],
+    probe: NDArray[np.complex128],
+    one: TrainingScan,
+    groups: NDArray[np.int64],
+    merge: str,
+) -> Batch:
+    """The frames of some groups of a scan alone, numbered anew.
+
+    Args:
+        network: description.
+        weights: its tensors by name.
+        probe: complex (mode, N, N), √counts, with the factor of the scale.
+        one: the scan.
+        groups: (group, C), numbers of its frames.
+        merge: how patches are merged.
+    """
+    frames, places = np.unique(groups, return_inverse=True)
     counts = np.where(one.scan.mask, one.scan.patterns.read(frames), 0.0)
     return Batch(
-        network=model.network,
-        weights={name: value.astype(np.float64) for name, value in model.weights.items()},
-        probe=scaled_probe(model.physics["probe"][job.scan], log_scale, str(job.training.model_path)),
+        network=network,
+        weights=weights,
+        probe=probe,
         positions=one.positions[frames],
-        groups=places.reshape(job.groups.shape).astype(np.int64),
+        groups=places.reshape(groups.shape).astype(np.int64),
         roots=np.sqrt(np.fft.ifftshift(counts, axes=(-2, -1)).astype(np.float64)),
         good=np.fft.ifftshift(one.scan.mask),
         labels=None if one.labels is None else one.labels.astype(np.complex128),
-        merge=str(model.facts["merge"]),
+        merge=merge,
     )
 
 
+def probe_unit(probes: NDArray[Any]) -> NDArray[np.float64]:
+    """The unit s of the probes (scan, mode, N, N) of every scan: (scan,)."""
+    found: NDArray[np.float64] = np.sqrt((np.abs(probes.astype(np.complex128)) ** 2).sum(axis=1).mean(axis=(1, 2)))
+    return found
+
+
+def of_probe(slopes: Slopes, unit: float, log_scale: float) -> NDArray[np.complex128]:
+    """Gradient with respect to q = P / s without the factor of the scale: complex (mode, N, N)."""
+    found: NDArray[np.complex128] = unit * np.exp(log_scale / 2) * slopes.probe
+    return found
+
+
+def of_scale(slopes: Slopes, batch: Batch) -> float:
+    """Gradient with respect to ``log_scale``."""
+    return float(0.5 * (batch.probe.conj() * slopes.probe).real.sum())
+
+
 def _gradients(model: Model, batch: Batch, job: EvaluateBatchJob, slopes: Slopes) -> dict[str, NDArray[Any]]:
-    """By name and in the units of ``specs/network.md``: q = P / s without the factor of the scale, for all scans at once."""
+    """By name and in the units of ``specs/network.md``, for all scans at once."""
     found: dict[str, NDArray[Any]] = {f"network.{name}": value for name, value in slopes.weights.items()}
     stored = model.physics["probe"].astype(np.complex128)
     if model.facts["train_probe"]:
-        unit = np.sqrt((np.abs(stored[job.scan]) ** 2).sum(axis=0).mean())
-        factor = np.exp(float(model.physics["log_scale"][job.scan]) / 2)
         found["physics.probe"] = np.zeros_like(stored)
-        found["physics.probe"][job.scan] = unit * factor * slopes.probe
+        scale = float(model.physics["log_scale"][job.scan])
+        found["physics.probe"][job.scan] = of_probe(slopes, float(probe_unit(stored)[job.scan]), scale)
     if model.facts["train_scale"]:
         found["physics.log_scale"] = np.zeros(len(stored))
-        found["physics.log_scale"][job.scan] = 0.5 * (batch.probe.conj() * slopes.probe).real.sum()
+        found["physics.log_scale"][job.scan] = of_scale(slopes, batch)
     return found

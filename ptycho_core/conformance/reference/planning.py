@@ -41,6 +41,11 @@ def plan(request: ExecutionRequest) -> ExecutionPlan:
     if effective["deterministic"] == "off":
         adjusted["deterministic"] = "there is nothing here that differs from run to run"
         effective["deterministic"] = "on"
+    asked = request.settings.get("reconstruction", {})
+    if asked.get("coarse_start"):
+        refused["coarse_start"] = "starts at the whole resolution"
+    if "memory_gib" in asked:
+        refused["memory_gib"] = "keeps all patterns in memory"
     dispositions = {name: _answer(name, request, effective, refused, adjusted) for name in request.requested}
     return ExecutionPlan("cpu", effective, dict(request.options), dispositions)
 

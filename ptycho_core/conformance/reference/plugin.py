@@ -23,6 +23,10 @@ if TYPE_CHECKING:
         InferBatch,
         InferJob,
         ProbeReport,
+        ReconstructJob,
+        ReconstructResult,
+        TrainJob,
+        TrainResult,
     )
 
 
@@ -49,11 +53,27 @@ def ptycho_plan(request: ExecutionRequest) -> ExecutionPlan:
 
 
 @hookimpl
+def ptycho_train(job: TrainJob, plan: ExecutionPlan, events: EventSink) -> TrainResult:
+    """Fit a network."""
+    from ptycho_core.conformance.reference.training import train
+
+    return train(job, plan, events)
+
+
+@hookimpl
 def ptycho_infer(job: InferJob, events: EventSink) -> Iterator[InferBatch]:
     """Pass a scan through a trained network."""
     from ptycho_core.conformance.reference.inference import infer
 
     return infer(job, events)
+
+
+@hookimpl
+def ptycho_reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> ReconstructResult:
+    """Fit object and probe to one scan."""
+    from ptycho_core.conformance.reference.reconstruction import reconstruct
+
+    return reconstruct(job, plan, events)
 
 
 @hookimpl

@@ -1,0 +1,225 @@
+"""The verb ``reconstruct``: the stages of `ptycho_core.reconstruction.stages` in their plainest form.
+
+rPIE without momentum (Maiden, Johnson & Li, Optica 4 (2017) 736), then object and probe together by L-BFGS with the gradients of
+`ptycho_core.physics`. There is no start at half the resolution, and neither positions nor a background are fitted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ptycho_core.contract import EvaluateJob
+from ptycho_core.physics import evaluate
+from ptycho_core.physics.propagation import backpropagate, propagate, shift
+from ptycho_core.physics.windows import add_windows, cut_windows, split_positions
+from ptycho_core.reconstruction.constants import PROBE_ALPHA, SMALLEST, WEAK
+from ptycho_core.reconstruction.job import fit_scan
+from ptycho_core.reconstruction.lbfgs import minimise
+from ptycho_core.reconstruction.schedule import keep_inside
+from ptycho_core.reconstruction.stages import Arrays, Result, Run, Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from ptycho_core.contract import EventSink, ExecutionPlan, ReconstructJob, ReconstructResult
+    from ptycho_core.settings.reconstruction import ReconstructionSettings
+
+    Complex = NDArray[np.complex128]
+    Real = NDArray[np.float64]
+
+__all__ = ["reconstruct"]
+
+_TERMS = {"amplitude": "amplitude", "poisson": "nll"}
+_TINY = np.finfo(float).tiny
+
+
+def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> ReconstructResult:
+    """Fit object and probe to one scan.
+
+    Raises:
+        DataError: if the scan's patterns cannot be used; the message names the frame.
+    """
+    return fit_scan(job, plan, events, _run)
+
+
+def _run(
+    patterns: Any,  # noqa: ANN401 - what reads patterns
+    positions: Real,
+    probe: Complex,
+    object_start: Complex,
+    *,
+    mask: NDArray[np.bool_],
+    options: ReconstructionSettings,
+    seed: int,
+    report: Callable[..., None],
+    stop_requested: Callable[[], bool],
+) -> Result:
+    """The function that `fit_scan` calls."""
+    counts = np.where(mask, patterns.read(np.arange(len(patterns))), 0.0).astype(np.float64)
+    inside = keep_inside(np.array(positions, dtype=np.float64), object_start.shape, counts.shape[-1])
+    start = _Model(object_start.astype(np.complex128), probe.astype(np.complex128), inside)
+    options = replace(options, coarse_start=False)
+    return Run(_Engine(counts, mask, options, stop_requested), options, seed, report).result(start)
+
+
+@dataclass
+class _Model:
+    """Object (rows, columns), probe (mode, N, N) and positions (frame, 2)."""
+
+    object: Complex
+    probe: Complex
+    positions: Real
+
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.object).all() and np.isfinite(self.probe).all())
+
+
+class _Engine:
+    """The stages' `Engine`; see there."""
+
+    def __init__(self, counts: Real, mask: NDArray[np.bool_], options: ReconstructionSettings, stop: Callable[[], bool]) -> None:
+        self.counts, self.mask, self._options, self.stop = counts, mask, options, stop
+        self.number, self.size = len(counts), counts.shape[-1]
+        self.mean_counts = float(counts[:, mask].mean())
+
+    def copy(self, model: _Model) -> _Model:
+        return _Model(model.object.copy(), model.probe.copy(), model.positions.copy())
+
+    def coarse(self, model: _Model) -> _Model:
+        raise NotImplementedError("it never starts at half the resolution")
+
+    def fine(self, coarse: _Model, model: _Model) -> _Model:
+        raise NotImplementedError("it never starts at half the resolution")
+
+    def epochs(self, model: _Model, *, coarse: bool) -> Callable[[list[NDArray[np.int64]], float], float | None]:
+        assert not coarse
+
+        def epoch(order: list[NDArray[np.int64]], _: float) -> float | None:
+            difference = 0.0
+            for frames in order:
+                if self.stop():
+                    return None
+                difference += self._update(model, frames)
+            return difference / self._amplitudes(np.concatenate(order))
+
+        return epoch
+
+    def joint(self, model: _Model, used: NDArray[np.int64], likelihood: str, total_variation: float) -> _Joint:
+        return _Joint(self, model, used, likelihood, total_variation, refine_probe=self._options.refine_probe)
+
+    def score(self, model: _Model, chosen: NDArray[np.int64], likelihood: str) -> tuple[float, float]:
+        if self.stop():
+            raise Stopped
+        loss, misfit, _, _ = self.evaluated(model, chosen, likelihood, gradients=False)
+        return loss / len(chosen), misfit
+
+    def arrays(self, model: _Model) -> Arrays:
+        return Arrays(model.object, model.probe, None)
+
+    def evaluated(
+        self, model: _Model, chosen: NDArray[np.int64], likelihood: str, *, gradients: bool
+    ) -> tuple[float, float, Complex, Complex]:
+        """Summed loss and R of the ``chosen`` frames, and the gradients with respect to object and probe."""
+        term = _TERMS[likelihood]
+        job = EvaluateJob(
+            model.object, model.probe, model.positions[chosen], self.counts[chosen], self.mask, None, {term: 1.0}, gradients
+        )
+        found, pixels = evaluate(job), len(chosen) * np.count_nonzero(self.mask)
+        misfit = found.losses["mae"] * pixels / self._amplitudes(chosen)
+        slopes = [found.gradients[name] * pixels for name in ("object", "probe")] if gradients else [model.object, model.probe]
+        return found.losses[term] * pixels, misfit, slopes[0], slopes[1]
+
+    def _amplitudes(self, frames: NDArray[np.int64]) -> float:
+        return max(float(np.sqrt(self.counts[frames]).sum()), 1.0)
+
+    def _update(self, model: _Model, frames: NDArray[np.int64]) -> float:
+        """Move object and probe by one batch; Σ|√I − √n| before."""
+        corners, remainders = split_positions(model.positions[frames])
+        patches, d = cut_windows(model.object, corners, self.size), remainders[:, None]
+        probes = shift(model.probe, d)
+        waves = propagate(probes * patches[:, None])
+        modelled = np.sqrt((np.abs(waves) ** 2).sum(axis=1) + SMALLEST)
+        residual = np.where(self.mask, np.sqrt(self.counts[frames]) - modelled, 0.0)
+        change = backpropagate((residual / modelled)[:, None] * waves)
+        power = (np.abs(probes) ** 2).sum(axis=1)
+        light, step = np.zeros(model.object.shape), np.zeros_like(model.object)
+        add_windows(light, power, corners)
+        add_windows(step, (probes.conj() * change).sum(axis=1), corners)
+        alpha = self._options.object_alpha
+        model.object = model.object + step / ((1 - alpha) * light + alpha * power.max() + _TINY)
+        if self._options.refine_probe:
+            seen = (np.abs(patches) ** 2).sum(axis=0)
+            slope = shift(patches.conj()[:, None] * change, -d).sum(axis=0)
+            model.probe = model.probe + slope / ((1 - PROBE_ALPHA) * seen + PROBE_ALPHA * seen.max() + _TINY)
+        return float(np.abs(residual).sum())
+
+
+class _Joint:
+    """The joint fit of object and probe to the frames ``used``, each unknown scaled by the root of its share of the curvature.
+
+    Attributes:
+        misfit: R at the last evaluation.
+    """
+
+    def __init__(
+        self, engine: _Engine, model: _Model, used: NDArray[np.int64], likelihood: str, variation: float, *, refine_probe: bool
+    ) -> None:
+        self._engine, self._start, self._used, self._likelihood = engine, model, used, likelihood
+        self._refine_probe, self.misfit = refine_probe, math.nan
+        corners, _ = split_positions(model.positions[used])
+        power = np.broadcast_to((np.abs(model.probe) ** 2).sum(axis=0), (len(used), engine.size, engine.size))
+        light = np.zeros(model.object.shape)
+        add_windows(light, power, corners)
+        seen = (np.abs(cut_windows(model.object, corners, engine.size)) ** 2).sum(axis=0)
+        self._object_scale = (light + WEAK * light.max() + _TINY) ** -0.5
+        self._probe_scale = (seen + WEAK * seen.max() + _TINY) ** -0.5
+        counts = max(float(np.quantile(light[light > 0], 0.7)), 1.0) if light.any() else 1.0
+        # The weight is relative to the photon noise of an object pixel, and smaller differences than half of it count as squares.
+        self._variation, self._rounding = variation * math.sqrt(counts), 0.5 / math.sqrt(counts)
+
+    def iterate(self) -> Iterator[tuple[_Model, float]]:
+        """Yield (model, loss a frame) after each iteration.  Raises `Stopped` when a stop is asked for."""
+        start = self._packed(self._start.object / self._object_scale, self._start.probe / self._probe_scale)
+        for step in minimise(self._evaluate, start, lambda one, other: float(one @ other)):
+            if step.stuck:
+                return
+            yield self._model(step.point), step.loss / len(self._used)
+
+    def _packed(self, thing: Complex, probe: Complex) -> Real:
+        parts = [thing, probe] if self._refine_probe else [thing]
+        return np.concatenate([part.reshape(-1).view(np.float64) for part in parts])
+
+    def _model(self, point: Real) -> _Model:
+        values, number = point.view(np.complex128), self._start.object.size
+        thing, probe = values[:number].reshape(self._start.object.shape), self._start.probe
+        if self._refine_probe:
+            probe = values[number:].reshape(probe.shape) * self._probe_scale
+        return _Model(thing * self._object_scale, probe, self._start.positions)
+
+    def _evaluate(self, point: Real) -> tuple[float, Real]:
+        if self._engine.stop():
+            raise Stopped
+        model = self._model(point)
+        loss, self.misfit, of_object, of_probe = self._engine.evaluated(model, self._used, self._likelihood, gradients=True)
+        if self._variation > 0:
+            length, slope = _variation(model.object, self._rounding)
+            loss, of_object = loss + self._variation * length, of_object + self._variation * slope
+        return loss, self._packed(of_object * self._object_scale, of_probe * self._probe_scale)
+
+
+def _variation(thing: Complex, rounding: float) -> tuple[float, Complex]:
+    """``Σ (√(|down|² + |right|² + ε²) − ε)`` of an object (rows, columns), and its gradient."""
+    down, right = np.zeros_like(thing), np.zeros_like(thing)
+    down[:-1], right[:, :-1] = np.diff(thing, axis=0), np.diff(thing, axis=1)
+    length = np.sqrt(np.abs(down) ** 2 + np.abs(right) ** 2 + rounding**2)
+    down, right = down / length, right / length
+    slope = -down - right
+    slope[1:] += down[:-1]
+    slope[:, 1:] += right[:, :-1]
+    return float((length - rounding).sum()), slope

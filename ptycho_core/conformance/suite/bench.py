@@ -1,0 +1,125 @@
+"""The backend under test: processes of its own, what it is given, and its answers, each asked for once."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from ptycho_core.backends.worker import Worker
+from ptycho_core.conformance.limits import LIMITS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ptycho_core.backends.states import Row
+    from ptycho_core.contract import BackendSpec, EvaluateBatchJob, EvaluateJob, TrainJob, Value
+
+__all__ = ["Bench"]
+
+_JOBS: Final = "ptycho_core.conformance.suite.jobs"
+
+
+class Bench:
+    """What the tests share.
+
+    Args:
+        name: of the backend.
+        device: accelerator to compute on.
+        timeout: seconds for each job.
+        folder: an existing folder for all files.
+    """
+
+    def __init__(self, name: str, *, device: str, timeout: float, folder: Path) -> None:
+        self.name, self.device, self.timeout, self.folder = name, device, timeout, folder
+        self._workers: dict[str, Worker] = {}
+        self._known: dict[Any, Any] = {}
+
+    @cached_property
+    def row(self) -> Row:
+        """The backend, in whatever state."""
+        from ptycho_core.backends.registry import find_named
+
+        return find_named(self.name)[0]
+
+    @property
+    def spec(self) -> BackendSpec:
+        """Its manifest."""
+        assert self.row.spec is not None
+        return self.row.spec
+
+    @property
+    def precision(self) -> str:
+        """The sharpest precision that it claims and that has limits."""
+        return next((one for one in LIMITS if one in self.spec.precisions), self.spec.precisions[0])
+
+    def close(self) -> None:
+        """End its processes."""
+        for worker in self._workers.values():
+            worker.close()
+
+    def worker(self, which: str = "first") -> Worker:
+        """A process of the backend; each word names another one."""
+        if which not in self._workers:
+            self._workers[which] = Worker(self.name, threads=1)
+        return self._workers[which]
+
+    def end(self, which: str) -> None:
+        """End a process that is not needed any more."""
+        if which in self._workers:
+            self._workers.pop(which).close()
+
+    def call(self, job: str, *arguments: Any, which: str = "first", **keywords: Any) -> Any:  # noqa: ANN401 - of any job
+        """Run a job of `jobs`, or ``module:function``, in a process of the backend."""
+        target = job if ":" in job else f"{_JOBS}:{job}"
+        return self.worker(which).call(target, *arguments, timeout=self.timeout, **keywords)
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:  # noqa: ANN401 - a key and whatever is made
+        """What ``make`` gives, remembered; an error is remembered too."""
+        if key not in self._known:
+            try:
+                self._known[key] = make(), None
+            except Exception as error:  # noqa: BLE001 - raised again, now and later
+                self._known[key] = None, error
+        value, failure = self._known[key]
+        if failure is not None:
+            raise failure
+        return value
+
+    def settings(self, **more: Value) -> dict[str, Value]:
+        """Settings of a job: this backend, this device, its sharpest precision, one thread, and what is asked for."""
+        own: dict[str, Value] = {"backend": self.name, "accelerator": self.device, "precision": self.precision, "threads": 1}
+        return own | more
+
+    def scan(self, **how: Any) -> Path:  # noqa: ANN401 - as `inputs.known_scan` takes it
+        """The file of a known scan."""
+        from ptycho_core.conformance.suite.inputs import known_scan
+
+        key = ("scan", *sorted(how.items()))
+        path: Path = self.once(key, lambda: known_scan(self.folder / f"scan-{len(self._known)}.npz", **how))
+        return path
+
+    def model(self, *, modes: int = 1, masked: bool = False, **settings: Value) -> TrainJob:
+        """A job whose model file has weights that are nowhere zero."""
+        from ptycho_core.conformance.suite.inputs import perturbed_model
+
+        scan, key = self.scan(modes=modes, masked=masked), ("model", modes, masked, *sorted(settings.items()))
+        path = self.folder / f"model-{len(self._known)}.ptycho"
+        job: TrainJob = self.once(key, lambda: perturbed_model(path, scan, self.folder, modes=modes, **settings))
+        return job
+
+    def light(self, scan: Path) -> Path:
+        """A file with the probe of a known scan, as ``InferJob`` names it."""
+        import numpy as np
+
+        path = self.folder / f"{scan.stem}-probe.npz"
+        if not path.exists():
+            with np.load(scan, allow_pickle=False) as file:
+                np.savez(path, probe=file["probe_guess"])
+        return path
+
+    def evaluated(self, what: str, job: EvaluateJob | EvaluateBatchJob, precision: str) -> dict[str, Any]:
+        """The answer to a batch, asked for once; ``what`` names the batch."""
+        settings = self.settings(precision=precision)
+        answer: dict[str, Any] = self.once(("evaluated", what, precision), lambda: self.call("evaluate", job, settings))
+        return answer

@@ -1,0 +1,113 @@
+"""What a backend is given: a scan whose object is known, batches, and a model whose weights are nowhere zero."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ptycho_core.contract import EvaluateJob, ScanSource, TrainJob
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ptycho_core.contract import Value
+
+__all__ = ["FRAMES", "N", "known_object", "known_scan", "perturbed_model", "random_batch"]
+
+N: Final = 32
+FRAMES: Final = 36
+_SIDE: Final = 6
+_STEP: Final = 3.7
+_TURN: Final = 0.9
+"""Phase of the object, radian: enough to see, without wrapping."""
+
+
+def known_object(shape: tuple[int, int]) -> NDArray[np.complex64]:
+    """Structure at many scales, of amplitude 0.55 to 0.95."""
+    row, column = np.mgrid[: shape[0], : shape[1]]
+    amplitude = 0.75 + 0.2 * np.sin(row / 2.5) * np.cos(column / 3)
+    found: NDArray[np.complex64] = (amplitude * np.exp(1j * _TURN * np.sin(row / 4 + column / 3))).astype(np.complex64)
+    return found
+
+
+def known_scan(path: Path, *, modes: int = 1, masked: bool = False, background: float = 0.0, order: str = "as scanned") -> Path:
+    """Write a scan with its object: positions between the pixels, Poisson counts; nothing depends on anything but the arguments.
+
+    Args:
+        path: where.
+        modes: of the probe.
+        masked: whether some pixels are bad.
+        background: counts added to every pixel.
+        order: ``reversed`` for the same frames in reverse order.
+    """
+    from ptycho_core.formats.plain_npz import write_plain_npz
+    from ptycho_core.physics import intensities
+
+    random = np.random.default_rng(11)
+    row, column = np.mgrid[:N, :N] - N / 2 + 0.3
+    disc = 40 / (1 + np.exp(2 * (np.hypot(row, column) - 8))) * np.exp(0.015j * (row**2 + 2 * column**2))
+    probe = np.stack([disc * (column / 6) ** mode / (1 + mode) for mode in range(modes)]).astype(np.complex64)
+    steps = np.stack(np.divmod(np.arange(FRAMES), _SIDE), axis=1) * _STEP
+    positions = steps + random.uniform(0, 1.5, steps.shape)
+    positions[:2] = np.floor(positions[:2])
+    shape = (int(positions[:, 0].max()) + N + 2, int(positions[:, 1].max()) + N + 2)
+    truth = known_object(shape)
+    mask = random.random((N, N)) >= (0.03 if masked else -1)
+    counts = random.poisson(intensities(truth, probe, positions) + background) * mask
+    frames = np.arange(FRAMES)[:: -1 if order == "reversed" else 1]
+    arrays: dict[str, Any] = {
+        "intensity": counts[frames].astype(np.uint32), "positions_px": positions[frames], "probe_guess": probe,
+        "probe_in_counts": np.array(True), "object_true": truth, "mask": mask,
+    }  # fmt: skip
+    write_plain_npz(path, arrays)
+    return path
+
+
+def random_batch(*, gradients: bool = True) -> EvaluateJob:
+    """A batch for the forward model: two modes, mask, background, positions between the pixels, an object that is not square."""
+    random = np.random.default_rng(3)
+    size, shape, frames = 16, (30, 34), 7
+
+    def noise(*sides: int) -> NDArray[np.complex128]:
+        found: NDArray[np.complex128] = random.normal(size=sides) + 1j * random.normal(size=sides)
+        return found
+
+    row, column = np.mgrid[:size, :size] - size / 2
+    probe = 12 * np.exp(-(row**2 + column**2) / 30) * (1 + 0.3 * noise(2, size, size))
+    thing = 0.8 + 0.2 * noise(*shape)
+    positions = random.uniform(0, 13.5, (frames, 2))
+    positions[0] = (3, 11)
+    return EvaluateJob(
+        object=thing,
+        probe=probe,
+        positions=positions,
+        counts=random.poisson(9.0, (frames, size, size)).astype(np.float64),
+        mask=random.random((size, size)) >= 0.05,
+        background=random.uniform(0.5, 1, (size, size)),
+        weights={"nll": 0.3, "amplitude": 1.0, "mae": 0.5, "tv": 20.0},
+        gradients=gradients,
+    )
+
+
+def perturbed_model(path: Path, scan: Path, folder: Path, **settings: Value) -> TrainJob:
+    """Write a model for a scan, as a training would begin with but with weights that are nowhere zero; its job.
+
+    With a zero output layer, as the core makes it, nearly all gradients are zero and a comparison is empty.
+    """
+    from ptycho_core.model import save_model
+    from ptycho_core.settings.resolution import resolve
+    from ptycho_core.training.data import training_data
+    from ptycho_core.training.prepare import initial_model
+
+    asked: dict[str, Value] = {"network_width": 4, "update_steps": 3, "seed": 2} | settings
+    groups = resolve("train", overrides=asked).groups()
+    job = TrainJob((ScanSource(scan, groups["data"]),), (), path, folder, groups)
+    model, random = initial_model(training_data(job), groups, {}, {}), np.random.default_rng(5)
+    weights = {name: (value + random.normal(0, 0.04, value.shape)).astype(np.float32) for name, value in model.weights.items()}
+    physics = dict(model.physics) | {"log_scale": np.full(1, 0.3, np.float32)}
+    save_model(path, replace(model, weights=weights, physics=physics))
+    return job

@@ -1,0 +1,250 @@
+"""What runs in the process of a backend: its hooks, called as the verbs call them, and what they gave as plain data."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ptycho_core.contract import Event, ExecutionRequest, InferJob, ReconstructJob, ScanSource, TrainJob
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ptycho_core.backends.loading import Backend
+    from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, ExecutionPlan, Value
+
+__all__ = ["evaluate", "imported", "infer", "loaded", "plans", "probe", "reconstruct", "refused", "said", "train"]
+
+
+class Sink:
+    """Collects events, and asks to stop once there were so many epochs or batches."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.events: list[Event] = []
+        self._stop_after = stop_after
+
+    def emit(self, event: Event) -> None:
+        """Remember an event."""
+        self.events.append(event)
+
+    @property
+    def stop_requested(self) -> bool:
+        """Whether there were enough epochs."""
+        done = sum(event.kind == "epoch" for event in self.events)
+        return self._stop_after is not None and done >= self._stop_after
+
+
+def imported(name: str) -> str:
+    """Import the plugin, as loading does; the type of what the entry point names."""
+    return type(_plugin(name)).__name__
+
+
+def said(name: str) -> Any:  # noqa: ANN401 - whatever the plugin says
+    """The answer of ``ptycho_backend_spec``."""
+    return _plugin(name).ptycho_backend_spec()
+
+
+def loaded(name: str) -> list[str]:
+    """Load the backend with all checks of the core; the claimed verbs."""
+    return list(_backend(name).spec.capabilities)
+
+
+def probe(name: str) -> Any:  # noqa: ANN401 - two ProbeReports
+    """Probe twice; both answers."""
+    backend = _backend(name)
+    return backend.probe(), backend.probe()
+
+
+def plans(name: str, request: ExecutionRequest) -> Any:  # noqa: ANN401 - two ExecutionPlans
+    """Plan twice; both answers, and whether the request was left as it was."""
+    from copy import deepcopy
+
+    backend, before = _backend(name), deepcopy(request)
+    report = backend.probe()
+    return backend.plan(request, report), backend.plan(request, report), request == before
+
+
+def refused(verb: str, settings: Mapping[str, Value]) -> None:
+    """Resolve and plan a verb, which is to be refused."""
+    from ptycho_core.settings.planning import plan_verb
+
+    plan_verb(verb, settings, {})
+
+
+def evaluate(job: EvaluateJob | EvaluateBatchJob, settings: Mapping[str, Value]) -> dict[str, Any]:
+    """Evaluate a batch: ``answer``, and the type of each of its arrays by name (``kinds``)."""
+    from ptycho_core.settings.planning import plan_verb
+
+    backend, plan = plan_verb("evaluate", settings, {})
+    answer = backend.evaluate(job, plan)
+    arrays = {"intensities": answer.intensities, **{f"gradients.{name}": one for name, one in answer.gradients.items()}}
+    if answer.patches is not None:
+        arrays["patches"] = answer.patches
+    return {"kinds": _kinds(arrays), "answer": answer if _plain(arrays) else None, "execution": dict(plan.execution)}
+
+
+def train(
+    scan: Path,
+    folder: Path,
+    settings: Mapping[str, Value],
+    *,
+    resume: bool = False,
+    stop_after: int | None = None,
+    model: Path | None = None,
+) -> dict[str, Any]:
+    """Train on one scan; the result of the hook, the events, and the plan's execution settings.
+
+    Args:
+        scan: file.
+        folder: of the run; made.
+        settings: any that ``train`` takes.
+        resume: go on from the checkpoint in ``folder``.
+        stop_after: epochs after which it is asked to stop.
+        model: begin with this model file instead of the one the core makes.
+    """
+    from ptycho_core.model import save_model
+    from ptycho_core.settings.payload import create_training_payload
+    from ptycho_core.training.data import training_data
+    from ptycho_core.training.prepare import continued_model, initial_model, scan_records
+
+    last = folder / "last.ptycho"
+    payload = create_training_payload([scan], folder, settings, resume=last if resume else None, environment={})
+    folder.mkdir(parents=True, exist_ok=True)
+    groups, sink = payload.groups, Sink(stop_after)
+    with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch:
+        start = model or Path(scratch) / "start.ptycho"
+        job = TrainJob((ScanSource(scan, groups["data"]),), (), start, folder, groups, resume)
+        if model is None:
+            data = training_data(job)
+            audit = {**payload.audit, "scans": scan_records(data)}
+            first = continued_model(last, audit, {}) if resume else initial_model(data, groups, audit, {})
+            save_model(start, first)
+        result = payload.backend.train(job, payload.plan, sink)
+    return {"result": result, "events": sink.events, "execution": dict(payload.plan.execution)}
+
+
+def infer(
+    scan: Path,
+    model: Path,
+    probe: Path,
+    settings: Mapping[str, Value],
+    *,
+    stop_after: int | None = None,
+    instead: Path | None = None,
+) -> dict[str, Any]:
+    """Infer a scan: the frames of each batch, all patches as they came, and the types of what was yielded.
+
+    Args:
+        scan: file.
+        model: file.
+        probe: file, as ``InferJob`` names it.
+        settings: any that ``infer`` takes.
+        stop_after: batches after which it is asked to stop; the rest is taken as it comes.
+        instead: the model file of the job, in place of the one that the core has looked at.
+    """
+    import numpy as np
+
+    from ptycho_core.settings.payload import create_inference_payload
+
+    payload = create_inference_payload(model, scan, None, settings, environment={})
+    groups, sink = payload.groups, Sink(stop_after)
+    job = InferJob(ScanSource(scan, groups["data"]), instead or model, probe, groups)
+    batches, patches, kinds = [], [], dict[str, str]()
+    for batch in payload.backend.infer(job, payload.plan, sink):
+        kinds |= _kinds({"frames": batch.frames, "patches": batch.patches})
+        batches.append(np.array(batch.frames))
+        patches.append(np.array(batch.patches))
+        sink.emit(Event("epoch"))
+    return {
+        "batches": batches, "patches": np.concatenate(patches) if patches else None, "kinds": kinds,
+        "execution": dict(payload.plan.execution),
+    }  # fmt: skip
+
+
+def reconstruct(
+    scan: Path,
+    settings: Mapping[str, Value],
+    *,
+    stop_after: int | None = None,
+    start: Path | None = None,
+    instead: Path | None = None,
+) -> dict[str, Any]:
+    """Reconstruct a scan: the result of the hook, types of its arrays, the start, and the plan's execution settings.
+
+    Args:
+        scan: file.
+        settings: any that ``reconstruct`` takes.
+        stop_after: epochs after which it is asked to stop.
+        start: an npz to begin with, in place of what the core prepares.
+        instead: the scan's file in the job, in place of the one that the core has looked at.
+    """
+    import numpy as np
+
+    from ptycho_core.reconstruction.start import prepare_start
+    from ptycho_core.scan.opening import open_scan
+    from ptycho_core.settings.payload import create_reconstruction_payload
+
+    payload = create_reconstruction_payload(scan, None, settings, environment={})
+    groups, sink = payload.groups, Sink(stop_after)
+    with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch:
+        path = start or Path(scratch) / "start.npz"
+        if start is None:
+            asked = groups["reconstruction"]
+            prepare_start(
+                open_scan(scan, groups["data"]), modes=int(asked["modes"] or 1), seed=int(groups["execution"]["seed"] or 0),
+                start=None, probe=None, refine_positions=bool(asked["refine_positions"]),
+            ).save(path)  # fmt: skip
+        with np.load(path, allow_pickle=False) as file:
+            began = {name: file[name] for name in file.files}
+        job = ReconstructJob(ScanSource(instead or scan, groups["data"]), path, groups)
+        result = payload.backend.reconstruct(job, payload.plan, sink)
+    arrays = {name: getattr(result, name) for name in ("object", "probe", "positions", "held_out")}
+    if result.background is not None:
+        arrays["background"] = result.background
+    return {
+        "result": result if _plain(arrays) else None, "kinds": _kinds(arrays), "start": began, "events": sink.events,
+        "execution": dict(payload.plan.execution),
+    }  # fmt: skip
+
+
+def plan_of(verb: str, settings: Mapping[str, Value]) -> ExecutionPlan:
+    """The plan of a verb that has no files."""
+    from ptycho_core.settings.planning import plan_verb
+
+    return plan_verb(verb, settings, {})[1]
+
+
+def _backend(name: str) -> Backend:
+    from ptycho_core.backends import choose, load
+
+    return load(choose(name))
+
+
+def _plugin(name: str) -> Any:  # noqa: ANN401 - module or object
+    """What the entry point names, imported in the environment that the manifest asks for."""
+    import os
+    from importlib import import_module
+
+    from ptycho_core.backends import choose
+
+    row = choose(name)
+    assert row.claim is not None
+    assert row.spec is not None
+    for variable, value in row.spec.environment.items():
+        os.environ.setdefault(variable, value)
+    plugin: Any = import_module(row.claim.module)
+    for part in filter(None, row.claim.attribute.split(".")):
+        plugin = getattr(plugin, part)
+    return plugin
+
+
+def _kinds(arrays: Mapping[str, Any]) -> dict[str, str]:
+    return {name: f"{type(one).__module__}.{type(one).__name__}" for name, one in arrays.items()}
+
+
+def _plain(arrays: Mapping[str, Any]) -> bool:
+    """Whether all are arrays of NumPy, which travel between processes."""
+    import numpy as np
+
+    return all(type(one) is np.ndarray for one in arrays.values())

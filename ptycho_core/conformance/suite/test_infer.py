@@ -1,0 +1,124 @@
+"""Inference: each frame once, the same patches whatever the batch and the order of the frames, and those of the reference."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from ptycho_core.conformance.limits import LIMITS
+from ptycho_core.conformance.parity import relative_distance as distance
+from ptycho_core.conformance.suite.inputs import FRAMES, N
+from ptycho_core.conformance.suite.marks import kit
+from ptycho_core.errors import DataError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ptycho_core.conformance.suite.bench import Bench
+    from ptycho_core.contract import Value
+
+MODEL: dict[str, Value] = {"gridsize": 2, "merge": "none"}
+STORED = {"float64": 1e-6, "float32": 1e-5}
+"""Relative L2 of patches. A backend may yield them in single precision, whatever it computes in."""
+
+AGAIN = {"float64": 1e-6, "float32": 1e-5}
+"""The same batch in other company: larger products may be summed in another order."""
+
+
+def inferred(bench: Bench, *, scan: Path | None = None, **settings: Value) -> dict[str, Any]:
+    """The answer for a model of groups of four frames and its scan, asked for once."""
+    job = bench.model(**MODEL)  # type: ignore[arg-type]
+    taken, asked = scan or bench.scan(modes=1, masked=False), bench.settings(**settings)
+    key = ("inferred", taken, *sorted(asked.items()))
+    found: dict[str, Any] = bench.once(key, lambda: bench.call("infer", taken, job.model_path, bench.light(taken), asked))
+    return found
+
+
+def patches(answer: dict[str, Any]) -> NDArray[Any]:
+    """All patches in the order of the frames."""
+    order: NDArray[Any] = answer["patches"][np.argsort(np.concatenate(answer["batches"]))]
+    return order
+
+
+def of_reference(bench: Bench, model: Path, scan: Path) -> NDArray[Any]:
+    """The patches that the reference gives, in the order of the frames."""
+    from ptycho_core.conformance.suite import jobs
+
+    settings = {"backend": "reference", "precision": "float64"}
+    key = ("reference", model, scan)
+    return patches(bench.once(key, lambda: jobs.infer(scan, model, bench.light(scan), settings)))
+
+
+@kit("infer", needs=("test_the_plan_answers_exactly_what_was_asked_for",))
+def test_infer_answers(bench: Bench) -> None:
+    assert inferred(bench)["batches"]
+
+
+@kit("infer", needs=("test_infer_answers",))
+def test_infer_yields_each_frame_once_as_numpy(bench: Bench) -> None:
+    found = inferred(bench)
+    assert set(found["kinds"].values()) == {"numpy.ndarray"}, found["kinds"]
+    assert sorted(np.concatenate(found["batches"]).tolist()) == list(range(FRAMES))
+    assert all(np.issubdtype(frames.dtype, np.integer) for frames in found["batches"])
+    assert found["patches"].shape == (FRAMES, N, N)
+    assert np.iscomplexobj(found["patches"])
+    assert np.isfinite(found["patches"]).all()
+
+
+@kit("infer", needs=("test_infer_yields_each_frame_once_as_numpy",))
+def test_a_model_file_gives_what_it_gives_in_the_reference(bench: Bench, precision: str) -> None:
+    job, scan = bench.model(**MODEL), bench.scan(modes=1, masked=False)  # type: ignore[arg-type]
+    far = distance(patches(inferred(bench, precision=precision)), of_reference(bench, job.model_path, scan))
+    assert far <= max(STORED[precision], LIMITS[precision].forward)
+
+
+@kit("infer", needs=("test_infer_yields_each_frame_once_as_numpy",))
+def test_a_patch_does_not_depend_on_the_batch(bench: Bench) -> None:
+    whole = patches(inferred(bench))
+    for size in (1, 7):
+        far = distance(patches(inferred(bench, inference_batch_size=size)), whole)
+        assert far <= AGAIN[bench.precision], f"inference_batch_size {size}"
+
+
+@kit("infer", needs=("test_infer_yields_each_frame_once_as_numpy",))
+def test_a_batch_is_no_larger_than_asked_for(bench: Bench) -> None:
+    found = inferred(bench, inference_batch_size=7)
+    assert max(map(len, found["batches"])) <= int(found["execution"].get("inference_batch_size") or 7)
+    assert len(found["batches"]) > 1
+
+
+@kit("infer", needs=("test_infer_yields_each_frame_once_as_numpy",))
+def test_a_patch_does_not_depend_on_the_order_of_the_frames(bench: Bench) -> None:
+    turned = bench.scan(modes=1, masked=False, order="reversed")
+    far = distance(patches(inferred(bench, scan=turned))[::-1], patches(inferred(bench)))
+    assert far <= AGAIN[bench.precision]
+
+
+@kit("infer", needs=("test_infer_answers",))
+def test_infer_ends_early_when_asked(bench: Bench) -> None:
+    job, scan = bench.model(**MODEL), bench.scan(modes=1, masked=False)  # type: ignore[arg-type]
+    settings = bench.settings(inference_batch_size=3)
+    found = bench.call("infer", scan, job.model_path, bench.light(scan), settings, stop_after=1)
+    assert len(np.concatenate(found["batches"])) < FRAMES
+
+
+@kit("infer", needs=("test_infer_answers",))
+def test_infer_refuses_a_model_file_that_is_damaged(bench: Bench) -> None:
+    scan = bench.scan(modes=1, masked=False)
+    bad = bench.folder / "damaged.ptycho"
+    bad.write_bytes(b"no model")
+    good = bench.model(**MODEL).model_path  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"damaged\.ptycho"):
+        bench.call("infer", scan, good, bench.light(scan), bench.settings(), instead=bad)
+
+
+@kit("infer", needs=("test_infer_answers",))
+def test_infer_runs_in_mixed_precision(bench: Bench, mixed_precision: str) -> None:
+    found = patches(inferred(bench, precision=mixed_precision))
+    far = distance(found, patches(inferred(bench)))
+    assert far > 0, "the same as in full precision, to the last bit"
+    assert far < 0.1, "another result than in full precision"
