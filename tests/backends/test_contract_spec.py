@@ -15,6 +15,7 @@ from ptycho_core.backends.lists import ALLOW, BLOCK
 from ptycho_core.backends.loading import REQUIRED_HOOKS
 from ptycho_core.backends.manifest import FRAMEWORK_KEYS, KEYS, MANIFEST, OPTION_KEYS
 from ptycho_core.backends.registry import RESERVED
+from ptycho_core.backends.signatures import FUNCTIONS, signatures
 from ptycho_core.backends.states import STATES
 
 TEXT = Path(__file__).parents[2].joinpath("specs/backend-contract.md").read_text(encoding="utf-8")
@@ -72,6 +73,38 @@ def test_the_codes_and_exit_statuses_are_those_of_the_table():
     assert written == coded
     for state in STATES[1:]:
         assert errors.BackendUnusableError("", state=state).code == f"backend.{state}"
+
+
+@pytest.mark.parametrize("name", sorted(signatures()["classes"]))
+def test_the_fields_of_each_class_their_types_and_defaults_are_those_of_its_table(name):
+    block = re.search(rf"^\*\*`{name}`\.\*\* .*\n\n\|.*\n\|[-|]+\|\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
+    assert block, f"no table of {name}"
+    lines = [re.split(r"(?<!\\)\|", line.strip().strip("|")) for line in block[1].splitlines()]
+    written = [(cells[0].strip(" `"), cells[1].strip(" `").replace("\\|", "|"), cells[2].strip().strip("`")) for cells in lines]
+    coded = [(field, one["type"], one.get("default", "")) for field, one in signatures()["classes"][name].items()]
+    assert written == coded
+    assert all(cells[3].strip() for cells in lines)
+
+
+def test_the_functions_that_a_backend_may_call_stand_in_the_text():
+    assert all(f"`{name.partition(':')[2]}`" in TEXT for name in FUNCTIONS)
+
+
+def test_the_example_is_a_backend(site):
+    blocks = dict(re.findall(r"```(toml|python)\n(.*?)```", TEXT[TEXT.index("A complete backend.") :], re.DOTALL)[:2])
+    site.distribution("ptycho-acme", entry_points="[ptycho.backends]\nacme = acme.plugin\n")
+    site.write("acme/__init__.py", "")
+    site.write("acme/ptycho-backend.toml", blocks["toml"])
+    site.write("acme/plugin.py", blocks["python"])
+    then = """
+        import numpy as np
+        from ptycho_core import contract, evaluate
+        job = contract.EvaluateJob(np.ones((4, 4), complex), np.ones((1, 4, 4), complex), np.zeros((1, 2)), np.zeros((1, 4, 4)))
+        print(evaluate(job, backend="acme", threads=2).losses)
+    """
+    done = site.choose("acme", then)
+    assert (done.returncode, done.stdout) == (0, "{'amplitude': 1.0}\n"), done.stderr
+    assert site.ptycho("backends", "doctor", "acme").returncode == 0
 
 
 @pytest.mark.parametrize("word", [GROUP, OBSERVERS, MANIFEST, BLOCK, ALLOW, *sorted(RESERVED)])

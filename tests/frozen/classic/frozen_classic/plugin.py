@@ -27,6 +27,7 @@ from ptycho_core.contract import (
 )
 from ptycho_core.errors import DataError
 
+IGNORED = ("object_alpha", "total_variation")
 PRECISIONS = ("float32", "float64", "bf16-mixed")
 
 
@@ -90,6 +91,8 @@ class Classic:
                 answers[name] = Disposition(kind="unsupported", value=None, why="there is a processor and nothing else")
             elif name == "threads" and request.execution[name] != 1:
                 answers[name] = Disposition(kind="adjusted", value=1, why="one thread is enough")
+            elif name in IGNORED:
+                answers[name] = Disposition(kind="unsupported", value=None, why="it is not looked at")
             else:
                 answers[name] = Disposition(kind="applied", value=everything[name])
         return ExecutionPlan(
@@ -148,12 +151,12 @@ class Classic:
 
         assert isinstance(job, InferJob)
         assert job.model_path.is_file()
-        assert set(job.settings) >= {"data", "model", "inference", "execution"}
+        assert set(job.settings) >= {"data", "model", "execution"}
         with np.load(job.probe_path, allow_pickle=False) as stored:
             size = stored["probe"].shape[-1]
         scan = open_scan(job.scan.path, job.scan.settings)
         order = np.concatenate(inference_order(scan.positions, size))
-        most = int(job.settings["inference"]["inference_batch_size"])
+        most = int(job.settings["execution"]["inference_batch_size"])
         for start in range(0, len(order), most):
             if events.stop_requested:
                 return
