@@ -8,7 +8,7 @@ export OMP_WAIT_POLICY := PASSIVE
 
 # A process holds one framework. What is no backend's, and what compares them in processes of their own, runs with the first.
 TESTS := $(BIN)/python -m pytest
-OF_BACKENDS := tests/evaluate tests/reconstruction tests/learning tests/liveness tests/compatibility/test_migration_page.py tests/ptycho_tensorflow
+OF_BACKENDS := tests/evaluate tests/reconstruction tests/learning tests/liveness tests/compatibility/test_migration_page.py tests/tensorflow tests/ptycho_tensorflow
 
 .PHONY: demo test test-all check pages clean
 
@@ -59,4 +59,4 @@ pages:
 	$(BIN)/python -m ptycho_core.settings.matrix torch tensorflow > docs/override-matrix.md
 	$(BIN)/python -m ptycho_core.cli.flags docs/cli/equivalents.toml > docs/cli/flag-inventory.md
 	$(BIN)/python -m ptycho_core.cli.schema > docs/cli/argparse-schema.md
-	$(BIN)/python tests/liveness/table.py > docs/options-by-backend.md
+	$(BIN)/python tests/liveness/liveness_table.py > docs/options-by-backend.md

@@ -10,6 +10,10 @@ from typing import Any
 
 import pytest
 
+from ptycho_core.backends.known import known_backends
+
+pytest.register_assert_rewrite("execution_flags", "liveness_table")
+
 WATCHED = """
 import json, sys
 from ptycho_core.cli.main import main
@@ -39,9 +43,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave out what looks inside another backend than the one under test."""
-    name = collection_path.name
-    return True if name.startswith("ptycho_") and name != f"ptycho_{config.getoption('--backend')}" else None
+    """Leave out what looks inside another backend than the one under test, and the folders of its commands."""
+    name, chosen = collection_path.name, config.getoption("--backend")
+    inside = name.startswith("ptycho_") and name != f"ptycho_{chosen}"
+    commands = collection_path.parent == Path(__file__).parent and name in known_backends() and name != chosen
+    return True if inside or commands else None
 
 
 @pytest.fixture(scope="session")

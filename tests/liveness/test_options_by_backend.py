@@ -1,17 +1,11 @@
 """Every setting and option of every backend has the test that proves it, and the real plans answer as the table says."""
 
-import importlib.util
 import json
-from pathlib import Path
 
+import liveness_table as table
 import pytest
 
 from ptycho_core.cli.main import main
-
-_spec = importlib.util.spec_from_file_location("liveness_table", Path(__file__).with_name("table.py"))
-table = importlib.util.module_from_spec(_spec)
-__import__("sys").modules["liveness_table"] = table
-_spec.loader.exec_module(table)
 
 EVERY = [(verb, name, backend) for backend in table.BACKENDS for verb in table.VERBS for name in table.names(verb, backend)]
 

@@ -1,8 +1,8 @@
 """Which test proves that a setting or an option acts, by verb and backend, and what the backend's plan answers.
 
 The cases themselves stand where the tests are, by name of the setting; a new setting needs its case there and, only if it is
-tried elsewhere, answered otherwise or refused, a line here. ``python tests/liveness/table.py > docs/options-by-backend.md``
-brings the page up to date.
+tried elsewhere, answered otherwise or refused, a line here.
+``python tests/liveness/liveness_table.py > docs/options-by-backend.md`` brings the page up to date.
 """
 
 from __future__ import annotations
