@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     ComplexArray: TypeAlias = NDArray[np.complexfloating[Any, Any]]
     FloatArray: TypeAlias = NDArray[np.floating[Any]]
 
-CONTRACT: Final[tuple[int, int]] = (1, 0)
+CONTRACT: Final[tuple[int, int]] = (1, 1)
 """Version of the contract (major, minor). A backend's major must be the same and its minor not newer."""
 
 CAPABILITIES: Final[frozenset[str]] = frozenset({"train", "infer", "reconstruct", "evaluate", "positions", "background"})
@@ -241,7 +241,7 @@ class TrainResult:
 
     Attributes:
         model_path: the best model so far, or the last where none was best yet.
-        last_path: the checkpoint to resume from.
+        last_path: the model as it is at the end; a checkpoint to resume from, unless checkpoints are turned off.
         history: one row for each finished epoch, see ``specs/training.md``.
         stopped_by: why it ended, in a few words.
         interrupted: True if it was asked to stop.
@@ -317,15 +317,17 @@ class Event:
     """One thing that happened in a running job.
 
     ``kind``: ``started``, ``epoch`` (end of an epoch or iteration, ``values`` is the history row), ``step`` (now and then inside
-    one), ``message`` (a sentence for the user), ``finished``. ``total`` is the number of epochs planned, 0 if unknown.
+    one), ``checkpoint`` (a model was saved at ``path``), ``message`` (a sentence for the user), ``finished``. ``total`` is the
+    number of epochs planned, 0 if unknown. ``specs/events.md`` binds.
     """
 
-    kind: Literal["started", "epoch", "step", "message", "finished"]
+    kind: Literal["started", "epoch", "step", "checkpoint", "message", "finished"]
     stage: str = ""
     epoch: int = 0
     total: int = 0
     values: Mapping[str, Value] = field(default_factory=dict)
     message: str = ""
+    path: str = ""
 
 
 class EventSink(Protocol):
@@ -336,7 +338,10 @@ class EventSink(Protocol):
 
     @property
     def stop_requested(self) -> bool:
-        """True once the user asked to stop: end at the next batch and return the best so far, ``interrupted=True``."""
+        """True once the user asked to stop: finish the epoch or iteration, save, and return what there is, ``interrupted=True``.
+
+        A single pass (``ptycho_infer``) ends at the next batch.
+        """
 
 
 Observer: TypeAlias = Callable[[Event], None]

@@ -32,15 +32,25 @@ class EventHub:
         self._warn = warn
         self._stop = False  # a plain flag: a signal handler must not wait for a lock
 
+    def add(self, observer: Observer) -> None:
+        """One more observer, after the others."""
+        self._observers.append(observer)
+
     def emit(self, event: Event) -> None:
         """Pass an event on. A failing observer is a warning, never a lost run."""
         for observer in tuple(self._observers):
-            try:
-                observer(event)
-            except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's observer does, the run goes on
-                self._observers.remove(observer)
-                name = getattr(observer, "__qualname__", type(observer).__name__)
-                self._tell(f"the observer {name} failed and is left out from now on: {type(error).__name__}: {error}")
+            self.guard(observer, lambda observer=observer: observer(event))  # type: ignore[misc]
+
+    def guard(self, observer: Observer, act: Callable[[], None]) -> None:
+        """Do something with an observer; if that fails it is told, and the observer gets nothing any more."""
+        if observer not in self._observers:
+            return
+        try:
+            act()
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's observer does, the run goes on
+            self._observers.remove(observer)
+            name = getattr(observer, "__qualname__", type(observer).__name__)
+            self._tell(f"the observer {name} failed and is left out from now on: {type(error).__name__}: {error}")
 
     @property
     def stop_requested(self) -> bool:
@@ -48,7 +58,7 @@ class EventHub:
         return self._stop
 
     def request_stop(self) -> None:
-        """Ask the job to end at the next batch with the best result so far."""
+        """Ask the job to end when it has finished and saved what it is at."""
         self._stop = True
 
     def _tell(self, message: str) -> None:
@@ -85,8 +95,12 @@ def installed_observers(warn: Callable[[str], None] | None = None) -> tuple[Obse
 
 
 @contextmanager
-def stop_on_interrupt(hub: EventHub) -> Iterator[None]:
+def stop_on_interrupt(hub: EventHub, first: str) -> Iterator[None]:
     """While a job runs, Ctrl-C (or SIGTERM) asks it to stop; the second one raises ``KeyboardInterrupt`` at once.
+
+    Args:
+        hub: is asked.
+        first: what happens after the first one, in a few words.
 
     Signals can be handled in the main thread only; in another one this changes nothing.
     """
@@ -94,12 +108,14 @@ def stop_on_interrupt(hub: EventHub) -> Iterator[None]:
         yield
         return
 
+    told = f"\nptycho: {first}; press Ctrl-C again to stop at once\n".encode()
+
     def handle(_number: int, _frame: object) -> None:
         if hub.stop_requested:
             raise KeyboardInterrupt
         hub.request_stop()
         # Past sys.stderr, whose buffer may be in use by the very code that was interrupted.
-        os.write(2, b"\nptycho: stopping at the next batch; press Ctrl-C again to stop at once\n")
+        os.write(2, told)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

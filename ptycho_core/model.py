@@ -190,7 +190,9 @@ def read_model_manifest(path: str | Path) -> dict[str, Any]:
 
 
 def model_file(path: str | Path) -> Path:
-    """The model file that a path stands for: itself, or ``best.ptycho`` in the folder of a training run.
+    """The model file that a path stands for: itself, or in the folder of a training run ``best.ptycho``.
+
+    A run without checkpoints leaves ``last.ptycho`` alone, which is then the model; one with a training state is not.
 
     Raises:
         DataError: there is none.
@@ -199,6 +201,8 @@ def model_file(path: str | Path) -> Path:
     if path.is_dir():
         best, last = path / BEST_FILE, path / LAST_FILE
         if not best.is_file():
+            if last.is_file() and not _is_checkpoint(last):
+                return last
             other = "Give a model file or the folder of a training run."
             remedy = f"There is {last}; give that file itself." if last.is_file() else other
             raise DataError(f"The folder {path} has no {BEST_FILE}.", remedy=remedy)
@@ -206,6 +210,13 @@ def model_file(path: str | Path) -> Path:
     if not path.is_file():
         raise DataError(f"There is no file {path}." if not path.exists() else f"{path} is no plain file.")
     return path
+
+
+def _is_checkpoint(path: Path) -> bool:
+    from ptycho_core.modelfile.archive import STATE, Archive
+
+    with Archive(path) as archive:
+        return STATE in archive.members
 
 
 def _manifest(archive: Archive) -> dict[str, Any]:

@@ -130,8 +130,9 @@ def _show(verb: str, name: str, value: Value) -> str:
 def _files(payload: Payload) -> tuple[list[str], Path | None, list[str]]:
     """What a job reads, the folder it writes to, and the files there."""
     from ptycho_core.imaging.report import HISTORY, RESULTS
+    from ptycho_core.loggers.names import log_names
     from ptycho_core.settings.payload import InferencePayload, ReconstructionPayload, TrainingPayload
-    from ptycho_core.training.checkpoints import BEST, LAST
+    from ptycho_core.training.checkpoints import model_names
     from ptycho_core.training.run import RECORDS
 
     groups = payload.groups
@@ -139,10 +140,11 @@ def _files(payload: Payload) -> tuple[list[str], Path | None, list[str]]:
     if isinstance(payload, TrainingPayload):
         labels = groups["training"]["labels"]
         given += [str(item) for item in (labels, payload.resume) if item is not None]
-        return [*map(str, (*payload.scans, *payload.validation)), *given], payload.output_dir, [BEST, LAST, *RECORDS]
+        written = [*model_names(groups["execution"]), *RECORDS, *log_names(groups["execution"])]
+        return [*map(str, (*payload.scans, *payload.validation)), *given], payload.output_dir, written
     if isinstance(payload, InferencePayload):
         return [str(payload.scan), str(payload.model_path), *given], payload.output_dir, [*RESULTS]
     assert isinstance(payload, ReconstructionPayload)
     start = groups["reconstruction"]["start"]
     given += [str(start)] if start is not None else []
-    return [str(payload.scan), *given], payload.output_dir, [*RESULTS, *HISTORY]
+    return [str(payload.scan), *given], payload.output_dir, [*RESULTS, *HISTORY, *log_names(groups["execution"])]

@@ -21,8 +21,8 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
         "train",
         help="fit a network to scans",
         description="Fit a network to scans, from their patterns alone or from known objects, and write the folder of a run: "
-        "best.ptycho and last.ptycho, settings, log and a picture of the losses. Ctrl-C stops at the next batch; --resume "
-        "goes on from there.",
+        "best.ptycho and last.ptycho, settings, log and a picture of the losses. Ctrl-C finishes the epoch, "
+        "saves and stops, a second one stops at once; --resume goes on.",
     )
     parser.add_argument("scans", metavar="SCAN", nargs="+", help="scan file, or sample:siemens-star for the bundled one")
     parser.add_argument("-o", "--output-dir", metavar="RUN", required=True, help="folder for the run")
@@ -67,14 +67,16 @@ def run(args: argparse.Namespace) -> int:
     if progress is None:
         say_notes(metrics["notes"])
     print(f"{_result(metrics)} in {metrics['seconds']:.1f} s: {folder / metrics['model']}")
-    if metrics["interrupted"]:
+    if metrics["interrupted"] and metrics["checkpoint"]:
         print(f"interrupted; 'ptycho train ... -o {folder} --resume' goes on from {folder / metrics['checkpoint']}")
+    elif metrics["interrupted"]:
+        print("interrupted; without checkpoints nothing can go on from it")
     return INTERRUPTED if metrics["interrupted"] else 0
 
 
 def _result(metrics: dict[str, Any]) -> str:
-    best = metrics.get("best", {})
+    word, best = ("best", metrics["best"]) if "best" in metrics else ("last", metrics.get("last", {}))
     shown = {"loss": "loss", "validation_loss": "validation loss", "misfit": "R", "validation_misfit": "validation R"}
     told = [f"{label} {best[name]:.4g}" for name, label in shown.items() if best.get(name) is not None]
     epochs = f"{metrics['epochs']} epoch{'s' * (metrics['epochs'] != 1)}"
-    return f"{epochs}, best with {', '.join(told)}," if told else epochs
+    return f"{epochs}, {word} with {', '.join(told)}," if told else epochs

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["HISTORY", "RESULTS", "write_json", "write_log", "write_results"]
 
 RESULTS = ("reconstruction.h5", "settings.json", "metrics.json", "object.png", "probe.png")
-HISTORY = ("log.csv", "losses.png")
+HISTORY = ("losses.png",)
 """Files of a result folder: those of every result, and those of one that has a history."""
 
 
@@ -34,7 +34,7 @@ def write_results(
         metrics: misfit and what else was measured, for ``metrics.json``.
 
     Returns:
-        The files written: those of ``RESULTS``, and those of ``HISTORY`` where there is one.
+        The files written: those of ``RESULTS``, and those of ``HISTORY`` where there is one. The log is the logger's.
 
     Raises:
         OutputError: the folder or a file cannot be written.
@@ -58,11 +58,8 @@ def write_results(
         save_figure(figure_of_probe(one.probe, pixel_size_m=pixel), folder / "probe.png"),
     ]
     if one.history:
-        written += [
-            write_log(folder / "log.csv", one.history),
-            save_figure(figure_of_losses(one.history), folder / "losses.png"),
-        ]
-    else:  # those of results that are replaced would pass for these
+        written.append(save_figure(figure_of_losses(one.history), folder / "losses.png"))
+    else:  # that of results that are replaced would pass for this one
         for name in HISTORY:
             (folder / name).unlink(missing_ok=True)
     return tuple(written)

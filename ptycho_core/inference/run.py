@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["infer", "infer_payload", "run_payload"]
 
+_FIRST = "stopping at the next batch; there is nothing to save, and nothing is written"
 _JUDGED = 128
 """Most frames that the misfit is computed from; they are spread over the scan."""
 
@@ -80,15 +81,19 @@ def run_payload(
     """
     from ptycho_core.events import EventHub, installed_observers, stop_on_interrupt
     from ptycho_core.imaging.report import write_results
+    from ptycho_core.loggers.choose import forget_logs
     from ptycho_core.reconstruction.output import claimed_folder
 
     hub = EventHub([*observers, *installed_observers()])
     with nullcontext() if payload.output_dir is None else claimed_folder(payload.output_dir, overwrite=overwrite):
-        with stop_on_interrupt(hub):
+        with stop_on_interrupt(hub, _FIRST):
             reconstruction, metrics = infer_payload(payload, hub)
         if payload.output_dir is not None:
+            forget_logs(payload.output_dir)
             write_results(payload.output_dir, reconstruction, settings=payload.audit, metrics=metrics)
-    hub.emit(Event("finished", message="all frames inferred", values={"misfit": metrics["misfit"]}))
+    values: dict[str, Value] = {"misfit": metrics["misfit"], "frames": metrics["frames"], "interrupted": False}
+    place = "" if payload.output_dir is None else str(payload.output_dir)
+    hub.emit(Event("finished", message="all frames inferred", values=values, path=place))
     return reconstruction, metrics
 
 

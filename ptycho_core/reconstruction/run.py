@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from ptycho_core.contract import Event, Observer, ReconstructJob, ReconstructRes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from ptycho_core.settings.payload import InferencePayload, ReconstructionPayload
 
 __all__ = ["reconstruct", "run_payload"]
+
+_FIRST = "stopping after this epoch or iteration, and writing what there is"
 
 
 def reconstruct(
@@ -69,35 +73,48 @@ def run_payload(
         DataError: if scan, probe or start cannot be used.
         OutputError: if the output folder cannot be.
     """
-    from ptycho_core.events import EventHub, installed_observers
+    from ptycho_core.events import EventHub, installed_observers, stop_on_interrupt
     from ptycho_core.imaging.report import write_results
     from ptycho_core.reconstruction.output import claimed_folder
 
     hub = EventHub([*observers, *installed_observers()])
-    if payload.output_dir is None:
-        return _run(payload, hub)
-    with claimed_folder(payload.output_dir, overwrite=overwrite):
+    folder = payload.output_dir
+    with nullcontext() if folder is None else claimed_folder(folder, overwrite=overwrite), stop_on_interrupt(hub, _FIRST):
         reconstruction, metrics = _run(payload, hub)
-        write_results(payload.output_dir, reconstruction, settings=payload.audit, metrics=metrics)
+        if folder is not None:
+            write_results(folder, reconstruction, settings=payload.audit, metrics=metrics)
+    names = ("misfit", "held_out_misfit", "interrupted")
+    values = {name: metrics[name] for name in names if name in metrics}
+    hub.emit(Event("finished", message=metrics["stopped_by"], values=values, path="" if folder is None else str(folder)))
     return reconstruction, metrics
 
 
 def _run(payload: ReconstructionPayload, hub: EventHub) -> tuple[Reconstruction, dict[str, Any]]:
-    from ptycho_core.events import stop_on_interrupt
     from ptycho_core.scan.opening import open_scan
 
     began = time.perf_counter()
     scan = open_scan(payload.scan, payload.groups["data"])
-    with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch, stop_on_interrupt(hub):
+    hub.emit(_started(payload, scan))
+    with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch:
         start = _start(scan, payload, hub)
         start_path = Path(scratch) / "start.npz"
         start.save(start_path)
         job = ReconstructJob(ScanSource(payload.scan, payload.groups["data"]), start_path, payload.groups)
-        hub.emit(_started(payload, scan))
-        result = _with_power(payload.backend.reconstruct(job, payload.plan, hub), start.probe)
+        with _logging(payload, hub):
+            found = payload.backend.reconstruct(job, payload.plan, hub)
+        result = _with_power(found, start.probe)
     metrics = _metrics(scan, result) | {"seconds": round(time.perf_counter() - began, 3)}
-    hub.emit(Event("finished", message=result.stopped_by, values={"misfit": metrics["misfit"]}))
     return _collect(payload, scan, start, result), metrics
+
+
+def _logging(payload: ReconstructionPayload, hub: EventHub) -> AbstractContextManager[None]:
+    """The logger at work, its files begun anew; without a folder there is nowhere to write."""
+    from ptycho_core.loggers.choose import forget_logs, logging_to
+
+    if payload.output_dir is None:
+        return nullcontext()
+    forget_logs(payload.output_dir)
+    return logging_to(hub, payload, payload.output_dir)
 
 
 def _start(scan: Scan, payload: ReconstructionPayload, hub: EventHub) -> Start:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.settings.reconstruction import ReconstructionSettings
 
-__all__ = ["Arrays", "Engine", "Fit", "Result", "Run", "Stopped"]
+__all__ = ["Arrays", "Engine", "Fit", "Result", "Run"]
 
 WORSE = 1.005
 """Frames held out may fit worse than their best by this factor before it counts as fitting noise.  Smooth phase still
@@ -47,10 +47,6 @@ FIRST_BACKGROUND = 0.01
 """Of the mean counts a pixel.  Not zero: the fit is on the background's square root, which has no slope there."""
 
 IntArray = npt.NDArray[np.int64]
-
-
-class Stopped(Exception):  # noqa: N818 - no error: the user asked for it
-    """A stop was asked for in the middle of a sum over frames."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,7 @@ class Fit(Protocol[M_co]):
     misfit: float
 
     def iterate(self) -> Iterator[tuple[M_co, float]]:
-        """Yield (model, loss a frame) after each iteration.  Raises `Stopped` when a stop is asked for."""
+        """Yield (model, loss a frame) after each iteration."""
 
 
 class Engine(Protocol[M]):
@@ -112,14 +108,14 @@ class Engine(Protocol[M]):
     def fine(self, coarse: M, model: M) -> M:
         """``model`` with object and probe taken from ``coarse``."""
 
-    def epochs(self, model: M, *, coarse: bool) -> Callable[[list[IntArray], float], float | None]:
-        """What updates ``model`` by batches of frames, with a factor on steps of positions, and gives R; None if stopped."""
+    def epochs(self, model: M, *, coarse: bool) -> Callable[[list[IntArray], float], float]:
+        """What updates ``model`` by batches of frames, with a factor on steps of positions, and gives R."""
 
     def joint(self, model: M, used: IntArray, likelihood: str, total_variation: float) -> Fit[M]:
         """The joint fit of the frames ``used``."""
 
     def score(self, model: M, chosen: IntArray, likelihood: str) -> tuple[float, float]:
-        """(loss a frame, R) of the ``chosen`` frames.  Raises `Stopped` when a stop is asked for."""
+        """(loss a frame, R) of the ``chosen`` frames."""
 
     def arrays(self, model: M) -> Arrays:
         """The model as NumPy."""
@@ -156,9 +152,15 @@ class Run(Generic[M]):
     """One reconstruction: its choices, history and best state."""
 
     def __init__(
-        self, engine: Engine[M], options: ReconstructionSettings, seed: int, report: Callable[[Progress, M], None] | None
+        self,
+        engine: Engine[M],
+        options: ReconstructionSettings,
+        seed: int,
+        report: Callable[[Progress, M], None] | None,
+        stop_requested: Callable[[], bool] | None = None,
     ) -> None:
         self.engine, self.options, self.seed, self.report = engine, options, seed, report
+        self._stop_requested = stop_requested or (lambda: False)
         self.plan: Plan = choose_plan(options, engine.mean_counts, engine.number, engine.size)
         stopping = self.plan.stop_on_held_out
         self.held_out: HeldOut = choose_held_out(engine.number, options.held_out, stopping, seed)
@@ -170,13 +172,13 @@ class Run(Generic[M]):
         self._began = time.perf_counter()
 
     def result(self, model: M) -> Result:
-        """Run all stages from ``model``."""
+        """Run all stages from ``model``; a stop is looked at after each epoch and iteration."""
         best = model
-        try:
-            for state in self._stages(model):
-                best = state
-        except Stopped:
-            self.interrupted, self.stopped_by = True, "stop requested"
+        for state in self._stages(model):
+            best = state
+            if self._stop_requested():
+                self.interrupted, self.stopped_by = True, "stop requested"
+                break
         arrays = self.engine.arrays(best)
         return Result(
             arrays.object,
@@ -220,10 +222,6 @@ class Run(Generic[M]):
         places: list[npt.NDArray[np.float64]] = []
         for epoch in range(1, epochs + 1):
             misfit = update(batches(training, self.options.batch_size, self.random), self._position_step(stage, epoch))
-            if misfit is None:
-                if model.is_finite():
-                    yield model
-                raise Stopped
             if not model.is_finite() or misfit > 1.3 * lowest + 1e-3:
                 self.notes.append(f"{stage}: epoch {epoch} diverged (R {misfit:.3g}); went back to the best state")
                 yield best

@@ -10,6 +10,8 @@ from ptycho_core.settings.declare import setting
 
 __all__ = ["ExecutionSettings"]
 
+_TRAIN = ("train",)
+
 
 @dataclass(frozen=True)
 class ExecutionSettings:
@@ -53,6 +55,39 @@ class ExecutionSettings:
         help="load the backend although this process has imported another framework. They share threads badly; turn it "
         "on in a notebook that needs both.",
     )
+    enable_checkpointing: bool = setting(
+        True, flags=("--disable-checkpointing",), verbs=_TRAIN,
+        help="write models while the training runs, so that it can go on. Turn it off where only the last model counts and the "
+        "disk is slow.",
+    )  # fmt: skip
+    checkpoint_save_top_k: int = setting(
+        1, minimum=-1, verbs=_TRAIN,
+        help="best epochs that are kept: 1 is best.ptycho alone, -1 keeps all, 0 writes nothing while it runs. More to compare "
+        "epochs or to average them.",
+    )  # fmt: skip
+    checkpoint_monitor: str | None = setting(
+        None, choices=("loss", "misfit", "validation_loss", "validation_misfit"), also=(("val_loss", "validation_loss"),),
+        verbs=_TRAIN,
+        help="figure by which the best epoch, early stopping and plateau are judged; auto is validation_loss where something "
+        "judges, else loss. A misfit where loss terms of other runs differ.",
+    )  # fmt: skip
+    checkpoint_mode: str = setting(
+        "min", choices=("min", "max"), verbs=_TRAIN,
+        help="whether a lower or a higher figure is better. All that is reported today is better when lower.",
+    )  # fmt: skip
+    early_stop_patience: int | None = setting(
+        None, minimum=1, verbs=_TRAIN, help="stop after this many epochs that are no better; auto never does."
+    )
+    logger: str = setting(
+        "csv", choices=("csv", "tensorboard", "mlflow", "none"), verbs=("train", "reconstruct"),
+        help="where the course of the run is written, row by row: log.csv, TensorBoard's event file, an MLflow run, or nowhere. "
+        "tensorboard or mlflow where many runs are compared.",
+    )  # fmt: skip
+    log_every: int = setting(
+        0, minimum=0, unit="steps", verbs=_TRAIN,
+        help="steps between two rows of loss and learning rate beside those of the epochs; 0 writes epochs only. Use it where an "
+        "epoch is long or the loss jumps within one.",
+    )  # fmt: skip
     progress: bool = setting(
         True, flags=("--quiet",), help="show progress on stderr; --quiet is --no-progress. Turn it off in scripts."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.errors import DataError
 from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.resolution import Facts
 
@@ -78,11 +79,26 @@ def resumption_facts(checkpoint: str | Path) -> Facts:
     Raises:
         DataError: the file does not exist, cannot be used, or is no checkpoint.
     """
+    from ptycho_core.modelfile.archive import STATE
+
     place, manifest = _manifest(checkpoint)
     trained = {name: value for name, value in _resolved(manifest).items() if inherited(name)}
+    off = trained.get("enable_checkpointing") is False or trained.get("checkpoint_save_top_k") == 0
+    if off and STATE not in manifest["hashes"]:
+        raise DataError(
+            f"{place} is the result of a training without checkpoints: it holds no state that a training could go on from.",
+            remedy="Train anew with checkpoints (--enable-checkpointing, --checkpoint-save-top-k 1).",
+        )
     stated = {name: (value, f"{place}: {name}") for name, value in trained.items()}
     sealed = frozenset(name for name in stated if "." not in name) - changeable()
     return Facts({}, stated, sealed)
+
+
+def _changeable() -> set[str]:
+    """What may differ when a training goes on: how long and how it is run. The seed decides what is computed."""
+    from ptycho_core.settings.groups import declarations
+
+    return {"epochs"} | {name for name, one in declarations("train").items() if one.group == "execution"} - {"seed"}
 
 
 def is_model(path: Path) -> bool:

@@ -215,13 +215,16 @@ def create_inference_payload(
 def _first_inference(scan: str | Path, resolved: Resolved, backend: str, plan: ExecutionPlan) -> InferencePayload | None:
     """The inference that a reconstruction starts with if its ``start`` is a model: scan and execution are the same."""
     from ptycho_core.settings.facts import is_model
+    from ptycho_core.settings.groups import declarations
 
     start = resolved.values["start"].value
     if start is None or not is_model(Path(str(start))):
         return None
     data = {name: value for name, value in resolved.groups()["data"].items() if name in resolved.requested}
     named = resolved.values["backend"].value or backend
-    return create_inference_payload(str(start), scan, None, data | {**plan.execution, "backend": named}, environment={})
+    taken = declarations("infer")
+    execution = {name: value for name, value in plan.execution.items() if name in taken}
+    return create_inference_payload(str(start), scan, None, data | {**execution, "backend": named}, environment={})
 
 
 def _decide(
@@ -233,7 +236,10 @@ def _decide(
     allow_unsupported: bool,
 ) -> dict[str, Any]:
     """What all payloads have in common; ``check`` sees the settings before the backend is imported."""
+    from ptycho_core.loggers.choose import check_logger
+
     resolved, row = resolve_for(verb, sources, facts)
+    check_logger(resolved)
     if check is not None:
         check(resolved)
     backend, plan = plan_for(resolved, row, allow_unsupported=allow_unsupported)
@@ -272,3 +278,9 @@ def _check_scans(resolved: Resolved, scans: Sequence[str | Path], validation: Se
     if split.value and split.origin in REQUESTING and validation:
         told = f"{split.where}: validation_split takes frames away to judge by, and there are scans that only judge."
         raise SettingsError(told, remedy="Give one of the two.", source=split.where)
+    monitor = resolved.values["checkpoint_monitor"]
+    if str(monitor.value).startswith("validation_") and not (validation or split.value):
+        told = f"{monitor.where}: checkpoint_monitor = {monitor.value} needs data that only judge, and there are none."
+        raise SettingsError(
+            told, remedy="Give some with --validation or --validation-split, or monitor loss.", source=monitor.where
+        )

@@ -30,6 +30,7 @@ _ACTS_WITH = {
     "plateau_factor": ("scheduler", ("plateau",)),
     "plateau_patience": ("scheduler", ("plateau",)),
     "min_learning_rate": ("scheduler", ("exponential", "warmup-cosine", "plateau")),
+    "log_every": ("logger", ("csv", "tensorboard", "mlflow")),
 }
 """Settings that act only while another one has one of these values."""
 
@@ -67,6 +68,7 @@ def check_together(resolved: Resolved) -> None:
     if "learning_rate" in values:
         _check_groups(values)
         _check_subsample(values)
+        _check_monitor(values)
         _check_losses(values)
         if _number(values, "min_learning_rate") > _number(values, "learning_rate"):
             told = (
@@ -112,6 +114,21 @@ def _check_subsample(values: Mapping[str, Sourced]) -> None:
         _refuse(values, "sequential_sampling", "sequential_sampling acts only beside n_subsample, which is not given")
     if _asked(values, "subsample_seed") and values["subsample_seed"].value is not None:
         _refuse(values, "subsample_seed", "subsample_seed draws nothing with sequential_sampling, which takes the first frames")
+
+
+def _check_monitor(values: Mapping[str, Sourced]) -> None:
+    """What is monitored must decide something, and a number of models to keep needs that any is kept."""
+    off = next((name for name in ("enable_checkpointing", "checkpoint_save_top_k") if not values[name].value), None)
+    top = values["checkpoint_save_top_k"]
+    if off == "enable_checkpointing" and top.value and _asked(values, "checkpoint_save_top_k"):
+        told = f"checkpoint_save_top_k {top.value} keeps models, and enable_checkpointing is false"
+        _refuse(values, "checkpoint_save_top_k", f"{told} ({values[off].origin})")
+    if off is None or values["early_stop_patience"].value is not None or values["scheduler"].value == "plateau":
+        return
+    for name in ("checkpoint_monitor", "checkpoint_mode"):
+        if _asked(values, name):
+            told = f"{name} decides nothing: {off} is {str(values[off].value).lower()} ({values[off].origin})"
+            _refuse(values, name, f"{told}, there is no early_stop_patience, and scheduler is not plateau")
 
 
 def _check_losses(values: Mapping[str, Sourced]) -> None:

@@ -106,9 +106,6 @@ class TrainingSettings:
         0.0, minimum=0, maximum=0.5, verbs=_VERBS,
         help="share of each scan, a region at its edge, that only judges. Use it where there is no scan for --validation.",
     )  # fmt: skip
-    early_stop_patience: int | None = setting(
-        None, minimum=1, verbs=_VERBS, help="stop after this many epochs without a lower loss; auto never does."
-    )
     oversampling: int = setting(
         1, minimum=1, verbs=_VERBS, help="groups drawn for each frame in an epoch. More for small scans with --neighbor-count."
     )

@@ -1,35 +1,164 @@
-"""Which models of a run are kept: the last and the best."""
+"""Which models of a run are kept, by what they are judged, and what of them is on disk while it runs."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
-__all__ = ["BEST", "LAST", "is_best", "monitored"]
+__all__ = [
+    "AUTO",
+    "BEST",
+    "CHECKPOINTS",
+    "LAST",
+    "Checkpoints",
+    "Monitor",
+    "epoch_files",
+    "keeps_checkpoints",
+    "model_names",
+]
 
 BEST: Final = "best.ptycho"
-"""File of the model with the lowest monitored loss."""
+"""File of the best model so far."""
 
 LAST: Final = "last.ptycho"
 """File of the model as it is now, which a run goes on from."""
 
+CHECKPOINTS: Final = "checkpoints"
+"""Folder of the best epochs, where more than one is kept."""
 
-def monitored(row: Mapping[str, Any]) -> float:
-    """The loss that decides: ``validation_loss`` of a history row, or ``loss`` where there is no validation.
+_EPOCH = re.compile(r"epoch-([0-9]{4,})\.ptycho")
 
-    What is not finite counts as infinite, so that it is never the best.
+
+class Monitor(NamedTuple):
+    """The figure of the history that stopping, the ``plateau`` schedule and the best model go by.
+
+    Attributes:
+        name: column of the history; None is ``validation_loss``, or ``loss`` in a row without it.
+        mode: ``min`` or ``max``: which is better.
     """
-    loss = row.get("validation_loss")
-    value = float(row["loss"] if loss is None else loss)
-    return value if math.isfinite(value) else math.inf
+
+    name: str | None = None
+    mode: str = "min"
+
+    @classmethod
+    def of(cls, execution: Mapping[str, Any]) -> Monitor:
+        """As the *execution* settings say."""
+        name = execution["checkpoint_monitor"]
+        return cls(None if name is None else str(name), str(execution["checkpoint_mode"]))
+
+    def value(self, row: Mapping[str, Any]) -> float:
+        """The figure of a history row, negated in mode ``max``, so that lower is better; infinite where it is not finite."""
+        found = row.get(self.name or "validation_loss")
+        if found is None and self.name is None:
+            found = row["loss"]
+        value = math.nan if found is None else float(found)
+        return (-value if self.mode == "max" else value) if math.isfinite(value) else math.inf
 
 
-def is_best(history: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the last epoch's monitored loss is finite and lower than that of every epoch before; False for no epoch."""
-    if not history:
-        return False
-    *before, now = (monitored(row) for row in history)
-    return now < min(before, default=math.inf)
+AUTO: Final = Monitor()
+"""What models are judged by unless something else is asked for."""
+
+
+def keeps_checkpoints(execution: Mapping[str, Any]) -> bool:
+    """Whether the *execution* settings ask for any file while a training runs."""
+    return bool(execution["enable_checkpointing"]) and execution["checkpoint_save_top_k"] != 0
+
+
+def model_names(execution: Mapping[str, Any]) -> list[str]:
+    """The models that the *execution* settings ask for, in the folder of the run."""
+    several = [CHECKPOINTS + "/"] if execution["checkpoint_save_top_k"] not in (0, 1) else []
+    return [BEST, LAST, *several] if keeps_checkpoints(execution) else [LAST]
+
+
+def epoch_files(folder: Path) -> dict[int, Path]:
+    """The kept epochs of a run's folder, by number."""
+    found = ((_EPOCH.fullmatch(path.name), path) for path in sorted((folder / CHECKPOINTS).glob("epoch-*.ptycho")))
+    return {int(match[1]): path for match, path in found if match}
+
+
+class Checkpoints:
+    """The model files in the folder of a run, as ``specs/training.md`` says.
+
+    Args:
+        folder: of the run. What is in it is of this run.
+        execution: the *execution* settings.
+
+    Attributes:
+        on: whether anything is written while the run goes on.
+        monitor: what the models are judged by.
+    """
+
+    def __init__(self, folder: Path, execution: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._most = int(execution["checkpoint_save_top_k"])
+        self.on, self.monitor = keeps_checkpoints(execution), Monitor.of(execution)
+        self._best = _epochs_of(folder / BEST)
+
+    def after_epoch(self, history: Sequence[Mapping[str, Any]], save: Callable[[Path], None]) -> tuple[Path, ...]:
+        """Save the model as it is wherever it belongs, and delete what is no longer among the best; the files written.
+
+        Args:
+            history: of all finished epochs.
+            save: writes the model to a path, whole or not at all.
+        """
+        if not self.on:
+            return ()
+        now, kept = len(history), self._kept(history)
+        written = [self._folder / LAST]
+        if self._is_best(history):
+            written.append(self._folder / BEST)
+            self._best = now
+        if now in kept:
+            (self._folder / CHECKPOINTS).mkdir(exist_ok=True)
+            written.append(self._folder / CHECKPOINTS / f"epoch-{now:04d}.ptycho")
+        for path in written:
+            save(path)
+        for epoch, path in epoch_files(self._folder).items():
+            if epoch not in kept:
+                path.unlink()
+        return tuple(written)
+
+    def catch_up(self, history: Sequence[Mapping[str, Any]], save: Callable[[Path], None]) -> None:
+        """Before a run goes on: its last model becomes the best if that is what it is, by what models are judged by now."""
+        if self.on and history and self._is_best(history):
+            save(self._folder / BEST)
+            self._best = len(history)
+
+    def at_end(self, history: Sequence[Mapping[str, Any]], save: Callable[[Path], None]) -> tuple[Path, ...]:
+        """Where nothing was written on the way: save the last model, also as the best where an earlier call left a worse one."""
+        if self.on:
+            return ()
+        better = self._best is not None and self._is_best(history)
+        written = [self._folder / LAST, *([self._folder / BEST] if better else [])]
+        for path in written:
+            save(path)
+        return tuple(written)
+
+    def _is_best(self, history: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the last epoch is better than the one whose model is kept as the best."""
+        value = self.monitor.value(history[-1])
+        known = self._best is not None and self._best <= len(history)
+        return value < (self.monitor.value(history[self._best - 1]) if known and self._best else math.inf)
+
+    def _kept(self, history: Sequence[Mapping[str, Any]]) -> set[int]:
+        """The epochs that have a file of their own from now on: the best of those that have one and of the last."""
+        if self._most == 1:
+            return set()
+        known = {epoch for epoch in epoch_files(self._folder) if epoch < len(history)} | {len(history)}
+        if self._most < 0:
+            return known
+        values = {epoch: self.monitor.value(history[epoch - 1]) for epoch in known}
+        finite = [epoch for epoch in known if math.isfinite(values[epoch])]
+        return set(sorted(finite, key=lambda epoch: (values[epoch], epoch))[: self._most])
+
+
+def _epochs_of(path: Path) -> int | None:
+    """Number of epochs that the model in a file has behind it; None where there is no file."""
+    from ptycho_core.model import read_model_manifest
+
+    return len(read_model_manifest(path)["history"]) if path.is_file() else None

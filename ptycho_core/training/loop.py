@@ -13,7 +13,7 @@ import numpy as np
 from ptycho_core.contract import Event, EventSink, ExecutionPlan, TrainJob, TrainResult, Value
 from ptycho_core.errors import DataError
 from ptycho_core.model import Model, TrainingState, save_model
-from ptycho_core.training.checkpoints import BEST, LAST, is_best
+from ptycho_core.training.checkpoints import BEST, LAST, Checkpoints
 from ptycho_core.training.course import Batch, epoch_batches, validation_batches
 from ptycho_core.training.schedules import learning_rate, steps_in_epoch
 from ptycho_core.training.stopping import collapse, should_stop
@@ -85,10 +85,10 @@ class Trainer(Protocol):
 class _Sums:
     """What is summed over the batches of an epoch."""
 
-    NAMES = ("loss", "groups", "difference", "amplitudes", "deviation", "frames", "seconds")
+    NAMES = ("loss", "groups", "difference", "amplitudes", "deviation", "frames")
 
-    def __init__(self, values: Mapping[str, float] | None = None) -> None:
-        self.values = dict.fromkeys(self.NAMES, 0.0) | dict(values or {})
+    def __init__(self) -> None:
+        self.values = dict.fromkeys(self.NAMES, 0.0)
 
     def add(self, told: Told, batch: Batch) -> None:
         groups, members = batch.groups.shape
@@ -107,11 +107,11 @@ class _Sums:
 
 
 class TrainingLoop:
-    """The place in the order of data, the history, and what is needed to go on.
+    """The epochs of a training, their history, and what is needed to go on.
 
     Args:
         job: what to train.
-        events: is told of steps and epochs, and says when to stop.
+        events: is told of steps, epochs and checkpoints, and says when to stop.
         data: the scans of the job.
         model: of the job's model file, with its training state where the job resumes.
         trainer: the backend's part, with that model.
@@ -120,11 +120,13 @@ class TrainingLoop:
     def __init__(self, job: TrainJob, events: EventSink, data: TrainingData, model: Model, trainer: Trainer) -> None:
         self._folder, self._events, self._data = Path(job.output_dir), events, data
         self._settings: Mapping[str, Any] = job.settings["training"]
+        self._execution: Mapping[str, Any] = job.settings["execution"]
+        self._checkpoints = Checkpoints(self._folder, self._execution)
         self._model, self._trainer = model, trainer
         self._facts: Mapping[str, Any] = self._model.facts
-        self._seed = int(job.settings["execution"]["seed"] or 0)
+        self._seed = int(self._execution["seed"] or 0)
         self._history: list[dict[str, Value]] = [dict(row) for row in self._model.history]
-        self._epoch, self._batches, self._steps = len(self._history) + 1, 0, 0
+        self._epoch, self._steps = len(self._history) + 1, 0
         self._sums, self._before, self._told = _Sums(), 0.0, False
         self._trivial = 0.0
         if job.resume and self._model.training is not None:
@@ -140,8 +142,11 @@ class TrainingLoop:
         Raises:
             DataError: the loss is not a number: the message names epoch, batch and scan.
             OutputError: if a checkpoint cannot be written; the one before is then whole.
+            KeyboardInterrupt: it was asked to stop before there was anything to save.
         """
+        self._checkpoints.catch_up(self._history, self._save)
         stopped_by = self._run()
+        self._tell_checkpoints(self._checkpoints.at_end(self._history, self._save_result), len(self._history))
         best, last = self._folder / BEST, self._folder / LAST
         facts: dict[str, Value] = {"device": plan.device, "threads": plan.execution["threads"]}
         facts |= {"steps": self._steps, "flat_loss": self._trivial} | self._trainer.facts()
@@ -150,41 +155,52 @@ class TrainingLoop:
 
     def _run(self) -> str:
         """All epochs; why they ended, in a few words."""
-        epochs, patience = int(self._settings["epochs"]), self._settings["early_stop_patience"]
+        epochs, patience = int(self._settings["epochs"]), self._execution["early_stop_patience"]
         while self._epoch <= epochs:
-            if should_stop(self._history, patience):
-                return f"no lower loss for {patience} epochs"
-            if not self._run_epoch(epochs):
-                self._interrupted = True
-                self._save(LAST)
+            if should_stop(self._history, patience, self._checkpoints.monitor):
+                return f"no better for {patience} epochs"
+            if self._events.stop_requested:
+                self._stop()
                 return "interrupted"
+            self._run_epoch(epochs)
         return f"{epochs} epochs done"
 
-    def _run_epoch(self, epochs: int) -> bool:
-        """One epoch, or the rest of one; False if it was asked to stop before its end."""
+    def _stop(self) -> None:
+        """What was asked for before an epoch began: whatever was finished is saved already, unless nothing was."""
+        self._interrupted = True
+        if not self._history:
+            if not self._checkpoints.on:
+                raise KeyboardInterrupt
+            self._save(self._folder / LAST)
+
+    def _run_epoch(self, epochs: int) -> None:
+        """One epoch. Whoever asks to stop waits for its end: a part of an epoch is nothing to go on from, or to judge by."""
         began = time.perf_counter()
-        spent = self._sums.values["seconds"]
         batches = epoch_batches(self._data.training_parts(), epoch=self._epoch, seed=self._seed, **self._grouping(self._settings))
         accumulate = int(self._settings["accumulate_grad_batches"])
         steps = steps_in_epoch(len(batches), accumulate)
-        self._trainer.begin(batches[self._batches :])
-        while self._batches < len(batches):
-            part = batches[self._batches : self._batches + accumulate]
-            rate = learning_rate(self._settings, step=self._steps, steps_per_epoch=steps, history=self._history)
-            for number, batch in enumerate(part, self._batches + 1):
-                self._learn(batch, number, len(batches), epochs)
+        self._trainer.begin(batches)
+        for first in range(0, len(batches), accumulate):
+            part = batches[first : first + accumulate]
+            rate = learning_rate(
+                self._settings, step=self._steps, steps_per_epoch=steps, history=self._history, monitor=self._checkpoints.monitor
+            )
+            losses = [self._learn(batch, number, len(batches), epochs) for number, batch in enumerate(part, first + 1)]
             if not self._trainer.is_finite():
-                self._refuse("The gradient grew beyond all numbers", self._batches + len(part), len(batches), part[-1])
+                self._refuse("The gradient grew beyond all numbers", first + len(part), len(batches), part[-1])
             self._trainer.step(rate, len(part))
             self._steps += 1
-            self._batches += len(part)
-            self._sums.values["seconds"] = spent + time.perf_counter() - began
-            if self._events.stop_requested and self._batches < len(batches):
-                return False
-        self._finish_epoch(rate, epochs)
-        return not (self._events.stop_requested and self._epoch <= epochs)
+            self._tell_step(float(np.mean(losses)), rate, epochs)
+        self._finish_epoch(rate, epochs, time.perf_counter() - began)
 
-    def _learn(self, batch: Batch, number: int, batches: int, epochs: int) -> None:
+    def _tell_step(self, loss: float, rate: float, epochs: int) -> None:
+        """Every so many steps of the run, for the log."""
+        every = int(self._execution["log_every"])
+        if every and self._steps % every == 0:
+            values: dict[str, Value] = {"step": self._steps, "loss": loss, "learning_rate": rate}
+            self._events.emit(Event("step", "train", self._epoch, epochs, values))
+
+    def _learn(self, batch: Batch, number: int, batches: int, epochs: int) -> float:
         told = self._trainer.learn(batch)
         if not math.isfinite(told.loss):
             self._refuse(f"The loss became {told.loss}", number, batches, batch)
@@ -194,20 +210,20 @@ class TrainingLoop:
             self._last_event = now
             values: dict[str, Value] = {"loss": told.loss, "batch": number, "batches": batches, "misfit": self._sums.misfit()}
             self._events.emit(Event("step", "train", self._epoch, epochs, values))
+        return told.loss
 
     def _refuse(self, what: str, number: int, batches: int, batch: Batch) -> NoReturn:
         """End the run before a step that would spoil the weights."""
-        done = f"The checkpoints of epoch {self._epoch - 1} are kept. " if self._history else ""
+        done = f"The checkpoints of epoch {self._epoch - 1} are kept. " if self._history and self._checkpoints.on else ""
         raise DataError(
             f"{what} in epoch {self._epoch}, batch {number} of {batches}, frames"
             f" {', '.join(str(frame) for frame in batch.groups[:3, 0])} … of {self._data.scans[batch.scan].scan.source}.",
             remedy=f"{done}Start anew with a lower learning rate, or clip the gradient (--gradient-clip-val).",
         )
 
-    def _finish_epoch(self, rate: float, epochs: int) -> None:
+    def _finish_epoch(self, rate: float, epochs: int, seconds: float) -> None:
         sums = self._sums
         judged = self._judge()
-        seconds = max(sums.values["seconds"], 1e-9)
         row: dict[str, Value] = {
             "epoch": self._epoch,
             "loss": sums.mean("loss"),
@@ -218,14 +234,13 @@ class TrainingLoop:
             "output_deviation": sums.mean("deviation"),
             "trivial_loss": self._trivial,
             "seconds": self._before + time.perf_counter() - self._began,
-            "patterns_per_second": sums.values["frames"] / seconds,
+            "patterns_per_second": sums.values["frames"] / max(seconds, 1e-9),
         }
         self._history.append(row)
-        self._epoch, self._batches, self._sums = self._epoch + 1, 0, _Sums()
-        self._save(LAST)
-        if is_best(self._history):
-            self._save(BEST)
+        self._epoch, self._sums = self._epoch + 1, _Sums()
+        saved = self._checkpoints.after_epoch(self._history, self._save)
         self._events.emit(Event("epoch", "train", self._epoch - 1, epochs, row))
+        self._tell_checkpoints(saved, epochs)
         trouble = None if self._told else collapse(self._history)
         if trouble is not None:
             self._told = True
@@ -259,22 +274,33 @@ class TrainingLoop:
                 found.append(self._trainer.flat_loss(scan, one.train[places]))
         return float(np.mean(found))
 
-    def _save(self, name: str) -> None:
-        save_model(self._folder / name, self._checkpoint())
+    def _tell_checkpoints(self, saved: Sequence[Path], epochs: int) -> None:
+        for path in saved:
+            self._events.emit(Event("checkpoint", "train", len(self._history), epochs, path=str(path)))
 
-    def _checkpoint(self) -> Model:
+    def _save(self, path: Path) -> None:
+        """A checkpoint, which a training can go on from."""
         state = {
-            "epoch": self._epoch, "batches": self._batches, "steps": self._steps, "sums": self._sums.values,
-            "trivial_loss": self._trivial, "collapse_told": self._told,
+            "epoch": self._epoch, "steps": self._steps, "trivial_loss": self._trivial, "collapse_told": self._told,
             "seconds": self._before + time.perf_counter() - self._began,
         }  # fmt: skip
-        training = TrainingState(self._trainer.arrays(), state)
-        return replace(self._trainer.trained(self._model), history=tuple(self._history), training=training)
+        save_model(path, replace(self._result(), training=TrainingState(self._trainer.arrays(), state)))
+
+    def _save_result(self, path: Path) -> None:
+        """A model, which no training can go on from."""
+        save_model(path, self._result())
+
+    def _result(self) -> Model:
+        return replace(self._trainer.trained(self._model), history=tuple(self._history), training=None)
 
     def _restore(self, training: TrainingState) -> None:
         state = training.state
-        self._epoch, self._batches, self._steps = int(state["epoch"]), int(state["batches"]), int(state["steps"])
-        self._sums = _Sums(state["sums"])
+        if state.get("batches"):  # of a version that could stop there
+            raise DataError(
+                f"The checkpoint stands within epoch {state['epoch']}; a training goes on from the end of an epoch only.",
+                remedy="Train anew, or go on with the version of ptycho that wrote it until an epoch is done.",
+            )
+        self._epoch, self._steps = int(state["epoch"]), int(state["steps"])
         self._before, self._trivial = float(state["seconds"]), float(state["trivial_loss"])
         self._told = bool(state["collapse_told"])
         self._trainer.restore(training.arrays, self._steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["RECORDS", "run_payload", "train"]
 
-RECORDS = ("settings.json", "metrics.json", "log.csv", "losses.png")
-"""What the folder of a run holds beside the models."""
+RECORDS = ("settings.json", "metrics.json", "losses.png")
+"""What the folder of a run holds beside the models and the logs."""
+
+_FIRST = "stopping after this epoch, which is then saved"
 
 
 def train(
@@ -86,7 +89,8 @@ def run_payload(
     """
     from ptycho_core.events import EventHub, installed_observers, stop_on_interrupt
     from ptycho_core.imaging.figures import figure_of_losses, save_figure
-    from ptycho_core.imaging.report import write_json, write_log
+    from ptycho_core.imaging.report import write_json
+    from ptycho_core.loggers.choose import logging_to
     from ptycho_core.model import load_model
     from ptycho_core.reconstruction.output import claimed_folder
 
@@ -95,21 +99,28 @@ def run_payload(
     hub = EventHub([*observers, *installed_observers()])
     began = time.perf_counter()
     folder = payload.output_dir
-    with claimed_folder(folder, overwrite=overwrite or payload.resume is not None):
-        with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch, stop_on_interrupt(hub):
-            job, audit = _prepare(payload, Path(scratch), hub)
+    with (
+        claimed_folder(folder, overwrite=overwrite or payload.resume is not None),
+        tempfile.TemporaryDirectory(prefix="ptycho-") as scratch,
+        stop_on_interrupt(hub, _FIRST),
+    ):
+        job, audit, history = _prepare(payload, Path(scratch), hub)
+        with logging_to(hub, payload, folder, history):
             result = _fit(payload, job, hub)
-        metrics = _metrics(result, audit["scans"]) | {"seconds": round(time.perf_counter() - began, 3)}
+        model = load_model(result.model_path)
+        metrics = _metrics(payload, result, len(model.history), audit["scans"])
+        metrics["seconds"] = round(time.perf_counter() - began, 3)
         write_json(folder / "settings.json", audit)
         write_json(folder / "metrics.json", metrics)
-        write_log(folder / "log.csv", result.history)
         save_figure(figure_of_losses(result.history), folder / "losses.png")
-    hub.emit(Event("finished", message=result.stopped_by))
-    return load_model(result.model_path), metrics
+    hub.emit(Event("finished", message=result.stopped_by, values=_figures(metrics), path=str(folder)))
+    return model, metrics
 
 
-def _prepare(payload: TrainingPayload, scratch: Path, hub: EventHub) -> tuple[TrainJob, dict[str, Any]]:
-    """Open the scans and write the model to begin with; returns the job and the audit, which the model keeps too."""
+def _prepare(
+    payload: TrainingPayload, scratch: Path, hub: EventHub
+) -> tuple[TrainJob, dict[str, Any], Sequence[Mapping[str, Value]]]:
+    """Open the scans and write the model to begin with; the job, the audit (which the model keeps) and the history so far."""
     from ptycho_core.model import save_model
     from ptycho_core.training.data import training_data
     from ptycho_core.training.prepare import continued_model, initial_model, scan_records
@@ -127,22 +138,20 @@ def _prepare(payload: TrainingPayload, scratch: Path, hub: EventHub) -> tuple[Tr
     audit = {**payload.audit, "scans": scan_records(data)}
     if payload.resume is None:
         model = initial_model(data, groups, audit, _producer(payload))
+        _forget(payload.output_dir)
     else:
         model = continued_model(payload.resume, audit, _producer(payload))
     save_model(model_path, model)
     hub.emit(_started(payload, data, len(model.history)))
     for note in _repeated(audit["scans"]):
         hub.emit(Event("message", message=note))
-    return job, dict(model.settings)
+    return job, dict(model.settings), model.history
 
 
 def _fit(payload: TrainingPayload, job: TrainJob, hub: EventHub) -> TrainResult:
-    from ptycho_core.training.checkpoints import BEST, LAST
+    from ptycho_core.training.checkpoints import LAST, keeps_checkpoints
 
     last = payload.output_dir / LAST
-    if not job.resume:  # what the run that is replaced left must not be taken for this one's
-        for name in (BEST, LAST, *RECORDS):
-            (payload.output_dir / name).unlink(missing_ok=True)
     try:
         return payload.backend.train(job, payload.plan, hub)
     except DataError:  # to go on would end in the same way
@@ -150,9 +159,21 @@ def _fit(payload: TrainingPayload, job: TrainJob, hub: EventHub) -> TrainResult:
             hub.emit(Event("message", message=f"The last checkpoint is {last}."))
         raise
     except BaseException:
-        if last.exists():
+        if last.exists() and (job.resume or keeps_checkpoints(payload.groups["execution"])):
             hub.emit(Event("message", message=f"The last checkpoint is {last}; train --resume goes on from it."))
         raise
+
+
+def _forget(folder: Path) -> None:
+    """What the run that is replaced left must not be taken for the new one's."""
+    from ptycho_core.loggers.choose import forget_logs
+    from ptycho_core.training.checkpoints import BEST, CHECKPOINTS, LAST, epoch_files
+
+    for path in (*(folder / name for name in (BEST, LAST, *RECORDS)), *epoch_files(folder).values()):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):  # there is none, or something else is in it
+        (folder / CHECKPOINTS).rmdir()
+    forget_logs(folder)
 
 
 def _started(payload: TrainingPayload, data: TrainingData, epochs: int) -> Event:
@@ -177,16 +198,33 @@ def _producer(payload: TrainingPayload) -> dict[str, str]:
     }
 
 
-def _metrics(result: TrainResult, scans: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The best and the last row of the history, and how the training ended."""
-    from ptycho_core.training.checkpoints import monitored
+def _metrics(payload: TrainingPayload, result: TrainResult, taken: int, scans: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The last row of the history, that of the best model where one is kept, and how the training ended.
+
+    Args:
+        payload: what was asked for.
+        result: of the backend.
+        taken: number of the epoch that the model to take is from.
+        scans: records of the scans.
+    """
+    from ptycho_core.training.checkpoints import BEST, keeps_checkpoints
 
     found: dict[str, Any] = {"epochs": len(result.history), "notes": [*_repeated(scans), *_notes(result.history)]}
+    if taken and result.model_path.name == BEST:
+        found["best"] = dict(result.history[taken - 1])
     if result.history:
-        best = min(range(len(result.history)), key=lambda number: monitored(result.history[number]))
-        found |= {"best": dict(result.history[best]), "last": dict(result.history[-1])}
-    files = {"model": result.model_path.name, "checkpoint": result.last_path.name}
+        found["last"] = dict(result.history[-1])
+    kept = keeps_checkpoints(payload.groups["execution"])
+    files = {"model": result.model_path.name, "checkpoint": result.last_path.name if kept else None}
     return found | files | {"stopped_by": result.stopped_by, "interrupted": result.interrupted, "facts": dict(result.facts)}
+
+
+def _figures(metrics: Mapping[str, Any]) -> dict[str, Value]:
+    """The main figures of the model to take, for whoever listens."""
+    names = ("epoch", "loss", "misfit", "validation_loss", "validation_misfit")
+    row = metrics.get("best", metrics.get("last", {}))
+    told = {"epochs": metrics["epochs"], "interrupted": metrics["interrupted"], "model": metrics["model"]}
+    return told | {name: row[name] for name in names if name in row}
 
 
 def _repeated(scans: Sequence[Mapping[str, Any]]) -> list[str]:

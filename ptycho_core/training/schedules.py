@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.errors import SettingsError
-from ptycho_core.training.checkpoints import monitored
+from ptycho_core.training.checkpoints import AUTO, Monitor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,12 @@ def steps_in_epoch(batches: int, accumulate_grad_batches: int) -> int:
 
 
 def learning_rate(
-    settings: Mapping[str, Any], *, step: int, steps_per_epoch: int, history: Sequence[Mapping[str, Any]] = ()
+    settings: Mapping[str, Any],
+    *,
+    step: int,
+    steps_per_epoch: int,
+    history: Sequence[Mapping[str, Any]] = (),
+    monitor: Monitor = AUTO,
 ) -> float:
     """The learning rate of one optimiser step, by the formulas of ``specs/training.md``.
 
@@ -32,6 +37,7 @@ def learning_rate(
         step: number of the step in the whole run, from 0.
         steps_per_epoch: as `steps_in_epoch` gives it.
         history: rows of the epochs finished before this step; only ``plateau`` looks at them.
+        monitor: what ``plateau`` goes by.
 
     Raises:
         SettingsError: there is no schedule of that name.
@@ -47,7 +53,8 @@ def learning_rate(
             return _warmup_cosine(peak, floor, step, warmup, int(settings["epochs"]) * steps_per_epoch)
         case "plateau":
             factor = float(settings["plateau_factor"])
-            return max(floor, peak * factor ** _reductions(history, int(settings["plateau_patience"])))
+            losses = [monitor.value(row) for row in history]
+            return max(floor, peak * factor ** _reductions(losses, int(settings["plateau_patience"])))
         case other:
             raise SettingsError(f"There is no scheduler {other!r}.")
 
@@ -61,11 +68,10 @@ def _warmup_cosine(peak: float, floor: float, step: int, warmup: float, total: i
     return max(floor, floor + (peak - floor) * (1 + math.cos(math.pi * progress)) / 2)
 
 
-def _reductions(history: Sequence[Mapping[str, Any]], patience: int) -> int:
+def _reductions(losses: Sequence[float], patience: int) -> int:
     """How often ``patience`` epochs in a row brought no lower loss."""
     best, waited, reductions = math.inf, 0, 0
-    for row in history:
-        loss = monitored(row)
+    for loss in losses:
         if loss < best - (_IMPROVEMENT * abs(best) if math.isfinite(best) else 0.0):
             best, waited = loss, 0
             continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.training.checkpoints import monitored
+from ptycho_core.training.checkpoints import AUTO, Monitor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,9 +18,9 @@ _TRIVIAL = 0.02
 _TRIVIAL_EPOCHS = 5
 
 
-def should_stop(history: Sequence[Mapping[str, Any]], patience: int | None) -> bool:
-    """Whether the last ``patience`` epochs brought no lower monitored loss; never with a patience of None."""
-    return patience is not None and _stale([monitored(row) for row in history]) >= patience
+def should_stop(history: Sequence[Mapping[str, Any]], patience: int | None, monitor: Monitor = AUTO) -> bool:
+    """Whether the last ``patience`` epochs brought nothing better by the monitor; never with a patience of None."""
+    return patience is not None and _stale([monitor.value(row) for row in history]) >= patience
 
 
 def collapse(history: Sequence[Mapping[str, Any]]) -> str | None:

@@ -28,6 +28,20 @@ def test_a_failing_observer_is_told_once_and_the_others_go_on():
     assert "faulty failed and is left out from now on: ValueError: disk full" in told[0]
 
 
+def test_what_a_failing_observer_should_still_do_is_left_out_too():
+    done, told = [], []
+
+    def faulty(_event):
+        raise OSError("disk full")
+
+    hub = EventHub(warn=told.append)
+    hub.add(faulty)
+    hub.guard(faulty, lambda: done.append("before"))
+    hub.emit(EPOCH)
+    hub.guard(faulty, lambda: done.append("after"))
+    assert (done, len(told)) == (["before"], 1)
+
+
 def test_by_default_the_failure_is_a_warning_and_never_an_exception(capsys):
     def faulty(_event):
         raise SystemExit(1)
@@ -41,11 +55,11 @@ def test_by_default_the_failure_is_a_warning_and_never_an_exception(capsys):
 def test_the_first_interrupt_asks_to_stop_and_the_second_stops(capfd):
     hub = EventHub()
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), stop_on_interrupt(hub):  # noqa: PT012 - the order of the two signals is the test
+    with pytest.raises(KeyboardInterrupt), stop_on_interrupt(hub, "saving first"):  # noqa: PT012 - the order of the two signals is the test
         assert not hub.stop_requested
         os.kill(os.getpid(), signal.SIGTERM)
         assert hub.stop_requested
-        assert "stopping at the next batch; press Ctrl-C again to stop at once" in capfd.readouterr().err
+        assert "ptycho: saving first; press Ctrl-C again to stop at once" in capfd.readouterr().err
         os.kill(os.getpid(), signal.SIGINT)
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
@@ -54,7 +68,7 @@ def test_outside_the_main_thread_signals_are_left_alone():
     done = []
 
     def work():
-        with stop_on_interrupt(EventHub()):
+        with stop_on_interrupt(EventHub(), ""):
             done.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import subprocess
@@ -86,14 +85,10 @@ def test_losses_without_any_row_still_give_a_figure(tmp_path):
 def test_a_result_folder_holds_everything(tmp_path, reconstruction):
     settings = {"modes": {"value": 3, "source": "default"}}
     files = write_results(tmp_path / "out", reconstruction, settings=settings, metrics={"misfit": np.float32(0.5), "bad": np.nan})
-    expected = {"reconstruction.h5", "settings.json", "metrics.json", "log.csv", "object.png", "probe.png", "losses.png"}
+    expected = {"reconstruction.h5", "settings.json", "metrics.json", "object.png", "probe.png", "losses.png"}
     assert {file.name for file in files} == {file.name for file in (tmp_path / "out").iterdir()} == expected
     assert json.loads((tmp_path / "out/settings.json").read_text()) == settings
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == {"misfit": 0.5, "bad": None}
-    with (tmp_path / "out/log.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert [float(row["loss"]) for row in rows] == [row["loss"] for row in HISTORY]
-    assert rows[-1]["stage"] == "last"
 
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path, reconstruction):

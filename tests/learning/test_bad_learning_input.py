@@ -246,7 +246,7 @@ def test_a_gradient_beyond_all_numbers_is_told_as_such(scans, tmp_path, capsys):
 
 def test_what_a_replaced_run_left_does_not_stay_beside_a_failed_one(run, scans, capsys):
     refused(capsys, 5, "train", scans[0], "-o", run, "--overwrite", *DIVERGING, "--n-subsample", "30", "--epochs", "9")
-    assert sorted(path.name for path in run.iterdir()) == NAMES
+    assert sorted(path.name for path in run.iterdir()) == [*NAMES, "log.csv"]
 
 
 def test_a_second_ctrl_c_stops_in_the_middle_of_a_batch(scans, tmp_path):
@@ -303,7 +303,7 @@ def test_a_full_disk_is_told_and_the_checkpoint_before_stays_whole(trained, scan
     assert f"status 2 Cannot write {tmp_path / 'half' / 'last.ptycho'}: File too large." in told
     assert f"ptycho: Cannot write {tmp_path / 'none' / 'last.ptycho'}: File too large." in told
     assert [line for line in told if line.startswith("status")][1:] == ["status 2", "status 2"]
-    assert sorted(path.name for path in (tmp_path / "half").iterdir()) == NAMES
+    assert sorted(path.name for path in (tmp_path / "half").iterdir()) == [*NAMES, "log.csv"]
     for name in NAMES:
         assert len(load_model(tmp_path / "half" / name, training=True).history) == 1
     assert not (tmp_path / "none").exists()

@@ -3,6 +3,7 @@
 What a model file fixes cannot be given to ``infer``: ``tests/settings/test_payload_of_learning.py`` tries each.
 """
 
+import csv
 import json
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 
 from ptycho_core.cli.main import main
 from ptycho_core.formats.product import load_reconstruction
-from ptycho_core.model import load_model
+from ptycho_core.model import load_model, load_with_manifest
 from ptycho_core.scan.patterns import ArrayPatterns
 from ptycho_core.settings.groups import declarations
 
@@ -24,6 +25,9 @@ SUPERVISED = ["--model-type", "supervised"]
 SGD = ["--optimizer", "sgd", "--learning-rate", "0.01"]
 STILL = ["--epochs", "4", "--learning-rate", "1e-12"]
 """So slow that no epoch is better than the one before."""
+
+THREE = ["--epochs", "3"]
+"""Of which each is better than the one before."""
 
 
 class Spy:
@@ -52,11 +56,11 @@ class Run:
         given = [item for name, value in base.items() if name not in arguments for item in (name, value)]
         capsys.readouterr()
         status = main([verb, "-o", str(folder), *given, *arguments])
-        self.stderr, self.spy = capsys.readouterr().err, spy
+        self.stderr, self.spy, self.folder = capsys.readouterr().err, spy, folder
         assert status == 0, self.stderr
         self.audit = json.loads((folder / "settings.json").read_text())
         if verb == "train":
-            self.model = load_model(folder / "last.ptycho", training=True)
+            self.model = load_with_manifest(folder / "last.ptycho", training=None)[1]
             self.history, self.facts, self.physics = self.model.history, self.model.facts, self.model.physics
         else:
             self.result = load_reconstruction(folder)
@@ -89,7 +93,21 @@ def other_rate(a: Run, b: Run) -> bool:
 
 def steps(run: Run) -> int:
     """How many batches were learned from."""
+    assert run.model.training is not None
     return int(run.model.training.state["steps"])
+
+
+def models(run: Run) -> list[str]:
+    return sorted(path.name for path in run.folder.rglob("*.ptycho"))
+
+
+def best_epoch(run: Run) -> int:
+    return len(load_model(run.folder / "best.ptycho").history)
+
+
+def logged_steps(run: Run) -> list[int]:
+    rows = csv.DictReader((run.folder / "steps.csv").read_text().splitlines())
+    return [int(row["step"]) for row in rows if float(row["loss"]) > 0 and float(row["learning_rate"]) > 0]
 
 
 def other_object(a: Run, b: Run) -> bool:
@@ -115,101 +133,134 @@ RUNNING: dict[str, tuple[list[str], list[str], Two]] = {
     "threads": (["--threads", "1"], ["--threads", "2"], lambda a, b: (a.spy.threads, b.spy.threads) == (1, 2)),
     "progress": ([], ["--quiet"], lambda a, b: bool(a.stderr) and not b.stderr),
 }
-TRAIN: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
-    "signal": ([], ["--signal", "amplitude"], changed),
-    "mask": ([], ["--mask", "{folder}/mask.npy"], changed),
-    "probe": ([], ["--probe", "{folder}/probe.npy"], lambda a, b: changed(a, b) and other_probe(a, b)),
-    "model_type": ([], SUPERVISED, changed),
-    "gridsize": ([], ["--gridsize", "2"], reshaped),
-    "neighbor_count": (["--gridsize", "2", "--neighbor-count", "4"], ["--gridsize", "2", "--neighbor-count", "9"], changed),
-    "modes": ([], ["--modes", "2"], other_probe),
-    "merge": ([], ["--merge", "none"], changed),
-    "update_steps": ([], ["--update-steps", "5"], changed),
-    "network": ([], ["--network", "deep"], reshaped),
-    "network_depth": (["--network", "deep"], ["--network", "deep", "--network-depth", "1"], reshaped),
-    "network_width": ([], ["--network-width", "8"], reshaped),
-    "output_form": ([], ["--output-form", "amplitude-phase"], changed),
-    "amplitude_activation": (
-        ["--output-form", "amplitude-phase"],
-        ["--output-form", "amplitude-phase", "--amplitude-activation", "sigmoid"],
-        changed,
+KEPT: dict[str, tuple[list[str], list[str], Two]] = {
+    "enable_checkpointing": (
+        THREE,
+        [*THREE, "--disable-checkpointing"],
+        lambda a, b: (models(a), models(b)) == (["best.ptycho", "last.ptycho"], ["last.ptycho"]) and b.model.training is None,
     ),
-    "train_probe": ([], ["--train-probe"], other_probe),
-    "train_scale": ([], ["--train-scale"], lambda a, b: not a.physics["log_scale"].any() and b.physics["log_scale"].any()),
-    "probe_scale": (
-        [],
-        ["--probe-scale", "1.25"],
-        lambda a, b: changed(a, b) and np.allclose(b.physics["probe"], 1.25 * a.physics["probe"]),
+    "checkpoint_save_top_k": (
+        THREE,
+        [*THREE, "--checkpoint-save-top-k", "2"],
+        lambda a, b: set(models(b)) - set(models(a)) == {"epoch-0002.ptycho", "epoch-0003.ptycho"},
     ),
-    "probe_mask_diameter": ([], ["--probe-mask-diameter", "8"], other_probe),
-    "probe_mask_edge": (
-        ["--probe-mask-diameter", "8"],
-        ["--probe-mask-diameter", "8", "--probe-mask-edge", "6"],
-        other_probe,
+    "checkpoint_monitor": (
+        [*STILL, "--validation-split", "0.25"],
+        [*STILL, "--validation-split", "0.25", "--checkpoint-monitor", "loss"],
+        # What judges is the same each time, and of equals the first is the best; what is learned from is cut differently.
+        lambda a, b: best_epoch(a) == 1 < best_epoch(b),
     ),
-    "probe_smoothing": ([], ["--probe-smoothing", "2"], other_probe),
-    "epochs": ([], ["--epochs", "3"], lambda a, b: (len(a.history), len(b.history)) == (1, 3)),
-    "batch_size": ([], ["--batch-size", "18"], changed),
-    "learning_rate": ([], ["--learning-rate", "1e-4"], changed),
-    "optimizer": ([], ["--optimizer", "sgd"], changed),
-    "weight_decay": (["--optimizer", "adamw"], ["--optimizer", "adamw", "--weight-decay", "0.5"], changed),
-    "adam_beta1": ([], ["--adam-beta1", "0.5"], changed),
-    "adam_beta2": ([], ["--adam-beta2", "0.5"], changed),
-    "adam_epsilon": ([], ["--adam-epsilon", "0.1"], changed),
-    "momentum": (SGD, [*SGD, "--momentum", "0"], changed),
-    "scheduler": ([], ["--scheduler", "constant"], changed),
-    "warmup_epochs": ([], ["--warmup-epochs", "0"], changed),
-    "decay": (
-        ["--epochs", "2", "--scheduler", "exponential"],
-        ["--epochs", "2", "--scheduler", "exponential", "--decay", "0.1"],
-        other_rate,
-    ),
-    "plateau_factor": (
-        [*STILL, "--scheduler", "plateau", "--plateau-patience", "1"],
-        [*STILL, "--scheduler", "plateau", "--plateau-patience", "1", "--plateau-factor", "0.1"],
-        other_rate,
-    ),
-    "plateau_patience": (
-        [*STILL, "--scheduler", "plateau"],
-        [*STILL, "--scheduler", "plateau", "--plateau-patience", "1"],
-        other_rate,
-    ),
-    "min_learning_rate": (
-        ["--epochs", "2", "--scheduler", "exponential", "--decay", "0.01"],
-        ["--epochs", "2", "--scheduler", "exponential", "--decay", "0.01", "--min-learning-rate", "5e-4"],
-        lambda a, b: a.last("learning_rate") < 5e-4 == b.last("learning_rate"),
-    ),
-    "gradient_clip_val": (SGD, [*SGD, "--gradient-clip-val", "1e-3"], changed),
-    "gradient_clip_algorithm": (
-        [*SGD, "--gradient-clip-val", "1e-3"],
-        [*SGD, "--gradient-clip-val", "1e-3", "--gradient-clip-algorithm", "value"],
-        changed,
-    ),
-    "accumulate_grad_batches": ([], ["--accumulate-grad-batches", "2"], changed),
-    "nll_weight": ([], ["--nll-weight", "1"], changed),
-    "amplitude_weight": (["--mae-weight", "1"], ["--mae-weight", "1", "--amplitude-weight", "0"], changed),
-    "mae_weight": ([], ["--mae-weight", "1"], changed),
-    "tv_weight": ([], ["--tv-weight", "1"], changed),
-    "realspace_weight": ([], ["--realspace-weight", "1"], changed),
-    "validation_split": (
-        [],
-        ["--validation-split", "0.25"],
-        lambda a, b: a.history[0].get("validation_loss") is None and b.history[0]["validation_loss"] > 0,
-    ),
+    "checkpoint_mode": (THREE, [*THREE, "--checkpoint-mode", "max"], lambda a, b: (best_epoch(a), best_epoch(b)) == (3, 1)),
     "early_stop_patience": (
         STILL,
         [*STILL, "--early-stop-patience", "1"],
         lambda a, b: len(b.history) < len(a.history) == 4,
     ),
-    "oversampling": (["--gridsize", "2"], ["--gridsize", "2", "--oversampling", "2"], changed),
-    "n_groups": ([], ["--n-groups", "12"], lambda a, b: changed(a, b) and steps(a) > steps(b)),
-    "n_subsample": ([], ["--n-subsample", "20"], changed),
-    "sequential_sampling": (["--n-subsample", "20"], ["--n-subsample", "20", "--sequential-sampling"], changed),
-    "subsample_seed": (["--n-subsample", "20"], ["--n-subsample", "20", "--subsample-seed", "7"], changed),
-    "labels": (SUPERVISED, [*SUPERVISED, "--labels", "{folder}/labels.npy"], changed),
-    "precision": ([], ["--precision", "float64"], changed),
-    "seed": ([], ["--seed", "1"], changed),
+    "logger": (
+        THREE,
+        [*THREE, "--logger", "none"],
+        lambda a, b: (a.folder / "log.csv").exists() and not (b.folder / "log.csv").exists(),
+    ),
+    "log_every": (
+        THREE,
+        [*THREE, "--log-every", "2"],
+        lambda a, b: not (a.folder / "steps.csv").exists() and logged_steps(b) == list(range(2, steps(b) + 1, 2)),
+    ),
 }
+TRAIN: dict[str, tuple[list[str], list[str], Two]] = (
+    RUNNING
+    | KEPT
+    | {
+        "signal": ([], ["--signal", "amplitude"], changed),
+        "mask": ([], ["--mask", "{folder}/mask.npy"], changed),
+        "probe": ([], ["--probe", "{folder}/probe.npy"], lambda a, b: changed(a, b) and other_probe(a, b)),
+        "model_type": ([], SUPERVISED, changed),
+        "gridsize": ([], ["--gridsize", "2"], reshaped),
+        "neighbor_count": (["--gridsize", "2", "--neighbor-count", "4"], ["--gridsize", "2", "--neighbor-count", "9"], changed),
+        "modes": ([], ["--modes", "2"], other_probe),
+        "merge": ([], ["--merge", "none"], changed),
+        "update_steps": ([], ["--update-steps", "5"], changed),
+        "network": ([], ["--network", "deep"], reshaped),
+        "network_depth": (["--network", "deep"], ["--network", "deep", "--network-depth", "1"], reshaped),
+        "network_width": ([], ["--network-width", "8"], reshaped),
+        "output_form": ([], ["--output-form", "amplitude-phase"], changed),
+        "amplitude_activation": (
+            ["--output-form", "amplitude-phase"],
+            ["--output-form", "amplitude-phase", "--amplitude-activation", "sigmoid"],
+            changed,
+        ),
+        "train_probe": ([], ["--train-probe"], other_probe),
+        "train_scale": ([], ["--train-scale"], lambda a, b: not a.physics["log_scale"].any() and b.physics["log_scale"].any()),
+        "probe_scale": (
+            [],
+            ["--probe-scale", "1.25"],
+            lambda a, b: changed(a, b) and np.allclose(b.physics["probe"], 1.25 * a.physics["probe"]),
+        ),
+        "probe_mask_diameter": ([], ["--probe-mask-diameter", "8"], other_probe),
+        "probe_mask_edge": (
+            ["--probe-mask-diameter", "8"],
+            ["--probe-mask-diameter", "8", "--probe-mask-edge", "6"],
+            other_probe,
+        ),
+        "probe_smoothing": ([], ["--probe-smoothing", "2"], other_probe),
+        "epochs": ([], ["--epochs", "3"], lambda a, b: (len(a.history), len(b.history)) == (1, 3)),
+        "batch_size": ([], ["--batch-size", "18"], changed),
+        "learning_rate": ([], ["--learning-rate", "1e-4"], changed),
+        "optimizer": ([], ["--optimizer", "sgd"], changed),
+        "weight_decay": (["--optimizer", "adamw"], ["--optimizer", "adamw", "--weight-decay", "0.5"], changed),
+        "adam_beta1": ([], ["--adam-beta1", "0.5"], changed),
+        "adam_beta2": ([], ["--adam-beta2", "0.5"], changed),
+        "adam_epsilon": ([], ["--adam-epsilon", "0.1"], changed),
+        "momentum": (SGD, [*SGD, "--momentum", "0"], changed),
+        "scheduler": ([], ["--scheduler", "constant"], changed),
+        "warmup_epochs": ([], ["--warmup-epochs", "0"], changed),
+        "decay": (
+            ["--epochs", "2", "--scheduler", "exponential"],
+            ["--epochs", "2", "--scheduler", "exponential", "--decay", "0.1"],
+            other_rate,
+        ),
+        "plateau_factor": (
+            [*STILL, "--scheduler", "plateau", "--plateau-patience", "1"],
+            [*STILL, "--scheduler", "plateau", "--plateau-patience", "1", "--plateau-factor", "0.1"],
+            other_rate,
+        ),
+        "plateau_patience": (
+            [*STILL, "--scheduler", "plateau"],
+            [*STILL, "--scheduler", "plateau", "--plateau-patience", "1"],
+            other_rate,
+        ),
+        "min_learning_rate": (
+            ["--epochs", "2", "--scheduler", "exponential", "--decay", "0.01"],
+            ["--epochs", "2", "--scheduler", "exponential", "--decay", "0.01", "--min-learning-rate", "5e-4"],
+            lambda a, b: a.last("learning_rate") < 5e-4 == b.last("learning_rate"),
+        ),
+        "gradient_clip_val": (SGD, [*SGD, "--gradient-clip-val", "1e-3"], changed),
+        "gradient_clip_algorithm": (
+            [*SGD, "--gradient-clip-val", "1e-3"],
+            [*SGD, "--gradient-clip-val", "1e-3", "--gradient-clip-algorithm", "value"],
+            changed,
+        ),
+        "accumulate_grad_batches": ([], ["--accumulate-grad-batches", "2"], changed),
+        "nll_weight": ([], ["--nll-weight", "1"], changed),
+        "amplitude_weight": (["--mae-weight", "1"], ["--mae-weight", "1", "--amplitude-weight", "0"], changed),
+        "mae_weight": ([], ["--mae-weight", "1"], changed),
+        "tv_weight": ([], ["--tv-weight", "1"], changed),
+        "realspace_weight": ([], ["--realspace-weight", "1"], changed),
+        "validation_split": (
+            [],
+            ["--validation-split", "0.25"],
+            lambda a, b: a.history[0].get("validation_loss") is None and b.history[0]["validation_loss"] > 0,
+        ),
+        "oversampling": (["--gridsize", "2"], ["--gridsize", "2", "--oversampling", "2"], changed),
+        "n_groups": ([], ["--n-groups", "12"], lambda a, b: changed(a, b) and steps(a) > steps(b)),
+        "n_subsample": ([], ["--n-subsample", "20"], changed),
+        "sequential_sampling": (["--n-subsample", "20"], ["--n-subsample", "20", "--sequential-sampling"], changed),
+        "subsample_seed": (["--n-subsample", "20"], ["--n-subsample", "20", "--subsample-seed", "7"], changed),
+        "labels": (SUPERVISED, [*SUPERVISED, "--labels", "{folder}/labels.npy"], changed),
+        "precision": ([], ["--precision", "float64"], changed),
+        "seed": ([], ["--seed", "1"], changed),
+    }
+)
 METRES = ["--photon-energy-ev", "8000", "--detector-distance-m", "1", "--detector-pixel-size-m", "75e-6"]
 
 

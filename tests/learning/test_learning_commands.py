@@ -48,8 +48,7 @@ def test_what_goes_on_after_ctrl_c_is_bit_equal_to_what_was_never_stopped(scans,
     ptycho_core.train(scans[0], tmp_path / "whole", **rest)
     ptycho_core.train(scans[0], tmp_path / "parts", observers=[press], **rest)
     metrics = json.loads((tmp_path / "parts" / "metrics.json").read_text())
-    assert metrics["interrupted"] is True
-    assert metrics["epochs"] < 4
+    assert (metrics["interrupted"], metrics["epochs"]) == (True, stop.epoch)
     ptycho_core.train(scans[0], tmp_path / "parts", resume=True)
     assert json.loads((tmp_path / "parts" / "metrics.json").read_text())["epochs"] == 4
     for name in ("last.ptycho", "best.ptycho"):

@@ -24,7 +24,7 @@ def test_the_job_begins_once_for_observers(run, scans):
     events = []
     ptycho_core.reconstruct(scans[1], backend="truth", start=str(run), observers=[events.append])
     kinds = [event.kind for event in events if event.kind != "step"]
-    assert kinds == ["message", "started", "finished"]
+    assert kinds == ["started", "message", "finished"]
 
 
 def test_what_is_inferred_lies_right_on_a_larger_canvas(run, scans):

@@ -112,9 +112,12 @@ def test_a_run_folder_stands_for_its_best_model(tmp_path, make, file):
     run.mkdir()
     with pytest.raises(DataError, match=r"run has no best\.ptycho.*Give a model file or the folder"):
         load_model(run)
-    save_model(run / "last.ptycho", make(scaling={"mean_counts": 2.0}))
+    state = TrainingState({"step": np.zeros(1)}, {})
+    save_model(run / "last.ptycho", make(scaling={"mean_counts": 2.0}, training=state))
     with pytest.raises(DataError, match=r"There is .*last\.ptycho; give that file itself"):
         load_model(run)
+    save_model(run / "last.ptycho", make(scaling={"mean_counts": 2.0}))  # what a run without checkpoints leaves
+    assert load_model(run).scaling == {"mean_counts": 2.0}
     save_model(run / "best.ptycho", make(scaling={"mean_counts": 3.0}))
     assert model_file(run) == run / "best.ptycho"
     assert load_model(run).scaling == read_model_manifest(run)["scaling"] == {"mean_counts": 3.0}

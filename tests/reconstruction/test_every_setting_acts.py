@@ -1,5 +1,6 @@
 """Each setting that ``reconstruct`` takes is given to the real command twice, and the difference is seen in the result."""
 
+import csv
 import json
 import sys
 from collections.abc import Callable
@@ -27,6 +28,8 @@ class Run:
         self.stderr = capsys.readouterr().err
         assert self.status == 0, self.stderr
         self.result: Reconstruction = load_reconstruction(folder)
+        log = folder / "log.csv"
+        self.logged = [row["stage"] for row in csv.DictReader(log.read_text().splitlines())] if log.exists() else None
         self.audit = json.loads((folder / "settings.json").read_text())
 
     @property
@@ -119,6 +122,11 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
     "deterministic": (["--no-deterministic"], ["--deterministic", "strict"], lambda a, b: (a.mode, b.mode) == (0, 2)),
     "seed": (["--seed", "0"], ["--seed", "1"], changed),
     "threads": (["--threads", "1"], ["--threads", "2"], lambda a, b: (a.threads, b.threads) == (1, 2)),
+    "logger": (
+        ["--epochs", "1", "--iterations", "1"],
+        ["--epochs", "1", "--iterations", "1", "--logger", "none"],
+        lambda a, b: a.logged == a.stages and b.logged is None,
+    ),
     "progress": ([], ["--quiet"], lambda a, b: bool(a.stderr) and not b.stderr),
 }
 ALIASES = {"torch": "pytorch", "tensorflow": "tf"}

@@ -39,7 +39,7 @@ def test_the_gradient_agrees_with_central_differences(engine: Any, likelihood, m
     model = engine.module("propagation").Model(engine.tensor(transmission), engine.tensor(probe), positions, level)
     joint = engine.module("joint").Joint(
         model, engine.frames(Patterns(counts), mask, "float64"), np.arange(FRAMES), likelihood=likelihood, refine_probe=True,
-        refine_positions=True, tv_weight=variation, stop_requested=lambda: False,
+        refine_positions=True, tv_weight=variation,
     )  # fmt: skip
     point = joint._pack()
     _, gradient = joint._evaluate(point)

@@ -42,6 +42,14 @@ REFUSED = {
     "gridsize": ({"gridsize": 1, "neighbor_count": 5}, {"gridsize": 2}, "neighbor_count"),
     "oversampling": ({"oversampling": 2, "gridsize": 2, "neighbor_count": 4}, {"neighbor_count": 6}, "neighbor_count"),
     "nll_weight": ({"amplitude_weight": 0.0, "tv_weight": 1.0}, {"mae_weight": 0.5}, "nll_weight"),
+    "log_every": ({"log_every": 5, "logger": "none"}, {"logger": "csv"}, "logger"),
+    "checkpoint_save_top_k": (
+        {"checkpoint_save_top_k": 3, "enable_checkpointing": False}, {"checkpoint_save_top_k": 0}, "enable_checkpointing",
+    ),
+    "checkpoint_monitor": (
+        {"checkpoint_monitor": "misfit", "checkpoint_save_top_k": 0}, {"early_stop_patience": 3}, "checkpoint_save_top_k",
+    ),
+    "checkpoint_mode": ({"checkpoint_mode": "max", "enable_checkpointing": False}, {"scheduler": "plateau"}, "scheduler"),
     "realspace_weight": (
         {"realspace_weight": 0.0, "model_type": "supervised", "nll_weight": 1.0}, {"realspace_weight": 0.1}, "supervised",
     ),

@@ -1,4 +1,4 @@
-"""Learning rates, stopping, collapse and the choice of the best model."""
+"""Learning rates, stopping and collapse."""
 
 import math
 
@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptycho_core.errors import SettingsError
-from ptycho_core.training.checkpoints import is_best, monitored
+from ptycho_core.training.checkpoints import Monitor
 from ptycho_core.training.schedules import learning_rate, steps_in_epoch
 from ptycho_core.training.stopping import collapse, should_stop
 
@@ -22,8 +22,9 @@ DEFAULTS = {
 }
 
 
-def rate(scheduler, step, history=(), **changes):
-    return learning_rate(DEFAULTS | {"scheduler": scheduler} | changes, step=step, steps_per_epoch=5, history=history)
+def rate(scheduler, step, history=(), monitor=Monitor(), **changes):  # noqa: B008 - immutable
+    settings = DEFAULTS | {"scheduler": scheduler} | changes
+    return learning_rate(settings, step=step, steps_per_epoch=5, history=history, monitor=monitor)
 
 
 def rows(*losses):
@@ -102,19 +103,14 @@ def test_training_stops_after_the_patience_without_a_lower_loss():
     assert should_stop(rows(1, math.nan, math.inf), 2)
 
 
-def test_the_best_model_has_the_lowest_monitored_loss_and_of_equals_the_first():
-    assert not is_best([])
-    assert is_best(rows(3))
-    assert is_best(rows(3, 2))
-    assert not is_best(rows(3, 2, 2))
-    assert not is_best(rows(math.nan))
-    assert is_best(rows(math.nan, 5))
-    assert is_best([{"loss": 1.0, "validation_loss": 4.0}, {"loss": 2.0, "validation_loss": 3.0}])
-
-
-def test_what_is_not_finite_is_monitored_as_infinite():
-    assert monitored({"loss": 1.0, "validation_loss": math.nan}) == math.inf
-    assert monitored({"loss": 1.5}) == 1.5
+def test_stopping_and_plateau_follow_what_is_monitored_and_whether_more_is_better():
+    history = [{"loss": 3 - number, "misfit": 0.1 * number} for number in range(4)]
+    assert not should_stop(history, 2)
+    assert should_stop(history, 2, Monitor("misfit"))
+    assert not should_stop(history, 2, Monitor("misfit", "max"))
+    assert should_stop(history, 2, Monitor("loss", "max"))
+    assert rate("plateau", 0, history, Monitor("misfit")) == pytest.approx(1e-3)
+    assert rate("plateau", 0, history, Monitor("misfit", "max")) == 1e-2
 
 
 def varied(deviations, loss=1.0, trivial=100.0):

@@ -15,7 +15,6 @@ import tensorflow as tf
 
 from ptycho_core.reconstruction.constants import WEAK
 from ptycho_core.reconstruction.lbfgs import minimise
-from ptycho_core.reconstruction.stages import Stopped
 from ptycho_tensorflow.compiled import compiled
 from ptycho_tensorflow.likelihood import amplitude_loss, poisson_loss
 from ptycho_tensorflow.propagation import (
@@ -35,7 +34,7 @@ from ptycho_tensorflow.propagation import (
 from ptycho_tensorflow.regularisation import total_variation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from ptycho_tensorflow.frames import Frames
 
@@ -96,15 +95,11 @@ def _loss(likelihood: str, intensity: tf.Tensor, measured: Measured) -> tuple[tf
     return chosen(intensity, measured.amplitudes, measured.mask)
 
 
-def score(
-    model: Model, frames: Frames, chosen: npt.NDArray[np.int64], likelihood: str, stop_requested: Callable[[], bool]
-) -> tuple[float, float]:
+def score(model: Model, frames: Frames, chosen: npt.NDArray[np.int64], likelihood: str) -> tuple[float, float]:
     """(loss a frame, R) of the ``chosen`` frames, without changing anything."""
     total, misfit = 0.0, 0.0
     length = chunk_length(frames.size, len(model.probe), model.object.device)
     for start in range(0, len(chosen), length):
-        if stop_requested():
-            raise Stopped
         part = chosen[start : start + length]
         fields = Fields(model.object, model.probe, model.background)
         windows = windows_at(model.positions[part], model.object)
@@ -138,13 +133,11 @@ class Joint:
         refine_probe: bool,
         refine_positions: bool,
         tv_weight: float,
-        stop_requested: Callable[[], bool],
     ) -> None:
         """``tv_weight`` is relative to the photon noise: it is multiplied by the root of the typical illumination."""
         self._start, self._frames, self._used = model.copy(), frames, used
         self._likelihood = likelihood
         self._refine_probe, self._refine_positions = refine_probe, refine_positions
-        self._stop_requested = stop_requested
         self._whole = np.floor(model.positions)
         self._real = model.object.dtype.real_dtype
         self.misfit = math.nan
@@ -181,7 +174,7 @@ class Joint:
             self._background_scale = 1 / math.sqrt(max(len(self._used), 1) * share)
 
     def iterate(self) -> Iterator[tuple[Model, float]]:
-        """Yield (model, loss a frame) after each iteration.  Raises `Stopped` when a stop is asked for."""
+        """Yield (model, loss a frame) after each iteration."""
         for step in minimise(self._evaluate, self._pack(), _dot):
             if step.stuck:
                 return
@@ -245,8 +238,6 @@ class Joint:
         length = chunk_length(size, len(model.probe), point.device)
         total, misfit = 0.0, 0.0
         for start in range(0, len(self._used), length):
-            if self._stop_requested():
-                raise Stopped
             part = self._used[start : start + length]
             windows = windows_at(
                 model.positions[part], model.object, whole=self._whole[part], with_remainders=self._refine_positions

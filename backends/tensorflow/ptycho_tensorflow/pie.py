@@ -30,8 +30,6 @@ from ptycho_tensorflow.propagation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ptycho_tensorflow.coarse import CoarseFrames
     from ptycho_tensorflow.frames import Frames
 
@@ -68,8 +66,7 @@ def pie_epoch(
     refine_probe: bool,
     position_step: float,
     momentum: Momentum | None,
-    stop_requested: Callable[[], bool],
-) -> float | None:
+) -> float:
     """Update ``model`` by every batch of ``order``.
 
     Args:
@@ -80,16 +77,13 @@ def pie_epoch(
         refine_probe: whether the probe is updated.
         position_step: factor on the Gauss-Newton steps of the positions; 0 leaves them.
         momentum: told of every batch, or None.
-        stop_requested: asked before every batch.
 
     Returns:
-        R over the frames of the epoch, each before its own update; None if stopped early.
+        R over the frames of the epoch, each before its own update.
     """
     alpha = tf.constant(object_alpha, model.object.dtype.real_dtype)
     misfits: list[tf.Tensor] = []
     for batch in order:
-        if stop_requested():
-            return None
         windows = windows_at(model.positions[batch], model.object, with_remainders=position_step > 0)
         fields = _Fields(model.object, model.probe, model.background)
         measured = _Measured(frames.amplitudes(batch), frames.mask)

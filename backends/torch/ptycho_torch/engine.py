@@ -53,19 +53,19 @@ def reconstruct(
         seed: of the order of frames and of the frames held out.  On the CPU the same seed and number of threads give the
             same result; on CUDA sums over overlapping windows are taken in no fixed order.
         report: called with a `schedule.Progress` and the current model (not to be changed) after every epoch and iteration.
-        stop_requested: asked between batches; True ends the reconstruction with the best so far.
+        stop_requested: asked after every epoch and iteration; True ends the reconstruction with the best so far.
     """
     options = options or ReconstructionSettings()
     frames = Frames(patterns, mask, torch.device(device), dtype, options.memory_gib * 2**30)
-    engine = _Engine(frames, options, stop_requested or (lambda: False))
-    return Run(engine, options, seed, report).result(engine.start(positions, probe, object_start, dtype))
+    engine = _Engine(frames, options)
+    return Run(engine, options, seed, report, stop_requested).result(engine.start(positions, probe, object_start, dtype))
 
 
 class _Engine:
     """The stages' `Engine`; see there."""
 
-    def __init__(self, frames: Frames, options: ReconstructionSettings, stop: Callable[[], bool]) -> None:
-        self._frames, self._options, self._stop = frames, options, stop
+    def __init__(self, frames: Frames, options: ReconstructionSettings) -> None:
+        self._frames, self._options = frames, options
         self.number, self.size = frames.number, frames.size
         self.mean_counts = frames.mean_counts_per_pixel()
 
@@ -96,11 +96,11 @@ class _Engine:
     def fine(self, coarse: Model, model: Model) -> Model:
         return fine_model(coarse, model)
 
-    def epochs(self, model: Model, *, coarse: bool) -> Callable[[list[npt.NDArray[np.int64]], float], float | None]:
+    def epochs(self, model: Model, *, coarse: bool) -> Callable[[list[npt.NDArray[np.int64]], float], float]:
         frames = CoarseFrames(self._frames) if coarse else self._frames
         momentum = Momentum(model)
 
-        def epoch(order: list[npt.NDArray[np.int64]], position_step: float) -> float | None:
+        def epoch(order: list[npt.NDArray[np.int64]], position_step: float) -> float:
             return pie_epoch(
                 model,
                 frames,
@@ -109,7 +109,6 @@ class _Engine:
                 refine_probe=self._options.refine_probe,
                 position_step=position_step,
                 momentum=momentum,
-                stop_requested=self._stop,
             )
 
         return epoch
@@ -123,11 +122,10 @@ class _Engine:
             refine_probe=self._options.refine_probe,
             refine_positions=self._options.refine_positions,
             tv_weight=total_variation,
-            stop_requested=self._stop,
         )
 
     def score(self, model: Model, chosen: npt.NDArray[np.int64], likelihood: str) -> tuple[float, float]:
-        return score(model, self._frames, chosen, likelihood, self._stop)
+        return score(model, self._frames, chosen, likelihood)
 
     def arrays(self, model: Model) -> Arrays:
         background = None if model.background is None else model.background.cpu().numpy()

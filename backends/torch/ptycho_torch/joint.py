@@ -16,7 +16,6 @@ import torch
 
 from ptycho_core.reconstruction.constants import WEAK
 from ptycho_core.reconstruction.lbfgs import minimise
-from ptycho_core.reconstruction.stages import Stopped
 from ptycho_torch.likelihood import amplitude_loss, poisson_loss
 from ptycho_torch.propagation import Model, gather, mode_sum, propagate, scatter_add, shift_ramps, squared_modulus, windows_at
 from ptycho_torch.regularisation import total_variation
@@ -67,15 +66,11 @@ def _losses(likelihood: str) -> Callable[..., tuple[torch.Tensor, torch.Tensor, 
     return poisson_loss if likelihood == "poisson" else amplitude_loss
 
 
-def score(
-    model: Model, frames: Frames, chosen: npt.NDArray[np.int64], likelihood: str, stop_requested: Callable[[], bool]
-) -> tuple[float, float]:
+def score(model: Model, frames: Frames, chosen: npt.NDArray[np.int64], likelihood: str) -> tuple[float, float]:
     """(loss a frame, R) of the ``chosen`` frames, without changing anything."""
     total, misfit = 0.0, 0.0
     length = chunk_length(frames.size, len(model.probe), model.object.device)
     for start in range(0, len(chosen), length):
-        if stop_requested():
-            raise Stopped
         part = chosen[start : start + length]
         windows = windows_at(model.positions[part], model.object, frames.size)
         ramps = None if windows.remainders is None else shift_ramps(windows.remainders, frames.size)
@@ -102,13 +97,11 @@ class Joint:
         refine_probe: bool,
         refine_positions: bool,
         tv_weight: float,
-        stop_requested: Callable[[], bool],
     ) -> None:
         """``tv_weight`` is relative to the photon noise: it is multiplied by the root of the typical illumination."""
         self._start, self._frames, self._used = model.copy(), frames, used
         self._loss = _losses(likelihood)
         self._refine_probe, self._refine_positions = refine_probe, refine_positions
-        self._stop_requested = stop_requested
         self._whole = np.floor(model.positions)
         self.misfit = math.nan
         self._set_scales()
@@ -144,7 +137,7 @@ class Joint:
             self._background_scale = 1 / math.sqrt(max(len(self._used), 1) * share)
 
     def iterate(self) -> Iterator[tuple[Model, float]]:
-        """Yield (model, loss a frame) after each iteration.  Raises `Stopped` when a stop is asked for."""
+        """Yield (model, loss a frame) after each iteration."""
         for step in minimise(self._evaluate, self._pack(), _dot):
             if step.stuck:
                 return
@@ -204,8 +197,6 @@ class Joint:
         length = chunk_length(self._frames.size, len(model.probe), point.device)
         total, misfit = 0.0, 0.0
         for start in range(0, len(self._used), length):
-            if self._stop_requested():
-                raise Stopped
             loss, absolute = self._add_chunk(model, self._used[start : start + length], gradient)
             total, misfit = total + loss, misfit + absolute
         self.misfit = misfit / max(float(self._frames.amplitude_sums[self._used].sum()), 1.0)

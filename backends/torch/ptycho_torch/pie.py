@@ -28,8 +28,6 @@ from ptycho_torch.propagation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ptycho_torch.coarse import CoarseFrames
     from ptycho_torch.frames import Frames
 
@@ -68,8 +66,7 @@ def pie_epoch(
     refine_probe: bool,
     position_step: float,
     momentum: Momentum | None,
-    stop_requested: Callable[[], bool],
-) -> float | None:
+) -> float:
     """Update ``model`` in place by every batch of ``order``.
 
     Args:
@@ -80,17 +77,14 @@ def pie_epoch(
         refine_probe: whether the probe is updated.
         position_step: factor on the Gauss-Newton steps of the positions; 0 leaves them.
         momentum: told of every batch, or None.
-        stop_requested: asked before every batch.
 
     Returns:
-        R over the frames of the epoch, each before its own update; None if stopped early.
+        R over the frames of the epoch, each before its own update.
     """
     size = frames.size
     illumination = torch.zeros(model.object.shape, dtype=model.object.real.dtype, device=model.object.device)
     misfit = torch.zeros((), dtype=torch.float64, device=model.object.device)
     for batch in order:
-        if stop_requested():
-            return None
         windows = windows_at(model.positions[batch], model.object, size, with_remainders=position_step > 0)
         ramps = None if windows.remainders is None else shift_ramps(windows.remainders, size)
         probes, patches, waves, intensity = propagate(model.object, model.probe, windows, ramps, model.background)

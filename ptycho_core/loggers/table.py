@@ -1,0 +1,72 @@
+"""The logger ``csv``: ``log.csv`` with a row for each epoch, ``steps.csv`` with one for each reported step."""
+
+from __future__ import annotations
+
+import csv
+from typing import TYPE_CHECKING, Any
+
+from ptycho_core.imaging.report import write_log
+from ptycho_core.loggers.names import LOG, STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from ptycho_core.contract import Event
+    from ptycho_core.settings.payload import Payload
+
+__all__ = ["open_log"]
+
+
+def open_log(folder: Path, payload: Payload, history: Sequence[Mapping[str, Any]]) -> _Tables:  # noqa: ARG001 - as the other loggers
+    """The tables in a folder; they begin with the rows of epochs finished before, and their steps."""
+    return _Tables(folder, history)
+
+
+class _Tables:
+    """Both tables."""
+
+    def __init__(self, folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
+        self._epochs = _Table(folder / LOG, history)
+        self._steps = _Table(folder / STEPS, _steps_before(folder / STEPS, len(history)))
+
+    def __call__(self, event: Event) -> None:
+        """Write the row of an epoch or of a step."""
+        if event.kind == "epoch":
+            self._epochs.add(event.values)
+        elif event.kind == "step" and "step" in event.values:
+            self._steps.add({"step": event.values["step"], "epoch": event.epoch, **event.values})
+
+    def close(self, state: str) -> None:
+        """Nothing is open between two rows."""
+
+
+class _Table:
+    """One file, which grows by a line for each row. It is written anew, in one step, where a row brings a new column."""
+
+    def __init__(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._path, self._rows = path, [dict(row) for row in rows]
+        self._names: list[str] = []
+        if self._rows:
+            self._rewrite()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add a row."""
+        self._rows.append(dict(row))
+        if set(row) - set(self._names):
+            self._rewrite()
+            return
+        with self._path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self._names).writerow(row)
+
+    def _rewrite(self) -> None:
+        self._names = list(dict.fromkeys(name for row in self._rows for name in row))
+        write_log(self._path, self._rows)
+
+
+def _steps_before(path: Path, epochs: int) -> list[dict[str, Any]]:
+    """The steps of finished epochs in a table of an earlier call; those of an epoch that was cut off will come again."""
+    if not (epochs and path.is_file()):
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if (row.get("epoch") or "").isdigit() and int(row["epoch"]) <= epochs]
