@@ -20,7 +20,7 @@ from ptycho_core.reconstruction.constants import PROBE_ALPHA, SMALLEST, WEAK
 from ptycho_core.reconstruction.job import fit_scan
 from ptycho_core.reconstruction.lbfgs import minimise
 from ptycho_core.reconstruction.schedule import keep_inside
-from ptycho_core.reconstruction.stages import Arrays, Result, Run, Stopped
+from ptycho_core.reconstruction.stages import Arrays, Result, Run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,7 +65,7 @@ def _run(
     inside = keep_inside(np.array(positions, dtype=np.float64), object_start.shape, counts.shape[-1])
     start = _Model(object_start.astype(np.complex128), probe.astype(np.complex128), inside)
     options = replace(options, coarse_start=False)
-    return Run(_Engine(counts, mask, options, stop_requested), options, seed, report).result(start)
+    return Run(_Engine(counts, mask, options), options, seed, report, stop_requested).result(start)
 
 
 @dataclass
@@ -83,8 +83,8 @@ class _Model:
 class _Engine:
     """The stages' `Engine`; see there."""
 
-    def __init__(self, counts: Real, mask: NDArray[np.bool_], options: ReconstructionSettings, stop: Callable[[], bool]) -> None:
-        self.counts, self.mask, self._options, self.stop = counts, mask, options, stop
+    def __init__(self, counts: Real, mask: NDArray[np.bool_], options: ReconstructionSettings) -> None:
+        self.counts, self.mask, self._options = counts, mask, options
         self.number, self.size = len(counts), counts.shape[-1]
         self.mean_counts = float(counts[:, mask].mean())
 
@@ -97,15 +97,11 @@ class _Engine:
     def fine(self, coarse: _Model, model: _Model) -> _Model:
         raise NotImplementedError("it never starts at half the resolution")
 
-    def epochs(self, model: _Model, *, coarse: bool) -> Callable[[list[NDArray[np.int64]], float], float | None]:
+    def epochs(self, model: _Model, *, coarse: bool) -> Callable[[list[NDArray[np.int64]], float], float]:
         assert not coarse
 
-        def epoch(order: list[NDArray[np.int64]], _: float) -> float | None:
-            difference = 0.0
-            for frames in order:
-                if self.stop():
-                    return None
-                difference += self._update(model, frames)
+        def epoch(order: list[NDArray[np.int64]], _: float) -> float:
+            difference = sum(self._update(model, frames) for frames in order)
             return difference / self._amplitudes(np.concatenate(order))
 
         return epoch
@@ -114,8 +110,6 @@ class _Engine:
         return _Joint(self, model, used, likelihood, total_variation, refine_probe=self._options.refine_probe)
 
     def score(self, model: _Model, chosen: NDArray[np.int64], likelihood: str) -> tuple[float, float]:
-        if self.stop():
-            raise Stopped
         loss, misfit, _, _ = self.evaluated(model, chosen, likelihood, gradients=False)
         return loss / len(chosen), misfit
 
@@ -184,7 +178,7 @@ class _Joint:
         self._variation, self._rounding = variation * math.sqrt(counts), 0.5 / math.sqrt(counts)
 
     def iterate(self) -> Iterator[tuple[_Model, float]]:
-        """Yield (model, loss a frame) after each iteration.  Raises `Stopped` when a stop is asked for."""
+        """Yield (model, loss a frame) after each iteration."""
         start = self._packed(self._start.object / self._object_scale, self._start.probe / self._probe_scale)
         for step in minimise(self._evaluate, start, lambda one, other: float(one @ other)):
             if step.stuck:
@@ -203,8 +197,6 @@ class _Joint:
         return _Model(thing * self._object_scale, probe, self._start.positions)
 
     def _evaluate(self, point: Real) -> tuple[float, Real]:
-        if self._engine.stop():
-            raise Stopped
         model = self._model(point)
         loss, self.misfit, of_object, of_probe = self._engine.evaluated(model, self._used, self._likelihood, gradients=True)
         if self._variation > 0:
