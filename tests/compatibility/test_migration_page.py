@@ -60,6 +60,7 @@ def test_a_command_of_the_page_runs(command, words, workplace, backend, monkeypa
         kept = json.loads((tmp_path / "RUN" / "settings.json").read_text())
         assert kept["backend"]["name"] == backend
         assert (tmp_path / "RUN" / "best.ptycho").is_file()
+        assert (tmp_path / "RUN" / "log.csv").exists() == ("--torch-logger=none" not in given)
     else:
         folder = tmp_path / ("OUT" if "OUT" in given else "inference_outputs")
         for name in ("reconstructed_amplitude.png", "reconstructed_phase.png", "object.png"):
