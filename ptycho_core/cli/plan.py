@@ -95,14 +95,17 @@ def _row(verb: str, name: str, entry: Mapping[str, Any]) -> tuple[str, str, str,
 
 
 def _became(verb: str, name: str, entry: Mapping[str, Any]) -> Iterable[str]:
-    """What the plan made of a setting, where it is not as resolved or not applied."""
+    """What the plan made of a setting: the answer to a request, and the value where it is another one."""
     answer = entry["disposition"]
     if answer is not None and answer["kind"] == "unsupported":
         yield f"unsupported: {answer['why']}"
     elif answer is not None and answer["kind"] == "adjusted":
         yield f"adjusted to {_show(verb, name, entry['effective'])}: {answer['why']}"
-    elif _differs(entry):
-        yield f"effective {_show(verb, name, entry['effective'])}"
+    else:
+        if answer is not None:
+            yield "applied"
+        if _differs(entry):
+            yield f"effective {_show(verb, name, entry['effective'])}"
 
 
 def _beat(verb: str, name: str, entry: Mapping[str, Any]) -> Sequence[str]:

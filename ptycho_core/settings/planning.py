@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.contract import BackendSpec, ExecutionPlan, ExecutionRequest, Value
-from ptycho_core.errors import CapabilityError
-from ptycho_core.settings.resolution import Facts, Resolved, resolve
+from ptycho_core.errors import CapabilityError, PtychoError
+from ptycho_core.settings.resolution import Facts, Resolved, Sourced, resolve
 from ptycho_core.settings.rules import check_together
 from ptycho_core.settings.sources import lists_from_file
 
@@ -44,17 +44,26 @@ def resolve_for(verb: str, sources: Mapping[str, Any], facts: Callable[[], Facts
     Raises:
         SettingsError, BackendUnusableError, UnknownBackendError, DataError: as they say.
     """
-    from ptycho_core.backends import choose
-
-    named = resolve_without_options(verb, sources).values["backend"].value
-    if named is not None:  # its options are checked before any file is looked at; a checkpoint may still name another
-        resolve(verb, **sources, spec=choose(str(named)).spec)
+    named = resolve_without_options(verb, sources).values["backend"]
+    if named.value is not None:  # its options are checked before any file is looked at; a checkpoint may still name another
+        resolve(verb, **sources, spec=_chosen(named, sources).spec)
     stated = facts()
-    name = resolve_without_options(verb, sources, stated).values["backend"].value
-    row = choose(None if name is None else str(name), lists_of(sources))
+    row = _chosen(resolve_without_options(verb, sources, stated).values["backend"], sources)
     resolved = resolve(verb, **sources, facts=stated, spec=row.spec)
     check_together(resolved)
     return resolved, row
+
+
+def _chosen(named: Sourced, sources: Mapping[str, Any]) -> Row:
+    """The backend of that name, or the only one; an error says where the name comes from."""
+    from ptycho_core.backends import choose
+
+    try:
+        return choose(None if named.value is None else str(named.value), lists_of(sources))
+    except PtychoError as error:
+        if named.value is not None:
+            error.source = error.source or named.where
+        raise
 
 
 def lists_of(sources: Mapping[str, Any]) -> Lists:

@@ -202,6 +202,5 @@ class ExecutionFlags:
         one = declarations(self.verb)[flag]
         wrong = [one.flag, f"--no-{one.flag[2:]}"] if one.kind == "bool" else [f"{one.flag}=no such value"]
         assert main(self.line(state, wrong, state.folder / "none")) == 2
-        err = capsys.readouterr().err
-        assert one.flag in err or f"{flag} 'no such value'" in err
+        assert one.flag in capsys.readouterr().err
         assert not (state.folder / "none").exists()

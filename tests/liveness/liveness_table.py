@@ -31,7 +31,7 @@ CASES = {
 """File, name of the cases by setting, and the test that runs the real command twice for each, with every backend."""
 
 ELSEWHERE = {
-    "frame_axis": (["--frame-axis", "first"], "tests/scan/test_opening_scans.py::test_an_ambiguous_axis_is_settled_by_the_user"),
+    "frame_axis": (["--frame-axis", "first"], "tests/liveness/test_the_frame_axis_acts.py::test_the_frame_axis_acts"),
     "allow_mixed_frameworks": (
         ["--allow-mixed-frameworks"],
         "tests/parity/test_mixture.py::test_a_second_framework_comes_into_a_process_only_where_it_is_allowed",

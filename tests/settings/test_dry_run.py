@@ -59,7 +59,7 @@ def test_a_dry_run_says_what_would_be_done_and_touches_nothing(folder, verb, cap
         f"threads 8 file {folder / 'run.toml'}, line 2: [execution] threads adjusted to 2: at most two; beat auto (core default)"
         in lines
     )
-    assert "seed 0 override --seed 0 beat 0 (core default)" in lines
+    assert "seed 0 override --seed 0 applied; beat 0 (core default)" in lines
     assert "accelerator auto core default effective cpu" in lines
     assert any(line.startswith(f"reads: {folder / 'scan.npz'}") for line in lines)
     assert any(line.startswith(f"writes to {folder / 'out'}: ") and "settings.json" in line for line in lines)
@@ -93,7 +93,7 @@ def test_explain_and_dry_run_print_the_audit_of_the_payload(folder, verb, capsys
 def test_what_would_stop_the_run_stops_the_dry_run_with_the_same_status(folder, verb, capsys):
     for words, status, part in (
         (["--seed", "-1"], 2, "--seed -1"),
-        (["--backend", "nonsense"], 2, "nonsense"),
+        (["--backend", "nonsense"], 2, "--backend nonsense"),
         (["--accelerator", "tpu"], 4, "--accelerator tpu"),
         (["--json"], 2, "--dry-run"),
     ):
