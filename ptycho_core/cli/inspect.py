@@ -33,6 +33,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     for one in _data_settings():
         group.add_argument(
             one.flag,
+            *one.flags,
             dest=f"setting_{one.name}",
             metavar="{" + ",".join(one.choices) + "}" if one.choices else one.kind.upper(),
             default=argparse.SUPPRESS,

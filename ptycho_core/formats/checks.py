@@ -21,6 +21,7 @@ __all__ = [
     "read_geometry",
     "read_mask",
     "read_object",
+    "read_photons",
     "read_positions",
     "read_probe",
     "read_scan_index",
@@ -33,6 +34,12 @@ GEOMETRY_KEYS = {
     "detector_pixel_size_m": ("detector_pixel_size_m",),
 }
 """Where a file states its geometry, by setting; the first spelling is ours, others are read."""
+
+PHOTON_KEYS = ("photons", "nphotons")
+"""Where a file states the mean counts of its patterns; the first spelling is ours."""
+
+PATTERN_KEYS = ("intensity", "diffraction", "diff3d")
+"""Where patterns are, in every layout."""
 
 
 def check_frames(where: str, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
@@ -154,6 +161,19 @@ def read_geometry(file: NpzFile, reading: Reading, notes: list[str]) -> Geometry
     if known and missing:
         notes.append(f"No metre scale: {' and '.join(missing)} not known.")
     return None if missing else Geometry(**known)
+
+
+def read_photons(file: NpzFile, reading: Reading) -> tuple[float, str] | None:
+    """The mean counts that the patterns are to have, and who states it; the settings go before the file. None if nobody does."""
+    key = next((key for key in PHOTON_KEYS if key in file), None)
+    if reading.photons is not None:
+        return float(reading.photons), "the settings state"
+    if key is None:
+        return None
+    value = file.number(key)
+    if value is None or not 0 < value < float("inf"):
+        raise DataError(f"{file.path}: '{key}' is {value:g}; it must be positive.", remedy="Overrule it with --photons.")
+    return value, f"the key '{key}' states"
 
 
 def _complex(file: NpzFile, name: str) -> NDArray[np.complexfloating[Any, Any]]:

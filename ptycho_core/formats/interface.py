@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Reader", "Reading", "Signal"]
 
 Signal = Literal["auto", "counts", "amplitude"]
+_LARGEST = 16384
 FrameAxis = Literal["auto", "first", "last"]
 
 
@@ -25,6 +26,8 @@ class Reading:
 
     signal: Signal = "auto"
     frame_axis: FrameAxis = "auto"
+    photons: float | None = None
+    size: int | None = None
     mask: str | None = None
     probe: str | None = None
     photon_energy_ev: float | None = None
@@ -53,7 +56,9 @@ class Reading:
         for name, words in cls._choices.items():
             if values.get(name, "auto") not in words:
                 raise SettingsError(f"data.{name} is {values[name]!r}; it must be one of {', '.join(words)}.")
-        for name in ("photon_energy_ev", "detector_distance_m", "detector_pixel_size_m"):
+        if (size := values.get("size")) is not None and not (isinstance(size, int) and 1 <= size <= _LARGEST):
+            raise SettingsError(f"data.size is {size!r}; it must be a whole number from 1 to {_LARGEST}.")
+        for name in ("photons", "photon_energy_ev", "detector_distance_m", "detector_pixel_size_m"):
             if (value := values.get(name)) is not None and not 0 < float(value) < float("inf"):
                 raise SettingsError(f"data.{name} is {value!r}; it must be a positive number.")
         for name in ("mask", "probe"):

@@ -12,6 +12,7 @@ from ptycho_core.formats.checks import (
     read_geometry,
     read_mask,
     read_object,
+    read_photons,
     read_positions,
     read_probe,
     read_scan_index,
@@ -19,6 +20,7 @@ from ptycho_core.formats.checks import (
 )
 from ptycho_core.formats.npz import NpzFile, holds_any
 from ptycho_core.scan.patterns import ArrayPatterns
+from ptycho_core.scan.photons import with_photons
 from ptycho_core.scan.scan import Scan
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ KEYS: Final[Mapping[str, str]] = {
     "objectGuess": "optional",
     "scan_index": "optional",
     "mask": "optional",
+    "photons": "optional",
+    "nphotons": "alias",
     "photon_energy_ev": "optional",
     "photon_energy_eV": "alias",
     "detector_distance_m": "optional",
@@ -76,7 +80,7 @@ class PinnNpz:
         mask = read_mask(file, reading, rows, notes)
         if "xcoords_start" in file:
             notes.append("Positions: 'xcoords' and 'ycoords'; those before refinement ('xcoords_start') are left aside.")
-        return Scan(
+        scan = Scan(
             patterns=ArrayPatterns(
                 file.lazy(name), header.shape, header.dtype, where=where, frame_axis=axis, signal=kind, mask=mask
             ),
@@ -91,6 +95,8 @@ class PinnNpz:
             signal=kind,
             notes=tuple(notes),
         )
+        counted = read_photons(file, reading)
+        return scan if counted is None else with_photons(scan, *counted)
 
 
 def _number_of_positions(file: NpzFile) -> int:

@@ -12,6 +12,7 @@ from ptycho_core.formats.checks import (
     read_geometry,
     read_mask,
     read_object,
+    read_photons,
     read_positions,
     read_probe,
     read_scan_index,
@@ -19,6 +20,7 @@ from ptycho_core.formats.checks import (
 )
 from ptycho_core.formats.npz import NpzFile, holds_any, write_npz
 from ptycho_core.scan.patterns import ArrayPatterns
+from ptycho_core.scan.photons import with_photons
 from ptycho_core.scan.scan import Scan
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ KEYS: Final[Mapping[str, str]] = {
     "object_guess": "optional",
     "scan_index": "optional",
     "mask": "optional",
+    "photons": "optional",
     "photon_energy_ev": "optional",
     "detector_distance_m": "optional",
     "detector_pixel_size_m": "optional",
@@ -84,7 +87,7 @@ class PlainNpz:
         notes.append(why)
         mask = read_mask(file, reading, shape[1], notes)
         probe = read_probe(file, "probe_guess", shape[1])
-        return Scan(
+        scan = Scan(
             patterns=ArrayPatterns(
                 file.lazy("intensity"),
                 header.shape,
@@ -106,6 +109,8 @@ class PlainNpz:
             signal=kind,
             notes=tuple(notes),
         )
+        counted = read_photons(file, reading)
+        return scan if counted is None else with_photons(scan, *counted)
 
 
 def write_plain_npz(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = False) -> None:

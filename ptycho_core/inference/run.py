@@ -120,7 +120,7 @@ def infer_payload(
     began = time.perf_counter()
     groups = payload.groups
     scan, model = open_scan(payload.scan, groups["data"]), load_model(payload.model_path)
-    _check_scan(scan, model, payload.model_path)
+    _check_scan(scan, model, payload)
     given = groups["data"]["probe"]
     chosen = choose_probe(scan, model, given=None if given is None else str(given), seed=int(groups["execution"]["seed"] or 0))
     origin, shape = object_canvas(scan.positions, scan.size)
@@ -137,13 +137,14 @@ def infer_payload(
     return _collect(payload, scan, chosen, stitched, origin), metrics
 
 
-def _check_scan(scan: Scan, model: Model, path: Path) -> None:
-    """Refuse a scan that the network cannot take."""
-    if scan.size != model.size:
+def _check_scan(scan: Scan, model: Model, payload: InferencePayload) -> None:
+    """Refuse a scan that the network cannot take, or only if its patterns were cropped or padded, and nobody asked for that."""
+    path, stored = payload.model_path, scan.stored_size or scan.size
+    if stored != model.size and "size" not in payload.resolved.requested:
         trained = f"{model.size} x {model.size}"
         raise DataError(
-            f"{scan.source} has patterns of {scan.size} x {scan.size} pixels; {path} was trained with {trained}.",
-            remedy="Train a model with scans of this size, or crop or pad the patterns.",
+            f"{scan.source} has patterns of {stored} x {stored} pixels; {path} was trained with {trained}.",
+            remedy=f"Train a model with scans of this size, or crop or pad the patterns with --size {model.size}.",
         )
     members = model.gridsize**2
     needed = int(model.facts.get("neighbor_count") or members)
@@ -221,6 +222,11 @@ def _collect(
         positions=scan.positions - origin,
         origin=origin,
         settings=payload.audit,
-        facts={"model": str(payload.model_path), "probe": chosen.origin, "notes": [*chosen.notes, *stitched.notes]},
+        facts={
+            "model": str(payload.model_path),
+            "probe": chosen.origin,
+            "counts_factor": scan.counts_factor,
+            "notes": [*chosen.notes, *stitched.notes],
+        },
         pixel_size_m=None if pixel is None else (pixel, pixel),
     )

@@ -195,6 +195,11 @@ def _collect(payload: ReconstructionPayload, scan: Scan, start: Start, result: R
         held_out=result.held_out,
         settings=payload.audit,
         facts=dict(result.facts)
-        | {"probe_factor": start.probe_factor, "stopped_by": result.stopped_by, "interrupted": result.interrupted},
+        | {
+            "probe_factor": start.probe_factor,
+            "counts_factor": scan.counts_factor,
+            "stopped_by": result.stopped_by,
+            "interrupted": result.interrupted,
+        },
         pixel_size_m=None if pixel is None else (pixel, pixel),
     )

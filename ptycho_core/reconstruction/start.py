@@ -13,6 +13,7 @@ from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.modes import add_probe_modes
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.scan import Scan, scaled_probe
+from ptycho_core.scan.size import followed_object, followed_probe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +80,9 @@ def prepare_start(
     size = scan.size
     margin = POSITION_MARGIN if refine_positions else MARGIN
     origin, shape = object_canvas(scan.positions, size, margin)
-    stored = read_object(start) if start is not None and inferred is None else inferred
+    stored = inferred
+    if start is not None and inferred is None:
+        stored = followed_object(scan, read_object(start), start, own=start == scan.source)
     given, where = _probe(scan, stored, start, probe)
     if given.shape[-2:] != (size, size):
         found = f"{given.shape[-2]} x {given.shape[-1]}"
@@ -103,7 +106,7 @@ def prepare_start(
 def _probe(scan: Scan, stored: StoredObject | None, start: Path | None, probe: Path | None) -> tuple[NDArray[Any], str]:
     """The probe and where it is from."""
     if probe is not None:
-        return read_probe(probe), str(probe)
+        return followed_probe(read_probe(probe), scan.stored_size or scan.size, scan.size), str(probe)
     if stored is not None and stored.probe is not None:
         return stored.probe, str(start)
     if scan.probe is None:

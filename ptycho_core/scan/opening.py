@@ -26,7 +26,8 @@ def open_scan(path: str | Path, settings: Mapping[str, Any] | object | None = No
         path: a file of a known format, recognised by its content, or ``sample:siemens-star``, the measured scan that comes with
             ptycho.
         settings: the *data* settings, as a mapping or an object with these names: ``signal`` (auto, counts, amplitude),
-            ``frame_axis`` (auto, first, last), ``mask`` (file), ``probe`` (file, in place of the scan's own),
+            ``frame_axis`` (auto, first, last), ``photons`` (mean counts of a pattern, for which the patterns are read once),
+            ``size`` (N to crop or pad to), ``mask`` (file), ``probe`` (file, in place of the scan's own),
             ``photon_energy_ev``, ``detector_distance_m``, ``detector_pixel_size_m``.
 
     Returns:
@@ -37,12 +38,14 @@ def open_scan(path: str | Path, settings: Mapping[str, Any] | object | None = No
         SettingsError: a setting is unknown or out of its range.
     """
     from ptycho_core.formats.interface import Reading
+    from ptycho_core.scan.size import with_size
 
     reading = Reading.of(settings)
     place = scan_path(path)
     for reader in _readers():
         if reader.matches(place):
             scan = reader.read(place, reading)
+            scan = scan if reading.size is None else with_size(scan, reading.size)
             return scan if reading.probe is None else _with_probe(scan, Path(reading.probe))
     from ptycho_core.formats.npz import NpzFile
 
@@ -60,8 +63,9 @@ def _with_probe(scan: Scan, path: Path) -> Scan:
     from dataclasses import replace
 
     from ptycho_core.formats.product import read_probe
+    from ptycho_core.scan.size import followed_probe
 
-    probe = read_probe(path)
+    probe = followed_probe(read_probe(path), scan.stored_size or scan.size, scan.size)
     if probe.shape[1:] != scan.mask.shape:
         found = f"{probe.shape[1]} x {probe.shape[2]}"
         raise DataError(f"{path}: the probe is {found} pixels, the patterns of {scan.source} are {scan.size} x {scan.size}.")

@@ -91,6 +91,8 @@ class Scan:
         scan_index: (frame,), int64, which scan a frame belongs to, or None if the file does not say.
         source: the file, or a word for a scan that is in memory only.
         format: name of the file's format.
+        stored_size: N in the file, where the patterns were cropped or padded to another; None where they were not.
+        counts_factor: what the stored counts are multiplied by to have the mean that settings or file state.
         signal: what the file stores: ``counts`` or ``amplitude`` (square roots of counts).
         notes: what was decided on reading and why, a sentence each.
     """
@@ -105,6 +107,8 @@ class Scan:
     scan_index: NDArray[np.int64] | None = None
     source: Path = Path("memory")
     format: str = "memory"
+    stored_size: int | None = None
+    counts_factor: float = 1.0
     signal: str = "counts"
     notes: tuple[str, ...] = ()
 

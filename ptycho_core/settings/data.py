@@ -29,6 +29,16 @@ class DataSettings:
         "auto", choices=("auto", "first", "last"), verbs=_VERBS,
         help="which axis of the stored patterns counts the frames. Needed when a file has as many frames as pixels.",
     )  # fmt: skip
+    photons: float | None = setting(
+        None, above=0, maximum=1e30, unit="counts", verbs=_VERBS,
+        help="mean counts in a pattern, to which the patterns are scaled; auto leaves them as they are unless the file states "
+        "it. Give it where a file holds patterns in other units, such as normalised amplitudes.",
+    )  # fmt: skip
+    size: int | None = setting(
+        None, minimum=1, maximum=16384, unit="px", flags=("--N",), verbs=_VERBS,
+        help="N, the pixels across a pattern; auto is what the file has. Less crops the detector around its centre and makes all "
+        "faster and coarser, more pads it with masked pixels.",
+    )  # fmt: skip
     mask: str | None = setting(
         None, path=True, verbs=_VERBS,
         help="file (npy, npz, tif) with the good pixels of the detector, 1 = good. Give one for gaps, dead or hot pixels.",

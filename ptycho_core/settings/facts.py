@@ -28,14 +28,14 @@ def inherited(name: str) -> bool:
 
 
 def scan_facts(scan: str | Path) -> dict[str, tuple[Value, str]]:
-    """Energy, distance and pixel size, where a scan file states them, each with its place; reads headers and scalars only.
+    """N, and photons, energy, distance and pixel size where a scan file states them, each with its place; no pattern is read.
 
     A value that is not positive is left to the reader of the scan, which refuses it unless a setting overrules it.
 
     Raises:
         DataError: the file does not exist or is damaged.
     """
-    from ptycho_core.formats.checks import GEOMETRY_KEYS
+    from ptycho_core.formats.checks import GEOMETRY_KEYS, PATTERN_KEYS, PHOTON_KEYS
     from ptycho_core.formats.npz import NpzFile, is_zip
     from ptycho_core.scan.opening import scan_path
 
@@ -44,7 +44,11 @@ def scan_facts(scan: str | Path) -> dict[str, tuple[Value, str]]:
     if not is_zip(place):  # what it is then, and what is wrong with it, its reader says
         return found
     file = NpzFile(place)
-    for name, keys in GEOMETRY_KEYS.items():
+    for key in PATTERN_KEYS:
+        shape = file.headers[key].shape if key in file else ()
+        if len(shape) == 3 and shape[1] > 0:  # frames are counted by the first axis or the last, so that this is one of N
+            found.setdefault("size", (shape[1], f"{place}: '{key}'"))
+    for name, keys in {**GEOMETRY_KEYS, "photons": PHOTON_KEYS}.items():
         for key in keys:
             value = file.number(key)
             if value is not None and 0 < value < float("inf"):
@@ -64,7 +68,7 @@ def inference_facts(scan: str | Path | None, model: str | Path | None) -> Facts:
         place, manifest = _manifest(model)
         # What the program that wrote the file did not know yet was as it is without being asked for.
         model_settings = [one for one in declarations("infer").values() if one.group == "model"]
-        stated = {one.name: (one.default, f"{place}, which states no {one.name}") for one in model_settings}
+        stated = {one.name: (one.default, f"{place}: {one.name}, which it does not state") for one in model_settings}
         stated |= {name: (value, f"{place}: {name}") for name, value in manifest["facts"].items()}
         sealed = frozenset(stated)
         trained = _resolved(manifest)

@@ -12,6 +12,7 @@ from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.formats.product import StoredObject, read_object
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.opening import open_scan
+from ptycho_core.scan.size import followed_object
 from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.course import ScanPart
 from ptycho_core.training.draws import Purpose, drawn_order, stream
@@ -151,7 +152,7 @@ def check_size(scan: Scan) -> None:
         raise DataError(
             f"{scan.source} has patterns of {scan.size} x {scan.size} pixels; a network takes a multiple of {SIZE_STEP} from"
             f" {SMALLEST_SIZE} up.",
-            remedy="Crop or pad the patterns to such a size; both keep the detector's scale.",
+            remedy="Crop or pad the patterns to such a size with --size N; both keep the detector's scale.",
         )
 
 
@@ -211,7 +212,8 @@ def _check_parts(
 
 def _labels(scan: Scan, path: Path | None, origin: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.complex64]:
     """The true object on the scan's canvas."""
-    stored, where = (_own_object(scan), scan.source) if path is None else (read_object(path), path)
+    where = scan.source if path is None else path
+    stored = _own_object(scan) if path is None else followed_object(scan, read_object(path), path, own=path == scan.source)
     values = stored.object
     if np.abs(values - values.mean()).max() <= _FLAT * np.abs(values).max():
         raise DataError(
@@ -234,11 +236,12 @@ _REMEDY = "Give the true object with --labels FILE, store it in the scan's file 
 def _own_object(scan: Scan) -> StoredObject:
     """The object in the scan's file."""
     try:
-        return read_object(scan.source)
+        stored = read_object(scan.source)
     except DataError as error:
         if scan.object_guess is not None:
             return StoredObject(scan.object_guess)
         raise DataError(f"{scan.source} has no true object to learn from: {error.message}", remedy=_REMEDY) from error
+    return followed_object(scan, stored, scan.source, own=True)
 
 
 def _corner(stored: StoredObject, scan: Scan, where: Path) -> NDArray[np.float64]:

@@ -106,6 +106,7 @@ def scan_records(data: TrainingData) -> list[dict[str, Any]]:
             "path": str(one.scan.source),
             "frames": len(one.scan),
             "size": one.scan.size,
+            "counts_factor": one.scan.counts_factor,
             "part": "training" if len(one.train) else "validation",
             "digest": _digest(one.scan),
         }

@@ -52,7 +52,7 @@ INFERENCE = """
 --torch-num-workers --torch-inference-batch-size
 """
 
-PENDING = {"size", "photons", "num_workers"}
+PENDING = {"num_workers"}
 """Settings that are not there yet; what goes to them is refused by name until they are."""
 
 

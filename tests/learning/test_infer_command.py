@@ -151,6 +151,27 @@ def test_the_factor_of_the_training_is_on_the_probe_once_whether_its_counts_are_
         )
 
 
+def test_a_scan_of_another_size_is_cropped_or_padded_only_when_that_is_asked_for(run, scans, tmp_path, capsys):
+    with np.load(scans[1]) as file:
+        wide = scan_like(
+            scans[1], tmp_path / "wide.npz", intensity=np.pad(file["intensity"], [(0, 0), (8, 8), (8, 8)]), probe_guess=None
+        )
+    assert infer(wide, run, tmp_path / "out") == 5
+    told = capsys.readouterr().err
+    assert "48 x 48" in told
+    assert "--size 32" in told
+    assert infer(wide, run, tmp_path / "out", "--size", "48") == 2
+    assert "best.ptycho: size, which fixes it at 32" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert infer(wide, run, tmp_path / "out", "--size", "32") == 0
+    size = json.loads((tmp_path / "out" / "settings.json").read_text())["settings"]["size"]
+    assert (size["value"], size["origin"], [one["origin"] for one in size["beat"]]) == (
+        32,
+        "override",
+        ["model", "data", "core default"],
+    )
+
+
 def test_masks_of_the_training_are_put_on_the_probe_of_the_scan(run, scans):
     model = changed(run, facts={"probe_mask_diameter": 6.0, "probe_mask_edge": 0.0})
     lit = [np.count_nonzero(np.abs(chosen(scans[1], one).probe) > 1e-6) for one in (run, model)]

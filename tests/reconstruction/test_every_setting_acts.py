@@ -30,6 +30,7 @@ class Run:
         self.result: Reconstruction = load_reconstruction(folder)
         log = folder / "log.csv"
         self.logged = [row["stage"] for row in csv.DictReader(log.read_text().splitlines())] if log.exists() else None
+        self.misfit = json.loads((folder / "metrics.json").read_text())["misfit"]
         self.audit = json.loads((folder / "settings.json").read_text())
 
     @property
@@ -48,6 +49,8 @@ def changed(first: Run, second: Run) -> bool:
 
 ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
     "signal": ([], ["--signal", "amplitude"], changed),
+    "photons": ([], ["--photons", "1e3"], lambda a, b: np.abs(b.result.probe).max() < np.abs(a.result.probe).max() / 5),
+    "size": ([], ["--size", "48"], lambda a, b: (a.result.N, b.result.N) == (64, 48) and b.misfit < 1.5 * a.misfit),
     "mask": ([], ["--mask", "{folder}/mask.npy"], changed),
     "photon_energy_ev": (
         ["--photon-energy-ev", "8000", "--detector-distance-m", "1", "--detector-pixel-size-m", "75e-6"],

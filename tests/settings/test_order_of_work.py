@@ -143,7 +143,8 @@ def test_a_file_that_is_missing_is_told_before_the_manifest(folder, steps, verb)
 def test_the_inference_payload_says_which_values_the_model_gave(folder):
     payload = make("infer", folder, {"modes": 2})
     stated = payload.resolved.stated("model")
-    assert {name: one.value for name, one in stated.items()} | {"modes": 2} == payload.groups["model"]
+    size = payload.groups["data"]["size"]
+    assert {name: one.value for name, one in stated.items()} | {"modes": 2} == payload.groups["model"] | {"size": size}
     assert all(one.where.startswith(f"{folder / 'm.ptycho'}: ") for one in stated.values())
     modes = payload.resolved.values["modes"]
     assert (modes.origin, modes.losers[0].origin, modes.losers[0].value) == ("override", "model", 2)

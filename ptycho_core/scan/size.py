@@ -1,0 +1,153 @@
+"""Another number of pixels across a pattern: the detector cropped or padded, and all that belongs to it with it.
+
+The window keeps its extent ``λ z / p``, so that with N' in place of N pixels those of the object are N / N' times as wide.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from ptycho_core.errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ptycho_core.formats.product import StoredObject
+    from ptycho_core.scan.scan import Patterns, Scan
+
+    ComplexArray = NDArray[np.complexfloating[Any, Any]]
+
+__all__ = ["followed_object", "followed_probe", "with_size"]
+
+_Array = TypeVar("_Array", bound="NDArray[Any]")
+
+
+def with_size(scan: Scan, size: int) -> Scan:
+    """The scan with patterns of ``size`` pixels: cropped around zero frequency, or padded with bad pixels.
+
+    Positions, probe and object follow: the forward model of what they were, cropped, is that of what they become, as far as probe
+    and object hold no more than the remaining frequencies. No pattern is read.
+
+    Raises:
+        DataError: no good pixel is left, or nothing of the probe.
+    """
+    before = scan.size
+    if size == before:
+        return scan
+    mask = _centred(scan.mask, size)
+    if not mask.any():
+        raise DataError(f"{scan.source}: none of the {size} x {size} pixels around the centre is good.", source="data.size")
+    probe = None if scan.probe is None else followed_probe(scan.probe, before, size)
+    if probe is not None and not np.abs(probe).any():
+        raise DataError(f"{scan.source}: the probe sends no light to the {size} x {size} pixels around the centre.")
+    guess = scan.object_guess
+    how = "cropped to its centre" if size < before else "padded with bad pixels"
+    return replace(
+        scan,
+        patterns=_Resized(scan.patterns, size),
+        positions=_positions(scan.positions, before, size),
+        mask=mask,
+        probe=probe,
+        object_guess=None if guess is None else _resampled(guess, size / before),
+        stored_size=before,
+        notes=(*scan.notes, f"Size: {size} x {size} pixels; the detector of {before} x {before} is {how}."),
+    )
+
+
+def followed_probe(probe: ComplexArray, before: int, size: int) -> ComplexArray:
+    """A probe (mode, M, M) for a scan of ``before`` pixels that now has ``size``; one that is not of ``before`` stays as it is.
+
+    Its far field is cropped, or padded with zeros; what is kept has the counts it had.
+    """
+    if before == size or probe.shape[-1] != before:
+        return probe
+    far = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(probe, axes=(-2, -1)), norm="ortho"), axes=(-2, -1))
+    near = np.fft.ifft2(np.fft.ifftshift(_centred(far, size), axes=(-2, -1)), norm="ortho")
+    return np.fft.fftshift(near, axes=(-2, -1)).astype(probe.dtype)
+
+
+def followed_object(scan: Scan, stored: StoredObject, where: object, *, own: bool) -> StoredObject:
+    """A stored object, with what is beside it, in the pixels of a scan whose size was changed.
+
+    Args:
+        scan: as it is used.
+        stored: its pixels are those of the probe beside it, and without one those of the scan's file.
+        where: its file, for messages.
+        own: whether this is the scan's own file.
+
+    Raises:
+        DataError: nothing says how wide its pixels are, or they are neither those of the scan's file nor those that it now has.
+    """
+    if scan.stored_size is None:
+        return stored
+    before = scan.stored_size if stored.probe is None and own else None if stored.probe is None else stored.probe.shape[-1]
+    if before == scan.size:
+        return stored
+    if before != scan.stored_size:
+        found = "has no probe beside it" if before is None else f"belongs to patterns of {before} pixels"
+        told = f"{scan.source} is used with {scan.size} pixels in place of {scan.stored_size}"
+        raise DataError(
+            f"{where}: {told}, and the object {found}, so that it cannot follow.",
+            remedy=f"Give an object with its probe of {scan.stored_size} or {scan.size} pixels, or leave --size out.",
+        )
+    scale, pixel = scan.size / before, stored.pixel_size_m
+    return replace(
+        stored,
+        object=_resampled(stored.object, scale),
+        probe=None if stored.probe is None else followed_probe(stored.probe, before, scan.size),
+        positions=None if stored.positions is None else _positions(stored.positions, before, scan.size),
+        origin=None if stored.origin is None else np.asarray(stored.origin) * scale,
+        pixel_size_m=None if pixel is None else (pixel[0] / scale, pixel[1] / scale),
+    )
+
+
+class _Resized:
+    """Patterns cropped or padded; see ``ptycho_core.scan.scan.Patterns``."""
+
+    def __init__(self, stored: Patterns, size: int) -> None:
+        self._stored, self._size = stored, size
+        self.shape, self.dtype = (len(stored), size, size), stored.dtype
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
+        return np.ascontiguousarray(_centred(self._stored.read(frames), self._size))
+
+
+def _centred(values: _Array, size: int) -> Any:  # noqa: ANN401 - the type that was given
+    """The last two axes cropped or padded with zeros to ``size``, so that pixel ``[M // 2]`` becomes pixel ``[size // 2]``."""
+    before = values.shape[-1]
+    first = before // 2 - size // 2
+    if size < before:
+        return values[..., first : first + size, first : first + size]
+    around = [(0, 0)] * (values.ndim - 2) + [(-first, size - before + first)] * 2
+    return np.pad(values, around)
+
+
+def _positions(corners: NDArray[np.floating[Any]], before: int, size: int) -> NDArray[np.float64]:
+    """Corners (frame, 2) of windows whose centres stay where they are: ``(c + M // 2) N / M − N // 2``."""
+    return (np.asarray(corners, dtype=np.float64) + before // 2) * (size / before) - size // 2
+
+
+def _resampled(values: ComplexArray, scale: float) -> ComplexArray:
+    """An object on pixels ``1 / scale`` times as wide: pixel j is what it was at ``j / scale``.
+
+    Along each axis it is the cosine series (DCT-II) of the object, mirrored at its edges, without the frequencies that the new
+    pixels cannot show. One pixel more than before is covered, as a position between two pixels needs it.
+    """
+    rows, columns = (_cosines(number, scale) for number in values.shape)
+    return (rows @ values @ columns.T).astype(values.dtype)
+
+
+def _cosines(number: int, scale: float) -> NDArray[np.float64]:
+    """The matrix that evaluates the cosine series of ``number`` values at ``j / scale``."""
+    kept = np.arange(math.ceil(min(1.0, scale) * number))
+    places = np.arange(math.ceil((number + 1) * scale)) / scale
+    forward = np.cos(np.pi / number * np.outer(kept, np.arange(number) + 0.5)) * (2 - (kept == 0))[:, None] / number
+    found: NDArray[np.float64] = np.cos(np.pi / number * np.outer(places + 0.5, kept)) @ forward
+    return found
