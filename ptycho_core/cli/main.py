@@ -11,11 +11,14 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, NoReturn
 
+from ptycho_core.cli.json_events import asks_for_events, events_on_stdout
 from ptycho_core.errors import PtychoError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
+
+    from ptycho_core.cli.json_events import JsonEvents
 
 COMMANDS = {
     "train": "fit a network to scans",
@@ -51,56 +54,82 @@ def answer(arguments: list[str], read: Callable[[list[str]], argparse.Namespace]
 
 def _answered(arguments: list[str], read: Callable[[list[str]], argparse.Namespace], interrupts: list[int]) -> int:
     """Run the command; the exit status, with errors told."""
+    with events_on_stdout(wanted=asks_for_events(arguments)) as events:
+        return _run(arguments, read, interrupts, events)
+
+
+def _run(
+    arguments: list[str], read: Callable[[list[str]], argparse.Namespace], interrupts: list[int], events: JsonEvents | None
+) -> int:
     traceback = "--traceback" in arguments
     try:
         args = read([item for item in arguments if item != "--traceback"])
+        args.events = events
         status: int = args.func(args)
     except SystemExit as leaving:  # argparse: help, version, usage errors
-        return leaving.code if isinstance(leaving.code, int) else 2
+        status = leaving.code if isinstance(leaving.code, int) else UsageError.exit_status
+        if status:
+            _tell_failure(events, getattr(leaving, "message", "The command line cannot be understood."), "usage", status)
+        return status
     except KeyboardInterrupt:
-        print("ptycho: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted(events)
     except BrokenPipeError:  # the reader of our output left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        status = _told(error, interrupts, events, quietly=traceback)
         if traceback:
             raise
-        return _told(error, interrupts)
     return status
 
 
-def _told(error: Exception, interrupts: list[int]) -> int:
-    """Say what went wrong; the exit status."""
+def _told(error: Exception, interrupts: list[int], events: JsonEvents | None, *, quietly: bool) -> int:
+    """Say what went wrong; the exit status. ``quietly`` says it to nobody but those who take events."""
     if interrupts:  # an import that Ctrl-C breaks off raises whatever it likes
-        print("ptycho: interrupted", file=sys.stderr)
-        return INTERRUPTED
+        return _interrupted(events)
     if isinstance(error, PtychoError):
-        print(f"ptycho: {error}", file=sys.stderr)
+        _tell_failure(events, error.message, error.code, error.exit_status, remedy=error.remedy, source=error.source)
+        if not quietly:
+            print(f"ptycho: {error}", file=sys.stderr)
         return error.exit_status
     kind = type(error).__name__
+    _tell_failure(events, f"unexpected {kind}: {error}", "unexpected", 1)
+    if quietly:
+        return 1
     print(f"ptycho: unexpected {kind}: {error}\nThis is a bug. Run again with --traceback to see where.", file=sys.stderr)
     return 1
 
 
+def _interrupted(events: JsonEvents | None) -> int:
+    print("ptycho: interrupted", file=sys.stderr)
+    _tell_failure(events, "interrupted", "interrupted", INTERRUPTED)
+    return INTERRUPTED
+
+
+def _tell_failure(events: JsonEvents | None, message: str, code: str, status: int, *, remedy: str = "", source: str = "") -> None:
+    if events is not None:
+        events.failed(message, {"code": code, "exit_status": status, "remedy": remedy, "source": source})
+
+
 @contextmanager
 def _remembered_interrupts() -> Iterator[list[int]]:
-    """The signals of Ctrl-C, which raise ``KeyboardInterrupt`` as ever; a job that stops in steps handles them itself."""
+    """Ctrl-C raises ``KeyboardInterrupt`` as ever, and SIGTERM does the same; a job that stops in steps handles them itself."""
     found: list[int] = []
 
     def remember(number: int, frame: FrameType | None) -> None:
         found.append(number)
         signal.default_int_handler(number, frame)
 
-    before = signal.getsignal(signal.SIGINT)
-    ours = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
-    if ours:
-        signal.signal(signal.SIGINT, remember)
+    plain = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    main_thread = threading.current_thread() is threading.main_thread()
+    ours = {number: before for number, before in plain.items() if main_thread and signal.getsignal(number) == before}
+    for number in ours:
+        signal.signal(number, remember)
     try:
         yield found
     finally:
-        if ours:
-            signal.signal(signal.SIGINT, before)
+        for number, before in ours.items():
+            signal.signal(number, before)
 
 
 def run() -> NoReturn:
@@ -108,12 +137,20 @@ def run() -> NoReturn:
     sys.exit(main())
 
 
+class _Refused(SystemExit):
+    """A command line that was refused, and why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(UsageError.exit_status)
+        self.message = message
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence, without the usage block that hides it."""
 
     def error(self, message: str) -> NoReturn:
         print(f"{self.prog}: {message}. See '{self.prog} --help'.", file=sys.stderr)
-        sys.exit(UsageError.exit_status)
+        raise _Refused(f"{message}.")
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

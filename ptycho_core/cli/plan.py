@@ -37,6 +37,8 @@ def wants_plan(args: argparse.Namespace) -> bool:
     """
     if args.json and not args.dry_run:
         raise UsageError("--json prints the plan of --dry-run.", remedy="Give both, or neither.")
+    if args.dry_run and getattr(args, "json_events", False):
+        raise UsageError("A dry run has no events to tell.", remedy="Its plan as JSON comes with --json.")
     return bool(args.dry_run)
 
 

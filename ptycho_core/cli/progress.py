@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from ptycho_core.contract import Event, Value
+    from ptycho_core.contract import Event, Observer, Value
 
 SECONDS_BETWEEN_LINES = 2.0
 
@@ -32,6 +32,8 @@ class PlainProgress:
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
+        if event.kind == "checkpoint":
+            return
         if event.kind in ("started", "message", "finished"):
             _say(event.message)
             return
@@ -69,6 +71,8 @@ class BarProgress:
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
+        if event.kind == "checkpoint":
+            return
         if event.kind in ("started", "message", "finished"):
             self._bars.console.print(event.message, highlight=False)
             return
@@ -85,6 +89,11 @@ def progress_observer(*, shown: bool) -> PlainProgress | BarProgress | None:
     if not shown:
         return None
     return BarProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+def listening(*observers: Observer | None) -> list[Observer]:
+    """Those of the observers that there are."""
+    return [one for one in observers if one is not None]
 
 
 def say_notes(notes: Iterable[str]) -> None:

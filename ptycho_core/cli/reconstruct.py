@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.cli.json_events import add_event_flag
 from ptycho_core.cli.options import add_setting_flags, collect
 from ptycho_core.cli.plan import add_plan_flags, show_plan, wants_plan
 
@@ -19,7 +20,8 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     parser = subparsers.add_parser(
         "reconstruct",
         help="fit object and probe to a scan",
-        description="Fit object, probe and, if asked, positions and background to a scan, and write a result folder.",
+        description="Fit object, probe and, if asked, positions and background to a scan, and write a result folder. "
+        "Ctrl-C finishes the epoch or iteration, writes what there is and stops, a second one stops at once.",
     )
     parser.add_argument("scan", metavar="SCAN", help="scan file, or sample:siemens-star for the bundled one")
     parser.add_argument("-o", "--output-dir", metavar="DIR", required=True, help="folder for the results")
@@ -28,6 +30,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
         "--allow-unsupported", action="store_true", help="go on without the options that the backend does not support"
     )
     add_plan_flags(parser)
+    add_event_flag(parser)
     add_setting_flags(parser, "reconstruct")
     parser.set_defaults(func=run)
 
@@ -43,12 +46,14 @@ def run(args: argparse.Namespace) -> int:
     )
     if dry:
         return show_plan(payload, overwrite=args.overwrite, as_json=args.json)
-    from ptycho_core.cli.progress import progress_observer
+    from ptycho_core.cli.progress import listening, progress_observer
 
     progress = progress_observer(shown=bool(payload.groups["execution"]["progress"]))
     with progress or contextlib.nullcontext():
-        reconstruction, metrics = run_payload(payload, overwrite=args.overwrite, observers=[progress] if progress else [])
+        reconstruction, metrics = run_payload(payload, overwrite=args.overwrite, observers=listening(progress, args.events))
     held_out = f", held-out R {metrics['held_out_misfit']:.4f}" if "held_out_misfit" in metrics else ""
     modes = f"{len(reconstruction.probe)} mode{'s' * (len(reconstruction.probe) > 1)}"
     print(f"R {metrics['misfit']:.4f}{held_out} with {modes} in {metrics['seconds']:.1f} s: {args.output_dir}")
+    if metrics["interrupted"]:
+        print(f"interrupted; 'ptycho reconstruct ... --start {args.output_dir}' goes on from what there is")
     return INTERRUPTED if metrics["interrupted"] else 0

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.cli.json_events import add_event_flag
 from ptycho_core.cli.options import add_setting_flags, collect
 from ptycho_core.cli.plan import add_plan_flags, show_plan, wants_plan
 
@@ -36,6 +37,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
         "--allow-unsupported", action="store_true", help="go on without the options that the backend does not support"
     )
     add_plan_flags(parser)
+    add_event_flag(parser)
     add_setting_flags(parser, "train")
     parser.set_defaults(func=run)
 
@@ -59,11 +61,11 @@ def run(args: argparse.Namespace) -> int:
     )
     if dry:
         return show_plan(payload, overwrite=args.overwrite, as_json=args.json)
-    from ptycho_core.cli.progress import progress_observer, say_notes
+    from ptycho_core.cli.progress import listening, progress_observer, say_notes
 
     progress = progress_observer(shown=bool(payload.groups["execution"]["progress"]))
     with progress or contextlib.nullcontext():
-        _, metrics = run_payload(payload, overwrite=args.overwrite, observers=[progress] if progress else [])
+        _, metrics = run_payload(payload, overwrite=args.overwrite, observers=listening(progress, args.events))
     if progress is None:
         say_notes(metrics["notes"])
     print(f"{_result(metrics)} in {metrics['seconds']:.1f} s: {folder / metrics['model']}")

@@ -1,0 +1,146 @@
+"""What a training writes of itself, read back with the packages that it is written for."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ptycho_core
+from ptycho_core.cli.main import main
+from ptycho_core.errors import SettingsError
+
+SMALL = {"epochs": 2, "network_width": 4, "update_steps": 1, "batch_size": 20, "threads": 1}
+"""Three steps an epoch."""
+
+READ_EVENTS = """
+import json, sys, types
+sys.modules["tensorboard.compat.notf"] = types.ModuleType("tensorboard.compat.notf")  # its own reader, not TensorFlow's
+from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+from tensorboard.compat.proto.event_pb2 import Event
+rows = []
+for raw in RawEventFileLoader(sys.argv[1]).Load():
+    event = Event.FromString(raw)
+    rows += [[value.tag, event.step, value.simple_value] for value in event.summary.value]
+print(json.dumps(rows))
+"""
+READ_STORE = """
+import json, os, sys
+from mlflow.tracking import MlflowClient
+client = MlflowClient(tracking_uri=sys.argv[1])
+(run,) = client.search_runs([client.get_experiment_by_name("ptycho").experiment_id])
+metrics = {name: [[one.step, one.value] for one in client.get_metric_history(run.info.run_id, name)] for name in run.data.metrics}
+print(json.dumps({"metrics": metrics, "params": run.data.params, "status": run.info.status, "name": run.info.run_name}))
+"""
+
+
+def read_back(program, place):
+    """What another process reads; reading may import a framework, writing must not."""
+    environment = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "PATH": ""}
+    done = subprocess.run([sys.executable, "-c", program, place], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def rows(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def test_tensorboard_reads_the_figures_of_epochs_and_steps(scans, tmp_path, backend):
+    model = ptycho_core.train(scans[0], tmp_path / "run", logger="tensorboard", log_every=2, **SMALL)
+    others = {"torch": {"tensorflow"}, "tensorflow": {"torch"}}[backend]
+    assert not others & set(sys.modules)
+    (file,) = (tmp_path / "run" / "tensorboard").iterdir()
+    found = read_back(READ_EVENTS, str(file))
+    assert [(step, value) for tag, step, value in found if tag == "epoch/loss"] == [
+        (row["epoch"], pytest.approx(row["loss"])) for row in model.history
+    ]
+    assert [step for tag, step, _ in found if tag == "step/learning_rate"] == [2, 4, 6]
+    assert {tag for tag, _, _ in found if tag.startswith("step/")} == {"step/loss", "step/learning_rate"}
+    assert not (tmp_path / "run" / "log.csv").exists()
+
+
+def test_mlflow_reads_settings_and_figures_and_how_it_ended(scans, tmp_path):
+    model = ptycho_core.train(scans[0], tmp_path / "run", logger="mlflow", log_every=3, **SMALL)
+    found = read_back(READ_STORE, (tmp_path / "run" / "mlruns").as_uri())
+    assert (found["status"], found["name"]) == ("FINISHED", "run")
+    assert (found["params"]["learning_rate"], found["params"]["network_width"]) == ("0.001", "4")
+    assert found["metrics"]["epoch/loss"] == [[row["epoch"], pytest.approx(row["loss"])] for row in model.history]
+    assert [step for step, _ in found["metrics"]["step/loss"]] == [3, 6]
+
+
+def test_the_log_grows_with_the_run_and_goes_on_with_it(scans, tmp_path):
+    seen = []
+
+    def watch(event):
+        if event.kind == "epoch":  # the logger has its turn after the observers
+            log = tmp_path / "run" / "log.csv"
+            seen.append(len(rows(log)) if log.exists() else 0)
+
+    ptycho_core.train(scans[0], tmp_path / "run", log_every=1, observers=[watch], **SMALL)
+    assert seen == [0, 1]
+    with (tmp_path / "run" / "log.csv").open("a") as file:
+        file.write("9,a row that an epoch left which was then cut off\n")
+    ptycho_core.train(scans[0], tmp_path / "run", resume=True, epochs=3)
+    assert [row["epoch"] for row in rows(tmp_path / "run" / "log.csv")] == ["1", "2", "3"]
+    steps = rows(tmp_path / "run" / "steps.csv")
+    assert [(row["step"], row["epoch"]) for row in steps] == [(str(k), str((k + 2) // 3)) for k in range(1, 10)]
+    assert [float(row["learning_rate"]) for row in steps[2::3]] == [
+        float(row["learning_rate"]) for row in rows(tmp_path / "run" / "log.csv")
+    ]
+
+
+def test_a_log_that_fails_is_a_warning_and_the_run_goes_on(truth, scans, tmp_path):
+    def spoil(epoch):
+        if epoch == 2:
+            (tmp_path / "run" / "log.csv").unlink()
+            (tmp_path / "run" / "log.csv").mkdir()
+
+    truth.before_epoch = spoil
+    with pytest.warns(RuntimeWarning, match=r"the observer _Tables failed and is left out from now on: IsADirectoryError"):
+        model = ptycho_core.train(scans[0], tmp_path / "run", backend="truth", epochs=3)
+    assert len(model.history) == 3
+
+
+@pytest.mark.parametrize(("logger", "line"), [("tensorboard", "tensorboard"), ("mlflow", "mlflow-skinny")])
+def test_a_logger_that_is_not_installed_is_refused_with_its_line_before_anything_is_made(
+    logger, line, truth, scans, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, logger, None)  # so Python is told that there is none
+    words = ["train", str(scans[0]), "-o", str(tmp_path / "run"), "--backend", "truth", "--logger", logger]
+    assert main(words) == 2
+    message = capsys.readouterr().err
+    assert f"{line} is not installed. (from --logger {logger}) Install it with 'pip install {line}'" in message
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_logger_that_cannot_be_imported_is_refused_too(truth, scans, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ptycho_core.loggers.tensorboard", None)
+    with pytest.raises(SettingsError, match="tensorboard cannot be imported"):
+        ptycho_core.train(scans[0], tmp_path / "run", backend="truth", logger="tensorboard")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_is_replaced_leaves_no_log_and_no_checkpoints(truth, scans, tmp_path):
+    run = tmp_path / "run"
+    ptycho_core.train(scans[0], run, backend="truth", epochs=1)
+    for name in ("checkpoints/epoch-0001.ptycho", "tensorboard/events.out.tfevents.1", "mlruns/0/meta.yaml", "steps.csv"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text("old")
+    ptycho_core.train(scans[0], run, backend="truth", epochs=1, logger="none", overwrite=True)
+    left = {str(Path(path).relative_to(run)) for path in run.rglob("*") if path.is_file()}
+    assert left == {"best.ptycho", "last.ptycho", "settings.json", "metrics.json", "losses.png"}
+
+
+def test_without_checkpoints_nothing_is_written_while_it_runs_and_nothing_goes_on_from_it(scans, tmp_path, capsys):
+    seen = []
+    run = tmp_path / "run"
+    words = {"logger": "none", "enable_checkpointing": False}
+    model = ptycho_core.train(scans[0], run, observers=[lambda event: seen.extend(run.iterdir())], **words, **SMALL)
+    assert [path.name for path in seen if path.suffix == ".ptycho"] == ["last.ptycho"] * seen.count(run / "last.ptycho")
+    assert len(model.history) == 2
+    assert main(["train", str(scans[0]), "-o", str(run), "--resume"]) == 5
+    assert "is the result of a training without checkpoints" in capsys.readouterr().err
+    ptycho_core.infer(scans[0], run, threads=1)
