@@ -18,7 +18,17 @@ from ptycho_core.errors import BackendUnusableError, UnknownBackendError, UsageE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["RESERVED", "choose", "find_backends", "find_named", "register", "registered_plugin", "those_that", "unregister"]
+__all__ = [
+    "RESERVED",
+    "bad_name",
+    "choose",
+    "find_backends",
+    "find_named",
+    "register",
+    "registered_plugin",
+    "those_that",
+    "unregister",
+]
 
 RESERVED: Final = frozenset({"auto", "all", "none", "list", "core"})
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -106,7 +116,7 @@ def register(name: str, plugin: object, manifest: contract.BackendSpec | Path | 
         UsageError: the name is malformed, reserved or taken.
         BackendUnusableError: the manifest does not hold.
     """
-    problem = _bad_name(name)
+    problem = bad_name(name)
     if problem:
         raise UsageError(f"{problem}.", backend=name)
     if name in _registered or any(claim.name == name for claim in scan()):
@@ -134,7 +144,7 @@ def registered_plugin(name: str) -> object:
 
 
 def _rows(name: str, claims: list[Claim], lists: Lists) -> list[Row]:
-    problem = _bad_name(name)
+    problem = bad_name(name)
     if problem:
         return [replace(_base(claim), state="broken", reason=problem) for claim in claims]
     rows = [examine_claim(claim, lists) for claim in claims]
@@ -154,7 +164,8 @@ def _base(claim: Claim) -> Row:
     return Row(claim.name, claim.name, "ok", distribution=claim.distribution, version=claim.version, claim=claim)
 
 
-def _bad_name(name: str) -> str:
+def bad_name(name: str) -> str:
+    """Why a name cannot be that of a backend, as a sentence without a full stop; empty if it can."""
     if not _NAME.fullmatch(name):
         return f"'{name}' is no name for a backend: lower-case letters, digits and '_', a letter first, at most 32 characters"
     if name in RESERVED:

@@ -1,4 +1,4 @@
-"""``ptycho backends``: list, show and examine the engines that are installed."""
+"""``ptycho backends``: list, show and examine the engines that are installed, and begin a new one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _UNUSABLE = 3
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
-    """Add ``backends`` and its three subcommands."""
-    parser = commands.add_parser("backends", help="list, show and examine the engines that are installed")
+    """Add ``backends`` and its subcommands."""
+    parser = commands.add_parser("backends", help="list, show and examine the engines that are installed, or begin a new one")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="one line for each backend with its state; runs no code of any")
     listing.add_argument("--json", action="store_true", help="print JSON")
@@ -36,6 +36,10 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     doctor.add_argument("--timeout", type=seconds, default=120.0, metavar="S", help="time for each backend (default 120 s)")
     doctor.add_argument("--json", action="store_true", help="print JSON")
     doctor.set_defaults(func=_doctor)
+    new = actions.add_parser("new", help="write out a small complete backend, to be copied from; docs/writing-a-backend.md")
+    new.add_argument("name", metavar="NAME", help="of the backend: lower-case letters, digits and '_'")
+    new.add_argument("-o", "--output-dir", metavar="DIR", help="a folder that is not there yet (default: ptycho-NAME)")
+    new.set_defaults(func=_new)
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -99,6 +103,21 @@ def _doctor(args: argparse.Namespace) -> int:
     if not rows:
         print(f"ptycho: no backend is installed. {how_to_install()}", file=sys.stderr)
     return 0 if rows and all(row.state == "ok" for row in rows) else _UNUSABLE
+
+
+def _new(args: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from ptycho_core.backends.scaffold import write_backend
+
+    folder = write_backend(args.name, None if args.output_dir is None else Path(args.output_dir))
+    print(
+        f"The backend '{args.name}' is in {folder}. Install and examine it with:\n"
+        f"  pip install --editable {folder}\n"
+        f"  ptycho backends doctor {args.name}\n"
+        f"  pytest --pyargs ptycho_core.conformance --ptycho-backend {args.name}"
+    )
+    return 0
 
 
 def _print_diagnosis(row: Diagnosis) -> None:

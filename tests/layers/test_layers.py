@@ -4,6 +4,7 @@ import ast
 import configparser
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,19 @@ def test_no_core_module_compares_with_the_name_of_a_backend(path: Path) -> None:
         if isinstance(node, ast.Compare | ast.MatchValue | ast.Subscript):
             named = {leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant) and isinstance(leaf.value, str)}
             assert not named & BACKENDS, f"{path}:{node.lineno} branches on the name of a backend"
+
+
+def test_no_core_file_names_a_backend_of_a_third_party() -> None:
+    names = set()
+    for path in (ROOT / "examples" / "plugins").glob("*/setup.cfg"):
+        setup = configparser.ConfigParser()
+        setup.read(path)
+        names |= {line.partition("=")[0].strip() for line in setup["options.entry_points"]["ptycho.backends"].split("\n") if line}
+    assert "template" in names
+    files = [path for path in CORE.rglob("*") if path.suffix in (".py", ".toml", ".in")]
+    for name in names - {"template"}:  # a word of its own, too
+        found = [str(path) for path in files if re.search(rf"\b{name}\b", path.read_text("utf-8"))]
+        assert not found, f"'{name}' stands in the core"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "backends").rglob("ptycho_*/*.py")), ids=lambda path: path.name)

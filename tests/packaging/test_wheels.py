@@ -2,41 +2,12 @@
 
 import os
 import subprocess
-import sys
-import sysconfig
 import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the built wheels in ``dist`` and an environment of its own, ``venv``, into which they were installed.
-
-    The environment borrows the third-party packages of this one by a path line, which (unlike a site folder) runs none of its
-    ``.pth`` files: the checkout, installed here in editable form, cannot be imported from there.
-    """
-    folder = tmp_path_factory.mktemp("wheels")
-    for source in (ROOT, ROOT / "backends" / "torch", ROOT / "backends" / "tensorflow"):
-        copy = folder / f"source-{source.name}"
-        tracked = subprocess.run(["git", "ls-files", "-z", "."], cwd=source, capture_output=True, text=True, check=True).stdout
-        for name in filter(None, tracked.split("\0")):
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            (copy / name).write_bytes((source / name).read_bytes())
-        pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder / "dist"), str(copy))
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
-    site = next((folder / "venv").glob("lib/python*/site-packages"))
-    (site / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    python = str(folder / "venv" / "bin" / "python")
-    pip("--python", python, "install", "--no-deps", "--ignore-installed", *map(str, (folder / "dist").glob("*.whl")))
-    return folder
-
-
-def pip(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments], check=True)
 
 
 def ptycho(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -53,6 +24,7 @@ def test_the_wheels_hold_data_files_and_licences(installed: Path) -> None:
     names = {name for wheel in (installed / "dist").glob("*.whl") for name in zipfile.ZipFile(wheel).namelist()}
     assert "ptycho_core/py.typed" in names
     assert "ptycho_core/backends/known.toml" in names
+    assert "ptycho_core/backends/template/package/plugin.py.in" in names
     assert "ptycho_core/compatibility/pinn.toml" in names
     assert "ptycho_core/conformance/reference/ptycho-backend.toml" in names
     assert "ptycho_core/samples/siemens_star.npz" in names

@@ -1,0 +1,79 @@
+"""Writing out a new backend: a small complete distribution under a name of one's own, to be copied from."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from ptycho_core.backends.known import known_backends
+from ptycho_core.backends.registry import bad_name, find_backends
+from ptycho_core.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["rendered", "write_backend"]
+
+_TEMPLATE: Final = Path(__file__).with_name("template")
+_SUFFIX: Final = ".in"
+_FOLDERS: Final = {"package": "ptycho_@NAME@"}
+
+
+def write_backend(name: str, folder: Path | None = None) -> Path:
+    """Write a backend into a new folder, ready to be installed.
+
+    Args:
+        name: of the backend.
+        folder: is made; None for ``ptycho-NAME`` in the working directory.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UsageError: the name is malformed, reserved, or that of a backend that is installed or known.
+        OutputError: the folder is there already, or cannot be made.
+    """
+    _check(name)
+    place = Path(f"ptycho-{name}") if folder is None else folder
+    if os.path.lexists(place):
+        raise OutputError(f"{place} is there already.", remedy="Name another folder with -o.")
+    try:
+        with tempfile.TemporaryDirectory(prefix=".ptycho-", dir=place.absolute().parent) as scratch:
+            whole = Path(scratch) / "new"
+            for path, text in rendered(name).items():
+                (whole / path).parent.mkdir(parents=True, exist_ok=True)
+                (whole / path).write_text(text, "utf-8")
+            whole.rename(place)
+    except OSError as error:
+        raise OutputError(f"{place} cannot be written: {error.strerror}.") from error
+    return place
+
+
+def rendered(name: str) -> Mapping[Path, str]:
+    """The files of a backend by their paths in its folder."""
+    words = {"@NAME@": name, "@TITLE@": name.replace("_", " ").capitalize(), "@DISTRIBUTION@": f"ptycho-{name.replace('_', '-')}"}
+    found = {}
+    for source in sorted(_TEMPLATE.rglob(f"*{_SUFFIX}")):
+        first, *rest = source.relative_to(_TEMPLATE).parts
+        path = "/".join([_FOLDERS.get(first, first), *rest]).removesuffix(_SUFFIX)
+        found[Path(_filled(path, words))] = _filled(source.read_text("utf-8"), words)
+    return found
+
+
+def _filled(text: str, words: Mapping[str, str]) -> str:
+    for word, value in words.items():
+        text = text.replace(word, value)
+    return text
+
+
+def _check(name: str) -> None:
+    problem = bad_name(name)
+    if problem:
+        raise UsageError(f"{problem}.")
+    if name in known_backends():
+        raise UsageError(f"'{name}' is the name of a backend of ptycho's own.", remedy="Choose another name.")
+    there = [row.source for row in find_backends() if row.name == name]
+    if there:
+        raise UsageError(f"a backend '{name}' is installed already ({', '.join(there)}).", remedy="Choose another name.")
