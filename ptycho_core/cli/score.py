@@ -72,13 +72,21 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+_READING = ("signal", "frame_axis", "photons", "size")
+"""How a result says that its patterns were read: the misfit is of those."""
+
+
 def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
     from ptycho_core.errors import DataError
     from ptycho_core.formats.product import load_reconstruction
     from ptycho_core.imaging.metrics import data_misfit
     from ptycho_core.scan.opening import open_scan
 
-    one, scan = load_reconstruction(result), open_scan(scan_path)
+    one = load_reconstruction(result)
+    kept = one.settings.get("settings", {})
+    scan = open_scan(scan_path, {name: kept[name]["value"] for name in _READING if name in kept})
+    if scan.size != one.N:
+        raise DataError(f"{scan_path} has patterns of {scan.size} pixels, {result} was made from patterns of {one.N}.")
     if len(scan.positions) != len(one.positions):
         raise DataError(f"{scan_path} has {len(scan.positions)} frames, {result} was made from {len(one.positions)}.")
     shared: dict[str, Any] = {"background": one.background}

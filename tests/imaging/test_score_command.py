@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from ptycho_core.cli.main import main
-from ptycho_core.formats.product import Reconstruction
+from ptycho_core.formats.product import Reconstruction, StoredObject
 from ptycho_core.physics.forward import intensities
+from ptycho_core.scan.opening import open_scan
+from ptycho_core.scan.size import followed_object
 
 
 @pytest.fixture
@@ -96,3 +98,19 @@ def test_a_mistake_is_one_sentence_and_a_status(files, monkeypatch, capsys, chan
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_the_misfit_is_of_the_patterns_as_the_result_says_that_they_were_read(files, capsys):
+    scan = open_scan(files / "scan.npz", {"size": 32, "photons": 1e6})
+    with np.load(files / "truth.npz") as file:
+        truth = followed_object(scan, StoredObject(file["object_true"]), "truth.npz", own=True).object
+    kept = {"settings": {"size": {"value": 32}, "photons": {"value": 1e6}}}
+    probe = scan.probe * np.sqrt(scan.counts_factor)
+    (files / "padded").mkdir()
+    path = Reconstruction(truth, probe, scan.positions, settings=kept).save(files / "padded/reconstruction.h5")
+    words = ["score", str(path), "--reference", str(path), "--json", "--scan", str(files / "scan.npz")]
+    assert main(words) == 0
+    assert json.loads(capsys.readouterr().out)["misfit"] < 0.15  # the probe's square is not band-limited
+    Reconstruction(truth, probe, scan.positions).save(path)
+    assert main(words) == 5
+    assert "patterns of 16 pixels" in capsys.readouterr().err

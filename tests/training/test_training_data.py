@@ -197,6 +197,21 @@ def test_labels_with_positions_lie_by_their_mean_difference(make, tmp_path):
     np.testing.assert_array_equal(windows_of(one, 8), truth[row : row + SIZE, column : column + SIZE])
 
 
+def test_labels_follow_a_scan_that_is_cropped_or_padded(make):
+    def smooth(rows, columns, scale):
+        return 1 + 0.2 * np.sin(rows / scale / 9) * np.cos(columns / scale / 7) + 0.3j * np.sin(columns / scale / 11)
+
+    path = make(
+        object_true=smooth(*np.indices((100, 110)), 1.0).astype(np.complex64), positions_px=np.arange(120.0).reshape(60, 2) / 2
+    )
+    given = replace(job(path, model=SUPERVISED), scans=(ScanSource(path, {"size": 48}),))
+    (one,) = training_data(given).scans
+    corner = np.rint(one.scan.positions.min(axis=0) - one.positions.min(axis=0))
+    rows, columns = np.indices(one.shape)
+    wanted = smooth(rows + corner[0], columns + corner[1], 48 / SIZE)
+    np.testing.assert_allclose(one.labels[6:-6, 6:-6], wanted[6:-6, 6:-6], atol=5e-3)
+
+
 def refused(given, *told, error=DataError):
     with pytest.raises(error) as caught:
         training_data(given)
