@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -130,8 +131,9 @@ def test_a_broken_contract_is_not_written_within_its_major_version(tmp_path, mon
     assert not (tmp_path / file_name()).exists()
 
 
-def test_the_command_writes_what_is_there():
-    done = subprocess.run(
-        [sys.executable, "-m", "ptycho_core.backends.signatures", str(FOLDER)], capture_output=True, text=True, timeout=60
-    )
-    assert (done.returncode, done.stdout) == (0, f"{FOLDER / file_name()}\n"), done.stderr
+def test_the_command_writes_the_file_of_the_present_version(tmp_path):
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    command = [sys.executable, "-m", "ptycho_core.backends.signatures", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / file_name()}\n"), done.stderr
+    assert json.loads((tmp_path / file_name()).read_text()) == signatures()
