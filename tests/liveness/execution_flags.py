@@ -144,6 +144,7 @@ class ExecutionFlags:
         planned = json.loads(capsys.readouterr().out)
         assert not out.parent.parent.exists()
         assert main(line) == 0, capsys.readouterr().err
+        assert {path.name + "/" * path.is_dir() for path in out.iterdir()} == set(planned["writes"])
         kept, metrics = (json.loads((out / name).read_text()) for name in ("settings.json", "metrics.json"))
         return Run(line, out, planned, kept, metrics, capsys.readouterr().err)
 

@@ -88,3 +88,9 @@ def flags(one):
 def test_the_page_on_selection_says_of_each_execution_setting_why_it_exists():
     page = (DOCS / "cli" / "flag-selection.md").read_text("utf-8")
     assert {one.flag for one in EVERY if one.group == "execution"} == set(re.findall(r"^\| `(--[\w-]+)`", page, re.MULTILINE))
+
+
+def test_the_page_on_names_shows_flags_that_there_are():
+    page = (DOCS / "cli" / "flag-naming.md").read_text("utf-8")
+    shown = {flag for row in rows(page, "`--") for flag in re.findall(r"`(--[\w-]+)", row[0])}
+    assert shown <= {flag for one in EVERY for flag in flags(one)} | {"--validation", "--config"}
