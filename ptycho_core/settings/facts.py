@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.contract import Value
 
-__all__ = ["changeable", "inference_facts", "inherited", "is_model", "resumption_facts", "scan_facts"]
+__all__ = ["changeable", "data_keys", "inference_facts", "inherited", "is_model", "resumption_facts", "scan_facts"]
 
 
 def changeable() -> frozenset[str]:
@@ -27,6 +27,13 @@ def inherited(name: str) -> bool:
     return name != "progress"
 
 
+def data_keys() -> dict[str, tuple[str, ...]]:
+    """Under which keys a scan file states a setting; N it states by the shape of its patterns."""
+    from ptycho_core.formats.checks import GEOMETRY_KEYS, PHOTON_KEYS
+
+    return {**GEOMETRY_KEYS, "photons": PHOTON_KEYS}
+
+
 def scan_facts(scan: str | Path) -> dict[str, tuple[Value, str]]:
     """N, and photons, energy, distance and pixel size where a scan file states them, each with its place; no pattern is read.
 
@@ -35,7 +42,7 @@ def scan_facts(scan: str | Path) -> dict[str, tuple[Value, str]]:
     Raises:
         DataError: the file does not exist or is damaged.
     """
-    from ptycho_core.formats.checks import GEOMETRY_KEYS, PATTERN_KEYS, PHOTON_KEYS
+    from ptycho_core.formats.checks import PATTERN_KEYS
     from ptycho_core.formats.npz import NpzFile, is_zip
     from ptycho_core.scan.opening import scan_path
 
@@ -48,7 +55,7 @@ def scan_facts(scan: str | Path) -> dict[str, tuple[Value, str]]:
         shape = file.headers[key].shape if key in file else ()
         if len(shape) == 3 and shape[1] > 0:  # frames are counted by the first axis or the last, so that this is one of N
             found.setdefault("size", (shape[1], f"{place}: '{key}'"))
-    for name, keys in {**GEOMETRY_KEYS, "photons": PHOTON_KEYS}.items():
+    for name, keys in data_keys().items():
         for key in keys:
             value = file.number(key)
             if value is not None and 0 < value < float("inf"):
@@ -96,13 +103,6 @@ def resumption_facts(checkpoint: str | Path) -> Facts:
     stated = {name: (value, f"{place}: {name}") for name, value in trained.items()}
     sealed = frozenset(name for name in stated if "." not in name) - changeable()
     return Facts({}, stated, sealed)
-
-
-def _changeable() -> set[str]:
-    """What may differ when a training goes on: how long and how it is run. The seed decides what is computed."""
-    from ptycho_core.settings.groups import declarations
-
-    return {"epochs"} | {name for name, one in declarations("train").items() if one.group == "execution"} - {"seed"}
 
 
 def is_model(path: Path) -> bool:

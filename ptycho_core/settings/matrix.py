@@ -34,7 +34,8 @@ of a value the leftmost that gives one wins, and the others are listed as beaten
 * Rank 5: what the model file states at inference, and the checkpoint with `--resume`. *Sealed*: another value from
   any source is refused. *Fact*: a request wins.
 * Rank 6: what the scan's file states.
-* Rank 7: the default of the backend, where it has one of its own. Rank 8: the default of the declaration, which
+* Rank 7: another program's default, where a job is run in its words ([coming from PtychoPINN](migrating-from-ptychopinn.md)).
+* Rank 8: the default of the backend, where it has one of its own. Rank 9: the default of the declaration, which
   serves every backend that has none.
 """
 
@@ -45,16 +46,25 @@ def override_matrix(specs: Sequence[BackendSpec]) -> str:
     Args:
         specs: the manifests of the backends to show.
     """
-    head = ["setting", "verbs", "1", "2", "3", "4", "5", "6", *(f"7 {spec.name}" for spec in specs), "8"]
+    head = ["setting", "verbs", *map(_rank, ORIGINS[:6]), *(f"{_rank('backend default')} {spec.name}" for spec in specs)]
+    head.append(_rank("core default"))
     parts = [_HEAD]
     for group in GROUPS:
         name = str(group.GROUP)  # type: ignore[attr-defined]
         parts.append(f"## {name}\n\n{markdown_table(head, (_row(one, specs) for one in declarations_of(group)))}")
     for spec in specs:
         rows = [_option(option_declaration(spec.name, one)) for one in spec.options]
-        told = markdown_table(["option", "1", "3", "4", "5", "7"], rows) if rows else "No options of its own.\n"
+        told = (
+            markdown_table(["option", *map(_rank, ("override", "environment", "file", "model", "backend default"))], rows)
+            if rows
+            else "No options of its own.\n"
+        )
         parts.append(f"## Options of backend {spec.name}\n\n{told}")
     return "\n".join(parts)
+
+
+def _rank(origin: str) -> str:
+    return str(ORIGINS.index(origin) + 1)
 
 
 def _row(one: Declaration, specs: Sequence[BackendSpec]) -> list[str]:
@@ -90,7 +100,7 @@ def _of_model(one: Declaration) -> list[str]:
     from ptycho_core.settings.facts import changeable, inherited
 
     found = []
-    if "infer" in one.verbs and one.group == "model":
+    if "infer" in one.verbs and (one.group == "model" or one.name == "size"):
         found.append("infer: sealed")
     if "infer" in one.verbs and one.name == "inference_batch_size":
         found.append("infer: fact, the batch size of the training")
@@ -100,11 +110,12 @@ def _of_model(one: Declaration) -> list[str]:
 
 
 def _of_data(one: Declaration) -> str:
-    from ptycho_core.formats.checks import GEOMETRY_KEYS
+    from ptycho_core.settings.facts import data_keys
 
-    if one.name not in GEOMETRY_KEYS:
+    known = data_keys()
+    if one.name not in {*known, "size"}:
         return ""
-    keys = ", ".join(f"`{key}`" for key in GEOMETRY_KEYS[one.name])
+    keys = ", ".join(f"`{key}`" for key in known[one.name]) if one.name in known else "shape of the patterns"
     return f"{', '.join(verb for verb in one.verbs if verb not in ('train', 'evaluate'))}: {keys}"
 
 

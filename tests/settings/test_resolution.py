@@ -132,15 +132,19 @@ def test_the_highest_source_wins_and_every_loser_is_listed(tmp_path_factory, dra
     json.dumps(resolved.as_dict())
 
 
-@pytest.mark.parametrize("chosen", range(8))
+@pytest.mark.parametrize("chosen", range(16))
 def test_the_five_levels_of_ptychopinn_are_a_special_case(chosen):
-    # The third of them, what a command line has by default, is no level here: test_what_is_not_typed_leaves_no_trace.
-    levels = [name for bit, name in enumerate(("overrides", "execution", "spec")) if chosen >> bit & 1]
-    given = {"overrides": {"precision": "bf16-mixed"}, "execution": {"precision": "fp16-mixed"}, "spec": SPEC}
-    found = resolve("reconstruct", **{name: given[name] for name in levels}).values["precision"]
-    ranks = {"overrides": "override", "execution": "execution object", "spec": "backend default"}
-    values = {"overrides": "bf16-mixed", "execution": "fp16-mixed", "spec": "float64"}
-    expected = [(values[name], ranks[name]) for name in levels] + [("float32", "core default")]
+    # What a command line has by default counts only where the job is run in its words: test_what_is_not_typed_leaves_no_trace.
+    command = Translated({}, {"precision": Typed("float32", "the command's default")})
+    levels = {
+        "override": ("overrides", {"precision": "bf16-mixed"}, "bf16-mixed"),
+        "execution object": ("execution", {"precision": "fp16-mixed"}, "fp16-mixed"),
+        "command default": ("translated", command, "float32"),
+        "backend default": ("spec", SPEC, "float64"),
+    }
+    taken = {origin: level for bit, (origin, level) in enumerate(levels.items()) if chosen >> bit & 1}
+    found = resolve("reconstruct", **{name: given for name, given, _ in taken.values()}).values["precision"]
+    expected = [(value, origin) for origin, (_, _, value) in taken.items()] + [("float32", "core default")]
     assert [(one.value, one.origin) for one in (found, *found.losers)] == expected
 
 
