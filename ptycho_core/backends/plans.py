@@ -6,6 +6,7 @@ Every backend decides these in the same way, from its probe and from what its fr
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ptycho_core.contract import Disposition, ExecutionPlan, ExecutionRequest, ProbeReport, Value
@@ -13,11 +14,14 @@ from ptycho_core.contract import Disposition, ExecutionPlan, ExecutionRequest, P
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["default_threads", "make_plan"]
+__all__ = ["default_threads", "make_plan", "without"]
 
 
 def make_plan(
-    request: ExecutionRequest, probe: ProbeReport, title: str, fixed: Mapping[str, tuple[Value, str]] | None = None
+    request: ExecutionRequest,
+    probe: ProbeReport,
+    title: str,
+    fixed: Mapping[str, tuple[Value, str]] | None = None,
 ) -> ExecutionPlan:
     """Resolve what is ``auto`` and say what became of each requested option; reads nothing and changes nothing.
 
@@ -37,10 +41,30 @@ def make_plan(
         refused["precision"] = f"'{request.verb}' does not compute in bfloat16; use float32"
     if effective["threads"] is None:
         effective["threads"] = default_threads()
+    if effective.get("num_workers") and effective["prefetch"] is None:
+        effective["prefetch"] = 2 * int(effective["num_workers"] or 0)
     fixed = fixed or {}
     effective |= {name: value for name, (value, _) in fixed.items()}
     dispositions = {name: _answer(name, request, effective, refused, fixed) for name in request.requested}
-    return ExecutionPlan(device, effective, dict(request.options), dispositions, tuple(notes))
+    plan = ExecutionPlan(device, effective, dict(request.options), dispositions, tuple(notes))
+    if effective["accelerator"] != "cpu":
+        return plan
+    return without(plan, "pin_memory", "pinned memory serves copies to a GPU, and the device is the CPU")
+
+
+def without(plan: ExecutionPlan, name: str, why: str) -> ExecutionPlan:
+    """The plan with a truth off that cannot be had: an execution setting, or an option as ``BACKEND.NAME``.
+
+    Where it is asked for the answer is ``unsupported``, because of ``why``.
+    """
+    option = name.partition(".")[2]
+    held = plan.options if option else plan.execution
+    if not held.get(option or name):
+        return plan
+    answer = {name: Disposition("unsupported", None, why)} if name in plan.dispositions else {}
+    changed = {**held, option or name: False}
+    which = {"options": changed} if option else {"execution": changed}
+    return replace(plan, dispositions={**plan.dispositions, **answer}, **which)  # type: ignore[arg-type]
 
 
 def default_threads() -> int:

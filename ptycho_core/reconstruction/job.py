@@ -8,6 +8,7 @@ import numpy as np
 
 from ptycho_core.contract import Event, EventSink, ExecutionPlan, ReconstructJob, ReconstructResult
 from ptycho_core.scan.opening import open_scan
+from ptycho_core.scan.reading import Readers
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def fit_scan(
     scan = open_scan(job.scan.path, job.scan.settings)
     with np.load(job.start_path, allow_pickle=False) as start:
         object_start, probe, positions = start["object"], start["probe"], start["positions"]
-    last = 0.0
+    last, readers = 0.0, Readers.planned(plan.execution)
 
     def report(progress: Progress, _: Any) -> None:  # noqa: ANN401 - the engine's model
         nonlocal last
@@ -52,6 +53,7 @@ def fit_scan(
         object_start,
         mask=scan.mask,
         options=ReconstructionSettings(**job.settings["reconstruction"]),  # type: ignore[arg-type]
+        readers=readers,
         seed=int(plan.execution["seed"] or 0),
         report=report,
         stop_requested=lambda: events.stop_requested,
@@ -70,5 +72,5 @@ def fit_scan(
         held_out=found.held_out,
         stopped_by=found.stopped_by,
         interrupted=found.interrupted,
-        facts={"notes": "; ".join(found.notes), "device": plan.device, "threads": plan.execution["threads"]},
+        facts={"notes": "; ".join(found.notes), "device": plan.device, "threads": plan.execution["threads"]} | readers.facts(),
     )

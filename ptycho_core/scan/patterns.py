@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -40,7 +41,7 @@ class ArrayPatterns:
         signal: str = "counts",
         mask: NDArray[np.bool_] | None = None,
     ) -> None:
-        self._fetch = fetch
+        self._fetch, self._fetching = fetch, threading.Lock()
         self._array: NDArray[Any] | None = None
         self._last = frame_axis == "last"
         self.shape: tuple[int, int, int] = (shape[2], shape[0], shape[1]) if self._last else (shape[0], shape[1], shape[2])
@@ -55,9 +56,10 @@ class ArrayPatterns:
 
     def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
         """Counts (k, N, N) of the named frames; see ``ptycho_core.scan.scan.Patterns``."""
-        if self._array is None:
-            array = self._fetch()
-            self._array = np.moveaxis(array, -1, 0) if self._last else array
+        with self._fetching:  # once, however many threads read
+            if self._array is None:
+                array = self._fetch()
+                self._array = np.moveaxis(array, -1, 0) if self._last else array
         values = np.array(self._array[frames], dtype=np.float32, order="C")  # always a copy: the caller may change it
         if self._bad is not None:
             values[:, self._bad] = 0

@@ -40,7 +40,7 @@ class Patterns(Protocol):
         """Number of frames."""
 
     def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
-        """Counts of the named frames.
+        """Counts of the named frames; several threads may read at the same time.
 
         Args:
             frames: frame numbers (k,), in any order, or a slice.

@@ -46,6 +46,20 @@ class ExecutionSettings:
         None, minimum=1, maximum=1024,
         help="processor threads; auto lets the backend choose. Set it where jobs share a machine.",
     )  # fmt: skip
+    num_workers: int = setting(
+        0, minimum=0, maximum=1024, verbs=("train", "infer", "reconstruct"),
+        help="threads that read patterns ahead while others are computed with; 0 reads them where they are wanted. Results do "
+        "not depend on it. Set it where files are slow and a scan is read batch by batch: at inference, or too large to be kept.",
+    )  # fmt: skip
+    prefetch: int | None = setting(
+        None, minimum=1, maximum=4096, verbs=("train", "infer", "reconstruct"),
+        help="readings, a batch each, that the workers are ahead at most; auto takes two for each worker. Lower it where memory "
+        "is short, raise it where the time of a reading varies.",
+    )  # fmt: skip
+    pin_memory: bool = setting(
+        False, verbs=("train", "infer", "reconstruct"),
+        help="copy what is read to the GPU through pinned memory, beside the computing. Turn it on where such copies cost time.",
+    )  # fmt: skip
     inference_batch_size: int | None = setting(
         None, minimum=1, verbs=("infer",),
         help="groups in one pass through the network; auto takes the batch size of its training. Changes time and memory only.",

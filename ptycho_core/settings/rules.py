@@ -65,6 +65,8 @@ def check_together(resolved: Resolved) -> None:
     for name, other in _ACTS_BESIDE.items():
         if _asked(values, name) and values[other].value is None:
             _refuse(values, name, f"{name} acts only beside {other}, which is not given")
+    if _asked(values, "prefetch") and values["prefetch"].value is not None and not values["num_workers"].value:
+        _refuse(values, "prefetch", f"prefetch acts only with workers, and num_workers is {_show(values, 'num_workers')}")
     if "learning_rate" in values:
         _check_groups(values)
         _check_subsample(values)

@@ -52,7 +52,7 @@ class Trainer(Protocol):
     """What a backend does of a training: it holds what learns, and the scans."""
 
     def begin(self, batches: Sequence[Batch]) -> None:
-        """These will be learned from next, in this order: what must be read can be read ahead."""
+        """These will be learned from, or judged, next, in this order: what must be read can be read ahead."""
 
     def learn(self, batch: Batch) -> Told:
         """The loss of a batch; its gradient is added to those of the step."""
@@ -252,6 +252,7 @@ class TrainingLoop:
         if not batches:
             return None
         sums = _Sums()
+        self._trainer.begin(batches)
         for batch in batches:
             sums.add(self._trainer.judge(batch), batch)
         return sums

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ptycho_core.backends.plans import make_plan
+from ptycho_core.backends.plans import make_plan, without
 from ptycho_core.contract import Device, ExecutionRequest, ProbeReport
 from ptycho_core.settings.execution import ExecutionSettings
 
@@ -27,6 +27,35 @@ def planned(*devices, verb="train", **asked):
 def test_auto_takes_a_gpu_and_says_so_where_there_is_none(devices, taken, said):
     plan = planned(*devices)
     assert (plan.device, plan.notes) == (taken, (said,))
+
+
+def test_workers_read_two_batches_ahead_each_unless_said():
+    assert planned().execution["prefetch"] is None
+    assert planned(num_workers=3).execution["prefetch"] == 6
+    assert planned(num_workers=3, prefetch=2).execution["prefetch"] == 2
+
+
+def test_memory_is_pinned_for_a_gpu_alone():
+    plan = planned(pin_memory=True)
+    answer = plan.dispositions["pin_memory"]
+    assert (answer.kind, answer.why) == ("unsupported", "pinned memory serves copies to a GPU, and the device is the CPU")
+    assert plan.execution["pin_memory"] is False
+    plan = planned(CPU, CUDA, pin_memory=True)
+    assert (plan.dispositions["pin_memory"].kind, plan.execution["pin_memory"]) == ("applied", True)
+    assert planned(pin_memory=False).dispositions["pin_memory"].kind == "applied"
+
+
+def test_what_a_framework_lacks_is_unsupported_and_then_off():
+    values = {**vars(ExecutionSettings()), "pin_memory": True}
+    probe = ProbeReport("1.0", (CPU, CUDA), ("float32",))
+    asked = ExecutionRequest("train", values, {}, {"compile": True}, frozenset({"pin_memory", "acme.compile"}))
+    plan = without(make_plan(asked, probe, "Acme"), "pin_memory", "it has none")
+    plan = without(plan, "acme.compile", "no compiler")
+    assert {name: one.why for name, one in plan.dispositions.items()} == {
+        "pin_memory": "it has none",
+        "acme.compile": "no compiler",
+    }
+    assert (plan.execution["pin_memory"], plan.options["compile"]) == (False, False)
 
 
 def test_what_is_not_there_is_unsupported_and_says_why():

@@ -9,11 +9,10 @@ BACKENDS = Path(__file__).parents[2] / "backends"
 TORCH, TENSORFLOW = BACKENDS / "torch" / "ptycho_torch", BACKENDS / "tensorflow" / "ptycho_tensorflow"
 ALONE = {
     "compiled.py",  # graphs are made by hand; PyTorch runs what it reads
-    "reading.py",  # tf.data
     "starting.py",  # keeps what the library says at its start from the user
 }
-OTHERWISE = {"joint.py": {"Gradient"}}
-"""Names of PyTorch's without a counterpart: what it changes in place, TensorFlow returns."""
+OTHERWISE = {"joint.py": {"Gradient"}, "frames.py": {"on_device"}}
+"""Names of PyTorch's without a counterpart: what it changes in place, TensorFlow returns; and TensorFlow places what it makes."""
 
 
 def names(path: Path) -> list[str]:

@@ -6,6 +6,7 @@ What a model file fixes cannot be given to ``infer``: ``tests/settings/test_payl
 import csv
 import json
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +17,10 @@ import pytest
 
 from ptycho_core.cli.main import main
 from ptycho_core.formats.product import load_reconstruction
+from ptycho_core.imaging.stitching import Stitcher
 from ptycho_core.model import load_model, load_with_manifest
 from ptycho_core.scan.patterns import ArrayPatterns
+from ptycho_core.scan.reading import READER_NAME
 from ptycho_core.settings.groups import declarations
 
 SMALL = {"--epochs": "1", "--network-width": "4", "--update-steps": "2", "--batch-size": "12"}
@@ -31,22 +34,38 @@ THREE = ["--epochs", "3"]
 
 
 class Spy:
-    """Counts what is read, and watches, without changing it, how PyTorch is set up while the backend reads."""
+    """Counts what is read and stitched, and watches, without changing it, how PyTorch is set up while the backend reads."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.undo()
         self.reads, self.threads, self.mode = 0, 0, 0
-        original = ArrayPatterns.read
+        self.readers: set[str] = set()
+        self.begun: list[int] = []  # by each reading ahead: how many batches were stitched then
+        self.stitched = 0
+        original, add = ArrayPatterns.read, Stitcher.add
 
         def watched(patterns: ArrayPatterns, frames: Any) -> Any:
             self.reads += 1
+            if threading.current_thread().name.startswith(READER_NAME):
+                self.begun.append(self.stitched)
+            self.readers.add(threading.current_thread().name)  # at once, unlike a union
             torch: Any = sys.modules.get("torch")
             if torch is not None and torch.get_deterministic_debug_mode():  # the backend reads, not the core before it
                 self.mode = torch.get_deterministic_debug_mode()
                 self.threads = torch.get_num_threads()
             return original(patterns, frames)
 
+        def stitched(stitcher: Stitcher, frames: Any, patches: Any) -> None:
+            self.stitched += 1
+            add(stitcher, frames, patches)
+
         monkeypatch.setattr(ArrayPatterns, "read", watched)
+        monkeypatch.setattr(Stitcher, "add", stitched)
+
+    @property
+    def ahead(self) -> int:
+        """The most readings that were begun and not stitched."""
+        return max(number - stitched for number, stitched in enumerate(self.begun, 1))
 
 
 class Run:
@@ -60,10 +79,17 @@ class Run:
         assert status == 0, self.stderr
         self.audit = json.loads((folder / "settings.json").read_text())
         if verb == "train":
+            self.metrics = json.loads((folder / "metrics.json").read_text())
             self.model = load_with_manifest(folder / "last.ptycho", training=None)[1]
             self.history, self.facts, self.physics = self.model.history, self.model.facts, self.model.physics
         else:
             self.result = load_reconstruction(folder)
+
+    def effective(self, name: str) -> Any:
+        return self.audit["settings"][name]["effective"]
+
+    def why(self, name: str) -> str:
+        return str(self.audit["settings"][name]["disposition"]["why"])
 
     def last(self, name: str) -> Any:
         return self.history[-1][name]
@@ -132,6 +158,36 @@ RUNNING: dict[str, tuple[list[str], list[str], Two]] = {
     ),
     "threads": (["--threads", "1"], ["--threads", "2"], lambda a, b: (a.spy.threads, b.spy.threads) == (1, 2)),
     "progress": ([], ["--quiet"], lambda a, b: bool(a.stderr) and not b.stderr),
+    "pin_memory": (
+        ["--allow-unsupported"],
+        ["--allow-unsupported", "--pin-memory"],
+        lambda a, b: not a.effective("pin_memory") and not b.effective("pin_memory") and "pinned" in b.why("pin_memory"),
+    ),
+}
+
+
+def other_readers(a: Run, b: Run) -> bool:
+    """Two threads have read instead of none, the results are the same, and no thread is left."""
+    assert not [one for one in threading.enumerate() if one.name.startswith(READER_NAME)]
+    same = not changed(a, b) if hasattr(a, "model") else not other_object(a, b)
+    return same and b.spy.readers - a.spy.readers == {f"{READER_NAME}-0", f"{READER_NAME}-1"}
+
+
+def other_prefetch(a: Run, b: Run) -> bool:
+    return bool(a.metrics["facts"]["read_ahead"] == 1 < b.metrics["facts"]["read_ahead"] <= 3)
+
+
+LONG = ["{folder}/long.npz", "--n-subsample", "12"]
+"""A scan of several portions, of which few frames are learned from."""
+
+SMALL_BATCHES = ["--inference-batch-size", "3"]
+READING: dict[str, tuple[list[str], list[str], Two]] = {
+    "num_workers": (LONG, [*LONG, "--num-workers", "2"], other_readers),
+    "prefetch": (
+        [*LONG, "--num-workers", "2", "--prefetch", "1"],
+        [*LONG, "--num-workers", "2", "--prefetch", "3"],
+        other_prefetch,
+    ),
 }
 KEPT: dict[str, tuple[list[str], list[str], Two]] = {
     "enable_checkpointing": (
@@ -169,6 +225,7 @@ KEPT: dict[str, tuple[list[str], list[str], Two]] = {
 }
 TRAIN: dict[str, tuple[list[str], list[str], Two]] = (
     RUNNING
+    | READING
     | KEPT
     | {
         "signal": ([], ["--signal", "amplitude"], changed),
@@ -275,6 +332,13 @@ def in_metres(**changes: str) -> tuple[list[str], list[str], Two]:
 
 
 INFER: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
+    "num_workers": (SMALL_BATCHES, [*SMALL_BATCHES, "--num-workers", "2"], other_readers),
+    "prefetch": (
+        [*SMALL_BATCHES, "--num-workers", "2", "--prefetch", "1"],
+        [*SMALL_BATCHES, "--num-workers", "2", "--prefetch", "3"],
+        # One batch more may have been taken and not yet be stitched.
+        lambda a, b: 1 <= a.spy.ahead <= 2 < b.spy.ahead <= 4,
+    ),
     "signal": ([], ["--signal", "amplitude"], other_object),
     "photons": ([], ["--photons", "1e3"], lambda a, b: np.abs(b.result.probe).max() < np.abs(a.result.probe).max() / 5),
     "size": ([], ["--size", "32"], lambda a, b: a.result.N == b.result.N == 32 and other_object(a, b)),
@@ -306,6 +370,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert main(["simulate", str(path), "--size", "32", "--frames", "36", "--photons", "1e5", "--seed", "8"]) == 0
     wide = ["simulate", str(folder / "wide.npz"), "--size", "48", "--frames", "36", "--photons", "1e5", "--seed", "8"]
     assert main(wide) == 0
+    long = ["--size", "32", "--frames", "200", "--photons", "1e5", "--seed", "9"]
+    assert main(["simulate", str(folder / "long.npz"), *long]) == 0
     mask = np.ones((32, 32), bool)
     mask[10:14, 10:14] = False
     np.save(folder / "mask.npy", mask)

@@ -1,11 +1,13 @@
 """The same training twice gives the same bits, and so does one that was stopped and went on, however it was stopped."""
 
+import importlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +17,7 @@ import ptycho_core
 from ptycho_core.cli.main import main
 from ptycho_core.errors import DataError
 from ptycho_core.model import TrainingState, load_model, save_model
+from ptycho_core.scan.reading import READER_NAME
 
 TIMES = ("seconds", "patterns_per_second")
 SMALL = {"epochs": 3, "network_width": 4, "update_steps": 2, "batch_size": 10, "threads": 1}
@@ -220,3 +223,45 @@ def test_a_training_that_is_done_has_nothing_to_go_on_with(scans, tmp_path):
     after = [load_model(tmp_path / "run" / name, training=True) for name in ("last.ptycho", "best.ptycho")]
     assert [one.history for one in after] == [one.history for one in before]
     assert all(np.array_equal(after[0].weights[name], value) for name, value in before[0].weights.items())
+
+
+READ_AGAIN = SMALL | {"epochs": 2, "gridsize": 2, "validation_split": 0.2, "progress": False}
+
+
+def test_what_is_read_ahead_makes_no_difference(scans, tmp_path, backend, monkeypatch):
+    """Two scans that are not kept on the device, so that every batch is read again, by no thread or by three."""
+    monkeypatch.setattr(importlib.import_module(f"ptycho_{backend}.sample"), "FRAMES_BYTES", 0)
+    for workers in (0, 3):
+        ptycho_core.train(scans, tmp_path / str(workers), backend=backend, num_workers=workers, **READ_AGAIN)
+    for file in ("best.ptycho", "last.ptycho"):
+        assert_equal(tmp_path / "0" / file, tmp_path / "3" / file)
+    facts = [json.loads((tmp_path / name / "metrics.json").read_text())["facts"] for name in ("0", "3")]
+    assert [one["readers"] for one in facts] == [0, 3]
+    assert 1 < facts[1]["read_ahead"] <= 6
+    assert not [one.name for one in threading.enumerate() if one.name.startswith(READER_NAME)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_damage_that_is_read_late_is_told_as_ever_and_leaves_no_thread(scans, tmp_path, backend, monkeypatch, workers):
+    """A file that is spoiled after the first epoch; what was learned until then is kept."""
+    monkeypatch.setattr(importlib.import_module(f"ptycho_{backend}.sample"), "FRAMES_BYTES", 0)
+    with np.load(scans[0]) as file:
+        arrays = {name: file[name] for name in file.files}
+    key = max(arrays, key=lambda name: arrays[name].ndim * 1000 + arrays[name].size)
+    arrays[key] = arrays[key].astype(np.float32)
+    path = tmp_path / "scan.npz"
+    np.savez(path, **arrays)
+
+    def spoil(event):
+        if event.kind == "epoch" and event.epoch == 1:
+            content = bytearray(path.read_bytes())
+            place = content.index(arrays[key].tobytes()) + arrays[key].nbytes // 2
+            content[place : place + 4] = np.float32(np.nan).tobytes()
+            with path.open("r+b") as file:  # the same file, which is mapped
+                file.write(content)
+
+    settings = SMALL | {"signal": "counts", "num_workers": workers}
+    with pytest.raises(DataError, match=r"scan\.npz.*nan in frame"):
+        ptycho_core.train(path, tmp_path / "run", backend=backend, observers=[spoil], **settings)
+    assert len(load_model(tmp_path / "run" / "last.ptycho").history) == 1
+    assert not [one.name for one in threading.enumerate() if one.name.startswith(READER_NAME)]

@@ -53,6 +53,12 @@ ADJUSTED = {
 }
 """Where the plan may answer that it does something else, and when."""
 
+UNSUPPORTED = {
+    ("torch", "pin_memory"): (("applied", "unsupported"), "unsupported on a CPU, to which nothing is copied"),
+    ("tensorflow", "pin_memory"): (("unsupported",), "TensorFlow has no pinned memory to offer"),
+}
+"""What the plan answers where it may not be able to do what is asked, and why not."""
+
 REFUSED = {
     "accelerator": {"tpu": "no backend offers it", "mps": "no backend offers it", "cuda": "where there is no usable GPU"},
     "precision": {"fp16-mixed": "no backend offers it"},
@@ -97,7 +103,8 @@ def proof(verb: str, name: str, backend: str) -> Proof | None:
     path, table, function = CASES[verb]
     cases = getattr(module(path), table)
     note = ADJUSTED.get((backend, name), "")
-    answers = ("applied", "adjusted") if note else ("applied",)
+    answers: tuple[str, ...] = ("applied", "adjusted") if note else ("applied",)
+    answers, note = UNSUPPORTED.get((backend, name), (answers, note))
     if name in OPTIONS:
         return Proof(verb, name, backend, tuple(OPTIONS[name][0]), answers, f"tests/ptycho_{backend}/{OPTIONS[name][1]}", note)
     if verb == "infer" and name in declarations(verb) and declarations(verb)[name].group == "model":
@@ -125,7 +132,8 @@ and the test that shows it: the real command runs a tiny real job twice, with tw
 job did or left. The tests run with every backend (`pytest --backend NAME`); a setting without such a test fails them. The answers
 are those of the backends' plans, which a test compares with this page.
 
-*applied*: done as asked. *adjusted*: done otherwise, and the run says how and why. *refused*: an error; nothing is run.
+*applied*: done as asked. *adjusted*: done otherwise, and the run says how and why. *unsupported*: an error, unless
+`--allow-unsupported` goes on without it. *refused*: an error; nothing is run.
 """
 
 

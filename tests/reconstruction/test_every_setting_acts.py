@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+import threading
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from ptycho_core.cli.main import main
 from ptycho_core.formats.product import Reconstruction, load_reconstruction
+from ptycho_core.scan.reading import READER_NAME
 from ptycho_core.settings.groups import declarations
 
 
@@ -45,6 +47,13 @@ def changed(first: Run, second: Run) -> bool:
     return first.result.object.shape != second.result.object.shape or not np.array_equal(
         first.result.object, second.result.object
     )
+
+
+def other_readers(a: Run, b: Run) -> bool:
+    """Two threads have read instead of none, and none is left."""
+    assert not [one for one in threading.enumerate() if one.name.startswith(READER_NAME)]
+    assert (a.result.facts["readers"], b.result.facts["readers"]) == (0, 2)
+    return b.readers - a.readers == {f"{READER_NAME}-0", f"{READER_NAME}-1"}
 
 
 ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
@@ -131,6 +140,21 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
         lambda a, b: a.logged == a.stages and b.logged is None,
     ),
     "progress": ([], ["--quiet"], lambda a, b: bool(a.stderr) and not b.stderr),
+    "num_workers": (
+        ["--memory-gib", "0"],
+        ["--memory-gib", "0", "--num-workers", "2"],
+        lambda a, b: not changed(a, b) and other_readers(a, b),
+    ),
+    "prefetch": (
+        ["--memory-gib", "0", "--num-workers", "2", "--prefetch", "1"],
+        ["--memory-gib", "0", "--num-workers", "2", "--prefetch", "3"],
+        lambda a, b: a.result.facts["read_ahead"] == 1 < b.result.facts["read_ahead"] <= 3,
+    ),
+    "pin_memory": (
+        ["--allow-unsupported"],
+        ["--allow-unsupported", "--pin-memory"],
+        lambda a, b: not b.effective("pin_memory") and "pinned" in b.audit["settings"]["pin_memory"]["disposition"]["why"],
+    ),
 }
 ALIASES = {"torch": "pytorch", "tensorflow": "tf"}
 FIXED = {"tensorflow": {"deterministic", "threads"}}
@@ -195,7 +219,7 @@ def test_the_setting_acts(
         spy = Spy(monkeypatch, backend)
         filled = [item.format(folder=scan_of_64.parent, alias=ALIASES[backend]) for item in arguments]
         run = Run(tmp_path / str(number), scan_of_64, filled, capsys)
-        run.reads, run.threads, run.mode = spy.reads, spy.threads, spy.mode
+        run.reads, run.threads, run.mode, run.readers = spy.reads, spy.threads, spy.mode, spy.readers
         runs.append(run)
     assert differs(*runs)
 
@@ -204,17 +228,19 @@ class Spy:
     """Counts, without changing it, how often the engine reads patterns, and watches how PyTorch is set up meanwhile."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+        monkeypatch.undo()
         frames = import_module(f"ptycho_{backend}.frames").Frames
         self.reads, self.threads, self.mode = 0, 0, 0
-        original = frames._read
+        self.readers: set[str] = set()
+        original = frames.read
 
         def watched(held: Any, numbers: Any) -> Any:
             self.reads += 1
+            self.readers.add(threading.current_thread().name)  # at once, unlike a union
             if "torch" in sys.modules:
                 torch = sys.modules["torch"]
                 self.threads = torch.get_num_threads()
                 self.mode = torch.get_deterministic_debug_mode()
             return original(held, numbers)
 
-        monkeypatch.undo()
-        monkeypatch.setattr(frames, "_read", watched)
+        monkeypatch.setattr(frames, "read", watched)

@@ -34,6 +34,7 @@ REFUSED = {
         "sequential_sampling",
     ),
     "n_groups": ({"n_groups": 9, "oversampling": 2, "gridsize": 2}, {"oversampling": 1}, "oversampling"),
+    "prefetch": ({"prefetch": 3}, {"num_workers": 2}, "num_workers"),
     "labels": ({"labels": "true.npz"}, {"model_type": "supervised"}, "realspace_weight"),
     "train_probe": ({"train_probe": True, "model_type": "supervised"}, {"amplitude_weight": 1.0}, "amplitude_weight"),
     "train_scale": ({"train_scale": True, "model_type": "supervised"}, {"nll_weight": 1.0}, "nll_weight"),

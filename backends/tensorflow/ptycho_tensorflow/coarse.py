@@ -16,6 +16,8 @@ from ptycho_tensorflow.compiled import compiled
 from ptycho_tensorflow.propagation import Model, fft2_ortho, ifft2_ortho
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from ptycho_tensorflow.frames import Frames
 
 __all__ = ["CoarseFrames", "coarse_model", "fine_model"]
@@ -39,7 +41,7 @@ def _pad_spectrum(spectrum: tf.Tensor, rows: int, columns: int) -> tf.Tensor:
 
 
 class CoarseFrames:
-    """The middle half of every frame, with the attributes and the ``amplitudes`` of `frames.Frames`."""
+    """The middle half of every frame, with the attributes and the amplitudes of `frames.Frames`."""
 
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
@@ -57,6 +59,14 @@ class CoarseFrames:
         if self._amplitudes is not None:
             return tf.gather(self._amplitudes, tf.constant(frames))
         return _middle(self._frames.amplitudes(frames), self._keep)
+
+    def in_turn(self, batches: Sequence[npt.NDArray[np.int64]]) -> Iterator[tuple[npt.NDArray[np.int64], tf.Tensor]]:
+        """Batches of frames, each with its `amplitudes`."""
+        if self._amplitudes is not None:
+            yield from ((frames, self.amplitudes(frames)) for frames in batches)
+            return
+        for frames, amplitudes in self._frames.in_turn(batches):
+            yield frames, _middle(amplitudes, self._keep)
 
 
 @compiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ptycho_core.inference.order import inference_order
 from ptycho_core.model import load_model
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.opening import open_scan
+from ptycho_core.scan.reading import Readers
 from ptycho_core.training.groups import inference_groups
 from ptycho_tensorflow.compiled import Compiled
 from ptycho_tensorflow.devices import complex_dtype, configured, is_mixed, real_dtype
@@ -51,13 +53,20 @@ def infer(job: InferJob, plan: ExecutionPlan, events: EventSink) -> Iterator[Inf
     batch_size = int(job.settings["execution"]["inference_batch_size"] or 1)
     with configured(plan):
         network = _Passes(model, plan, scan, positions, light)
-    for start in range(0, len(order), batch_size):
-        if events.stop_requested:
-            return
-        frames = order[start : start + batch_size]
-        with configured(plan):  # the device is not to be that of what happens between two batches
-            patches = network.patches(groups[frames])
-        yield InferBatch(frames, patches)
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    with closing(Readers.planned(plan.execution).read(lambda frames: _counts(scan, groups[frames]), batches)) as ahead:
+        for frames in batches:
+            if events.stop_requested:
+                return
+            counts = next(ahead)
+            with configured(plan):  # the device is not to be that of what happens between two batches
+                patches = network.patches(groups[frames], counts)
+            yield InferBatch(frames, patches)
+
+
+def _counts(scan: Scan, groups: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Counts (frame, N, N) in FFT order of the frames of groups, each once, ascending."""
+    return np.fft.ifftshift(scan.patterns.read(np.unique(groups)), axes=(-2, -1))
 
 
 class _Passes:
@@ -71,22 +80,21 @@ class _Passes:
         self._network = build_network(model.network, model.weights, dtype)
         self._probe = tf.constant(light.astype(complex_dtype(dtype).as_numpy_dtype))
         self._mask = None if scan.mask.all() else tf.constant(np.fft.ifftshift(scan.mask), dtype)
-        self._scan, self._positions, self._corners = scan, positions, np.floor(positions).astype(np.int64)
+        self._size, self._positions, self._corners = scan.size, positions, np.floor(positions).astype(np.int64)
         self._jit = bool(plan.options.get("jit"))
         self._passed = Compiled(self._pass)
 
-    def patches(self, groups: npt.NDArray[np.int64]) -> npt.NDArray[np.complex64]:
-        """Patches (group, N, N) of the seed frames of groups (group, C), each pattern read once."""
-        frames, places = np.unique(groups, return_inverse=True)
-        counts = np.fft.ifftshift(self._scan.patterns.read(frames), axes=(-2, -1))
+    def patches(self, groups: npt.NDArray[np.int64], counts: npt.NDArray[np.float32]) -> npt.NDArray[np.complex64]:
+        """Patches (group, N, N) of the seed frames of groups (group, C), whose counts are those of `_counts`."""
+        places = np.unique(groups, return_inverse=True)[1]
         amplitudes = tf.gather(tf.sqrt(tf.cast(counts, self._dtype)), places.reshape(-1))
         corners, flat = self._corners[groups], groups.reshape(-1)
-        canvas = None if groups.shape[1] == 1 else group_canvases(corners, self._scan.size, self._dtype, few=self._jit)
+        canvas = None if groups.shape[1] == 1 else group_canvases(corners, self._size, self._dtype, few=self._jit)
         remainders = (self._positions - self._corners)[flat]
         return np.asarray(self._passed(amplitudes, corners, remainders, canvas).numpy())
 
     def _pass(self, amplitudes: tf.Tensor, corners: tf.Tensor, remainders: tf.Tensor, canvas: tf.Tensor | None) -> tf.Tensor:
-        amplitudes = tf.ensure_shape(amplitudes, (None, self._scan.size, self._scan.size))
+        amplitudes = tf.ensure_shape(amplitudes, (None, self._size, self._size))
         light = Illumination.at(self._probe, remainders, self._mask)
         estimate = estimate_object(amplitudes, corners, canvas, light, self._mask, self._description)
         return tf.cast(predict(self._network, estimate, self._description, mixed=self._mixed)[:, 0], tf.complex64)

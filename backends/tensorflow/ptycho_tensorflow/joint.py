@@ -99,11 +99,10 @@ def score(model: Model, frames: Frames, chosen: npt.NDArray[np.int64], likelihoo
     """(loss a frame, R) of the ``chosen`` frames, without changing anything."""
     total, misfit = 0.0, 0.0
     length = chunk_length(frames.size, len(model.probe), model.object.device)
-    for start in range(0, len(chosen), length):
-        part = chosen[start : start + length]
+    for part, amplitudes in frames.in_turn([chosen[start : start + length] for start in range(0, len(chosen), length)]):
         fields = Fields(model.object, model.probe, model.background)
         windows = windows_at(model.positions[part], model.object)
-        loss, absolute = _score(fields, windows, Measured(frames.amplitudes(part), frames.mask), likelihood=likelihood)
+        loss, absolute = _score(fields, windows, Measured(amplitudes, frames.mask), likelihood=likelihood)
         total, misfit = total + float(loss), misfit + float(absolute)
     return total / max(len(chosen), 1), misfit / max(float(frames.amplitude_sums[chosen].sum()), 1.0)
 
@@ -237,8 +236,8 @@ class Joint:
             positions = np.zeros(model.positions.shape, self._real.as_numpy_dtype)
         length = chunk_length(size, len(model.probe), point.device)
         total, misfit = 0.0, 0.0
-        for start in range(0, len(self._used), length):
-            part = self._used[start : start + length]
+        parts = [self._used[start : start + length] for start in range(0, len(self._used), length)]
+        for part, amplitudes in self._frames.in_turn(parts):
             windows = windows_at(
                 model.positions[part], model.object, whole=self._whole[part], with_remainders=self._refine_positions
             )
@@ -246,7 +245,7 @@ class Joint:
                 gradient,
                 fields,
                 windows,
-                Measured(self._frames.amplitudes(part), self._frames.mask),
+                Measured(amplitudes, self._frames.mask),
                 likelihood=self._likelihood,
                 refine_probe=self._refine_probe,
                 refine_positions=self._refine_positions,

@@ -165,16 +165,15 @@ class Learner:
         sample: Sample,
         scan: int,
         groups: npt.NDArray[np.int64],
+        read: npt.NDArray[np.float32] | None = None,
         *,
         learn: bool = False,
-        amplitudes: tf.Tensor | None = None,
     ) -> Outcome:
         """The loss of a batch of groups (group, C) of a scan, and its gradient if it is to ``learn``.
 
-        ``amplitudes``, real (group · C, N, N), are read where they are not given.
+        ``read`` is what `Frames.read` gave for it, where that was ahead.
         """
-        if amplitudes is None:
-            amplitudes = sample.frames.amplitudes(groups.reshape(-1))
+        amplitudes = sample.frames.amplitudes(groups.reshape(-1), read)
         told, gradient = self.step(self._batch(sample, scan, groups, amplitudes), learn=learn)
         terms = {name: float(value) for name, value in told["terms"].items()}
         summed = float(sample.frames.amplitude_sums[groups.reshape(-1)].sum())

@@ -83,10 +83,10 @@ def pie_epoch(
     """
     alpha = tf.constant(object_alpha, model.object.dtype.real_dtype)
     misfits: list[tf.Tensor] = []
-    for batch in order:
+    for batch, amplitudes in frames.in_turn(order):
         windows = windows_at(model.positions[batch], model.object, with_remainders=position_step > 0)
         fields = _Fields(model.object, model.probe, model.background)
-        measured = _Measured(frames.amplitudes(batch), frames.mask)
+        measured = _Measured(amplitudes, frames.mask)
         updated = _update(fields, measured, windows, alpha, refine_probe=refine_probe, refine_positions=position_step > 0)
         model.object, model.probe = updated.object, updated.probe
         misfits.append(updated.misfit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ptycho_core.backends.plans import make_plan
+from ptycho_core.backends.plans import make_plan, without
 from ptycho_tensorflow.devices import is_strict, threads_in_use
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
         fixed["deterministic"] = ("strict", "on a GPU TensorFlow has one such mode, which refuses what cannot be deterministic")
     elif wanted == "off" and not _on_gpu(request, probe):
         fixed["deterministic"] = ("on", "on a CPU TensorFlow adds in a fixed order in any case")
-    return make_plan(request, probe, "TensorFlow", fixed)
+    found = make_plan(request, probe, "TensorFlow", fixed)
+    return without(found, "pin_memory", "TensorFlow has no pinned memory to offer")
 
 
 def _on_gpu(request: ExecutionRequest, probe: ProbeReport) -> bool:

@@ -16,6 +16,7 @@ from ptycho_tensorflow.propagation import squared_modulus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ptycho_core.scan.reading import Readers
     from ptycho_core.training.data import TrainingScan
 
 __all__ = ["Sample"]
@@ -40,8 +41,8 @@ class Sample:
         good: bool (N, N) in the order of the FFT, or None where all pixels are.
     """
 
-    def __init__(self, scan: TrainingScan, dtype: tf.DType) -> None:
-        self.frames = Frames(scan.scan.patterns, scan.scan.mask, dtype, FRAMES_BYTES)
+    def __init__(self, scan: TrainingScan, dtype: tf.DType, readers: Readers | None = None) -> None:
+        self.frames = Frames(scan.scan.patterns, scan.scan.mask, dtype, FRAMES_BYTES, readers)
         self.positions = scan.positions
         self.corners = np.floor(scan.positions).astype(np.int64)
         self.kind = complex_dtype(dtype)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.model import Model, load_model
+from ptycho_core.scan.reading import Readers
 from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.data import TrainingData, training_data
 from ptycho_core.training.loop import Told, TrainingLoop
 from ptycho_tensorflow.devices import configured, is_mixed, real_dtype
 from ptycho_tensorflow.learner import Learner
 from ptycho_tensorflow.optimiser import Optimiser
-from ptycho_tensorflow.reading import ReadAhead
 from ptycho_tensorflow.sample import Sample
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.contract import EventSink, ExecutionPlan, TrainJob, TrainResult, Value
     from ptycho_core.training.course import Batch
+    from ptycho_tensorflow.frames import Frames
     from ptycho_tensorflow.learner import Outcome
 
 __all__ = ["train"]
@@ -37,8 +39,8 @@ def train(job: TrainJob, plan: ExecutionPlan, events: EventSink) -> TrainResult:
         OutputError: if a checkpoint cannot be written; the one before is then whole.
     """
     data, model = training_data(job), load_model(job.model_path, training=job.resume)
-    with configured(plan):
-        return TrainingLoop(job, events, data, model, _Trainer(job, plan, data, model)).run(plan)
+    with configured(plan), closing(_Trainer(job, plan, data, model)) as trainer:
+        return TrainingLoop(job, events, data, model, trainer).run(plan)
 
 
 class _Trainer:
@@ -47,23 +49,27 @@ class _Trainer:
     def __init__(self, job: TrainJob, plan: ExecutionPlan, data: TrainingData, model: Model) -> None:
         settings, dtype = job.settings["training"], real_dtype(plan)
         weights = loss_weights(settings, str(model.facts["model_type"]))
-        self._samples = [Sample(scan, dtype) for scan in data.scans]
+        self._readers = Readers.planned(plan.execution)
+        self._samples = [Sample(scan, dtype, self._readers) for scan in data.scans]
         self._learner = Learner(model, weights, dtype, mixed=is_mixed(plan), jit=bool(plan.options.get("jit")))
         self._optimiser = Optimiser(self._learner.leaves(), settings)
-        self._ahead: ReadAhead | None = None
+        self._ahead = self._readers.read(self._read, ())
 
     def begin(self, batches: Sequence[Batch]) -> None:
-        read = [batch for batch in batches if not self._samples[batch.scan].frames.cached]
-        self._ahead = ReadAhead(self._samples, read) if read else None
+        self._ahead.close()
+        self._ahead = self._readers.read(self._read, [batch for batch in batches if not self._frames(batch).cached])
+
+    def close(self) -> None:
+        """End what reads ahead."""
+        self._ahead.close()
 
     def learn(self, batch: Batch) -> Told:
-        read = None if self._samples[batch.scan].frames.cached or self._ahead is None else self._ahead.next()
-        outcome = self._learner.outcome(self._samples[batch.scan], batch.scan, batch.groups, learn=True, amplitudes=read)
+        outcome = self._outcome(batch, learn=True)
         self._optimiser.add(outcome.gradient)
         return _told(outcome)
 
     def judge(self, batch: Batch) -> Told:
-        return _told(self._learner.outcome(self._samples[batch.scan], batch.scan, batch.groups))
+        return _told(self._outcome(batch, learn=False))
 
     def is_finite(self) -> bool:
         return self._optimiser.is_finite()
@@ -89,7 +95,18 @@ class _Trainer:
         return replace(model, weights=self._learner.weights_now(), physics=self._learner.physics_now())
 
     def facts(self) -> dict[str, Value]:
-        return {"weights": sum(math.prod(leaf.shape) for leaf in self._learner.leaves().values())}
+        self._ahead.close()
+        return {"weights": sum(math.prod(leaf.shape) for leaf in self._learner.leaves().values())} | self._readers.facts()
+
+    def _frames(self, batch: Batch) -> Frames:
+        return self._samples[batch.scan].frames
+
+    def _read(self, batch: Batch) -> npt.NDArray[np.float32]:
+        return self._frames(batch).read(batch.groups.reshape(-1))
+
+    def _outcome(self, batch: Batch, *, learn: bool) -> Outcome:
+        read = None if self._frames(batch).cached else next(self._ahead)
+        return self._learner.outcome(self._samples[batch.scan], batch.scan, batch.groups, read, learn=learn)
 
 
 def _told(outcome: Outcome) -> Told:

@@ -15,6 +15,8 @@ import torch
 from ptycho_torch.propagation import Model
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from ptycho_torch.frames import Frames
 
 __all__ = ["CoarseFrames", "coarse_model", "fine_model"]
@@ -41,7 +43,7 @@ def _pad_spectrum(spectrum: torch.Tensor, rows: int, columns: int) -> torch.Tens
 
 
 class CoarseFrames:
-    """The middle half of every frame, with the attributes and the ``amplitudes`` of `frames.Frames`."""
+    """The middle half of every frame, with the attributes and the amplitudes of `frames.Frames`."""
 
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
@@ -59,6 +61,14 @@ class CoarseFrames:
         if self._amplitudes is not None:
             return self._amplitudes[torch.as_tensor(frames, device=self._amplitudes.device)]
         return self._crop(self._frames.amplitudes(frames))
+
+    def in_turn(self, batches: Sequence[npt.NDArray[np.int64]]) -> Iterator[tuple[npt.NDArray[np.int64], torch.Tensor]]:
+        """Batches of frames, each with its `amplitudes`."""
+        if self._amplitudes is not None:
+            yield from ((frames, self.amplitudes(frames)) for frames in batches)
+            return
+        for frames, amplitudes in self._frames.in_turn(batches):
+            yield frames, self._crop(amplitudes)
 
     def _crop(self, fields: torch.Tensor) -> torch.Tensor:
         return fields[..., self._keep[:, None], self._keep]

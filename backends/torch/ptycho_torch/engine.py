@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ptycho_core.reconstruction.schedule import Progress
+    from ptycho_core.scan.reading import Readers
 
 __all__ = ["Result", "reconstruct"]
 
@@ -33,6 +34,7 @@ def reconstruct(
     *,
     mask: npt.NDArray[np.bool_] | None = None,
     options: ReconstructionSettings | None = None,
+    readers: Readers | None = None,
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
@@ -48,6 +50,7 @@ def reconstruct(
         object_start: complex (rows, columns), ones unless something better is known.
         mask: bool (N, N), True for good pixels, zero frequency at ``[N // 2, N // 2]``.
         options: defaults serve most scans.
+        readers: the threads that read patterns ahead; None reads them where they are wanted.
         device: where to compute.
         dtype: ``torch.float32`` or ``torch.float64``.
         seed: of the order of frames and of the frames held out.  On the CPU the same seed and number of threads give the
@@ -56,7 +59,7 @@ def reconstruct(
         stop_requested: asked after every epoch and iteration; True ends the reconstruction with the best so far.
     """
     options = options or ReconstructionSettings()
-    frames = Frames(patterns, mask, torch.device(device), dtype, options.memory_gib * 2**30)
+    frames = Frames(patterns, mask, torch.device(device), dtype, options.memory_gib * 2**30, readers)
     engine = _Engine(frames, options)
     return Run(engine, options, seed, report, stop_requested).result(engine.start(positions, probe, object_start, dtype))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from ptycho_core.inference.order import inference_order
 from ptycho_core.model import load_model
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.opening import open_scan
+from ptycho_core.scan.reading import Readers
 from ptycho_core.training.groups import inference_groups
 from ptycho_torch.devices import configured, is_mixed, real_dtype
 from ptycho_torch.estimate import Illumination, estimate_object
+from ptycho_torch.frames import on_device
 from ptycho_torch.networks import build_network
 from ptycho_torch.patches import predict
 
@@ -47,35 +50,42 @@ def infer(job: InferJob, plan: ExecutionPlan, events: EventSink) -> Iterator[Inf
     )
     order = np.concatenate(inference_order(positions, scan.size))
     batch_size = int(job.settings["execution"]["inference_batch_size"] or 1)
-    with configured(plan) as device:
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    readers = Readers.planned(plan.execution)
+    ahead = readers.read(lambda frames: _counts(scan, groups[frames]), batches)
+    with configured(plan) as device, closing(ahead):
         dtype = real_dtype(plan)
         network = build_network(model.network, model.weights, device, dtype).eval()
         probe = torch.as_tensor(light, device=device).to(dtype.to_complex())
         mask = None
         if not scan.mask.all():
             mask = torch.as_tensor(np.fft.ifftshift(scan.mask), device=device).to(dtype)
-        for start in range(0, len(order), batch_size):
+        for frames in batches:
             if events.stop_requested:
                 return
-            frames = order[start : start + batch_size]
+            counts = on_device(next(ahead), device, pinned=readers.pinned)
             with torch.no_grad():
-                estimate = _estimated(scan, groups[frames], positions, probe, mask, model.network)
+                estimate = _estimated(counts, groups[frames], positions, probe, mask, model.network)
                 patches = predict(network, estimate, model.network, mixed=is_mixed(plan))[:, 0]
             yield InferBatch(frames, patches.to(torch.complex64).cpu().numpy())
 
 
+def _counts(scan: Scan, groups: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Counts (frame, N, N) in FFT order of the frames of groups, each once, ascending."""
+    return np.fft.ifftshift(scan.patterns.read(np.unique(groups)), axes=(-2, -1))
+
+
 def _estimated(
-    scan: Scan,
+    counts: torch.Tensor,
     groups: npt.NDArray[np.int64],
     positions: npt.NDArray[np.float64],
     probe: torch.Tensor,
     mask: torch.Tensor | None,
     description: Any,  # noqa: ANN401 - JSON
 ) -> Any:  # noqa: ANN401 - an Estimate
-    """The estimate for groups (group, C), each pattern read once."""
-    frames, places = np.unique(groups, return_inverse=True)
-    counts = np.fft.ifftshift(scan.patterns.read(frames), axes=(-2, -1))
-    amplitudes = torch.as_tensor(counts, device=probe.device).to(probe.real.dtype).sqrt_()
+    """The estimate for groups (group, C), whose counts are those of `_counts`."""
+    places = np.unique(groups, return_inverse=True)[1]
+    amplitudes = counts.to(probe.real.dtype).sqrt()
     flat = groups.reshape(-1)
     corners = np.floor(positions).astype(np.int64)
     light = Illumination.at(probe, (positions - corners)[flat], mask)

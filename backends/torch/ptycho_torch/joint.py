@@ -70,12 +70,11 @@ def score(model: Model, frames: Frames, chosen: npt.NDArray[np.int64], likelihoo
     """(loss a frame, R) of the ``chosen`` frames, without changing anything."""
     total, misfit = 0.0, 0.0
     length = chunk_length(frames.size, len(model.probe), model.object.device)
-    for start in range(0, len(chosen), length):
-        part = chosen[start : start + length]
+    for part, amplitudes in frames.in_turn([chosen[start : start + length] for start in range(0, len(chosen), length)]):
         windows = windows_at(model.positions[part], model.object, frames.size)
         ramps = None if windows.remainders is None else shift_ramps(windows.remainders, frames.size)
         intensity = propagate(model.object, model.probe, windows, ramps, model.background).intensity
-        loss, _, absolute = _losses(likelihood)(intensity, frames.amplitudes(part), frames.mask)
+        loss, _, absolute = _losses(likelihood)(intensity, amplitudes, frames.mask)
         total, misfit = total + float(loss), misfit + float(absolute)
     return total / max(len(chosen), 1), misfit / max(float(frames.amplitude_sums[chosen].sum()), 1.0)
 
@@ -196,8 +195,9 @@ class Joint:
         gradient = Gradient(torch.zeros_like(model.object), torch.zeros_like(model.probe), positions, background)
         length = chunk_length(self._frames.size, len(model.probe), point.device)
         total, misfit = 0.0, 0.0
-        for start in range(0, len(self._used), length):
-            loss, absolute = self._add_chunk(model, self._used[start : start + length], gradient)
+        parts = [self._used[start : start + length] for start in range(0, len(self._used), length)]
+        for part, amplitudes in self._frames.in_turn(parts):
+            loss, absolute = self._add_chunk(model, part, amplitudes, gradient)
             total, misfit = total + loss, misfit + absolute
         self.misfit = misfit / max(float(self._frames.amplitude_sums[self._used].sum()), 1.0)
         if self._tv_weight > 0:
@@ -206,7 +206,9 @@ class Joint:
             gradient.object += self._tv_weight * slope
         return total, self._pack_gradient(model, gradient)
 
-    def _add_chunk(self, model: Model, part: npt.NDArray[np.int64], gradient: Gradient) -> tuple[float, float]:
+    def _add_chunk(
+        self, model: Model, part: npt.NDArray[np.int64], amplitudes: torch.Tensor, gradient: Gradient
+    ) -> tuple[float, float]:
         """Add the gradient of a few frames; returns (loss, sum of absolute amplitude differences)."""
         size = self._frames.size
         windows = windows_at(
@@ -214,7 +216,7 @@ class Joint:
         )
         ramps = None if windows.remainders is None else shift_ramps(windows.remainders, size)
         probes, patches, waves, intensity = propagate(model.object, model.probe, windows, ramps, model.background)
-        loss, factor, absolute = self._loss(intensity, self._frames.amplitudes(part), self._frames.mask)
+        loss, factor, absolute = self._loss(intensity, amplitudes, self._frames.mask)
         if gradient.background is not None:
             summed = factor.sum(0)
             gradient.background += summed if gradient.background.shape == summed.shape else summed.sum()

@@ -101,10 +101,15 @@ class Learner:
         probe = torch.view_as_complex(self.probe.detach()) * self.unit
         return {"probe": probe.cpu().numpy().astype(np.complex64), "log_scale": _float32(self.log_scale)}
 
-    def outcome(self, sample: Sample, scan: int, groups: npt.NDArray[np.int64]) -> Outcome:
-        """The loss of a batch of groups (group, C) of a scan."""
+    def outcome(
+        self, sample: Sample, scan: int, groups: npt.NDArray[np.int64], read: npt.NDArray[np.float32] | None = None
+    ) -> Outcome:
+        """The loss of a batch of groups (group, C) of a scan.
+
+        ``read`` is what `Frames.read` gave for it, where that was ahead.
+        """
         frames = groups.reshape(-1)
-        amplitudes = sample.frames.amplitudes(frames)
+        amplitudes = sample.frames.amplitudes(frames, read)
         remainders = sample.positions[frames] - sample.corners[frames]
         with torch.no_grad():
             light = Illumination.at(self.probes(scan), remainders, sample.frames.mask)

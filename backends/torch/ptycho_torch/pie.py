@@ -84,12 +84,12 @@ def pie_epoch(
     size = frames.size
     illumination = torch.zeros(model.object.shape, dtype=model.object.real.dtype, device=model.object.device)
     misfit = torch.zeros((), dtype=torch.float64, device=model.object.device)
-    for batch in order:
+    for batch, amplitudes in frames.in_turn(order):
         windows = windows_at(model.positions[batch], model.object, size, with_remainders=position_step > 0)
         ramps = None if windows.remainders is None else shift_ramps(windows.remainders, size)
         probes, patches, waves, intensity = propagate(model.object, model.probe, windows, ramps, model.background)
         modelled = (intensity + SMALLEST).sqrt_()
-        residual = frames.amplitudes(batch) - modelled
+        residual = amplitudes - modelled
         if frames.mask is not None:
             residual = residual * frames.mask
         misfit += residual.abs().sum()

@@ -15,6 +15,7 @@ from ptycho_torch.propagation import squared_modulus
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ptycho_core.scan.reading import Readers
     from ptycho_core.training.data import TrainingScan
 
 __all__ = ["Sample"]
@@ -39,8 +40,8 @@ class Sample:
         good: bool (N, N) in the order of the FFT, or None where all pixels are.
     """
 
-    def __init__(self, scan: TrainingScan, device: torch.device, dtype: torch.dtype) -> None:
-        self.frames = Frames(scan.scan.patterns, scan.scan.mask, device, dtype, FRAMES_BYTES)
+    def __init__(self, scan: TrainingScan, device: torch.device, dtype: torch.dtype, readers: Readers | None = None) -> None:
+        self.frames = Frames(scan.scan.patterns, scan.scan.mask, device, dtype, FRAMES_BYTES, readers)
         self.positions = scan.positions
         self.corners = np.floor(scan.positions).astype(np.int64)
         self.labels: torch.Tensor | None = None

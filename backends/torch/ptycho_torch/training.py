@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ptycho_core.model import Model, load_model
+from ptycho_core.scan.reading import Readers
 from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.data import TrainingData, training_data
 from ptycho_core.training.loop import Told, TrainingLoop
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.contract import EventSink, ExecutionPlan, TrainJob, TrainResult, Value
     from ptycho_core.training.course import Batch
+    from ptycho_torch.frames import Frames
     from ptycho_torch.learner import Outcome
 
 __all__ = ["train"]
@@ -37,8 +40,8 @@ def train(job: TrainJob, plan: ExecutionPlan, events: EventSink) -> TrainResult:
         OutputError: if a checkpoint cannot be written; the one before is then whole.
     """
     data, model = training_data(job), load_model(job.model_path, training=job.resume)
-    with configured(plan) as device:
-        return TrainingLoop(job, events, data, model, _Trainer(job, plan, data, model, device)).run(plan)
+    with configured(plan) as device, closing(_Trainer(job, plan, data, model, device)) as trainer:
+        return TrainingLoop(job, events, data, model, trainer).run(plan)
 
 
 class _Trainer:
@@ -47,12 +50,19 @@ class _Trainer:
     def __init__(self, job: TrainJob, plan: ExecutionPlan, data: TrainingData, model: Model, device: torch.device) -> None:
         settings, dtype = job.settings["training"], real_dtype(plan)
         weights = loss_weights(settings, str(model.facts["model_type"]))
-        self._samples = [Sample(scan, device, dtype) for scan in data.scans]
+        self._readers = Readers.planned(plan.execution)
+        self._samples = [Sample(scan, device, dtype, self._readers) for scan in data.scans]
         self._learner = Learner(model, weights, device, dtype, mixed=is_mixed(plan))
         self._optimiser = Optimiser(self._learner.leaves(), settings)
+        self._ahead = self._readers.read(self._read, ())
 
     def begin(self, batches: Sequence[Batch]) -> None:
-        """Batches are read when their turn comes."""
+        self._ahead.close()
+        self._ahead = self._readers.read(self._read, [batch for batch in batches if not self._frames(batch).cached])
+
+    def close(self) -> None:
+        """End what reads ahead."""
+        self._ahead.close()
 
     def learn(self, batch: Batch) -> Told:
         outcome = self._outcome(batch)
@@ -84,10 +94,18 @@ class _Trainer:
         return replace(model, weights=self._learner.weights_now(), physics=self._learner.physics_now())
 
     def facts(self) -> dict[str, Value]:
-        return {"weights": sum(leaf.numel() for leaf in self._learner.leaves().values())}
+        self._ahead.close()
+        return {"weights": sum(leaf.numel() for leaf in self._learner.leaves().values())} | self._readers.facts()
+
+    def _frames(self, batch: Batch) -> Frames:
+        return self._samples[batch.scan].frames
+
+    def _read(self, batch: Batch) -> npt.NDArray[np.float32]:
+        return self._frames(batch).read(batch.groups.reshape(-1))
 
     def _outcome(self, batch: Batch) -> Outcome:
-        return self._learner.outcome(self._samples[batch.scan], batch.scan, batch.groups)
+        read = None if self._frames(batch).cached else next(self._ahead)
+        return self._learner.outcome(self._samples[batch.scan], batch.scan, batch.groups, read)
 
 
 def _told(outcome: Outcome) -> Told:

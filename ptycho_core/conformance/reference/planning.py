@@ -46,6 +46,15 @@ def plan(request: ExecutionRequest) -> ExecutionPlan:
         refused["coarse_start"] = "starts at the whole resolution"
     if "memory_gib" in asked:
         refused["memory_gib"] = "keeps all patterns in memory"
+    if effective.get("num_workers"):
+        adjusted["num_workers"] = "patterns are read where they are wanted"
+        effective["num_workers"] = 0
+    if effective.get("prefetch"):
+        adjusted["prefetch"] = "nothing is read ahead"
+        effective["prefetch"] = None
+    if effective.get("pin_memory"):
+        refused["pin_memory"] = "pinned memory serves copies to a GPU, and NumPy computes on the CPU"
+        effective["pin_memory"] = False
     dispositions = {name: _answer(name, request, effective, refused, adjusted) for name in request.requested}
     return ExecutionPlan("cpu", effective, dict(request.options), dispositions)
 
