@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 def commands():
     """The lines that start with ``ptycho``, continued where they end in a backslash, without what is left open with dots."""
-    for name in ("README.md", "docs/tutorial.md", "Makefile"):
+    for name in ("README.md", "docs/tutorial.md", "docs/guides/pytorch.md", "docs/guides/tensorflow.md", "Makefile"):
         text = (ROOT / name).read_text().replace("\\\n", " ")
         for line in re.findall(r"^(?:\t\$\(BIN\)/)?ptycho (.*)$", text, re.MULTILINE):
             if "…" not in line:
