@@ -21,15 +21,15 @@ demo: $(VENV)/.installed
 	$(BIN)/ptycho score demo/inferred --reference demo/refined --output-dir demo/comparison --overwrite
 	@echo "The refined picture is demo/refined/object.png, the network's demo/inferred/object.png; side by side: demo/comparison/score.png."
 
-test: $(VENV)/.tested check
+test: $(VENV)/.plugins check
 	$(TESTS)
 	$(TESTS) --backend tensorflow $(OF_BACKENDS)
 
-test-all: $(VENV)/.tested check
+test-all: $(VENV)/.plugins check
 	$(TESTS) -m ''
 	$(TESTS) -m '' --backend tensorflow $(OF_BACKENDS)
 
-check: $(VENV)/.tested
+check: $(VENV)/.plugins
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -51,6 +51,12 @@ $(VENV)/.installed: $(VENV)/.torch setup.cfg pyproject.toml $(wildcard backends/
 $(VENV)/.tested: $(VENV)/.installed $(wildcard backends/tensorflow/*.cfg backends/tensorflow/*.toml)
 	$(PIP) --editable 'backends/tensorflow[framework]'
 	$(PIP) --editable '.[test]'
+	touch $@
+
+# pty-chi asks for torchvision, which only fits other builds of PyTorch: it goes in alone, then what it needs.
+$(VENV)/.plugins: $(VENV)/.tested constraints.txt
+	$(PIP) --no-deps ptychi
+	$(PIP) 'pydantic>=2,<3' pandas scikit-learn tifffile tqdm
 	touch $@
 
 # The pages that are made from declarations, parsers, manifests and tests; a test compares each.

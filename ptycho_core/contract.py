@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     ComplexArray: TypeAlias = NDArray[np.complexfloating[Any, Any]]
     FloatArray: TypeAlias = NDArray[np.floating[Any]]
 
-CONTRACT: Final[tuple[int, int]] = (1, 1)
+CONTRACT: Final[tuple[int, int]] = (1, 2)
 """Version of the contract (major, minor). A backend's major must be the same and its minor not newer."""
 
 CAPABILITIES: Final[frozenset[str]] = frozenset({"train", "infer", "reconstruct", "evaluate", "positions", "background"})
@@ -47,12 +47,16 @@ class OptionSpec:
 
 @dataclass(frozen=True)
 class Framework:
-    """The framework behind a backend; ``minimum`` is inclusive, ``below`` exclusive, empty means unbounded."""
+    """The framework behind a backend; ``minimum`` is inclusive, ``below`` exclusive, empty means unbounded.
+
+    ``builds_on`` is the module of another framework that this one computes with: the two may share a process.
+    """
 
     module: str
     distributions: tuple[str, ...]
     minimum: str = ""
     below: str = ""
+    builds_on: str = ""
 
 
 @dataclass(frozen=True)

@@ -222,11 +222,14 @@ def _import_plugin(row: Row) -> object:
 def _refuse_mixture(row: Row) -> None:
     if row.spec is None or row.spec.framework is None:  # a backend without a framework disturbs none
         return
-    own = row.spec.framework.module
-    frameworks = {known.module: known.title for known in known_backends().values()}
-    frameworks |= {item.spec.framework.module: item.spec.title for item in find_backends() if item.spec and item.spec.framework}
-    for module, title in sorted(frameworks.items()):
-        if module not in (own, *NEUTRAL) and module in sys.modules:
+    own = row.spec.framework.builds_on or row.spec.framework.module
+    frameworks = {known.module: (known.title, known.module) for known in known_backends().values()}
+    for item in find_backends():
+        if item.spec and item.spec.framework:
+            framework = item.spec.framework
+            frameworks[framework.module] = item.spec.title, framework.builds_on or framework.module
+    for module, (title, below) in sorted(frameworks.items()):
+        if below != own and module not in NEUTRAL and module in sys.modules:
             raise BackendError(
                 f"{title} (module '{module}') is already imported in this process, and backend '{row.name}' uses another one.",
                 remedy="Start it in a process of its own, or set allow_mixed_frameworks.",

@@ -39,6 +39,7 @@ FRAMEWORK_KEYS: dict[str, tuple[type, bool]] = {
     "distributions": (list, True),
     "minimum": (str, False),
     "below": (str, False),
+    "builds_on": (str, False),
 }
 OPTION_KEYS: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "name": (str, True),
@@ -244,7 +245,8 @@ class _Reader:
         distributions = self._texts(table, "distributions", "framework.")
         if not distributions or not all(distributions) or not table["module"]:
             self.refuse("'framework' must name a module and at least one distribution")
-        return contract.Framework(table["module"], distributions, table.get("minimum", ""), table.get("below", ""))
+        bounds = {key: table.get(key, "") for key in ("minimum", "below", "builds_on")}
+        return contract.Framework(table["module"], distributions, **bounds)
 
     def _option(self, table: Any, number: int) -> contract.OptionSpec:  # noqa: ANN401 - whatever the file holds
         self._typed(table, dict, f"options[{number}]")

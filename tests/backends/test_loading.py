@@ -218,6 +218,22 @@ def test_another_framework_in_the_process_is_refused_unless_allowed(loaded, monk
     assert load(choose("demo"), allow_mixed_frameworks=True).name == "demo"
 
 
+def test_what_builds_on_a_framework_shares_a_process_with_it(loaded, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", types.ModuleType("tensorflow"))
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    spec = replace(SPEC, framework=contract.Framework("packaging", ("packaging",), builds_on="tensorflow"))
+
+    class OnTop(Demo):
+        @hookimpl
+        def ptycho_backend_spec(self):
+            return spec
+
+    assert loaded(OnTop(), spec=spec).name == "demo"
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
+    with pytest.raises(BackendError, match=r"PyTorch \(module 'torch'\) is already imported"):
+        load(choose("demo"))
+
+
 def test_direct_registration_passes_the_same_checks():
     with pytest.raises(UsageError, match="reserved word"):
         register("auto", Demo(), SPEC)

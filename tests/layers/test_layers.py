@@ -16,7 +16,7 @@ import ptycho_core
 CORE = Path(ptycho_core.__file__).parent
 ROOT = CORE.parent
 FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "cupy"}
-BACKENDS = {"torch", "tensorflow", "pytorch", "tf"}
+BACKENDS = {"torch", "tensorflow", "pytorch", "tf", "ptychi"}
 HEAVY = {"numpy", "scipy", "skimage", "h5py", "matplotlib", "rich"} | FRAMEWORKS
 CORE_MODULES = sorted(CORE.rglob("*.py"))
 
