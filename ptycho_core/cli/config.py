@@ -15,8 +15,8 @@ from ptycho_core.errors import BackendUnusableError, OutputError, UnknownBackend
 if TYPE_CHECKING:
     import argparse
 
+    from ptycho_core.backends.states import Row
     from ptycho_core.cli.options import GivenFlags
-    from ptycho_core.contract import BackendSpec
     from ptycho_core.settings.resolution import Facts
 
 VERBS = ("train", "infer", "reconstruct")
@@ -85,7 +85,11 @@ def run_init(args: argparse.Namespace) -> int:
     """
     from ptycho_core.settings.template import template
 
-    text = template(args.verb, None if args.backend is None else _spec(args.backend))
+    if args.backend is None:
+        text = template(args.verb)
+    else:
+        row = _row(args.backend)
+        text = template(args.verb, row.spec, row.address if "@" in args.backend else row.name)
     if args.output is None:
         if args.overwrite:
             raise UsageError("--overwrite replaces a file.", remedy="Name it with --output.")
@@ -101,15 +105,15 @@ def run_init(args: argparse.Namespace) -> int:
     return 0
 
 
-def _spec(name: str) -> BackendSpec:
-    """The manifest of a backend, whether its framework is installed or not."""
+def _row(name: str) -> Row:
+    """A backend whose manifest can be read, whether its framework is installed or not."""
     from ptycho_core.backends.registry import find_named
     from ptycho_core.backends.states import unusable
 
     row = find_named(name)[0]
     if row.spec is None:
         raise unusable(row)
-    return row.spec
+    return row
 
 
 def _audit(args: argparse.Namespace, given: GivenFlags) -> dict[str, Any]:

@@ -18,9 +18,14 @@ if TYPE_CHECKING:
 __all__ = ["template"]
 
 _WIDTH = 110
+_LISTS = """\
+# Which backends the jobs of this file may use, by NAME or NAME@DISTRIBUTION, is said in a table of its own:
+# [backends]
+# allow = ["NAME"]
+# block = ["NAME"]"""
 
 
-def template(verb: str, spec: BackendSpec | None = None) -> str:
+def template(verb: str, spec: BackendSpec | None = None, named: str = "") -> str:
     """The text of a file for ``ptycho VERB --config FILE``.
 
     A line that begins with ``#`` and no blank is a setting at its default; a comment begins with ``# ``. For *infer* the group
@@ -29,6 +34,7 @@ def template(verb: str, spec: BackendSpec | None = None) -> str:
     Args:
         verb: the job.
         spec: a backend, which is then the one that the file chooses, for its options.
+        named: how the file names it, ``NAME@DISTRIBUTION`` where the name is not enough; empty for its name.
     """
     parts = [_head(verb, spec)]
     tables: dict[str, list[Declaration]] = {}
@@ -37,11 +43,11 @@ def template(verb: str, spec: BackendSpec | None = None) -> str:
             tables.setdefault(one.group, []).append(one)
     for group, declared in tables.items():
         parts.append(f"[{group}]")
-        parts += [_entry(one, one.name, spec) for one in declared]
+        parts += [_entry(one, one.name, spec, named) for one in declared]
     if spec is not None:
         parts.append(f"[backend.{spec.name}]" if spec.options else f"# Backend {spec.name} has no options of its own.")
         parts += [_entry(option_declaration(spec.name, one), one.name, None) for one in spec.options]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, _LISTS]) + "\n"
 
 
 def _head(verb: str, spec: BackendSpec | None) -> str:
@@ -57,14 +63,14 @@ def _head(verb: str, spec: BackendSpec | None) -> str:
     return "\n".join(line for text in told for line in _comment(text))
 
 
-def _entry(one: Declaration, key: str, spec: BackendSpec | None) -> str:
+def _entry(one: Declaration, key: str, spec: BackendSpec | None, named: str = "") -> str:
     """Help, what is allowed, and the line itself; a backend that was named is not commented out."""
     kind = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text", "path": "a path"}[one.kind]
     notes = [one.allowed if one.choices else ", ".join(filter(None, [kind, one.allowed])), f"in {one.unit}" if one.unit else ""]
     notes.append(f'or "{one.show(None)}"' if one.optional else "")
     chosen = spec is not None and one.name == "backend"
     default = spec.precisions[0] if spec is not None and _other_precision(one, spec) else one.default
-    value = _toml(one, spec.name if chosen and spec is not None else default)
+    value = _toml(one, named or spec.name if chosen and spec is not None else default)
     line = f"{key} = {value}"
     text = f"{one.help[0].upper()}{one.help[1:]} ({'; '.join(filter(None, notes))})"
     return "\n".join([*_comment(text), line if chosen else f"#{line}"])

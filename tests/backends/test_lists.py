@@ -39,7 +39,7 @@ def test_a_settings_file_blocks(pair, tmp_path):
     with pytest.raises(BackendUnusableError) as caught:
         resolved(tmp_path, '[data]\n\n[backends]\nblock = ["two"]\n', backend="two")
     where = f"{tmp_path / 'run.toml'}, line 4: [backends] block = ['two']"
-    assert str(caught.value) == f"Two backend selected, but it is blocked by {where}."
+    assert str(caught.value) == f"Two backend selected, but it is blocked by {where}. (from override 'backend')"
     assert caught.value.code == "backend.blocked"
 
 
@@ -121,3 +121,33 @@ def test_a_registered_backend_can_be_blocked(pair):
     pair.setenv("PTYCHO_BACKENDS_BLOCK", "one")
     with pytest.raises(BackendUnusableError, match="blocked by PTYCHO_BACKENDS_BLOCK=one"):
         choose("one")
+
+
+PLACES = """
+from pathlib import Path
+from ptycho_core.settings.planning import resolve_for
+
+def chosen(**sources):
+    full = {"overrides": {}, "environment": {}} | sources
+    row = resolve_for("evaluate", full)[1]
+    return row.distribution
+
+Path("run.toml").write_text('[execution]\\nbackend = "acme@ZZZ"\\n')
+print(chosen(overrides={"backend": "acme@zzz"}))
+print(chosen(environment={"PTYCHO_BACKEND": "acme@zzz"}))
+print(chosen(execution={"backend": "acme@zzz"}))
+print(chosen(file=Path("run.toml")))
+print(chosen(file=Path("run.toml"), overrides={"backend": "acme@ptycho-acme"}))
+"""
+
+
+def test_the_distribution_can_be_named_wherever_a_backend_is_named(site):
+    site.backend(distribution="ptycho-acme")
+    site.backend(distribution="zzz")
+    site.framework()
+    done = site.python("-c", PLACES)
+    assert done.stdout.split() == ["zzz"] * 4 + ["ptycho-acme"], done.stderr
+    begun = site.ptycho("config", "init", "reconstruct", "--backend", "acme@ZZZ")
+    assert 'backend = "acme@zzz"' in begun.stdout.splitlines(), begun.stderr
+    shown = site.ptycho("backends", "show", "acme@zzz")
+    assert "provided by   zzz 1.0" in shown.stdout.splitlines()
