@@ -23,9 +23,8 @@ def report(
     tests: Sequence[Mapping[str, Any]],
     counts: Mapping[str, Mapping[str, int]],
     problems: Sequence[str],
-    *,
     device: str,
-    seconds: float,
+    cost: Mapping[str, float],
 ) -> dict[str, Any]:
     """The report of a session.
 
@@ -35,7 +34,7 @@ def report(
         counts: outcomes by claimed word.
         problems: why the session proves less than is claimed.
         device: accelerator that was computed on.
-        seconds: wall time.
+        cost: ``seconds`` of wall time and ``cpu_seconds`` of the processes that have ended.
     """
     from ptycho_core import __version__
 
@@ -62,7 +61,7 @@ def report(
         "contract": ".".join(map(str, CONTRACT)),
         "python": platform.python_version(),
         "device": device,
-        "seconds": round(seconds, 1),
+        **cost,
         "claims": claims,
         "proven": proven,
         "counts": {word: dict(one) for word, one in counts.items()},

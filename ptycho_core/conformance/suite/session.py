@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -215,8 +216,12 @@ class Session:
             }
             for name, item in self._items.items()
         ]
-        device, seconds = str(self._config.getoption("--ptycho-device")), time.perf_counter() - self._began
-        return report(self.row, tests, self._counts(), self._problems, device=device, seconds=seconds)
+        spent = os.times()
+        cost = {
+            "seconds": round(time.perf_counter() - self._began, 1),
+            "cpu_seconds": round(spent.user + spent.system + spent.children_user + spent.children_system, 1),
+        }
+        return report(self.row, tests, self._counts(), self._problems, str(self._config.getoption("--ptycho-device")), cost)
 
 
 def _sorted(items: Sequence[pytest.Item]) -> list[pytest.Item]:

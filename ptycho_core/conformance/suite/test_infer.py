@@ -69,7 +69,7 @@ def test_infer_yields_each_frame_once_as_numpy(bench: Bench) -> None:
     assert np.isfinite(found["patches"]).all()
 
 
-@kit("infer", needs=("test_infer_yields_each_frame_once_as_numpy",))
+@kit("infer", needs=("test_a_patch_does_not_depend_on_the_batch",))
 def test_a_model_file_gives_what_it_gives_in_the_reference(bench: Bench, precision: str) -> None:
     job, scan = bench.model(**MODEL), bench.scan(modes=1, masked=False)  # type: ignore[arg-type]
     far = distance(patches(inferred(bench, precision=precision)), of_reference(bench, job.model_path, scan))
