@@ -8,9 +8,10 @@ export OMP_WAIT_POLICY := PASSIVE
 
 # A process holds one framework. What is no backend's, and what compares them in processes of their own, runs with the first.
 TESTS := $(BIN)/python -m pytest
+KIT := $(TESTS) -q --pyargs ptycho_core.conformance
 OF_BACKENDS := tests/evaluate tests/reconstruction tests/learning tests/liveness tests/compatibility/test_migration_page.py tests/tensorflow tests/ptycho_tensorflow
 
-.PHONY: demo test test-all check pages clean
+.PHONY: demo test test-all report check pages clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ptycho reconstruct sample:siemens-star --output-dir demo/refined --overwrite --backend torch --modes 2
@@ -24,10 +25,24 @@ demo: $(VENV)/.installed
 test: $(VENV)/.plugins check
 	$(TESTS)
 	$(TESTS) --backend tensorflow $(OF_BACKENDS)
+	$(KIT) --ptycho-backend=reference
+	$(KIT) --ptycho-backend=torch
+	$(KIT) --ptycho-backend=tensorflow
 
 test-all: $(VENV)/.plugins check
 	$(TESTS) -m ''
 	$(TESTS) -m '' --backend tensorflow $(OF_BACKENDS)
+	$(KIT) --ptycho-backend=reference
+	$(KIT) --ptycho-backend=torch
+	$(KIT) --ptycho-backend=tensorflow
+
+# What is proven of each backend, for docs/backends.md.
+report: $(VENV)/.tested
+	mkdir -p build
+	$(KIT) --ptycho-backend=reference --ptycho-report=build/reference.json
+	$(KIT) --ptycho-backend=torch --ptycho-report=build/torch.json
+	$(KIT) --ptycho-backend=tensorflow --ptycho-report=build/tensorflow.json
+	$(BIN)/python -m ptycho_core.conformance.document build/reference.json build/torch.json build/tensorflow.json > docs/backends.md
 
 check: $(VENV)/.plugins
 	$(BIN)/ruff check .

@@ -100,7 +100,8 @@ ZOO = {
     "heavy_import": Animal({f"{BACKEND}test_loading_imports_nothing_heavy"}, "import numpy"),
     "stale_manifest": Animal(
         {f"{BACKEND}test_it_says_what_its_manifest_says"},
-        "_said = ptycho_backend_spec\n\n\n@hookimpl\ndef ptycho_backend_spec():\n    return replace(_said(), precisions=('float32',))",
+        "_said = ptycho_backend_spec\n\n"
+        "@hookimpl\ndef ptycho_backend_spec():\n    return replace(_said(), precisions=('float32',))",
     ),
     "misspelled_hook": Animal(
         {f"{BACKEND}test_the_hooks_fit_the_contract"}, "@hookimpl\ndef ptycho_reconstuct(job):\n    return None"
@@ -224,7 +225,7 @@ def test_a_wrong_backend_fails_exactly_what_names_its_fault(name, tmp_path):
     animal, report = ZOO[name], tmp_path / "report.json"
     animal.install(name, tmp_path / "site")
     arguments = [
-        "--pyargs", "ptycho_core.conformance", "--ptycho-backend", name, "--ptycho-report", str(report),
+        "--pyargs", "ptycho_core.conformance", "--ptycho-backend", name, f"--ptycho-report={report}",
         "--ptycho-timeout", str(animal.timeout), "-q", "-p", "no:cacheprovider",
     ]  # fmt: skip
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site"), "OMP_NUM_THREADS": "1"}

@@ -1,5 +1,6 @@
 """What a user installs is the wheel: it must hold every file and work away from the checkout."""
 
+import json
 import os
 import subprocess
 import zipfile
@@ -62,3 +63,22 @@ def test_a_tiny_job_runs_from_the_installed_wheels(installed: Path, backend: str
     done = ptycho(installed, "reconstruct", f"{backend}.npz", "-o", f"out-{backend}", "--backend", backend, *quick)
     assert done.returncode == 0, done.stderr
     assert (installed / f"out-{backend}" / "reconstruction.h5").is_file()
+
+
+@pytest.mark.parametrize(
+    ("chosen", "status"),
+    [("test_backend or test_evaluate", 1), pytest.param("", 0, marks=pytest.mark.long)],
+    ids=["a part, which is no proof", "all"],
+)
+def test_the_kit_runs_from_the_installed_wheel(installed: Path, chosen: str, status: int) -> None:
+    python, report = str(installed / "venv" / "bin" / "python"), installed / "report.json"
+    arguments = ["--pyargs", "ptycho_core.conformance", "--ptycho-backend=reference", f"--ptycho-report={report}", "-k", chosen]
+    command = [python, "-m", "pytest", "-p", "no:cacheprovider", "-q", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=installed, env=clean(), timeout=300)
+    assert done.returncode == status, done.stdout + done.stderr
+    outcomes = [one["outcome"] for one in json.loads(report.read_text())["tests"]]
+    assert set(outcomes) <= {"passed", "not run"}
+    assert outcomes.count("passed") > 20
+    code = "import ptycho_core.conformance.suite.session as one; print(one.__file__)"
+    where = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=installed, env=clean(), check=True).stdout
+    assert str(ROOT) not in where

@@ -40,7 +40,8 @@ def job(bench: Bench, verb: str, folder: Path) -> tuple[Any, ...]:
 def watched(bench: Bench, verb: str) -> dict[str, Any]:
     """A job in a second process, and what it left behind."""
     folder = bench.folder / "watched"
-    arguments = bench.name, verb, job(bench, verb, folder), {}, [folder]
+    nothing: dict[str, Any] = {}
+    arguments = (bench.name, verb, job(bench, verb, folder), nothing, [folder])
     target = "ptycho_core.conformance.suite.isolation:watched"
     found: dict[str, Any] = bench.once(("watched", verb), lambda: bench.call(target, *arguments, which="second"))
     return found
