@@ -21,8 +21,8 @@ __all__ = ["page", "read_report"]
 _FORMAT = 1
 _HEAD = """# Backends and what is proven of them
 
-Made from reports of the [conformance kit](conformance.md) by `python -m ptycho_core.conformance.document REPORT.json …` (`make report`);
-do not edit.
+Made from reports of the [conformance kit](conformance.md) by `python -m ptycho_core.conformance.document REPORT.json …`, which
+`make report` runs; do not edit.
 A number is how many tests of a claim passed; tests that prove two claims count for both.
 """
 _MEANING = {
