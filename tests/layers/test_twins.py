@@ -8,11 +8,11 @@ import pytest
 BACKENDS = Path(__file__).parents[2] / "backends"
 TORCH, TENSORFLOW = BACKENDS / "torch" / "ptycho_torch", BACKENDS / "tensorflow" / "ptycho_tensorflow"
 ALONE = {
-    "compiled.py",  # graphs are made by hand; PyTorch runs what it reads
     "starting.py",  # keeps what the library says at its start from the user
 }
-OTHERWISE = {"joint.py": {"Gradient"}, "frames.py": {"on_device"}}
-"""Names of PyTorch's without a counterpart: what it changes in place, TensorFlow returns; and TensorFlow places what it makes."""
+OTHERWISE = {"joint.py": {"Gradient"}, "frames.py": {"on_device"}, "networks.py": {"as_used"}}
+"""Names of PyTorch's without a counterpart: what it changes in place, TensorFlow returns; TensorFlow places
+what it makes and compiles all of it."""
 
 
 def names(path: Path) -> list[str]:

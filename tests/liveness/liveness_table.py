@@ -39,7 +39,13 @@ ELSEWHERE = {
 }
 """Settings that need a file of another layout or a process of their own: words to ask for them with, and the test."""
 
-OPTIONS = {"tensorflow.jit": (["--opt", "tensorflow.jit=true"], "test_jit.py::test_the_option_acts_through_the_real_command")}
+OPTIONS = {
+    "tensorflow.jit": (["--opt", "tensorflow.jit=true"], "test_jit.py::test_the_option_acts_through_the_real_command"),
+    "torch.compile": (
+        ["--opt", "torch.compile=true", "--allow-unsupported"],
+        "test_compile.py::test_the_network_is_compiled_once_and_gives_the_same",
+    ),
+}
 """Options of backends: words, and the test in the backend's own folder."""
 
 SEALED = "tests/settings/test_payload_of_learning.py::test_no_setting_of_a_model_can_be_changed_at_inference"
@@ -55,6 +61,7 @@ ADJUSTED = {
 
 UNSUPPORTED = {
     ("torch", "pin_memory"): (("applied", "unsupported"), "unsupported on a CPU, to which nothing is copied"),
+    ("torch", "torch.compile"): (("applied", "unsupported"), "unsupported where no compiler is found, and on `reconstruct`"),
     ("tensorflow", "pin_memory"): (("unsupported",), "TensorFlow has no pinned memory to offer"),
 }
 """What the plan answers where it may not be able to do what is asked, and why not."""

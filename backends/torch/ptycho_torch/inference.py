@@ -19,7 +19,7 @@ from ptycho_core.training.groups import inference_groups
 from ptycho_torch.devices import configured, is_mixed, real_dtype
 from ptycho_torch.estimate import Illumination, estimate_object
 from ptycho_torch.frames import on_device
-from ptycho_torch.networks import build_network
+from ptycho_torch.networks import as_used, build_network
 from ptycho_torch.patches import predict
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def infer(job: InferJob, plan: ExecutionPlan, events: EventSink) -> Iterator[Inf
     with configured(plan) as device, closing(ahead):
         dtype = real_dtype(plan)
         network = build_network(model.network, model.weights, device, dtype).eval()
+        passes = as_used(network, compiled=bool(plan.options.get("compile")))
         probe = torch.as_tensor(light, device=device).to(dtype.to_complex())
         mask = None
         if not scan.mask.all():
@@ -66,7 +67,7 @@ def infer(job: InferJob, plan: ExecutionPlan, events: EventSink) -> Iterator[Inf
             counts = on_device(next(ahead), device, pinned=readers.pinned)
             with torch.no_grad():
                 estimate = _estimated(counts, groups[frames], positions, probe, mask, model.network)
-                patches = predict(network, estimate, model.network, mixed=is_mixed(plan))[:, 0]
+                patches = predict(passes, estimate, model.network, mixed=is_mixed(plan))[:, 0]
             yield InferBatch(frames, patches.to(torch.complex64).cpu().numpy())
 
 

@@ -13,7 +13,7 @@ import torch
 from ptycho_torch.estimate import Estimate, Illumination, estimate_object, group_windows
 from ptycho_torch.losses import data_sums, total_variation
 from ptycho_torch.merging import merge_patches
-from ptycho_torch.networks import build_network
+from ptycho_torch.networks import as_used, build_network
 from ptycho_torch.patches import predict
 from ptycho_torch.propagation import gather, mode_sum, shift_ramps, shifted_probe, squared_modulus, windows_at
 
@@ -56,11 +56,19 @@ class Learner:
     """The trained tensors of a model on a device, and the loss that they minimise."""
 
     def __init__(
-        self, model: Model, weights: Mapping[str, float], device: torch.device, dtype: torch.dtype, *, mixed: bool
+        self,
+        model: Model,
+        weights: Mapping[str, float],
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        mixed: bool,
+        compiled: bool = False,
     ) -> None:
         self.description, self.facts, self.mixed = model.network, model.facts, mixed
         self.loss_weights = {name: value for name, value in weights.items() if value > 0}
         self.network = build_network(model.network, model.weights, device, dtype)
+        self.passes = as_used(self.network, compiled=compiled)
         probes = torch.as_tensor(model.physics["probe"], device=device).to(dtype.to_complex())
         # In units of its own root mean square a probe can share the network's learning rate.
         self.unit = squared_modulus(probes).sum(1).mean((1, 2)).sqrt()[:, None, None, None]
@@ -114,7 +122,7 @@ class Learner:
         with torch.no_grad():
             light = Illumination.at(self.probes(scan), remainders, sample.frames.mask)
             estimate = self._estimate(sample, scan, groups, amplitudes, light)
-        patches = predict(self.network, estimate, self.description, mixed=self.mixed).flatten(0, 1)
+        patches = predict(self.passes, estimate, self.description, mixed=self.mixed).flatten(0, 1)
         deviation = _deviation(patches.detach(), light.weight)
         patches = self._merged(patches, sample.corners[groups], light.weight)
         terms = {}

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["Network", "build_network"]
+    from ptycho_torch.compiled import Compiled
+
+__all__ = ["Network", "as_used", "build_network"]
 
 
 class Network(nn.Module):
@@ -76,3 +78,12 @@ def build_network(
         if value.ndim == 4:
             value.data = value.data.contiguous(memory_format=torch.channels_last)
     return network
+
+
+def as_used(network: Network, *, compiled: bool) -> Network | Compiled:
+    """What is called for a pass: the network itself or, with the same weights, compiled."""
+    if not compiled:
+        return network
+    from ptycho_torch.compiled import Compiled  # imports a compiler, which takes seconds
+
+    return Compiled(network)

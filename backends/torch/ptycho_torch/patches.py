@@ -11,6 +11,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ptycho_torch.compiled import Compiled
     from ptycho_torch.estimate import Estimate
     from ptycho_torch.networks import Network
 
@@ -20,11 +21,11 @@ SMALLEST = 1e-3
 """Least amplitude of an estimate that is taken through an activation, and its distance from 1 below a sigmoid."""
 
 
-def predict(network: Network, estimate: Estimate, description: Mapping[str, Any], *, mixed: bool) -> torch.Tensor:
+def predict(network: Network | Compiled, estimate: Estimate, description: Mapping[str, Any], *, mixed: bool) -> torch.Tensor:
     """The network's object patches: complex (group, C, N, N).
 
     Args:
-        network: built from the description.
+        network: built from the description, as it is or compiled.
         estimate: what it corrects.
         description: of the network.
         mixed: compute the network in bfloat16 where PyTorch holds that to be safe; everything else stays as it is.

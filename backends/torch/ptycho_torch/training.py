@@ -52,7 +52,7 @@ class _Trainer:
         weights = loss_weights(settings, str(model.facts["model_type"]))
         self._readers = Readers.planned(plan.execution)
         self._samples = [Sample(scan, device, dtype, self._readers) for scan in data.scans]
-        self._learner = Learner(model, weights, device, dtype, mixed=is_mixed(plan))
+        self._learner = Learner(model, weights, device, dtype, mixed=is_mixed(plan), compiled=bool(plan.options.get("compile")))
         self._optimiser = Optimiser(self._learner.leaves(), settings)
         self._ahead = self._readers.read(self._read, ())
 
@@ -95,7 +95,9 @@ class _Trainer:
 
     def facts(self) -> dict[str, Value]:
         self._ahead.close()
-        return {"weights": sum(leaf.numel() for leaf in self._learner.leaves().values())} | self._readers.facts()
+        compilations = getattr(self._learner.passes, "compilations", 0)
+        weights = sum(leaf.numel() for leaf in self._learner.leaves().values())
+        return {"weights": weights, "compilations": compilations} | self._readers.facts()
 
     def _frames(self, batch: Batch) -> Frames:
         return self._samples[batch.scan].frames
