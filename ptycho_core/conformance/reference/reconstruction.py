@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.contract import EventSink, ExecutionPlan, ReconstructJob, ReconstructResult
+    from ptycho_core.scan.reading import Readers
     from ptycho_core.settings.reconstruction import ReconstructionSettings
 
     Complex = NDArray[np.complex128]
@@ -59,6 +60,7 @@ def _run(
     seed: int,
     report: Callable[..., None],
     stop_requested: Callable[[], bool],
+    readers: Readers,  # noqa: ARG001 - all patterns are read at once, before anything is computed
 ) -> Result:
     """The function that `fit_scan` calls."""
     counts = np.where(mask, patterns.read(np.arange(len(patterns))), 0.0).astype(np.float64)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.contract import Event, ExecutionRequest, InferJob, ReconstructJob, ScanSource, TrainJob
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ptycho_core.backends.loading import Backend
     from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, ExecutionPlan, Value
@@ -133,7 +135,7 @@ def infer(
     stop_after: int | None = None,
     instead: Path | None = None,
 ) -> dict[str, Any]:
-    """Infer a scan: the frames of each batch, all patches as they came, and the types of what was yielded.
+    """Infer a scan: frames of each batch, patches as they came, types of what was yielded, readings of patterns in this thread.
 
     Args:
         scan: file.
@@ -151,14 +153,15 @@ def infer(
     groups, sink = payload.groups, Sink(stop_after)
     job = InferJob(ScanSource(scan, groups["data"]), instead or model, probe, groups)
     batches, patches, kinds = [], [], dict[str, str]()
-    for batch in payload.backend.infer(job, payload.plan, sink):
-        kinds |= _kinds({"frames": batch.frames, "patches": batch.patches})
-        batches.append(np.array(batch.frames))
-        patches.append(np.array(batch.patches))
-        sink.emit(Event("epoch"))
+    with _reads_here() as reads:
+        for batch in payload.backend.infer(job, payload.plan, sink):
+            kinds |= _kinds({"frames": batch.frames, "patches": batch.patches})
+            batches.append(np.array(batch.frames))
+            patches.append(np.array(batch.patches))
+            sink.emit(Event("epoch"))
     return {
         "batches": batches, "patches": np.concatenate(patches) if patches else None, "kinds": kinds,
-        "execution": dict(payload.plan.execution),
+        "execution": dict(payload.plan.execution), "reads_here": len(reads),
     }  # fmt: skip
 
 
@@ -213,6 +216,25 @@ def plan_of(verb: str, settings: Mapping[str, Value]) -> ExecutionPlan:
     from ptycho_core.settings.planning import plan_verb
 
     return plan_verb(verb, settings, {})[1]
+
+
+@contextmanager
+def _reads_here() -> Iterator[list[int]]:
+    """Counts, without changing it, how often patterns are read in the thread that asks for results."""
+    from ptycho_core.scan.patterns import ArrayPatterns
+
+    read, here, found = ArrayPatterns.read, threading.get_ident(), list[int]()
+
+    def watched(patterns: ArrayPatterns, frames: Any) -> Any:  # noqa: ANN401 - as it is
+        if threading.get_ident() == here:
+            found.append(len(patterns))
+        return read(patterns, frames)
+
+    ArrayPatterns.read = watched  # type: ignore[assignment,method-assign]
+    try:
+        yield found
+    finally:
+        ArrayPatterns.read = read  # type: ignore[method-assign]
 
 
 def _backend(name: str) -> Backend:

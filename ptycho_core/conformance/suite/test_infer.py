@@ -11,7 +11,7 @@ from ptycho_core.conformance.limits import LIMITS
 from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.conformance.suite.inputs import FRAMES, N
 from ptycho_core.conformance.suite.marks import kit
-from ptycho_core.errors import DataError
+from ptycho_core.errors import CapabilityError, DataError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -89,6 +89,22 @@ def test_a_batch_is_no_larger_than_asked_for(bench: Bench) -> None:
     found = inferred(bench, inference_batch_size=7)
     assert max(map(len, found["batches"])) <= int(found["execution"].get("inference_batch_size") or 7)
     assert len(found["batches"]) > 1
+
+
+@kit("infer", needs=("test_a_batch_is_no_larger_than_asked_for",))
+def test_num_workers_read_or_are_refused(bench: Bench) -> None:
+    try:
+        found = inferred(bench, num_workers=1, inference_batch_size=7)
+    except CapabilityError as error:
+        refusal = str(error)
+    else:
+        refusal = ""
+        one = inferred(bench, inference_batch_size=7)
+        assert np.array_equal(patches(found), patches(one)), "who reads must not matter"
+        assert one["reads_here"], "without num_workers patterns are read where they are wanted"
+        if found["execution"]["num_workers"]:
+            assert found["reads_here"] < one["reads_here"], "num_workers is accepted, and nobody else reads"
+    assert not refusal or "num_workers" in refusal
 
 
 @kit("infer", needs=("test_infer_yields_each_frame_once_as_numpy",))
