@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from ptycho_core.backends.plans import make_plan
+from ptycho_core.backends.plans import make_plan, without
 from ptycho_core.contract import Disposition, ExecutionPlan, ExecutionRequest, ProbeReport, Value
 
 if TYPE_CHECKING:
@@ -21,12 +21,13 @@ _STEPPING: Final = ("rpie", "epie", "autodiff")
 _LIKELIHOOD: Final = ("lsqml",)
 _ALL: Final = "dm takes all frames at once: batches are for the other engines"
 _WHOLE: Final = "pty-chi begins with the whole detector"
+_AT_ONCE: Final = "pty-chi is given all patterns before its first epoch"
 _Answer = Callable[[Value, str], Disposition]
 
 
 def plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
     """Resolve what is ``auto`` and say what became of each requested option; reads nothing and changes nothing."""
-    found = make_plan(request, probe, "pty-chi")
+    found = without(make_plan(request, probe, "pty-chi", _fixed(request)), "pin_memory", _AT_ONCE)
     engine = str(request.options["engine"])
     dispositions = dict(found.dispositions)
     asked = request.settings["reconstruction"]
@@ -36,6 +37,12 @@ def plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
     for name in request.requested & {"ptychi.position_start", "ptychi.position_step"}:
         dispositions[name] = _of_positions(name, request, engine)
     return replace(found, dispositions=dispositions, notes=(*found.notes, *_notes(asked, engine, probe)))
+
+
+def _fixed(request: ExecutionRequest) -> dict[str, tuple[Value, str]]:
+    """What cannot act because all patterns are read at once, before anything is computed."""
+    values: dict[str, Value] = {"num_workers": 0, "prefetch": None}
+    return {name: (value, _AT_ONCE) for name, value in values.items() if name in request.execution}
 
 
 def _notes(asked: Mapping[str, Value], engine: str, probe: ProbeReport) -> list[str]:
