@@ -88,6 +88,7 @@ class ExecutionFlags:
         """A scan, a trained model where the verb takes one, and the runs so far."""
         folder = tmp_path_factory.mktemp("flags")
         assert main(["simulate", str(folder / "scan.npz"), "--size", "32", "--frames", "36", "--seed", "8"]) == 0
+        assert main(["simulate", str(folder / "long.npz"), "--size", "32", "--frames", "40", "--seed", "9"]) == 0
         words = ["--backend", cls.name, *SMALL["train"], "--quiet"]
         assert cls.verb == "train" or not main(["train", str(folder / "scan.npz"), "-o", str(folder / "run"), *words])
         return SimpleNamespace(folder=folder, runs={})
@@ -100,7 +101,8 @@ class ExecutionFlags:
             proof = table.proof(self.verb, flag, self.name)
             alias = table.module(table.CASES[self.verb][0]).ALIASES[self.name]
             words = INSTEAD.get(flag, proof.words) if to_run else proof.words
-            return proof, [word.format(folder=state.folder, alias=alias) for word in words]
+            allowed = ["--allow-unsupported"] if "unsupported" in proof.answers else []
+            return proof, [*(word.format(folder=state.folder, alias=alias) for word in words), *allowed]
 
         return asked
 
@@ -111,13 +113,14 @@ class ExecutionFlags:
         given = [
             word for flag, value in zip(*[iter(SMALL[self.verb])] * 2, strict=True) if flag not in words for word in (flag, value)
         ]
-        return [self.verb, str(state.folder / "scan.npz"), *model, "-o", str(out), *named, *given, *words]
+        common = ["-o", str(out), *model, *named, *given]
+        return [self.verb, *common, str(state.folder / "scan.npz"), *words]  # words may begin with a second scan
 
     def payload(self, state, words):
         """The payload that the command makes of a command line."""
         args = _parser(words).parse_args(words)
         given = collect(args, self.verb)
-        rest = {"config_file": given.config, "environment": {}}
+        rest = {"config_file": given.config, "environment": {}, "allow_unsupported": args.allow_unsupported}
         if self.verb == "train":
             return create_training_payload(args.scans, args.output_dir, given.overrides, validation=args.validation, **rest)
         return create_inference_payload(args.model, args.scan, args.output_dir, given.overrides, **rest)
