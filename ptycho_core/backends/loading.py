@@ -17,7 +17,7 @@ import pluggy
 from ptycho_core import contract, hookspecs
 from ptycho_core.backends.known import known_backends
 from ptycho_core.backends.registry import find_backends, registered_plugin, those_that
-from ptycho_core.backends.states import Row, unusable
+from ptycho_core.backends.states import Row, family, unusable
 from ptycho_core.errors import BackendError, BackendUnusableError, CapabilityError, HookError, PtychoError, did_you_mean
 
 __all__ = ["NEUTRAL", "REQUIRED_HOOKS", "Backend", "load"]
@@ -222,12 +222,11 @@ def _import_plugin(row: Row) -> object:
 def _refuse_mixture(row: Row) -> None:
     if row.spec is None or row.spec.framework is None:  # a backend without a framework disturbs none
         return
-    own = row.spec.framework.builds_on or row.spec.framework.module
+    own = family(row.spec)
     frameworks = {known.module: (known.title, known.module) for known in known_backends().values()}
     for item in find_backends():
         if item.spec and item.spec.framework:
-            framework = item.spec.framework
-            frameworks[framework.module] = item.spec.title, framework.builds_on or framework.module
+            frameworks[item.spec.framework.module] = item.spec.title, family(item.spec)
     for module, (title, below) in sorted(frameworks.items()):
         if below != own and module not in NEUTRAL and module in sys.modules:
             raise BackendError(

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ptycho_core.backends.discovery import Claim
     from ptycho_core.backends.lists import Lists
 
-__all__ = ["STATES", "Row", "absent", "examine_claim", "framework_state", "unusable"]
+__all__ = ["STATES", "Row", "absent", "examine_claim", "family", "framework_state", "unusable"]
 
 STATES: Final[tuple[str, ...]] = (
     "ok",
@@ -108,6 +108,12 @@ def framework_state(spec: contract.BackendSpec) -> tuple[str, str, str, str]:
         reason = f"it accepts {_range(framework)}, and {distribution} {found} is installed"
         return "out-of-range", reason, f"Install another version: {_pip_line(framework)}", found
     return "ok", "", "", ""  # a framework built from source may have no metadata; the probe tells its version
+
+
+def family(spec: contract.BackendSpec | None) -> str:
+    """Module of the framework at the bottom: what two backends must have in common to share a process; empty without any."""
+    framework = None if spec is None else spec.framework
+    return "" if framework is None else framework.builds_on or framework.module
 
 
 def unusable(row: Row) -> BackendUnusableError:

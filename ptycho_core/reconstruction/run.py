@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ptycho_core.formats.product import Reconstruction, StoredObject
     from ptycho_core.reconstruction.start import Start
     from ptycho_core.scan.scan import Scan
-    from ptycho_core.settings.payload import InferencePayload, ReconstructionPayload
+    from ptycho_core.settings.first import FirstInference
+    from ptycho_core.settings.payload import ReconstructionPayload
 
 __all__ = ["reconstruct", "run_payload"]
 
@@ -133,13 +134,20 @@ def _start(scan: Scan, payload: ReconstructionPayload, hub: EventHub) -> Start:
     )
 
 
-def _inferred(first: InferencePayload, hub: EventHub) -> StoredObject:
+def _inferred(first: FirstInference, hub: EventHub) -> StoredObject:
     """The object, and the probe it goes with, that a model gives for the scan."""
+    from ptycho_core.backends.worker import Worker
     from ptycho_core.formats.product import StoredObject
     from ptycho_core.inference.run import infer_payload
 
-    found = infer_payload(first, hub, announce="message")[0]
-    return StoredObject(found.object, found.probe, found.positions, found.origin)
+    if first.said:
+        hub.emit(Event("message", message=first.said))
+    if first.payload is not None:
+        found = infer_payload(first.payload, hub, announce="message")[0]
+        return StoredObject(found.object, found.probe, found.positions, found.origin)
+    with Worker(str(first.settings["backend"])) as worker:
+        arguments = str(first.model), str(first.scan), dict(first.settings)
+        return StoredObject(**worker.call("ptycho_core.inference.apart:infer", *arguments, observer=hub.emit))
 
 
 def _started(payload: ReconstructionPayload, scan: Scan) -> Event:

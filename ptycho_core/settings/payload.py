@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.errors import SettingsError
 from ptycho_core.settings.audit import audit
+from ptycho_core.settings.first import FirstInference, first_inference
 from ptycho_core.settings.planning import plan_for, resolve_for
 from ptycho_core.settings.resolution import REQUESTING, Facts, Resolved
 from ptycho_core.settings.sources import Translated
@@ -59,7 +60,7 @@ class ReconstructionPayload(Payload):
 
     scan: Path
     output_dir: Path | None
-    first: InferencePayload | None
+    first: FirstInference | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,9 @@ def create_reconstruction_payload(
 
     sources = _sources(overrides, execution_config, environment, config_file)
     common = _decide("reconstruct", sources, lambda: Facts(scan_facts(scan)), allow_unsupported=allow_unsupported)
-    first = _first_inference(scan, common["resolved"], common["backend"].name, common["plan"])
+    first = first_inference(scan, common["resolved"], common["backend"], common["plan"], sources)
+    if first is not None:
+        common["audit"] = {**common["audit"], "start": first.audit}
     return ReconstructionPayload(scan=scan_path(scan), output_dir=_folder(output_dir), first=first, **common)
 
 
@@ -210,21 +213,6 @@ def create_inference_payload(
     return InferencePayload(
         scan=scan_path(scan), model_path=model_file(Path(model_path)), output_dir=_folder(output_dir), **common
     )
-
-
-def _first_inference(scan: str | Path, resolved: Resolved, backend: str, plan: ExecutionPlan) -> InferencePayload | None:
-    """The inference that a reconstruction starts with if its ``start`` is a model: scan and execution are the same."""
-    from ptycho_core.settings.facts import is_model
-    from ptycho_core.settings.groups import declarations
-
-    start = resolved.values["start"].value
-    if start is None or not is_model(Path(str(start))):
-        return None
-    data = {name: value for name, value in resolved.groups()["data"].items() if name in resolved.requested}
-    named = resolved.values["backend"].value or backend
-    taken = declarations("infer")
-    execution = {name: value for name, value in plan.execution.items() if name in taken}
-    return create_inference_payload(str(start), scan, None, data | {**execution, "backend": named}, environment={})
 
 
 def _decide(

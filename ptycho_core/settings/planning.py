@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ptycho_core.backends.loading import Backend
     from ptycho_core.backends.states import Row
 
-__all__ = ["lists_of", "plan_for", "plan_verb", "resolve_for", "resolve_without_options"]
+__all__ = ["chosen_backend", "lists_of", "plan_for", "plan_verb", "resolve_for", "resolve_without_options"]
 
 _NEEDS = {"refine_positions": (False, "positions"), "background": ("none", "background")}
 """Settings that a backend must have a capability for, with the value that needs none."""
@@ -46,15 +46,15 @@ def resolve_for(verb: str, sources: Mapping[str, Any], facts: Callable[[], Facts
     """
     named = resolve_without_options(verb, sources).values["backend"]
     if named.value is not None:  # its options are checked before any file is looked at; a checkpoint may still name another
-        resolve(verb, **sources, spec=_chosen(named, sources).spec)
+        resolve(verb, **sources, spec=chosen_backend(named, sources).spec)
     stated = facts()
-    row = _chosen(resolve_without_options(verb, sources, stated).values["backend"], sources)
+    row = chosen_backend(resolve_without_options(verb, sources, stated).values["backend"], sources)
     resolved = resolve(verb, **sources, facts=stated, spec=row.spec)
     check_together(resolved)
     return resolved, row
 
 
-def _chosen(named: Sourced, sources: Mapping[str, Any]) -> Row:
+def chosen_backend(named: Sourced, sources: Mapping[str, Any]) -> Row:
     """The backend of that name, or the only one; an error says where the name comes from."""
     from ptycho_core.backends import choose
 

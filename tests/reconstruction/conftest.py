@@ -41,7 +41,7 @@ class Engine:
 def _only_the_backend_under_test(backend: str) -> Iterator[None]:
     """It need not be named, here or in the processes that tests start."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PTYCHO_BACKENDS_ALLOW", backend)
+        patch.setenv("PTYCHO_BACKENDS_ALLOW", f"{backend},reference")
         yield
 
 

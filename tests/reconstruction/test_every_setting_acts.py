@@ -43,10 +43,9 @@ class Run:
         return self.audit["settings"][name]["effective"]
 
 
-def changed(first: Run, second: Run) -> bool:
-    return first.result.object.shape != second.result.object.shape or not np.array_equal(
-        first.result.object, second.result.object
-    )
+def changed(first: Run, second: Run, limit: float = 0.0) -> bool:
+    one, other = first.result.object, second.result.object
+    return one.shape != other.shape or bool(np.linalg.norm(one - other) > limit * np.linalg.norm(one))
 
 
 def other_readers(a: Run, b: Run) -> bool:
@@ -121,6 +120,16 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
         ["--backend", "{alias}"],
         lambda a, b: "only one installed" in a.stderr and "only one installed" not in b.stderr,
     ),
+    "start_backend": (
+        ["--start", "{folder}/model", "--precision", "float64"],
+        ["--start", "{folder}/model", "--precision", "float64", "--start-backend", "reference"],
+        lambda a, b: (
+            "by backend reference (start_backend)" in b.stderr
+            and (a.audit["start"]["backend"]["chosen_by"], b.audit["start"]["backend"]["name"])
+            == ("it reconstructs too", "reference")
+            and not changed(a, b, 1e-6)
+        ),
+    ),
     "accelerator": (
         [],
         ["--accelerator", "cpu"],
@@ -181,6 +190,8 @@ def scan_of_64(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with np.load(path) as file:
         np.save(folder / "probe.npy", np.roll(file["probe_guess"], 1, axis=-1))
         np.savez(folder / "start.npz", object=file["object_true"], positions_px=file["positions_px"])
+    quick = ["--epochs", "1", "--network-width", "4", "--update-steps", "1", "--batch-size", "18", "--quiet"]
+    assert main(["train", str(path), "-o", str(folder / "model"), *quick]) == 0
     return path
 
 

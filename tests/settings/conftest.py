@@ -87,17 +87,17 @@ def _no_variables(monkeypatch):
 
 @pytest.fixture
 def acme(monkeypatch):
-    """Registers the backend, with changes to its manifest if called with some."""
+    """Registers the backend, with changes to its manifest if called with some; under another name too."""
     for known in known_backends().values():  # other tests may have imported a framework; one a process is not the matter here
         monkeypatch.delitem(sys.modules, known.module, raising=False)
     made = []
 
     def register(**changes):
         plugin = Acme(acme_spec(**changes))
-        backends.register("acme", plugin, plugin.spec)
+        backends.register(plugin.spec.name, plugin, plugin.spec)
         made.append(plugin)
         return plugin
 
     yield register
-    if made:
-        backends.unregister("acme")
+    for name in {plugin.spec.name for plugin in made}:
+        backends.unregister(name)
