@@ -121,8 +121,8 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
         lambda a, b: "only one installed" in a.stderr and "only one installed" not in b.stderr,
     ),
     "start_backend": (
-        ["--start", "{folder}/model", "--precision", "float64"],
-        ["--start", "{folder}/model", "--precision", "float64", "--start-backend", "reference"],
+        ["--start", "{folder}/run", "--precision", "float64"],
+        ["--start", "{folder}/run", "--precision", "float64", "--start-backend", "reference"],
         lambda a, b: (
             "by backend reference (start_backend)" in b.stderr
             and (a.audit["start"]["backend"]["chosen_by"], b.audit["start"]["backend"]["name"])
@@ -191,7 +191,7 @@ def scan_of_64(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.save(folder / "probe.npy", np.roll(file["probe_guess"], 1, axis=-1))
         np.savez(folder / "start.npz", object=file["object_true"], positions_px=file["positions_px"])
     quick = ["--epochs", "1", "--network-width", "4", "--update-steps", "1", "--batch-size", "18", "--quiet"]
-    assert main(["train", str(path), "-o", str(folder / "model"), *quick]) == 0
+    assert main(["train", str(path), "-o", str(folder / "run"), *quick]) == 0
     return path
 
 
