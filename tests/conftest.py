@@ -2,15 +2,30 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
 
 from ptycho_core.backends.known import known_backends
+
+PATIENT = """
+import sys, time
+from ptycho_core import events
+from ptycho_core.cli.main import main
+def patient(event):
+    if event.kind == sys.argv[1]:
+        print("told:", event.kind, file=sys.stderr, flush=True)
+        time.sleep(float(sys.argv[2]))
+events.installed_observers = lambda: (patient,)
+sys.exit(main(sys.argv[3:]))
+"""
 
 pytest.register_assert_rewrite("execution_flags", "liveness_table")
 
@@ -42,6 +57,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--ptycho-accelerator", default="cpu", help="where backends are compared: cpu or cuda (default: cpu)")
 
 
+def pytest_configure() -> None:
+    """Listen to Ctrl-C, as the processes that tests start do then.
+
+    A job in the background of a shell without job control is started with it ignored, and so is all that it starts.
+    """
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out what looks inside another backend than the one under test, and the folders of its commands."""
     name, chosen = collection_path.name, config.getoption("--backend")
@@ -60,6 +84,61 @@ def backend(request: pytest.FixtureRequest) -> str:
 def accelerator(request: pytest.FixtureRequest) -> str:
     """Accelerator that backends are held against each other on."""
     return str(request.config.getoption("--ptycho-accelerator"))
+
+
+class Started:
+    """A process that is listened to while it runs, and sent signals. When its time is over it is killed, with what it started."""
+
+    def __init__(self, words: list[str], seconds: float) -> None:
+        self.process = subprocess.Popen(words, stdout=-1, stderr=-1, text=True, start_new_session=True)
+        self._timer = Timer(seconds, self._kill)
+        self._timer.start()
+
+    def await_line(self, beginning: str) -> None:
+        """Read stderr up to a line that begins so."""
+        said = []
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            said.append(line)
+            if line.startswith(beginning):
+                return
+        raise AssertionError(f"'{beginning}' never came, but {''.join(said)}")
+
+    def end(self) -> tuple[int, str, str]:
+        """Wait for it: its status, and what it still said on stdout and stderr."""
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+    def close(self) -> None:
+        """End it, if it has not ended."""
+        self._timer.cancel()
+        self._kill()
+        self.process.wait(10)
+        for stream in (self.process.stdout, self.process.stderr):
+            assert stream is not None
+            stream.close()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+
+@pytest.fixture
+def started() -> Iterator[Callable[..., Started]]:
+    """Starts ``ptycho`` with these arguments in a process of its own, or with ``code`` a program of Python; see `Started`.
+
+    With ``patience``, a kind of event and a number of seconds, an observer says "told: KIND" and waits so long at each.
+    """
+    running: list[Started] = []
+
+    def started(*arguments: object, code: str = "", patience: tuple[str, float] | None = None, seconds: float = 90) -> Started:
+        program = ["-c", code] if code else ["-c", PATIENT, *patience] if patience else ["-m", "ptycho_core"]
+        running.append(Started([sys.executable, *map(str, [*program, *arguments])], seconds))
+        return running[-1]
+
+    yield started
+    for one in running:
+        one.close()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from ptycho_core.settings.groups import declarations
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ptycho_core.contract import Value
@@ -65,12 +65,25 @@ def show_plan(payload: Payload, *, overwrite: bool, as_json: bool) -> int:
     asked = {name: entry for name, entry in settings.items() if entry["requested"]}
     print("asked for:" if asked else "asked for: nothing; every setting has its default or what the files state")
     say_settings(payload.audit, asked, indent="  ")
-    differs = {name: entry for name, entry in settings.items() if not entry["requested"] and _differs(entry)}
-    if differs:
-        print("decided by the backend:")
-        say_settings(payload.audit, differs, indent="  ")
+    for heading, entries in _unasked(settings):
+        print(f"{heading}:")
+        say_settings(payload.audit, entries, indent="  ")
     print("dry run: no pattern was read and nothing was written")
     return 0
+
+
+def _unasked(settings: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What nobody asked for and is no plain default either: a heading and its settings."""
+    rest = {name: entry for name, entry in settings.items() if not entry["requested"]}
+    found: dict[str, dict[str, Any]] = {}
+    for name, entry in rest.items():
+        if entry["origin"] in ("model", "data"):
+            found.setdefault(f"stated by the {entry['origin']} file", {})[name] = entry
+        elif entry["origin"] == "command default":
+            found.setdefault(f"defaults of {entry['where']}", {})[name] = entry
+        elif _differs(entry):
+            found.setdefault("decided by the backend", {})[name] = entry
+    yield from sorted(found.items(), key=lambda item: item[0] == "decided by the backend")
 
 
 def say_settings(audit: Mapping[str, Any], entries: Mapping[str, Any] | None = None, *, indent: str = "") -> None:

@@ -111,7 +111,7 @@ class Declaration:
         if isinstance(checked, str) and self.choices:
             checked = dict(self.also).get(checked, checked)
             if checked not in self.choices:
-                self._refuse(value, where, f"must be {self.allowed}.{did_you_mean(checked, self.choices)}")
+                self._refuse(value, where, f"must be {self.allowed}", did_you_mean(checked, self.choices))
         elif isinstance(checked, int | float) and not isinstance(checked, bool):
             low = (self.minimum is not None and checked < self.minimum) or (self.above is not None and checked <= self.above)
             high = (self.maximum is not None and checked > self.maximum) or (self.below is not None and checked >= self.below)
@@ -162,9 +162,8 @@ class Declaration:
             self._refuse(value, where, "must not be empty")
         return value  # type: ignore[return-value]
 
-    def _refuse(self, value: object, where: str, why: str) -> NoReturn:
-        ending = "" if why.endswith("?") else "."
-        raise SettingsError(f"{where}: {self.name} = {value!r} {why}{ending}", source=where)
+    def _refuse(self, value: object, where: str, why: str, guess: str = "") -> NoReturn:
+        raise SettingsError(f"{where}: {self.name} = {value!r} {why}.{guess}", source=where)
 
 
 def setting(

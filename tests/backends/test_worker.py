@@ -260,19 +260,27 @@ PARENT = """
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGKILL, -9), (signal.SIGTERM, -15)])
-def test_when_the_parent_is_interrupted_or_dies_so_do_its_children(tmp_path, number, status):
+def test_when_the_parent_is_interrupted_or_dies_so_do_its_children(tmp_path, started, number, status):
     pids = tmp_path / "pids"
-    code = textwrap.dedent(PARENT).format(job=job("hang"), pids=str(pids))
-    with subprocess.Popen([sys.executable, "-c", code]) as parent:
-        until = time.monotonic() + 60
-        while not (pids.exists() and len(pids.read_text().split()) == 2):
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        child, grandchild = map(int, pids.read_text().split())
-        parent.send_signal(number)
-        assert parent.wait(30) == status
+    parent = started(code=textwrap.dedent(PARENT).format(job=job("hang"), pids=str(pids))).process
+    until = time.monotonic() + 60
+    while not (pids.exists() and len(pids.read_text().split()) == 2):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    child, grandchild = map(int, pids.read_text().split())
+    parent.send_signal(number)
+    assert parent.wait(30) == status
     assert ends(child)
     assert ends(grandchild)
+
+
+def test_who_is_told_not_to_listen_to_ctrl_c_tests_it_all_the_same():
+    """As where the test run is a job in the background of a shell without job control."""
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
+    test = f"{__file__}::test_when_the_parent_is_interrupted_or_dies_so_do_its_children[2-130]"
+    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", test]
+    done = subprocess.run([sys.executable, "-c", ignoring, *words], capture_output=True, text=True, timeout=150)
+    assert done.returncode == 0, done.stdout
 
 
 def test_a_worker_that_is_forgotten_leaves_nothing_behind(tmp_path):

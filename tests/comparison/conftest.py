@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,16 @@ class Fakes:
         own = {key: value for key, value in os.environ.items() if not key.startswith("PTYCHO_")}
         return own | {"PYTHONPATH": os.pathsep.join([str(self.folder), *filter(None, [own.get("PYTHONPATH", "")])])}
 
-    def start(self, *arguments: object) -> subprocess.Popen[str]:
+    @contextmanager
+    def start(self, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+        """Start ``ptycho compare``; what is not over in the end is killed."""
         command = [sys.executable, "-m", "ptycho_core", "compare", *map(str, arguments)]
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=self.environment(), cwd=self.cwd
-        )
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, env=self.environment(), cwd=self.cwd, **pipes) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
 
     def compare(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         """Run ``ptycho compare`` as a user does."""

@@ -101,7 +101,11 @@ def test_a_dry_run_tells_what_a_command_comes_to_and_writes_nothing(workplace, t
     monkeypatch.chdir(workplace)
     given = f"--train_data_file T.npz --backend {backend} --object_big False --dry-run --output_dir {tmp_path / 'new'}"
     assert main("train", given.split()) == 0
-    assert "--object_big False" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "--object_big False" in told
+    _, heading, listed = told.partition("defaults of ptycho_train:\n")
+    assert heading
+    assert re.search(r"^  nll_weight +1\.0 +command default ptycho_train", listed, flags=re.MULTILINE), told
     given = f"--model_path RUN --test_data V.npz --backend {backend} --dry-run --output_dir {tmp_path / 'new'}"
     assert main("inference", given.split()) == 0
     assert not list(tmp_path.iterdir())

@@ -52,9 +52,6 @@ INFERENCE = """
 --torch-num-workers --torch-inference-batch-size
 """
 
-PENDING = {"num_workers"}
-"""Settings that are not there yet; what goes to them is refused by name until they are."""
-
 
 def spellings(command):
     return {name for one in entries(command).values() for name in (one.name, *one.negatives)}
@@ -80,7 +77,7 @@ def test_all_that_the_table_names_exists_and_each_value_is_one_of_ours(command):
     known = declarations(COMMANDS[command])
     for one in entries(command).values():
         assert one.settings or one.argument or one.refused or one.needs, one.name
-        for name in {*one.settings, *one.needs} - PENDING:
+        for name in {*one.settings, *one.needs}:
             assert name in known, f"{one.name}: {name}"
         for word in one.values:
             for name, text in one.meaning(word, f"--{one.name}").items():
@@ -88,10 +85,6 @@ def test_all_that_the_table_names_exists_and_each_value_is_one_of_ours(command):
                     known[name].parse(text, one.name)
     for name, text in setting_defaults(command, supervised=True).items():
         known[name].parse(text, name)
-
-
-def test_nothing_is_pending_that_is_there():
-    assert not PENDING & set(declarations("train"))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -68,6 +68,7 @@ TRAIN = [
     ),
     ("--torch-scheduler CosineAnnealing", {"scheduler": "warmup-cosine", "warmup_epochs": 0.0}),
     ("--accumulate-grad-batches 2 --torch-accumulate-grad-batches 2", {"accumulate_grad_batches": 2}),
+    ("--num-workers 2 --torch-num-workers=2", {"num_workers": 2}),
     ("--early-stop-patience 5", {"early_stop_patience": 5}),
     ("--measurement-domain count_intensity --scale-contract-version ci_intensity_v2", {"signal": "counts"}),
     ("--measurement_domain normalized_amplitude", {"signal": "amplitude"}),
@@ -101,6 +102,7 @@ TRAIN = [
 INFERENCE = [
     ("--backend pytorch", {"backend": "torch"}),
     ("--inference-batch-size 4 --torch-inference-batch-size=4", {"inference_batch_size": 4}),
+    ("--num-workers 2 --torch-num-workers=2", {"num_workers": 2}),
     ("--torch-accelerator cpu", {"accelerator": "cpu"}),
     ("--debug", {"progress": True}),
     ("--quiet", {"progress": False}),

@@ -249,21 +249,14 @@ def test_what_a_replaced_run_left_does_not_stay_beside_a_failed_one(run, scans, 
     assert sorted(path.name for path in run.iterdir()) == [*NAMES, "log.csv"]
 
 
-def test_a_second_ctrl_c_stops_in_the_middle_of_a_batch(scans, tmp_path):
+def test_a_second_ctrl_c_stops_in_the_middle_of_a_batch(scans, tmp_path, started):
     slow = ["--gridsize", "3", "--network-width", "48", "--batch-size", "60", "--epochs", "1000", "--threads", "1"]
-    words = ["train", str(scans[0]), "-o", str(tmp_path / "run"), *slow]
-    running = subprocess.Popen([sys.executable, "-m", "ptycho_core", *words], stdout=-1, stderr=-1, text=True)
-    for line in running.stderr:
-        if line.startswith("train"):  # the first batch was done: the second is being learned, which takes seconds
-            break
-    running.send_signal(signal.SIGINT)
-    for line in running.stderr:
-        if "press Ctrl-C again" in line:
-            break
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert (out, err) == ("", "ptycho: interrupted\n")
+    running = started("train", scans[0], "-o", tmp_path / "run", *slow)
+    running.await_line("train")  # the first batch was done: the second is being learned, which takes seconds
+    running.process.send_signal(signal.SIGINT)
+    running.await_line("ptycho: stopping after this epoch, which is then saved; press Ctrl-C again")
+    running.process.send_signal(signal.SIGINT)
+    assert running.end() == (130, "", "ptycho: interrupted\n")
     assert list(tmp_path.iterdir()) == []
 
 

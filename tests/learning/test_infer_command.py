@@ -215,6 +215,18 @@ def test_ctrl_c_leaves_no_folder(truth, run, scans, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_ctrl_c_ends_the_command_at_the_next_batch(backend, run, scans, tmp_path, started):
+    words = [scans[1], "--model", run, "-o", tmp_path / "out", "--backend", backend, "--inference-batch-size", "1", "--quiet"]
+    running = started("infer", *words, patience=("step", 0.2))
+    running.await_line("told: step")
+    running.process.send_signal(signal.SIGINT)
+    running.await_line("ptycho: stopping at the next batch; there is nothing to save, and nothing is written")
+    status, out, err = running.end()
+    assert (status, out, err.splitlines()[-1]) == (130, "", "ptycho: interrupted")
+    assert err.count("told: step") <= 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_results_are_not_replaced_unless_asked_for(run, scans, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("kept")

@@ -4,8 +4,6 @@ import json
 import math
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -111,7 +109,7 @@ def test_a_dry_run_has_no_events(truth, scans, tmp_path, told):
     assert (status, lines[0]["values"]["code"]) == (2, "usage")
 
 
-def test_in_a_process_of_its_own_nothing_but_events_is_on_stdout_and_sigterm_ends_it_in_good_order(scans, tmp_path):
+def test_in_a_process_of_its_own_nothing_but_events_is_on_stdout_and_sigterm_ends_it_in_good_order(scans, tmp_path, started):
     program = (
         "import os, sys\n"
         "from ptycho_core import events\n"
@@ -124,16 +122,16 @@ def test_in_a_process_of_its_own_nothing_but_events_is_on_stdout_and_sigterm_end
     )
     small = ["--network-width", "4", "--update-steps", "2", "--threads", "1", "--epochs", "100000", "--quiet"]
     words = ["train", str(scans[0]), "-o", str(tmp_path / "run"), *small, "--checkpoint-save-top-k", "2", "--json-events"]
-    running = subprocess.Popen([sys.executable, "-c", program, *words], stdout=-1, stderr=-1, text=True)
+    running = started(*words, code=program)
     lines = []
-    for line in running.stdout:
+    for line in running.process.stdout:
         lines.append(json.loads(line))
         if lines[-1]["kind"] == "checkpoint" and lines[-1]["epoch"] == 3:
             break
-    running.send_signal(signal.SIGTERM)
-    out, err = running.communicate(timeout=60)
+    running.process.send_signal(signal.SIGTERM)
+    status, out, err = running.end()
     lines += map(json.loads, out.splitlines())
-    assert running.returncode == 130, err
+    assert status == 130, err
     assert "an observer" in err
     assert "a library" in err
     assert "ptycho: stopping after this epoch, which is then saved; press Ctrl-C again to stop at once" in err

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -55,17 +53,13 @@ def test_what_goes_on_after_ctrl_c_is_bit_equal_to_what_was_never_stopped(scans,
         assert equal(tmp_path / "whole" / name, tmp_path / "parts" / name)
 
 
-def test_the_command_stops_at_ctrl_c_with_a_checkpoint_and_status_130(scans, tmp_path):
-    command = [sys.executable, "-m", "ptycho_core", "train", str(scans[0]), "-o", str(tmp_path / "run")]
-    running = subprocess.Popen([*command, "--epochs", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert running.stderr is not None
-    for line in running.stderr:
-        if line.startswith("train"):  # a line of progress: it is at work
-            break
+def test_the_command_stops_at_ctrl_c_with_a_checkpoint_and_status_130(scans, tmp_path, started):
+    running = started("train", scans[0], "-o", tmp_path / "run", "--epochs", "100000")
+    running.await_line("train")  # a line of progress: it is at work
     time.sleep(0.5)
-    running.send_signal(signal.SIGINT)
-    out, _ = running.communicate(timeout=60)
-    assert running.returncode == 130
+    running.process.send_signal(signal.SIGINT)
+    status, out, _ = running.end()
+    assert status == 130
     assert f"goes on from {tmp_path / 'run' / 'last.ptycho'}" in out
     load_model(tmp_path / "run" / "last.ptycho", training=True)
 

@@ -2,14 +2,12 @@
 
 import csv
 import json
-import os
 import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -138,27 +136,24 @@ def test_an_output_below_a_file_is_refused(scan_file: Path, ptycho: Ptycho, tmp_
     assert str(tmp_path / "file") in one_sentence(done.stderr)
 
 
-def test_ctrl_c_writes_the_best_so_far_and_says_where(scan_file: Path, tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "ptycho_core",
-        "reconstruct",
-        str(scan_file),
-        "-o",
-        str(tmp_path / "out"),
-        "--epochs",
-        "100000",
-    ]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ))
-    assert running.stderr is not None
-    for line in running.stderr:  # the third line of progress: the engine is at work
-        if line.startswith(("pie", "coarse")):
-            break
-    time.sleep(0.5)
-    running.send_signal(signal.SIGINT)
-    out, _ = running.communicate(timeout=60)
-    assert running.returncode == 130
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_writes_the_best_so_far_and_says_where(scan_file: Path, tmp_path: Path, started: Any, number: int) -> None:
+    running = started("reconstruct", scan_file, "-o", tmp_path / "out", "--epochs", "100000", patience=("epoch", 0.2))
+    running.await_line("told: epoch")
+    running.process.send_signal(number)
+    status, out, err = running.end()
+    assert status == 130
+    assert "stopping after this epoch or iteration, and writing what there is; press Ctrl-C again" in err
     assert str(tmp_path / "out") in out
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["interrupted"] is True
     assert np.isfinite(ptycho_core.load_reconstruction(tmp_path / "out").object).all()
+
+
+def test_a_second_ctrl_c_stops_at_once_and_leaves_nothing(scan_file: Path, tmp_path: Path, started: Any) -> None:
+    running = started("reconstruct", scan_file, "-o", tmp_path / "out", "--quiet", patience=("epoch", 60))
+    running.await_line("told: epoch")
+    running.process.send_signal(signal.SIGINT)
+    running.await_line("ptycho: stopping after this epoch or iteration")
+    running.process.send_signal(signal.SIGINT)
+    assert running.end() == (130, "", "ptycho: interrupted\n")
+    assert list(tmp_path.iterdir()) == []

@@ -49,6 +49,16 @@ def test_every_setting_is_fit_to_be_used(one):
     assert set(one.verbs) <= set(VERBS) == set(declare.VERBS)
 
 
+@pytest.mark.parametrize("one", EVERY, ids=lambda one: f"{one.group}.{one.name}")
+def test_a_refusal_is_one_sentence_and_perhaps_a_guess(one):
+    for value in ("@", [1], *(word + "x" for word in one.choices)):
+        if one.kind in ("str", "path") and not one.choices and value == "@":
+            continue
+        told = refused(one, value)
+        assert re.search(r"[^.?]\.( Did you mean '[^']+'\?)?$", told), told
+        assert ".." not in told, told
+
+
 @pytest.mark.parametrize("value", [True, 1.5, "2", None, [1], math.nan, 0, 65, 10**400])
 def test_a_whole_number_is_nothing_else(value):
     refused(MODES, value)

@@ -66,6 +66,16 @@ def test_a_dry_run_says_what_would_be_done_and_touches_nothing(folder, verb, cap
     assert contents(folder) == before
 
 
+def test_what_files_state_is_listed_under_the_kind_of_file_and_plain_defaults_are_not(folder, capsys):
+    text = printed(capsys, ["infer", *command(folder, "infer"), "--dry-run"]).out
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    by_model = lines[lines.index("stated by the model file:") : lines.index("stated by the data file:")]
+    by_scan = lines[lines.index("stated by the data file:") : lines.index("decided by the backend:")]
+    assert any(line.startswith("gridsize 1 model ") for line in by_model)
+    assert any(line.startswith("photon_energy_ev 8000.0 eV data ") for line in by_scan)
+    assert not any(line.startswith("precision ") for line in lines)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_explain_and_dry_run_print_the_audit_of_the_payload(folder, verb, capsys):
     words = command(folder, verb)
