@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     ComplexArray: TypeAlias = NDArray[np.complexfloating[Any, Any]]
     FloatArray: TypeAlias = NDArray[np.floating[Any]]
 
-CONTRACT: Final[tuple[int, int]] = (1, 2)
+CONTRACT: Final[tuple[int, int]] = (1, 3)
 """Version of the contract (major, minor). A backend's major must be the same and its minor not newer."""
 
 CAPABILITIES: Final[frozenset[str]] = frozenset({"train", "infer", "reconstruct", "evaluate", "positions", "background"})

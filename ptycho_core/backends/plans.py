@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ptycho_core.contract import Disposition, ExecutionPlan, ExecutionRequest, ProbeReport, Value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 __all__ = ["default_threads", "make_plan", "without"]
 
@@ -22,14 +22,22 @@ def make_plan(
     probe: ProbeReport,
     title: str,
     fixed: Mapping[str, tuple[Value, str]] | None = None,
+    honours: Collection[str] | None = None,
+    anyway: Mapping[str, tuple[Value, str]] | None = None,
 ) -> ExecutionPlan:
     """Resolve what is ``auto`` and say what became of each requested option; reads nothing and changes nothing.
+
+    Whoever leaves ``honours`` out promises to honour each setting of its verbs, also those that are added to ptycho later.
 
     Args:
         request: what is wanted.
         probe: what the framework offers.
         title: of the framework, for messages.
         fixed: execution settings that the framework cannot change now: value and reason.
+        honours: the settings of what is computed that act; others that are asked for are ``unsupported``. Those of the group
+            *data* need not be named: they act through ``open_scan``.
+        anyway: of what is not honoured, what is done all the same, and why nothing else is: whoever asks for just that value
+            is not refused.
     """
     effective: dict[str, Value] = dict(request.execution)
     refused: dict[str, str] = {}
@@ -43,7 +51,9 @@ def make_plan(
         effective["threads"] = default_threads()
     if effective.get("num_workers") and effective["prefetch"] is None:
         effective["prefetch"] = 2 * int(effective["num_workers"] or 0)
-    fixed = fixed or {}
+    if honours is not None:
+        refused |= _not_honoured(request, title, honours, anyway or {})
+    fixed = {name: one for name, one in (fixed or {}).items() if name in effective}
     effective |= {name: value for name, (value, _) in fixed.items()}
     dispositions = {name: _answer(name, request, effective, refused, fixed) for name in request.requested}
     plan = ExecutionPlan(device, effective, dict(request.options), dispositions, tuple(notes))
@@ -91,6 +101,19 @@ def _device(
         wanted = "cpu"
     effective["accelerator"] = wanted
     return found[str(wanted)]
+
+
+def _not_honoured(
+    request: ExecutionRequest, title: str, honours: Collection[str], anyway: Mapping[str, tuple[Value, str]]
+) -> dict[str, str]:
+    """What is asked for in vain, and why it is."""
+    computed = {name: value for group, held in request.settings.items() if group != "data" for name, value in held.items()}
+    refused = {}
+    for name in request.requested & computed.keys() - {*honours}:
+        value, why = anyway.get(name, (None, f"{title} does not look at it"))
+        if name not in anyway or value != computed[name]:
+            refused[name] = why
+    return refused
 
 
 def _answer(

@@ -5,6 +5,7 @@ import pytest
 from ptycho_core.backends.plans import make_plan, without
 from ptycho_core.contract import Device, ExecutionRequest, ProbeReport
 from ptycho_core.settings.execution import ExecutionSettings
+from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 CPU, CUDA, MPS = Device("cpu", "cpu"), Device("cuda", "cuda:0"), Device("mps", "mps")
 
@@ -56,6 +57,38 @@ def test_what_a_framework_lacks_is_unsupported_and_then_off():
         "acme.compile": "no compiler",
     }
     assert (plan.execution["pin_memory"], plan.options["compile"]) == (False, False)
+
+
+def honouring(asked, **given):
+    """The answers of a backend to settings of a fit; some are asked for, all others are as declared."""
+    values = {**vars(ReconstructionSettings()), **asked, "added_later": 1}
+    settings = {"reconstruction": values, "data": {"size": 32}}
+    requested = frozenset({*asked, "size", "seed", "added_later"})
+    request = ExecutionRequest("reconstruct", vars(ExecutionSettings()), settings, {}, requested)
+    plan = make_plan(request, ProbeReport("1.0", (CPU,), ("float32",)), "Acme", **given)
+    return {name: (one.kind, one.value, one.why) for name, one in plan.dispositions.items()}
+
+
+def test_what_a_backend_does_not_name_is_unsupported():
+    anyway = {"modes": (1, "it fits one mode"), "coarse_start": (False, "it starts with the whole detector")}
+    asked = {"epochs": 3, "modes": 2, "coarse_start": False, "tolerance": 0.1}
+    assert honouring(asked, honours=["epochs"], anyway=anyway) == {
+        "epochs": ("applied", 3, ""),
+        "modes": ("unsupported", None, "it fits one mode"),
+        "coarse_start": ("applied", False, ""),
+        "tolerance": ("unsupported", None, "Acme does not look at it"),
+        "added_later": ("unsupported", None, "Acme does not look at it"),
+        "size": ("applied", 32, ""),
+        "seed": ("applied", 0, ""),
+    }
+    assert {kind for kind, _, _ in honouring(asked).values()} == {"applied"}
+
+
+def test_what_cannot_be_changed_is_no_setting_of_a_verb_that_does_not_have_it():
+    values = {name: value for name, value in vars(ExecutionSettings()).items() if name != "num_workers"}
+    request = ExecutionRequest("evaluate", values, {}, {}, frozenset())
+    plan = make_plan(request, ProbeReport("1.0", (CPU,), ("float32",)), "Acme", {"num_workers": (0, "no"), "threads": (1, "one")})
+    assert plan.execution == {**values, "accelerator": "cpu", "threads": 1}
 
 
 def test_what_is_not_there_is_unsupported_and_says_why():

@@ -111,8 +111,8 @@ ZOO = {
         {f"{BACKEND}test_the_plan_answers_exactly_what_was_asked_for[evaluate]"},
         """
 @hookimpl
-def ptycho_plan(request):
-    plan = reference.ptycho_plan(request)
+def ptycho_plan(request, probe):
+    plan = reference.ptycho_plan(request, probe)
     return replace(plan, dispositions={name: one for name, one in plan.dispositions.items() if name != "seed"})
 """,
         long=True,
@@ -188,8 +188,8 @@ def ptycho_plan(request):
         {"test_infer.py::test_num_workers_read_or_are_refused"},
         """
 @hookimpl
-def ptycho_plan(request):
-    plan, asked = reference.ptycho_plan(request), request.execution.get("num_workers", 0)
+def ptycho_plan(request, probe):
+    plan, asked = reference.ptycho_plan(request, probe), request.execution.get("num_workers", 0)
     answers = {name: replace(one, kind="applied", value=asked, why="") if name == "num_workers" else one
                for name, one in plan.dispositions.items()}
     return replace(plan, execution={**plan.execution, "num_workers": asked}, dispositions=answers)

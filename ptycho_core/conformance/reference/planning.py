@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from ptycho_core.contract import Device, Disposition, ExecutionPlan, ProbeReport
+from ptycho_core.backends.plans import make_plan
+from ptycho_core.contract import Device, ProbeReport
 
 if TYPE_CHECKING:
-    from ptycho_core.contract import ExecutionRequest, Value
+    from ptycho_core.contract import ExecutionPlan, ExecutionRequest, Value
 
 __all__ = ["plan", "probe"]
 
 _PRECISION = "float64"
+
+_HONOURED: Final = """
+    model_type gridsize neighbor_count modes merge update_steps network network_depth network_width output_form
+    amplitude_activation train_probe train_scale probe_scale probe_mask_diameter probe_mask_edge probe_smoothing
+    epochs batch_size learning_rate optimizer weight_decay adam_beta1 adam_beta2 adam_epsilon momentum scheduler warmup_epochs
+    decay plateau_factor plateau_patience min_learning_rate gradient_clip_val gradient_clip_algorithm accumulate_grad_batches
+    nll_weight amplitude_weight mae_weight tv_weight realspace_weight validation_split oversampling n_groups n_subsample
+    sequential_sampling subsample_seed labels
+    start iterations object_alpha likelihood total_variation refine_probe held_out tolerance
+"""
+"""What acts of the network, of its training, and of the fit to one scan."""
+
+_ANYWAY: Final[dict[str, tuple[Value, str]]] = {
+    "coarse_start": (False, "starts at the whole resolution"),
+    "refine_positions": (False, "does not fit positions"),
+    "background": ("none", "does not fit a background"),
+    "memory_gib": (None, "keeps all patterns in memory"),
+}
+
+_FIXED: Final[dict[str, tuple[Value, str]]] = {
+    "threads": (
+        None,
+        "NumPy's libraries choose their threads as they are loaded; set OMP_NUM_THREADS and OPENBLAS_NUM_THREADS before",
+    ),
+    "num_workers": (0, "patterns are read where they are wanted"),
+    "prefetch": (None, "nothing is read ahead"),
+}
+_SAME: Final[tuple[Value, str]] = ("on", "there is nothing here that differs from run to run")
 
 
 def probe() -> ProbeReport:
@@ -21,56 +50,7 @@ def probe() -> ProbeReport:
     return ProbeReport(np.__version__, (Device("cpu", "cpu", "CPU, NumPy"),), (_PRECISION,))
 
 
-def plan(request: ExecutionRequest) -> ExecutionPlan:
+def plan(request: ExecutionRequest, report: ProbeReport) -> ExecutionPlan:
     """Resolve what is ``auto`` and say what became of each requested option; reads nothing and changes nothing."""
-    effective: dict[str, Value] = dict(request.execution)
-    refused: dict[str, str] = {}
-    adjusted: dict[str, str] = {}
-    if effective["accelerator"] not in ("auto", "cpu"):
-        refused["accelerator"] = f"'{effective['accelerator']}' is no device of NumPy; it computes on the cpu"
-    elif effective["accelerator"] == "auto":
-        adjusted["accelerator"] = "there is no other device"
-    effective["accelerator"] = "cpu"
-    if effective["precision"] != _PRECISION:
-        refused["precision"] = f"offers {_PRECISION} alone: it is there to compare with"
-    if effective["threads"] is not None:
-        adjusted["threads"] = (
-            "NumPy's libraries choose their threads as they are loaded; set OMP_NUM_THREADS and OPENBLAS_NUM_THREADS before"
-        )
-        effective["threads"] = None
-    if effective["deterministic"] == "off":
-        adjusted["deterministic"] = "there is nothing here that differs from run to run"
-        effective["deterministic"] = "on"
-    asked = request.settings.get("reconstruction", {})
-    if asked.get("coarse_start"):
-        refused["coarse_start"] = "starts at the whole resolution"
-    if "memory_gib" in asked:
-        refused["memory_gib"] = "keeps all patterns in memory"
-    if effective.get("num_workers"):
-        adjusted["num_workers"] = "patterns are read where they are wanted"
-        effective["num_workers"] = 0
-    if effective.get("prefetch"):
-        adjusted["prefetch"] = "nothing is read ahead"
-        effective["prefetch"] = None
-    if effective.get("pin_memory"):
-        refused["pin_memory"] = "pinned memory serves copies to a GPU, and NumPy computes on the CPU"
-        effective["pin_memory"] = False
-    dispositions = {name: _answer(name, request, effective, refused, adjusted) for name in request.requested}
-    return ExecutionPlan("cpu", effective, dict(request.options), dispositions)
-
-
-def _answer(
-    name: str,
-    request: ExecutionRequest,
-    effective: dict[str, Value],
-    refused: dict[str, str],
-    adjusted: dict[str, str],
-) -> Disposition:
-    if name in refused:
-        return Disposition("unsupported", None, refused[name])
-    if name in adjusted:
-        return Disposition("adjusted", effective[name], adjusted[name])
-    if name in effective:
-        return Disposition("applied", effective[name])
-    value = next((group[name] for group in request.settings.values() if name in group), None)
-    return Disposition("applied", value)
+    loose = {"deterministic": _SAME} if request.execution["deterministic"] == "off" else {}
+    return make_plan(request, report, "NumPy", {**_FIXED, **loose}, honours=_HONOURED.split(), anyway=_ANYWAY)

@@ -45,11 +45,11 @@ def ptycho_probe() -> ProbeReport:
 
 
 @hookimpl
-def ptycho_plan(request: ExecutionRequest) -> ExecutionPlan:
+def ptycho_plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
     """Answer every option."""
     from ptycho_core.conformance.reference.planning import plan
 
-    return plan(request)
+    return plan(request, probe)
 
 
 @hookimpl

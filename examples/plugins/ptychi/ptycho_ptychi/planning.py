@@ -22,12 +22,18 @@ _LIKELIHOOD: Final = ("lsqml",)
 _ALL: Final = "dm takes all frames at once: batches are for the other engines"
 _WHOLE: Final = "pty-chi begins with the whole detector"
 _AT_ONCE: Final = "pty-chi is given all patterns before its first epoch"
+_FIXED: Final[dict[str, tuple[Value, str]]] = {"num_workers": (0, _AT_ONCE), "prefetch": (None, _AT_ONCE)}
+"""What cannot act because all patterns are read at once, before anything is computed."""
+
+_HONOURED: Final = ("modes", "start", "refine_probe", "refine_positions", "background", "held_out")
+"""What every engine honours; the others have answers of their own below, and what is in neither list is not looked at."""
+
 _Answer = Callable[[Value, str], Disposition]
 
 
 def plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
     """Resolve what is ``auto`` and say what became of each requested option; reads nothing and changes nothing."""
-    found = without(make_plan(request, probe, "pty-chi", _fixed(request)), "pin_memory", _AT_ONCE)
+    found = without(make_plan(request, probe, "pty-chi", _FIXED, honours=_HONOURED), "pin_memory", _AT_ONCE)
     engine = str(request.options["engine"])
     dispositions = dict(found.dispositions)
     asked = request.settings["reconstruction"]
@@ -37,12 +43,6 @@ def plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
     for name in request.requested & {"ptychi.position_start", "ptychi.position_step"}:
         dispositions[name] = _of_positions(name, request, engine)
     return replace(found, dispositions=dispositions, notes=(*found.notes, *_notes(asked, engine, probe)))
-
-
-def _fixed(request: ExecutionRequest) -> dict[str, tuple[Value, str]]:
-    """What cannot act because all patterns are read at once, before anything is computed."""
-    values: dict[str, Value] = {"num_workers": 0, "prefetch": None}
-    return {name: (value, _AT_ONCE) for name, value in values.items() if name in request.execution}
 
 
 def _notes(asked: Mapping[str, Value], engine: str, probe: ProbeReport) -> list[str]:
