@@ -22,19 +22,23 @@ demo: $(VENV)/.installed
 	$(BIN)/ptycho score demo/inferred --reference demo/refined --output-dir demo/comparison --overwrite
 	@echo "The refined picture is demo/refined/object.png, the network's demo/inferred/object.png; side by side: demo/comparison/score.png."
 
+# Two at a time: what a process with the first framework runs, what one with the second does, then what the kit proves of each.
+PARTS := part-torch part-tensorflow part-kit-reference part-kit-torch part-kit-tensorflow
+
 test: $(VENV)/.plugins check
-	$(TESTS)
-	$(TESTS) --backend tensorflow $(OF_BACKENDS)
-	$(KIT) --ptycho-backend=reference
-	$(KIT) --ptycho-backend=torch
-	$(KIT) --ptycho-backend=tensorflow
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=line $(PARTS)
 
 test-all: $(VENV)/.plugins check
-	$(TESTS) -m ''
-	$(TESTS) -m '' --backend tensorflow $(OF_BACKENDS)
-	$(KIT) --ptycho-backend=reference
-	$(KIT) --ptycho-backend=torch
-	$(KIT) --ptycho-backend=tensorflow
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=line $(PARTS) ALSO="-m ''"
+
+part-torch:
+	$(TESTS) $(ALSO)
+
+part-tensorflow:
+	$(TESTS) $(ALSO) --backend tensorflow $(OF_BACKENDS)
+
+part-kit-%:
+	$(KIT) --ptycho-backend=$*
 
 # What is proven of each backend, for docs/backends.md.
 report: $(VENV)/.tested
