@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,10 +91,14 @@ def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
         raise DataError(f"{scan_path} has patterns of {scan.size} pixels, {result} was made from patterns of {one.N}.")
     if len(scan.positions) != len(one.positions):
         raise DataError(f"{scan_path} has {len(scan.positions)} frames, {result} was made from {len(one.positions)}.")
-    shared: dict[str, Any] = {"background": one.background}
-    found = {"misfit": data_misfit(scan, one.object, one.probe, one.positions, **shared)}
+    scan = scan if one.mask is None else replace(scan, mask=one.mask)
+    # With another mask the factor that brings patterns to `photons` may be another one; R is free of a common factor.
+    factor = float(one.facts.get("counts_factor", scan.counts_factor)) / scan.counts_factor
+    background = None if one.background is None else one.background / factor
+    model = (scan, one.object, one.probe / math.sqrt(factor), one.positions)
+    found = {"misfit": data_misfit(*model, background=background)}
     if len(one.held_out):
-        found["held_out_misfit"] = data_misfit(scan, one.object, one.probe, one.positions, frames=one.held_out, **shared)
+        found["held_out_misfit"] = data_misfit(*model, background=background, frames=one.held_out)
     return found
 
 

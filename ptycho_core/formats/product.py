@@ -38,6 +38,7 @@ class Reconstruction:
         positions: (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner, in pixels of ``object``.
         origin: (2,), float64: ``positions + origin`` are positions as the scan's file states them.
         background: (N, N), counts added to each pattern, or None.
+        mask: (N, N), bool, True = good pixel, as the patterns were used; None if it is not known.
         history: one row for each epoch or iteration (``stage``, ``epoch``, ``loss``, ``misfit``, ``held_out``, ``seconds``).
         held_out: (k,), int64, numbers of the frames that took no part in the fit.
         settings: what was asked, with provenance; anything JSON can hold.
@@ -52,6 +53,7 @@ class Reconstruction:
     positions: NDArray[np.floating[Any]]
     origin: NDArray[np.floating[Any]] = field(default_factory=lambda: np.zeros(2))
     background: NDArray[Any] | None = None
+    mask: NDArray[np.bool_] | None = None
     history: Sequence[Mapping[str, Value]] = ()
     held_out: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -64,6 +66,12 @@ class Reconstruction:
     def N(self) -> int:  # noqa: N802 - the field's name
         """Number of pixels across a pattern, and across the window on the object."""
         return int(self.probe.shape[-1])
+
+    @property
+    def stored_size(self) -> int | None:
+        """N of the scan's file, where the patterns were cropped or padded to another; None where they were not."""
+        kept = self.facts.get("stored_size")
+        return None if kept is None else int(kept)
 
     def save(self, path: str | Path) -> Path:
         """Write ``reconstruction.h5`` (``specs/result-folder.md``), replacing a file of that name in one step.
@@ -80,6 +88,7 @@ class Reconstruction:
             "origin": np.asarray(self.origin, dtype=np.float64),
             "held_out": np.asarray(self.held_out, dtype=np.int64),
             "background": self.background,
+            "mask": self.mask,
             "history": self.history,
         }
         texts = {"name": self.name, "comments": self.comments}
@@ -98,6 +107,7 @@ class StoredObject:
         positions: (frame, 2), float64, (row, column) of the windows' ``[0, 0]`` corners in ``object``, or None.
         origin: (2,), float64: ``positions + origin`` are positions as the scan's file states them; None if unknown.
         pixel_size_m: object pixel (row, column) in metres, or None.
+        stored_size: as of a `Reconstruction`.
     """
 
     object: NDArray[Any]
@@ -105,6 +115,7 @@ class StoredObject:
     positions: NDArray[np.floating[Any]] | None = None
     origin: NDArray[np.floating[Any]] | None = None
     pixel_size_m: tuple[float, float] | None = None
+    stored_size: int | None = None
 
 
 def load_reconstruction(path: str | Path) -> Reconstruction:
@@ -122,6 +133,7 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
             positions=positions,
             origin=reader.array("ptycho/object_origin", [1]).astype(np.float64),
             background=reader.array("ptycho/background", [2]) if "ptycho/background" in reader else None,
+            mask=reader.array("ptycho/mask", [2]).astype(bool) if "ptycho/mask" in reader else None,
             history=reader.history(),
             held_out=reader.array("ptycho/held_out_frames", [1]).astype(np.int64),
             settings=reader.json("ptycho", "settings"),
@@ -150,7 +162,7 @@ def read_object(path: str | Path) -> StoredObject:
                 probe = _modes(reader.array("probe", [2, 3, 4]), path) if "probe" in reader else None
                 return StoredObject(_one_layer(reader.array("object", [2, 3]), path), probe, pixel_size_m=_pixel_size(reader))
         whole = load_reconstruction(path)
-        return StoredObject(whole.object, whole.probe, whole.positions, whole.origin, whole.pixel_size_m)
+        return StoredObject(whole.object, whole.probe, whole.positions, whole.origin, whole.pixel_size_m, whole.stored_size)
     arrays = _arrays(path, (*_OBJECT_KEYS, *_PROBE_KEYS, "positions_px"))
     key = _first(arrays, _OBJECT_KEYS, path, "object")
     probe_key = next((name for name in _PROBE_KEYS if name in arrays), None)
@@ -251,5 +263,7 @@ def _check(one: Reconstruction, where: str) -> None:
         raise DataError(f"{where}: the object's origin has shape {np.shape(one.origin)}; (2,) is expected.")
     if one.background is not None and one.background.shape != one.probe.shape[1:]:
         raise DataError(f"{where}: the background has shape {one.background.shape}, the probe {one.probe.shape}.")
+    if one.mask is not None and one.mask.shape != one.probe.shape[1:]:
+        raise DataError(f"{where}: the mask has shape {one.mask.shape}, the probe {one.probe.shape}.")
     if len(one.held_out) and not (int(np.min(one.held_out)) >= 0 and int(np.max(one.held_out)) < len(positions)):
         raise DataError(f"{where}: held-out frames {np.min(one.held_out)} to {np.max(one.held_out)} of {len(positions)} frames.")

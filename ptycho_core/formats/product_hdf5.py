@@ -51,7 +51,7 @@ def write_product(
     Args:
         path: file to make; an existing one is replaced.
         arrays: ``object`` (rows, columns), ``probe`` (mode, N, N), ``positions`` (frame, 2), ``origin`` (2,), ``held_out``,
-            ``background`` or None, ``history`` (sequence of rows).
+            ``background`` or None, ``mask`` or None, ``history`` (sequence of rows).
         texts: ``name``, ``comments``, ``settings`` (JSON), ``facts`` (JSON).
         pixel_size_m: object pixel (row, column) in metres; without it no ``*_m`` field is written.
     """
@@ -96,8 +96,9 @@ def _write_own(group: h5py.Group, arrays: Mapping[str, Any], texts: Mapping[str,
     group["positions_px"] = arrays["positions"]
     group["object_origin"] = arrays["origin"]
     group["held_out_frames"] = arrays["held_out"]
-    if arrays["background"] is not None:
-        group["background"] = arrays["background"]
+    for name in ("background", "mask"):
+        if arrays[name] is not None:
+            group[name] = arrays[name]
     history = group.create_group("history")
     for column, values in _columns(arrays["history"]).items():
         text = any(isinstance(value, str) for value in values)

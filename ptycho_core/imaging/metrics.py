@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ptycho_core.errors import DataError
 from ptycho_core.imaging.area import Area, centre_area
 from ptycho_core.imaging.registration import Registration, register
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -231,9 +232,10 @@ def score(
         max_shift: largest shift sought around that guess, in pixels, on each axis.
 
     Raises:
-        DataError: a file cannot be used, or the two do not overlap.
+        DataError: a file cannot be used, the two do not overlap, or their pixels are not equally wide, as far as is known.
     """
     ours, theirs = _stored(result), _stored(reference)
+    _check_pixels((ours, _name(result, "the result")), (theirs, _name(reference, "the reference")))
     same = ours.positions is not None and theirs.positions is not None and ours.positions.shape == theirs.positions.shape
     offset, turned = _offset(ours, theirs), None
     if same and twin:
@@ -278,8 +280,28 @@ def _stored(one: Reconstruction | StoredObject | NDArray[Any] | str | Path) -> S
     if isinstance(one, StoredObject):
         return one
     if isinstance(one, Reconstruction):
-        return StoredObject(one.object, one.probe, one.positions, one.origin, one.pixel_size_m)
+        return StoredObject(one.object, one.probe, one.positions, one.origin, one.pixel_size_m, one.stored_size)
     return StoredObject(one) if isinstance(one, np.ndarray) else read_object(one)
+
+
+def _name(one: object, otherwise: str) -> str:
+    return str(one) if isinstance(one, str | Path) else otherwise
+
+
+def _check_pixels(*both: tuple[StoredObject, str]) -> None:
+    """Refuse to compare across another number of pixels (``size``): an object's pixels are as wide as N makes them."""
+    if all(one.stored_size is None for one, _ in both) or len({_window(one) for one, _ in both}) == 1:
+        return
+    told = []
+    for one, name in both:
+        size = _window(one)
+        known = "an object without a probe, which does not say for patterns of how many pixels it is"
+        known = known if size is None else f"of patterns of {size} pixels"
+        told.append(
+            f"{name} is {known}" + ("" if one.stored_size is None else f" in place of the {one.stored_size} of their file")
+        )
+    remedy = "Make both with the same --size, or both without it; an object in an npz says its size by a probe beside it."
+    raise DataError(f"{' and '.join(told)}: pixels of other widths are not compared.", remedy=remedy)
 
 
 def _window(one: StoredObject) -> int | None:

@@ -221,11 +221,13 @@ def _collect(
         probe=chosen.probe,
         positions=scan.positions - origin,
         origin=origin,
+        mask=scan.mask,
         settings=payload.audit,
         facts={
             "model": str(payload.model_path),
             "probe": chosen.origin,
             "counts_factor": scan.counts_factor,
+            "stored_size": scan.stored_size,
             "notes": [*chosen.notes, *stitched.notes],
         },
         pixel_size_m=None if pixel is None else (pixel, pixel),

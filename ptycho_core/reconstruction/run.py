@@ -199,6 +199,7 @@ def _collect(payload: ReconstructionPayload, scan: Scan, start: Start, result: R
         positions=result.positions,
         origin=start.origin,
         background=result.background,
+        mask=scan.mask,
         history=[dict(row) for row in result.history],
         held_out=result.held_out,
         settings=payload.audit,
@@ -206,6 +207,7 @@ def _collect(payload: ReconstructionPayload, scan: Scan, start: Start, result: R
         | {
             "probe_factor": start.probe_factor,
             "counts_factor": scan.counts_factor,
+            "stored_size": scan.stored_size,
             "stopped_by": result.stopped_by,
             "interrupted": result.interrupted,
         },

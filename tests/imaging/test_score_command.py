@@ -9,6 +9,7 @@ import pytest
 
 from ptycho_core.cli.main import main
 from ptycho_core.formats.product import Reconstruction, StoredObject
+from ptycho_core.imaging.metrics import data_misfit
 from ptycho_core.physics.forward import intensities
 from ptycho_core.scan.opening import open_scan
 from ptycho_core.scan.size import followed_object
@@ -114,3 +115,52 @@ def test_the_misfit_is_of_the_patterns_as_the_result_says_that_they_were_read(fi
     Reconstruction(truth, probe, scan.positions).save(path)
     assert main(words) == 5
     assert "patterns of 16 pixels" in capsys.readouterr().err
+
+
+def test_a_result_of_another_size_is_compared_only_with_one_of_as_many_pixels(files, capsys):
+    with np.load(files / "truth.npz") as file:
+        truth, positions = file["object_true"], file["positions_px"]
+    probes = {size: np.ones((1, size, size), complex) for size in (8, 16, 32)}
+    cropped = Reconstruction(truth[:40, :40], probes[8], positions / 2, facts={"stored_size": 16}).save(files / "cropped.h5")
+    np.savez(files / "same.npz", object=truth[:40, :40], probe=probes[8])
+    np.savez(files / "other.npz", object=truth, probe=probes[16])
+    unknown, uncropped = "truth.npz is an object without a probe", "other.npz is of patterns of 16 pixels"
+    for ours, theirs, told in (
+        (cropped, "other.npz", uncropped),
+        ("other.npz", cropped, uncropped),
+        (cropped, "truth.npz", unknown),
+    ):
+        assert main(["score", str(files / ours), "--reference", str(files / theirs)]) == 5
+        error = capsys.readouterr().err
+        assert f"{cropped} is of patterns of 8 pixels in place of the 16 of their file" in error
+        assert told in error
+        assert "--size" in error
+    assert main(["score", str(cropped), "--reference", str(files / "same.npz")]) == 0
+    plain = Reconstruction(truth, probes[32], positions).save(files / "plain.h5")
+    assert main(["score", str(plain), "--reference", str(files / "other.npz")]) == 0  # nobody changed a size
+
+
+def test_the_misfit_is_over_the_pixels_that_were_good_for_the_result(files, capsys):
+    with np.load(files / "scan.npz") as file:
+        held = dict(file)
+    mask = np.ones((16, 16), bool)
+    mask[:, 5:9] = False
+    held["intensity"] = held["intensity"].copy()
+    held["intensity"][:, ~mask] = 50_000
+    np.savez(files / "spoilt.npz", **held)
+    np.save(files / "mask.npy", mask)
+    scan = open_scan(files / "spoilt.npz", {"mask": str(files / "mask.npy"), "photons": 1e5})
+    with np.load(files / "truth.npz") as file:
+        truth = file["object_true"]
+    kept = {"settings": {"photons": {"value": 1e5}, "mask": {"value": "a file that is gone.npy"}}}
+    probe = np.zeros((1, 16, 16), complex)
+    probe[0, 4:12, 4:12] = 9 * np.sqrt(scan.counts_factor)
+    facts = {"counts_factor": scan.counts_factor}
+    told = {}
+    for name, known in (("with", scan.mask), ("without", None)):
+        path = files / f"{name}.h5"
+        Reconstruction(truth, probe, scan.positions, mask=known, settings=kept, facts=facts).save(path)
+        assert main(["score", str(path), "--reference", str(path), "--json", "--scan", str(files / "spoilt.npz")]) == 0
+        told[name] = json.loads(capsys.readouterr().out)["misfit"]
+    assert told["with"] == pytest.approx(data_misfit(scan, truth, probe, scan.positions), rel=1e-6)
+    assert told["without"] > 2 * told["with"]

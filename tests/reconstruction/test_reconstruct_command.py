@@ -71,6 +71,27 @@ def test_held_out_frames_are_reported_and_not_used(scan_file: Path, tmp_path: Pa
     assert metrics["held_out_misfit"] > 0
 
 
+def test_a_result_of_another_size_keeps_that_and_its_mask_and_is_not_scored_against_the_truth_of_the_file(
+    scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mask = np.ones((32, 32), bool)
+    mask[10:12] = False
+    np.save(tmp_path / "mask.npy", mask)
+    words = ["--size", "24", "--mask", str(tmp_path / "mask.npy"), "--no-coarse-start", *QUICK]
+    assert main(["reconstruct", str(scan_file), "-o", str(tmp_path / "out"), *words]) == 0
+    result = ptycho_core.load_reconstruction(tmp_path / "out")
+    assert (result.N, result.stored_size) == (24, 32)
+    assert result.mask is not None
+    assert np.array_equal(result.mask, mask[4:28, 4:28])
+    (tmp_path / "mask.npy").unlink()
+    scored = ["score", str(tmp_path / "out"), "--json", "--scan", str(scan_file), "--reference"]
+    assert main([*scored, str(scan_file)]) == 5
+    assert "24 pixels in place of the 32" in capsys.readouterr().err
+    assert main([*scored, str(tmp_path / "out")]) == 0
+    told = json.loads((tmp_path / "out" / "metrics.json").read_text())["misfit"]
+    assert json.loads(capsys.readouterr().out)["misfit"] == pytest.approx(told, rel=1e-6)
+
+
 def test_a_result_can_be_the_start_of_the_next(scan_file: Path, tmp_path: Path) -> None:
     assert main(["reconstruct", str(scan_file), "-o", str(tmp_path / "first"), "--quiet"]) == 0
     flat = ptycho_core.reconstruct(scan_file, epochs=1, iterations=0, coarse_start=False)
