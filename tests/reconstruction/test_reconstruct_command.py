@@ -77,7 +77,18 @@ def test_a_result_of_another_size_keeps_that_and_its_mask_and_is_not_scored_agai
     mask = np.ones((32, 32), bool)
     mask[10:12] = False
     np.save(tmp_path / "mask.npy", mask)
-    words = ["--size", "24", "--mask", str(tmp_path / "mask.npy"), "--no-coarse-start", *QUICK]
+    words = [
+        "--size",
+        "24",
+        "--mask",
+        str(tmp_path / "mask.npy"),
+        "--no-coarse-start",
+        "--epochs",
+        "1",
+        "--iterations",
+        "0",
+        "--quiet",
+    ]
     assert main(["reconstruct", str(scan_file), "-o", str(tmp_path / "out"), *words]) == 0
     result = ptycho_core.load_reconstruction(tmp_path / "out")
     assert (result.N, result.stored_size) == (24, 32)
