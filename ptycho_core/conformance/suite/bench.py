@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.backends.worker import Worker
 from ptycho_core.conformance.limits import LIMITS
+from ptycho_core.errors import CapabilityError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from ptycho_core.backends.states import Row
@@ -90,6 +91,20 @@ class Bench:
         """Settings of a job: this backend, this device, its sharpest precision, one thread, and what is asked for."""
         own: dict[str, Value] = {"backend": self.name, "accelerator": self.device, "precision": self.precision, "threads": 1}
         return own | more
+
+    def as_taken(self, settings: Mapping[str, Value]) -> dict[str, Value]:
+        """Settings of a fit as the backend takes them: one without a joint fit, which refuses iterations, gets more epochs."""
+        found = dict(settings)
+        if "iterations" in found and not self.once("takes iterations", self._takes_iterations):
+            found["epochs"] = int(found.get("epochs") or 0) + int(found.pop("iterations") or 0)
+        return found
+
+    def _takes_iterations(self) -> bool:
+        try:
+            self.call("plan_of", "reconstruct", self.settings(iterations=1))
+        except CapabilityError:
+            return False
+        return True
 
     def scan(self, **how: Any) -> Path:  # noqa: ANN401 - as `inputs.known_scan` takes it
         """The file of a known scan."""

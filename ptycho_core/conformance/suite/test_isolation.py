@@ -30,7 +30,7 @@ def job(bench: Bench, verb: str, folder: Path) -> tuple[Any, ...]:
     if verb == "evaluate":
         return random_batch(), settings
     if verb == "reconstruct":
-        return scan, settings | QUICK
+        return scan, settings | bench.as_taken(QUICK)
     if verb == "train":
         return scan, folder, settings | SMALL
     model = bench.model(**MODEL)  # type: ignore[arg-type]

@@ -46,27 +46,11 @@ OTHER: dict[str, Value] = {
 
 def run(bench: Bench, settings: Mapping[str, Value], *, scan: Path | None = None, exact: bool = False) -> dict[str, Any]:
     """A reconstruction, done once; with settings as the backend takes them, unless it is to refuse them."""
-    asked = bench.settings(**(settings if exact else taken_by(bench, settings)))
+    asked = bench.settings(**(settings if exact else bench.as_taken(settings)))
     taken = scan or bench.scan(modes=1)
     key = ("reconstructed", taken, *sorted(asked.items()))
     found: dict[str, Any] = bench.once(key, lambda: bench.call("reconstruct", taken, asked))
     return found
-
-
-def taken_by(bench: Bench, settings: Mapping[str, Value]) -> dict[str, Value]:
-    """Settings as a backend takes them: one without a joint fit, which refuses iterations, gets as many more epochs."""
-    found = dict(settings)
-    if "iterations" in found and bench.once(("takes iterations",), lambda: _takes(bench, iterations=1)) is False:
-        found["epochs"] = int(found.get("epochs") or 0) + int(found.pop("iterations") or 0)
-    return found
-
-
-def _takes(bench: Bench, **settings: Value) -> bool:
-    try:
-        bench.call("plan_of", "reconstruct", bench.settings(**settings))
-    except CapabilityError:
-        return False
-    return True
 
 
 def misfit(scan: Path, result: ReconstructResult) -> float:
@@ -167,7 +151,7 @@ def test_positions_are_refined(bench: Bench) -> None:
     right = truth["positions"] - origin
     moved = right + random.uniform(-1, 1, right.shape)
     np.savez(start, object=np.ones(shape, np.complex64), probe=truth["probe"], positions=moved)
-    settings = bench.settings(**taken_by(bench, {"refine_positions": True, "epochs": 25, "iterations": 15, "batch_size": 9}))
+    settings = bench.settings(**bench.as_taken({"refine_positions": True, "epochs": 25, "iterations": 15, "batch_size": 9}))
     result = bench.call("reconstruct", scan, settings, start=start)["result"]
     assert position_error(result.positions, right) < 0.5 * position_error(moved, right)
 
@@ -198,4 +182,4 @@ def test_reconstruct_refuses_a_scan_that_is_damaged(bench: Bench) -> None:
     bad = bench.folder / "damaged-scan.npz"
     bad.write_bytes(b"no scan")
     with pytest.raises(DataError, match="damaged-scan"):
-        bench.call("reconstruct", bench.scan(modes=1), bench.settings(**taken_by(bench, QUICK)), instead=bad)
+        bench.call("reconstruct", bench.scan(modes=1), bench.settings(**bench.as_taken(QUICK)), instead=bad)

@@ -43,6 +43,9 @@ def library() -> Any:  # noqa: ANN401 - a module without annotations of its own
     """The module ``ptychi.api``, imported by the first call; ``ptychi.api.task`` is there then too."""
     with _torchvision_or_stand_in():
         import_module("ptychi.api.task")
+    # PyTorch imports it with the first optimiser that pty-chi makes, and names and makes a folder for its cache then. That is
+    # an import's business, not that of a job.
+    import_module("torch._dynamo")
     return import_module("ptychi.api")
 
 

@@ -53,7 +53,7 @@ def surroundings(plan: ExecutionPlan) -> Iterator[list[str]]:
     """
     library()
     heard = _Warnings()
-    with _torch_as_planned(plan), _ptychi_flags(), _random_states(plan), _logging(heard), warnings.catch_warnings():
+    with _torch_as_planned(plan), _ptychi_flags(), _random_states(plan), _quiet(heard), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Converting a tensor with requires_grad", UserWarning)  # pty-chi does, at each start
         yield heard.texts
 
@@ -109,14 +109,19 @@ def _random_states(plan: ExecutionPlan) -> Iterator[None]:
 
 
 @contextmanager
-def _logging(handler: logging.Handler) -> Iterator[None]:
-    """pty-chi logs at INFO and shows a bar of its own where that is heard; warnings go to the handler."""
+def _quiet(handler: logging.Handler) -> Iterator[None]:
+    """No bar of pty-chi's own, which it shows where INFO is heard, no thread to watch it; warnings go to the handler."""
+    from tqdm import tqdm
+
+    interval = tqdm.monitor_interval
     root, own = logging.getLogger(), logging.getLogger("ptychi")
     level = own.level
     root.addHandler(handler)
     own.setLevel(logging.WARNING)
+    tqdm.monitor_interval = 0
     try:
         yield
     finally:
+        tqdm.monitor_interval = interval
         own.setLevel(level)
         root.removeHandler(handler)
