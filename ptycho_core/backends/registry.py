@@ -97,9 +97,9 @@ def those_that(can: Callable[[contract.BackendSpec], bool], lists: Lists = NO_LI
     """A sentence: which of the installed backends can do something, from their manifests alone."""
     found = [row for row in find_backends(lists) if row.spec is not None and can(row.spec)]
     if not found:
-        return "No installed backend does."
+        return "No installed backend provides it."
     words = dict.fromkeys(row.name if row.state == "ok" else f"{row.name} ({row.state})" for row in found)
-    return f"Installed ones that do: {', '.join(words)}."
+    return f"Installed ones that provide it: {', '.join(words)}."
 
 
 def register(name: str, plugin: object, manifest: contract.BackendSpec | Path | None = None) -> None:

@@ -306,7 +306,7 @@ def test_a_real_job_runs_among_them(crowd, tmp_path):
     assert refused.returncode == 4
     assert refused.stderr.startswith(
         "ptycho: backend 'frozen_bare' does not provide 'reconstruct'; it provides evaluate. "
-        "Installed ones that do: frozen_classic"
+        "Installed ones that provide it: frozen_classic"
     )
     assert not (tmp_path / "out2").exists()
 

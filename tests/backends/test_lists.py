@@ -103,9 +103,9 @@ def test_what_a_backend_lacks_is_refused_with_those_that_have_it(pair):
 
     assert refusal(accelerator="tpu") == (
         "accelerator 'tpu' is not available: backend 'one' offers auto, cpu. (from override 'accelerator') "
-        "Choose one of these. Installed ones that do: two."
+        "Choose one of these. Installed ones that provide it: two."
     )
-    assert refusal(precision="bf16-mixed").endswith("No installed backend does.")
+    assert refusal(precision="bf16-mixed").endswith("No installed backend provides it.")
 
 
 def test_the_verb_too_and_what_is_not_usable_says_so(pair):
@@ -113,7 +113,7 @@ def test_the_verb_too_and_what_is_not_usable_says_so(pair):
     with pytest.raises(CapabilityError) as caught:
         plan_for(*found, allow_unsupported=True)
     assert str(caught.value) == (
-        "backend 'one' does not provide 'reconstruct'; it provides evaluate. Installed ones that do: gone (missing), two."
+        "backend 'one' does not provide 'reconstruct'; it provides evaluate. Installed ones that provide it: gone (missing), two."
     )
 
 
