@@ -26,10 +26,10 @@ demo: $(VENV)/.installed
 PARTS := part-torch part-tensorflow part-kit-reference part-kit-torch part-kit-tensorflow
 
 test: $(VENV)/.plugins check
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=line $(PARTS)
+	$(MAKE) --no-print-directory --jobs=2 $(PARTS)
 
 test-all: $(VENV)/.plugins check
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=line $(PARTS) ALSO="-m ''"
+	$(MAKE) --no-print-directory --jobs=2 $(PARTS) ALSO="-m ''"
 
 part-torch:
 	$(TESTS) $(ALSO)
