@@ -40,6 +40,13 @@ def test_nothing_run_proves_nothing(tmp_path):
     assert (done.returncode, report["problems"]) == (1, ["no test ran"])
 
 
+def test_a_report_that_has_no_place_is_refused_before_anything_runs(tmp_path):
+    done, _ = kit(tmp_path, f"--ptycho-report={tmp_path}/missing/report.json")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "missing/report.json: no file can be written there" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 def test_known_failures_are_strict_in_both_directions(tmp_path):
     known = tmp_path / "known.xfails"
     known.write_text(f"# comment\n\n{NORM} = not mended yet\n{FINITE} = it is mended\ntest_train.py::test_gone = no such test\n")

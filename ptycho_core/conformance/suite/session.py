@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from ptycho_core.conformance.suite.exceptions import read_exceptions
 from ptycho_core.conformance.suite.marks import CONTRACT, MARK, NOTHING, applies
 from ptycho_core.errors import PtychoError
+from ptycho_core.imaging.report import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
@@ -30,7 +30,7 @@ def set_up(config: pytest.Config) -> None:
     """Register the session of the backend that ``--ptycho-backend`` names.
 
     Raises:
-        pytest.UsageError: no such backend, or the file of expected failures is not as it should be.
+        pytest.UsageError: no such backend, a wrong file of expected failures, or no place for the report.
     """
     from ptycho_core.backends.registry import find_named
 
@@ -42,6 +42,9 @@ def set_up(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     if config.getoption("numprocesses", default=None):
         raise pytest.UsageError("What a test of the kit needs must have run before it: run it without -n.")
+    report = config.getoption("--ptycho-report")
+    if report is not None and (Path(report).is_dir() or not Path(report).absolute().parent.is_dir()):
+        raise pytest.UsageError(f"--ptycho-report={report}: no file can be written there; name one in a folder that exists.")
     config.addinivalue_line("markers", f"{MARK}(claims, needs, since): for whom a test of the kit is, and what it needs")
     config.addinivalue_line("markers", f"{NOTHING}: a test of the kit for which the manifest leaves no case")
     config.pluginmanager.register(Session(row, expected, config), "ptycho-kit")
@@ -173,7 +176,7 @@ class Session:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         target = self._config.getoption("--ptycho-report")
         if target is not None:
-            Path(target).write_text(json.dumps(self._report(), indent=1) + "\n", encoding="utf-8")
+            write_json(Path(target), self._report())
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Say what is proven of each claim, and what is wrong with the session."""
