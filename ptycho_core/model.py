@@ -98,7 +98,7 @@ def save_model(path: str | Path, model: Model) -> Path:
         DataError: the tensors are not those that network and facts ask for, a value is not finite, or JSON cannot hold one.
         OutputError: the file cannot be written; one of that name is then as it was.
     """
-    from ptycho_core.formats.product_hdf5 import replace_file
+    from ptycho_core.files.whole import replace_file
     from ptycho_core.modelfile.archive import MANIFEST, OPTIMIZER, STATE, WEIGHTS, write_archive
     from ptycho_core.modelfile.manifest import FORMAT, VERSION, as_table, check_contents, check_layouts
     from ptycho_core.modelfile.tensors import encode, layouts

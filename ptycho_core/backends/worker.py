@@ -19,6 +19,7 @@ from ptycho_core.backends.codec import read_value, unpack, write_value
 from ptycho_core.backends.failures import raised_again
 from ptycho_core.errors import UsageError, WorkerError
 from ptycho_core.events import EventHub
+from ptycho_core.files.scratch import using_scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -193,12 +194,13 @@ class _Process:
     """One child with its pipes, its folder for values, and a thread that listens to it."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by forget()
         self.doing = "starting Python"
         self.started = time.monotonic()
-        self._folder = tempfile.TemporaryDirectory(prefix="ptycho-", ignore_cleanup_errors=True)
-        scratch = Path(self._folder.name) / "tmp"  # what a process that dies leaves there goes with the folder
-        scratch.mkdir()
+        with using_scratch():
+            self.errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed by forget()
+            self._folder = tempfile.TemporaryDirectory(prefix="ptycho-", ignore_cleanup_errors=True)
+            scratch = Path(self._folder.name) / "tmp"  # what a process that dies leaves there goes with the folder
+            scratch.mkdir()
         self._messages: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._child = start_child(
             "ptycho_core.backends.serve",
@@ -224,7 +226,8 @@ class _Process:
         for path in Path(self._folder.name).glob("*.*"):  # of the last call
             path.unlink()
         place = Path(self._folder.name) / "request"
-        write_value(place, request, f"The call of {request['target']}")
+        with using_scratch():
+            write_value(place, request, f"The call of {request['target']}")
         assert self._child.stdin is not None
         with suppress(BrokenPipeError):  # it is dead, which waiting for the answer will tell
             self._child.stdin.write(f"{place}\n")

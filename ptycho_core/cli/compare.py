@@ -57,6 +57,8 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; 3 if a backend or result failed, 130 if it was interrupted."""
     found = _results(args) if args.reconstructions is not None else _backends(args)
     _print(found)
+    for note in found.notes:
+        print(f"ptycho: warning: {note}", file=sys.stderr)
     if found.interrupted:
         print(f"ptycho: interrupted; what is done is in {found.folder}", file=sys.stderr)
         return INTERRUPTED

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import add_setting_flags, collect
-from ptycho_core.errors import BackendUnusableError, OutputError, UnknownBackendError, UsageError
+from ptycho_core.errors import BackendUnusableError, UnknownBackendError, UsageError
 
 if TYPE_CHECKING:
     import argparse
@@ -95,12 +95,12 @@ def run_init(args: argparse.Namespace) -> int:
             raise UsageError("--overwrite replaces a file.", remedy="Name it with --output.")
         sys.stdout.write(text)
         return 0
-    place = Path(args.output)
-    if place.exists() and not args.overwrite:
-        raise OutputError(f"{place} is there already.", remedy="Use --overwrite to replace it.")
-    from ptycho_core.formats.product_hdf5 import replace_file
+    from ptycho_core.files.place import check_file
+    from ptycho_core.files.whole import write_whole
 
-    replace_file(place, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    place = Path(args.output)
+    check_file(place, overwrite=args.overwrite)
+    write_whole(place, text.encode())
     print(place)
     return 0
 

@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.errors import OutputError
-
 if TYPE_CHECKING:
     from ptycho_core.scan.scan import Scan
     from ptycho_core.scan.summary import Summary
@@ -44,17 +42,20 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
 
 def run(args: argparse.Namespace) -> int:
     """Read, print, and with ``--plot`` draw."""
-    if args.plot is not None and args.plot.exists() and (args.plot.is_dir() or not args.overwrite):
-        raise OutputError(f"{args.plot} exists already.", remedy="Choose another name, or give --overwrite.")
     given = {
         one.name: one.parse(getattr(args, f"setting_{one.name}"), one.flag)
         for one in _data_settings()
         if f"setting_{one.name}" in args
     }
     from ptycho_core.cli.steps import progress_of_steps
-    from ptycho_core.scan.opening import open_scan
+    from ptycho_core.files.place import check_apart, check_file
+    from ptycho_core.scan.opening import open_scan, scan_path
     from ptycho_core.scan.summary import summarise
 
+    if args.plot is not None:
+        named = [str(given[name]) for name in ("mask", "probe") if given.get(name) is not None]
+        check_apart([args.plot], [scan_path(args.file), *named])
+        check_file(args.plot, overwrite=args.overwrite)
     scan = open_scan(args.file, given)
     with progress_of_steps("reading patterns") as progress:
         summary = summarise(scan, progress)
@@ -65,10 +66,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(_lines(scan, summary)))
     if args.plot is not None:
-        from ptycho_core.imaging.figures import save_figure
+        from ptycho_core.imaging.report import draw_file
         from ptycho_core.scan.figure import figure_of_scan
 
-        save_figure(figure_of_scan(scan, summary), args.plot)
+        draw_file(args.plot, lambda: figure_of_scan(scan, summary))
         if not args.json:
             print(f"\npicture     {args.plot}")
     return 0

@@ -11,7 +11,6 @@ from ptycho_core.settings.groups import declarations
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
     from ptycho_core.contract import Value
     from ptycho_core.settings.payload import Payload
@@ -48,14 +47,17 @@ def show_plan(payload: Payload, *, overwrite: bool, as_json: bool) -> int:
     Raises:
         OutputError: the run would be refused because of its folder.
     """
-    from ptycho_core.reconstruction.output import check_folder
+    from ptycho_core.files.folder import check_folder
+    from ptycho_core.settings.files import check_files, files_of
 
-    reads, folder, writes = _files(payload)
+    files = files_of(payload)
+    reads, folder, writes = [str(path) for path in files.reads], files.folder, files.writes
+    check_files(payload)
     if folder is not None:
         check_folder(folder, overwrite=overwrite or getattr(payload, "resume", None) is not None)
     if as_json:
-        files = {"reads": reads, "output_dir": None if folder is None else str(folder), "writes": writes}
-        print(json.dumps({**payload.audit, **files}, indent=2))
+        places = {"reads": reads, "output_dir": None if folder is None else str(folder), "writes": writes}
+        print(json.dumps({**payload.audit, **places}, indent=2))
         return 0
     _say_head(payload.audit)
     print(f"reads: {', '.join(reads)}")
@@ -143,26 +145,3 @@ def _show(verb: str, name: str, value: Value) -> str:
         unit = known[name].unit
         return known[name].show(value) + (f" {unit}" if unit and value is not None else "")
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _files(payload: Payload) -> tuple[list[str], Path | None, list[str]]:
-    """What a job reads, the folder it writes to, and the files there."""
-    from ptycho_core.imaging.report import HISTORY, RESULTS
-    from ptycho_core.loggers.names import log_names
-    from ptycho_core.settings.payload import InferencePayload, ReconstructionPayload, TrainingPayload
-    from ptycho_core.training.checkpoints import model_names
-    from ptycho_core.training.run import RECORDS
-
-    groups = payload.groups
-    given = [str(groups["data"][name]) for name in ("mask", "probe") if groups["data"].get(name) is not None]
-    if isinstance(payload, TrainingPayload):
-        labels = groups["training"]["labels"]
-        given += [str(item) for item in (labels, payload.resume) if item is not None]
-        written = [*model_names(groups["execution"]), *RECORDS, *log_names(groups["execution"])]
-        return [*map(str, (*payload.scans, *payload.validation)), *given], payload.output_dir, written
-    if isinstance(payload, InferencePayload):
-        return [str(payload.scan), str(payload.model_path), *given], payload.output_dir, [*RESULTS]
-    assert isinstance(payload, ReconstructionPayload)
-    start = groups["reconstruction"]["start"]
-    given += [str(start)] if start is not None else []
-    return [str(payload.scan), *given], payload.output_dir, [*RESULTS, *HISTORY, *log_names(groups["execution"])]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.errors import OutputError, UsageError
+from ptycho_core.errors import UsageError
 
 if TYPE_CHECKING:
     import argparse
+
+    from ptycho_core.imaging.metrics import Score
 
 __all__ = ["add_parser", "run"]
 
@@ -55,23 +58,45 @@ def run(args: argparse.Namespace) -> int:
     """Compare, print, and with ``--output-dir`` write."""
     if not args.max_shift >= 0:
         raise UsageError(f"--max-shift {args.max_shift} is not a number of pixels from 0 on.")
-    files = [] if args.output_dir is None else [args.output_dir / name for name in ("score.json", "score.png")]
-    for file in files:
-        if file.exists() and not args.overwrite:
-            raise OutputError(f"{file} exists already.", remedy="Give --overwrite to replace it.")
+    if args.output_dir is None:
+        _show(args, _scored(args)[1])
+    else:
+        _run_into(args.output_dir, args)
+    return 0
+
+
+def _scored(args: argparse.Namespace) -> tuple[Score, dict[str, Any]]:
+    """The score, and all that is printed of it."""
     from ptycho_core.imaging.metrics import score
 
     found = score(args.result, args.reference, twin=args.twin, max_shift=args.max_shift)
-    values = found.as_dict()
-    if args.scan is not None:
-        values |= _misfits(args.result, args.scan)
-    if files:
-        _write(args.output_dir, found, values)
+    return found, found.as_dict() | ({} if args.scan is None else _misfits(args.result, args.scan))
+
+
+def _run_into(folder: Path, args: argparse.Namespace) -> None:
+    """Score, print and write into a folder; the old score stays until the new one is there."""
+    from ptycho_core.files.folder import claimed_folder
+    from ptycho_core.files.place import check_apart, check_free
+    from ptycho_core.imaging.figures import figure_of_score
+    from ptycho_core.imaging.report import draw_all, write_json
+
+    table, figure = folder / "score.json", folder / "score.png"
+    check_apart([table, figure], [args.result, args.reference, args.scan])
+    for file in (table, figure):
+        check_free(file, overwrite=args.overwrite)
+    with claimed_folder(folder, overwrite=True):
+        found, values = _scored(args)
+        _show(args, values)
+        write_json(table, values, ready=lambda: figure.unlink(missing_ok=True))
+        for note in draw_all(folder, {figure.name: lambda: figure_of_score(found)}):
+            print(f"ptycho: warning: {note}", file=sys.stderr)
+
+
+def _show(args: argparse.Namespace, values: dict[str, Any]) -> None:
     if args.json:
         print(json.dumps(values, indent=2))
     else:
         _print(values)
-    return 0
 
 
 _READING = ("signal", "frame_axis", "photons", "size")
@@ -100,18 +125,6 @@ def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
     if len(one.held_out):
         found["held_out_misfit"] = data_misfit(*model, background=background, frames=one.held_out)
     return found
-
-
-def _write(folder: Path, found: Any, values: dict[str, Any]) -> None:  # noqa: ANN401 - a Score, imported only when needed
-    from ptycho_core.imaging.figures import figure_of_score, save_figure
-    from ptycho_core.imaging.report import write_json
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
-    write_json(folder / "score.json", values)
-    save_figure(figure_of_score(found), folder / "score.png")
 
 
 def _print(values: dict[str, Any]) -> None:

@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.errors import OutputError
-
 if TYPE_CHECKING:
     from ptycho_core.simulate import Simulation
 
@@ -76,12 +74,12 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
 
 def run(args: argparse.Namespace) -> int:
     """Simulate, write, say what was made."""
-    for file in (args.output, args.preview):
-        if file is not None and file.exists() and (file.is_dir() or not args.overwrite):
-            raise OutputError(f"{file} exists already.", remedy="Choose another name, or give --overwrite.")
-        if file is not None and not file.parent.is_dir():
-            raise OutputError(f"{file} cannot be written: there is no folder {file.parent}.", remedy="Make it first.")
     from ptycho_core.cli.steps import progress_of_steps
+    from ptycho_core.files.place import check_apart, check_file
+
+    check_apart([args.output, args.preview], [])
+    for file in filter(None, (args.output, args.preview)):
+        check_file(file, overwrite=args.overwrite)
     from ptycho_core.simulate import SimulationSettings, simulate_scan
 
     given = {name: getattr(args, name) for name in SimulationSettings.__dataclass_fields__ if name in args}
@@ -93,10 +91,10 @@ def run(args: argparse.Namespace) -> int:
     made.write(args.output, overwrite=args.overwrite)
     _report(made, args.output)
     if args.preview is not None:
-        from ptycho_core.imaging.figures import save_figure
+        from ptycho_core.imaging.report import draw_file
         from ptycho_core.simulation.figure import figure_of_simulation
 
-        save_figure(figure_of_simulation(made), args.preview)
+        draw_file(args.preview, lambda: figure_of_simulation(made))
         print(f"preview     {args.preview}")
     return 0
 

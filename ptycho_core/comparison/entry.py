@@ -64,6 +64,7 @@ class Comparison:
         first: name of the entry that ``agreement`` is against; empty if there is none.
         job: what was run, or nothing.
         folder: where everything was written.
+        notes: what else is to be said: that the figure could not be drawn.
     """
 
     entries: tuple[Entry, ...]
@@ -71,6 +72,7 @@ class Comparison:
     first: str
     job: Mapping[str, Any]
     folder: Path
+    notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,10 @@ def compare_results(
         OutputError: the folder cannot be used.
     """
     from ptycho_core.comparison.judge import find_reference
-    from ptycho_core.comparison.report import clear, write_comparison
-    from ptycho_core.reconstruction.output import claimed_folder
+    from ptycho_core.comparison.report import FIGURE, TABLE, write_comparison
+    from ptycho_core.files.folder import claimed_folder
+    from ptycho_core.files.old import OldFiles
+    from ptycho_core.files.place import check_apart
     from ptycho_core.scan.opening import open_scan, scan_path
 
     places = [Path(one) for one in results]
@@ -53,16 +56,16 @@ def compare_results(
     if len(places) < 2 and judge.reference is None:
         raise UsageError(f"{scan} holds no truth to compare one result with.", remedy="Name several results, or a reference.")
     target = Path(folder)
+    check_apart([target / TABLE, target / FIGURE], [*places, scan, reference])
     with claimed_folder(target, overwrite=overwrite):
-        clear(target)
         named = zip(_names(places), places, strict=True)
         entries = tuple(_entry(name, place, opened, judge) for name, place in named)
         if all(entry.state == FAILED for entry in entries):
             raise DataError(f"none of the results can be used. {entries[0].reason}")
         job = {"job": "reconstructions", "scan": None if scan is None else str(scan)}
         found = Comparison(entries, judge.label, judge.first, job, target)
-        write_comparison(found, judge)
-    return found
+        notes = write_comparison(found, judge, OldFiles([target / FIGURE]).remove)
+    return replace(found, notes=tuple(notes))
 
 
 def _entry(name: str, place: Path, scan: Scan | None, judge: Judge) -> Entry:

@@ -5,32 +5,40 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from ptycho_core.comparison.entry import Comparison
     from ptycho_core.comparison.judge import Judge
 
-__all__ = ["FIGURE", "TABLE", "clear", "write_comparison"]
+__all__ = ["FIGURE", "TABLE", "write_comparison"]
 
 TABLE: Final = "comparison.json"
 FIGURE: Final = "comparison.png"
 
 
-def clear(folder: Path) -> None:
-    """Take away what an earlier comparison left."""
-    for name in (TABLE, FIGURE):
-        (folder / name).unlink(missing_ok=True)
-
-
-def write_comparison(found: Comparison, judge: Judge) -> None:
+def write_comparison(found: Comparison, judge: Judge, ready: Callable[[], None]) -> list[str]:
     """Write table and figure, each whole or not at all; no figure where there is no result.
 
-    Raises:
-        OutputError: a file cannot be written.
-    """
-    from ptycho_core.imaging.figures import figure_of_comparison, save_figure
-    from ptycho_core.imaging.report import write_json
+    Args:
+        found: for the table.
+        judge: with the pictures.
+        ready: called when the new table is on the disk, just before it takes its name: what is replaced goes then.
 
-    write_json(found.folder / TABLE, found.as_dict())
-    if judge.pictures:
-        save_figure(figure_of_comparison(judge.pictures, pixel_size_m=judge.pixel_size_m), found.folder / FIGURE)
+    Returns:
+        A note if the figure could not be drawn.
+
+    Raises:
+        OutputError: the table cannot be written; the message says where it is instead, or that it is lost.
+    """
+    from ptycho_core.files.rescue import write_or_rescue
+    from ptycho_core.imaging.figures import figure_of_comparison
+    from ptycho_core.imaging.report import draw_all, write_json
+
+    def write(path: Path) -> None:
+        write_json(path, found.as_dict(), ready=ready if path.parent == found.folder else None)
+
+    write_or_rescue(found.folder, [(TABLE, write)])
+    if not judge.pictures:
+        return []
+    return draw_all(found.folder, {FIGURE: lambda: figure_of_comparison(judge.pictures, pixel_size_m=judge.pixel_size_m)})

@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ptycho_core.comparison.entry import FAILED, INTERRUPTED, NOT_RUN, Comparison, Entry
+from ptycho_core.comparison.entry import FAILED, INTERRUPTED, NOT_RUN, OK, Comparison, Entry
 from ptycho_core.contract import Event
-from ptycho_core.errors import BackendError, CapabilityError, PtychoError
+from ptycho_core.errors import BackendError, CapabilityError, OutputError, PtychoError
+from ptycho_core.files.whole import write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ptycho_core.comparison.judge import Judge
     from ptycho_core.comparison.request import Candidate, Request
     from ptycho_core.contract import Observer
+    from ptycho_core.files.old import OldFiles
 
 __all__ = ["ERRORS", "compare_backends"]
 
@@ -44,30 +46,60 @@ def compare_backends(request: Request, observers: Sequence[Observer] = ()) -> Co
         OutputError: the folder cannot be used.
     """
     from ptycho_core.comparison.judge import find_reference
-    from ptycho_core.comparison.report import clear, write_comparison
+    from ptycho_core.comparison.report import FIGURE, TABLE, write_comparison
     from ptycho_core.events import EventHub
-    from ptycho_core.reconstruction.output import claimed_folder
+    from ptycho_core.files.folder import claimed_folder
+    from ptycho_core.files.old import OldFiles
     from ptycho_core.scan.opening import scan_path
 
     candidates = request.check()
     judge = find_reference(scan_path(request.scan), request.reference)
     hub = EventHub(observers)
+    _check_files(request, candidates)
     with claimed_folder(request.folder, overwrite=request.overwrite):
-        clear(request.folder)
-        entries = _run_all(request, candidates, judge, hub.emit)
+        table = OldFiles([request.folder / name for name in (TABLE, FIGURE)])
+        results = {one.name: OldFiles([request.folder / one.name / name for name in _RESULT]) for one in candidates}
+        entries = _run_all(request, candidates, judge, hub.emit, table)
         names = {name: getattr(value, "value", value) for name, value in request.overrides.items()}
         job = {"job": request.verb, "scan": request.scan, "model": request.model, "settings": names, "timeout": request.timeout}
         found = Comparison(tuple(entries), judge.label, judge.first, job, request.folder)
-        write_comparison(found, judge)
-    return found
+
+        def ready() -> None:
+            """Take away what would pass for a result of this comparison."""
+            for old in (table, *(results[one.name] for one in entries if one.state != NOT_RUN)):
+                old.remove()
+
+        notes = write_comparison(found, judge, ready)
+    return replace(found, notes=tuple(notes))
 
 
-def _run_all(request: Request, candidates: Sequence[Candidate], judge: Judge, emit: _Emit) -> list[Entry]:
+def _check_files(request: Request, candidates: Sequence[Candidate]) -> None:
+    """Refuse a comparison that would write over what it reads: each backend reads it anew, after others have written.
+
+    Raises:
+        OutputError: the message names both files.
+    """
+    from ptycho_core.comparison.report import FIGURE, TABLE
+    from ptycho_core.comparison.request import VERBS
+    from ptycho_core.files.place import check_apart
+    from ptycho_core.scan.opening import scan_path
+
+    values = {name: one.value for verb in VERBS[request.verb] for name, one in request.resolved(verb).values.items()}
+    named = [str(values[name]) for name in ("mask", "probe", "start", "labels") if values.get(name) is not None]
+    writes = [request.folder / name for name in (TABLE, FIGURE)]
+    writes += [request.folder / one.name / name for one in candidates for name in _RESULT]
+    check_apart(writes, [scan_path(request.scan), request.model, request.reference, request.config, *named])
+
+
+def _run_all(request: Request, candidates: Sequence[Candidate], judge: Judge, emit: _Emit, table: OldFiles) -> list[Entry]:
+    """An entry for each backend; the old table goes with the first new result, of which it knows nothing."""
     entries: list[Entry] = []
     try:
         for number, one in enumerate(candidates, 1):
             emit(Event("message", message=f"{one.name}: {number} of {len(candidates)}"))
             entries.append(_judged(_run(request, one, emit), judge))
+            if entries[-1].state == OK:
+                table.remove()
             if entries[-1].state == FAILED:
                 emit(Event("message", message=f"{one.name}: failed: {entries[-1].reason}"))
     except KeyboardInterrupt:
@@ -85,7 +117,6 @@ def _run(request: Request, one: Candidate, emit: _Emit) -> Entry:
     if one.reason:
         return Entry(one.name, FAILED, one.reason)
     place = request.folder / one.name
-    _clear_result(place)
     threads = request.resolved(VERBS[request.verb][0]).values["threads"].value
     with Worker(one.name, threads=None if threads is None else int(threads)) as worker:
         watch = _FirstStep(worker, one.name, emit)
@@ -154,17 +185,14 @@ def _judged(entry: Entry, judge: Judge) -> Entry:
     return replace(entry, quality=quality, agreement=agreement)
 
 
-def _clear_result(place: Path) -> None:
-    """Take away what an earlier result left: it must not pass for one of a backend that fails now."""
-    for name in _RESULT:
-        (place / name).unlink(missing_ok=True)
-
-
 def _keep(place: Path, error: PtychoError) -> str:
     """The reason in one line; the trace, or the last words, of a backend that did not refuse but failed goes to a file."""
     if not isinstance(error, BackendError) or isinstance(error, CapabilityError):
         return str(error)
-    place.mkdir(parents=True, exist_ok=True)
-    told = place / ERRORS
-    told.write_text("\n".join((str(error), *getattr(error, "__notes__", ()))) + "\n", encoding="utf-8")
+    told, text = place / ERRORS, "\n".join((str(error), *getattr(error, "__notes__", ()))) + "\n"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        write_whole(told, text.encode(errors="replace"))
+    except (OSError, OutputError):  # the table has the reason
+        return str(error)
     return f"{error.message} See {told}." if not error.remedy or "--traceback" in error.remedy else str(error)

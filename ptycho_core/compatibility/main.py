@@ -108,7 +108,8 @@ def _with_pictures(
 
     status = run(args)
     if status == 0 and not args.dry_run:
-        draw(Path(args.output_dir), limits)
+        for note in draw(Path(args.output_dir), limits):
+            print(f"ptycho_inference: warning: {note}", file=sys.stderr)
     return status
 
 

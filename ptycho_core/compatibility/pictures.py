@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 __all__ = ["AMPLITUDE", "PHASE", "draw"]
 
@@ -13,8 +17,8 @@ AMPLITUDE = "reconstructed_amplitude.png"
 PHASE = "reconstructed_phase.png"
 
 
-def draw(folder: Path, phase_limits: tuple[float | None, float | None] = (None, None)) -> None:
-    """Draw both out of a result folder, over the scanned area, and write them there.
+def draw(folder: Path, phase_limits: tuple[float | None, float | None] = (None, None)) -> list[str]:
+    """Draw both out of a result folder, over the scanned area, and write them there; a note for each that failed.
 
     Args:
         folder: of a result.
@@ -25,19 +29,28 @@ def draw(folder: Path, phase_limits: tuple[float | None, float | None] = (None, 
 
     from ptycho_core.formats.product import load_reconstruction
     from ptycho_core.imaging.area import centre_area
-    from ptycho_core.imaging.drawing import empty_figure
-    from ptycho_core.imaging.figures import flattened, save_figure
+    from ptycho_core.imaging.figures import flattened
+    from ptycho_core.imaging.report import draw_all
 
     found = load_reconstruction(folder)
     rows, columns = found.object.shape
     area = centre_area(found.positions, found.N).within((0, rows), (0, columns))
     image = found.object[area.slices] if min(area.shape) > 1 else found.object
     image = flattened(image, (slice(None), slice(None)))
-    amplitude = (AMPLITUDE, np.abs(image), "Amplitude", "gray", (None, None))
-    for name, values, title, colours, (low, high) in (amplitude, (PHASE, np.angle(image), "Phase (rad)", "magma", phase_limits)):
-        figure = empty_figure(6.5, 6.0)
-        axes = figure.subplots()
-        drawn = axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
-        axes.set_title(title)
-        figure.colorbar(drawn, ax=axes)
-        save_figure(figure, folder / name)
+    drawings = {
+        AMPLITUDE: partial(_figure, np.abs(image), "Amplitude", "gray", (None, None)),
+        PHASE: partial(_figure, np.angle(image), "Phase (rad)", "magma", phase_limits),
+    }
+    return draw_all(folder, drawings)
+
+
+def _figure(values: NDArray[Any], title: str, colours: str, limits: tuple[float | None, float | None]) -> Figure:
+    """One picture with its colour bar."""
+    from ptycho_core.imaging.drawing import empty_figure
+
+    figure, (low, high) = empty_figure(6.5, 6.0), limits
+    axes = figure.subplots()
+    drawn = axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+    axes.set_title(title)
+    figure.colorbar(drawn, ax=axes)
+    return figure

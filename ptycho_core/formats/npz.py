@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 import zlib
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ptycho_core.errors import DataError, OutputError
-from ptycho_core.formats.product_hdf5 import replace_file
+from ptycho_core.errors import DataError
+from ptycho_core.files.place import check_free
+from ptycho_core.files.whole import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -175,14 +177,10 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool
     Raises:
         OutputError: the file exists and ``overwrite`` is not given, or its folder cannot be written.
     """
-    if path.exists() and (path.is_dir() or not overwrite):
-        raise OutputError(f"{path} exists already.", remedy="Choose another name, or give --overwrite.")
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:  # a file object, since a name without .npz would get it added
-            np.savez_compressed(file, allow_pickle=False, **arrays)
-
-    replace_file(path, write)
+    check_free(path, overwrite=overwrite)
+    archive = io.BytesIO()
+    np.savez_compressed(archive, allow_pickle=False, **arrays)
+    write_whole(path, archive.getbuffer())
 
 
 def _header(member: IO[bytes]) -> Header:

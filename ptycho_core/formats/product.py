@@ -14,7 +14,7 @@ from ptycho_core.errors import DataError
 from ptycho_core.formats.product_hdf5 import Reader, write_product
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -73,8 +73,12 @@ class Reconstruction:
         kept = self.facts.get("stored_size")
         return None if kept is None else int(kept)
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, ready: Callable[[], None] | None = None) -> Path:
         """Write ``reconstruction.h5`` (``specs/result-folder.md``), replacing a file of that name in one step.
+
+        Args:
+            path: of the file.
+            ready: called when the new file is on the disk, just before it takes its name.
 
         Raises:
             DataError: shapes that do not belong together.
@@ -93,7 +97,7 @@ class Reconstruction:
         }
         texts = {"name": self.name, "comments": self.comments}
         texts |= {"settings": json.dumps(dict(self.settings), default=str), "facts": json.dumps(dict(self.facts), default=str)}
-        write_product(Path(path), arrays, texts, self.pixel_size_m)
+        write_product(Path(path), arrays, texts, self.pixel_size_m, ready)
         return Path(path)
 
 

@@ -6,45 +6,31 @@ The text that binds is ``specs/result-folder.md``.
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING, Any, Self
-from uuid import uuid4
 
 import h5py
 import numpy as np
 
-from ptycho_core.errors import DataError, OutputError
+from ptycho_core.errors import DataError
+from ptycho_core.formats.hdf5_file import write_hdf5
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-__all__ = ["FORMAT_VERSION", "Reader", "replace_file", "write_product"]
+__all__ = ["FORMAT_VERSION", "Reader", "write_product"]
 
 FORMAT_VERSION = 1
 
 
-def replace_file(path: Path, write: Any) -> None:  # noqa: ANN401 - any callable that takes a path
-    """Call ``write(temporary path)`` in the folder of ``path`` and rename the result, so that no half-written file is ever seen.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    temporary = path.with_name(f".{path.stem}.{uuid4().hex[:8]}{path.suffix}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)  # noqa: PTH105 - the one atomic spelling
-    except OSError as error:  # HDF5 puts lines of its own inside into ``strerror``
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise OutputError(f"Cannot write {path}: {reason}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_product(
-    path: Path, arrays: Mapping[str, Any], texts: Mapping[str, str], pixel_size_m: tuple[float, float] | None
+    path: Path,
+    arrays: Mapping[str, Any],
+    texts: Mapping[str, str],
+    pixel_size_m: tuple[float, float] | None,
+    ready: Callable[[], None] | None = None,
 ) -> None:
     """Write the arrays of a reconstruction.
 
@@ -54,14 +40,19 @@ def write_product(
             ``background`` or None, ``mask`` or None, ``history`` (sequence of rows).
         texts: ``name``, ``comments``, ``settings`` (JSON), ``facts`` (JSON).
         pixel_size_m: object pixel (row, column) in metres; without it no ``*_m`` field is written.
+        ready: called when the new file is on the disk, just before it takes its name.
+
+    Raises:
+        OutputError: the file cannot be written.
     """
 
-    def write(temporary: Path) -> None:
-        with h5py.File(temporary, "w") as file:
+    def fill(storage: Any) -> None:  # noqa: ANN401 - a binary file of Python's
+        with h5py.File(storage, "w") as file:
             _write_ptychodus(file, arrays, texts, pixel_size_m)
             _write_own(file.create_group("ptycho"), arrays, texts)
 
-    replace_file(path, write)
+    size = sum(getattr(array, "nbytes", 0) for array in arrays.values())
+    write_hdf5(path, fill, size=size, ready=ready)
 
 
 def _write_ptychodus(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ptycho_core.formats.product_hdf5 import replace_file
+from ptycho_core.files.whole import write_whole
 from ptycho_core.imaging.area import Area, centre_area
 from ptycho_core.imaging.drawing import empty_figure
 
@@ -195,11 +196,16 @@ def figure_of_comparison(pictures: Sequence[Picture], *, pixel_size_m: tuple[flo
 
 
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = 110) -> Path:
-    """Write a figure as PNG in one step; its size is the figure's inches times ``dpi``."""
+    """Write a figure as PNG in one step; its size is the figure's inches times ``dpi``.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas, place = FigureCanvasAgg(figure), Path(path)
-    replace_file(place, lambda temporary: canvas.figure.savefig(temporary, dpi=dpi, format="png"))
+    canvas, place, image = FigureCanvasAgg(figure), Path(path), BytesIO()
+    canvas.figure.savefig(image, dpi=dpi, format="png")
+    write_whole(place, image.getbuffer())
     return place
 
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.errors import OutputError
-from ptycho_core.formats.product_hdf5 import replace_file
+from ptycho_core.files.rescue import write_or_rescue
+from ptycho_core.files.whole import write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from matplotlib.figure import Figure
+
     from ptycho_core.formats.product import Reconstruction
 
-__all__ = ["HISTORY", "RESULTS", "write_json", "write_log", "write_results"]
+__all__ = ["HISTORY", "RESULTS", "draw_all", "draw_file", "write_json", "write_log", "write_results"]
 
 RESULTS = ("reconstruction.h5", "settings.json", "metrics.json", "object.png", "probe.png")
 HISTORY = ("losses.png",)
@@ -23,66 +30,112 @@ HISTORY = ("losses.png",)
 
 
 def write_results(
-    output_dir: str | Path, reconstruction: Reconstruction, *, settings: Mapping[str, Any], metrics: Mapping[str, Any]
+    output_dir: str | Path,
+    reconstruction: Reconstruction,
+    *,
+    settings: Mapping[str, Any],
+    metrics: dict[str, Any],
+    ready: Callable[[], None] | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> tuple[Path, ...]:
     """Write the result folder of a reconstruction; each file appears whole or not at all, the arrays first.
 
+    A figure that cannot be drawn or written is left out, as a note says. ``metrics.json`` comes last: with it the folder is
+    complete.
+
     Args:
-        output_dir: folder, made if it does not exist; the caller has decided that what is in it may be replaced.
+        output_dir: folder, which exists; the caller has decided that what is in it may be replaced.
         reconstruction: what was found.
         settings: every setting with its source, for ``settings.json``; anything JSON can hold.
-        metrics: misfit and what else was measured, for ``metrics.json``.
+        metrics: misfit and what else was measured, for ``metrics.json``; what is to be said of the figures is added to ``notes``.
+        ready: called when the new arrays are on the disk, just before they take the place of those before them.
+        tell: called with each note that is added.
 
     Returns:
         The files written: those of ``RESULTS``, and those of ``HISTORY`` where there is one. The log is the logger's.
 
     Raises:
-        OutputError: the folder or a file cannot be written.
+        OutputError: a file cannot be written; the message says where it is instead, or that it is lost.
     """
-    from ptycho_core.imaging.figures import figure_of_losses, figure_of_object, figure_of_probe, save_figure
+    from ptycho_core.imaging.figures import figure_of_losses, figure_of_object, figure_of_probe
 
-    folder = Path(output_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
-    one = reconstruction
-    pixel = one.pixel_size_m
-    written = [
-        one.save(folder / "reconstruction.h5"),
-        write_json(folder / "settings.json", settings),
-        write_json(folder / "metrics.json", metrics),
-        save_figure(
-            figure_of_object(one.object, positions=one.positions, window=one.N, pixel_size_m=pixel), folder / "object.png"
-        ),
-        save_figure(figure_of_probe(one.probe, pixel_size_m=pixel), folder / "probe.png"),
-    ]
+    folder, one = Path(output_dir), reconstruction
+    metrics.setdefault("notes", [])
+    drawings: dict[str, Callable[[], Figure]] = {
+        "object.png": lambda: figure_of_object(one.object, positions=one.positions, window=one.N, pixel_size_m=one.pixel_size_m),
+        "probe.png": lambda: figure_of_probe(one.probe, pixel_size_m=one.pixel_size_m),
+    }
     if one.history:
-        written.append(save_figure(figure_of_losses(one.history), folder / "losses.png"))
-    else:  # that of results that are replaced would pass for this one
-        for name in HISTORY:
-            (folder / name).unlink(missing_ok=True)
-    return tuple(written)
+        drawings["losses.png"] = lambda: figure_of_losses(one.history)
+
+    def save(path: Path) -> None:
+        one.save(path, ready=ready if path.parent == folder else None)
+
+    def finish(path: Path) -> None:
+        if path.parent == folder:
+            metrics["notes"] += draw_all(folder, drawings, tell)
+        write_json(path, metrics)
+
+    write_or_rescue(
+        folder,
+        [("reconstruction.h5", save), ("settings.json", lambda path: write_json(path, settings)), ("metrics.json", finish)],
+    )
+    files = [folder / name for name in (*RESULTS, *HISTORY)]
+    return tuple(path for path in files if path.suffix != ".png" or (path.name in drawings and path.exists()))
 
 
-def write_json(path: Path, values: Mapping[str, Any]) -> Path:
-    """Write a mapping as indented JSON, numbers that are not finite as null, in one step."""
+def draw_all(folder: Path, drawings: Mapping[str, Callable[[], Figure]], tell: Callable[[str], None] | None = None) -> list[str]:
+    """Draw figures into a folder. One that fails must not end a job: it is left out, and the old one of its name goes.
+
+    Args:
+        folder: for the figures.
+        drawings: what makes each, by name of the file.
+        tell: called with each note.
+
+    Returns:
+        A note for each that failed.
+    """
+    from ptycho_core.imaging.figures import save_figure
+
+    notes = []
+    for name, draw in drawings.items():
+        try:
+            save_figure(draw(), folder / name)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong in a drawing, the arrays are there
+            with suppress(OSError):
+                (folder / name).unlink(missing_ok=True)
+            reason = error.message if isinstance(error, OutputError) else f"{type(error).__name__}: {error}"
+            notes.append(f"{name} could not be drawn: {reason}")
+            if tell is not None:
+                tell(notes[-1])
+    return notes
+
+
+def draw_file(path: Path, draw: Callable[[], Figure]) -> None:
+    """Draw a figure that a user has named the file for.
+
+    Raises:
+        OutputError: it could not be drawn or written.
+    """
+    for note in draw_all(path.parent, {path.name: draw}):
+        raise OutputError(note)
+
+
+def write_json(path: Path, values: Mapping[str, Any], ready: Callable[[], None] | None = None) -> Path:
+    """Write a mapping as indented JSON, numbers that are not finite as null, in one step; ``ready`` as of ``replace_file``."""
     text = json.dumps(_plain(values), indent=2, allow_nan=False) + "\n"
-    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_whole(path, text.encode(), ready)
     return path
 
 
 def write_log(path: Path, history: Sequence[Mapping[str, Any]]) -> Path:
     """Write history rows as CSV with a header of every column that occurs; what is missing is empty."""
     names = list(dict.fromkeys(name for row in history for name in row))
-
-    def write(temporary: Path) -> None:
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, names or ["epoch"])
-            table.writeheader()
-            table.writerows(history)
-
-    replace_file(path, write)
+    text = StringIO(newline="")
+    table = csv.DictWriter(text, names or ["epoch"])
+    table.writeheader()
+    table.writerows(history)
+    write_whole(path, text.getvalue().encode())
     return path
 
 

@@ -24,7 +24,7 @@ def decide(model: str, scan: str, settings: Mapping[str, Value]) -> dict[str, An
 
 
 def infer(model: str, scan: str, settings: Mapping[str, Value], observers: Sequence[Observer] = ()) -> dict[str, Any]:
-    """Infer; object (rows, columns), probe (mode, N, N), positions (frame, 2) and origin (2,) of the result.
+    """Infer; object (rows, columns), probe (mode, N, N), positions (frame, 2), origin (2,) and notes of the result.
 
     Raises:
         PtychoError: as ``infer_payload``.
@@ -34,5 +34,6 @@ def infer(model: str, scan: str, settings: Mapping[str, Value], observers: Seque
     from ptycho_core.settings.payload import create_inference_payload
 
     payload = create_inference_payload(model, scan, None, settings, environment={})
-    found = infer_payload(payload, EventHub(observers), announce="message")[0]
-    return {"object": found.object, "probe": found.probe, "positions": found.positions, "origin": found.origin}
+    found, metrics = infer_payload(payload, EventHub(observers), announce="message")
+    arrays = {"object": found.object, "probe": found.probe, "positions": found.positions, "origin": found.origin}
+    return {**arrays, "notes": metrics["notes"]}

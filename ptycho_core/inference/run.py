@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from contextlib import nullcontext
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from ptycho_core.contract import Event, InferJob, Observer, ScanSource, Value
@@ -13,15 +12,18 @@ from ptycho_core.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
     from ptycho_core.events import EventHub
+    from ptycho_core.files.folder import Claim
     from ptycho_core.formats.product import Reconstruction
     from ptycho_core.imaging.stitching import StitchedObject
     from ptycho_core.inference.probe import ChosenProbe
     from ptycho_core.model import Model
+    from ptycho_core.notes import NotedEvents
     from ptycho_core.scan.scan import Scan
     from ptycho_core.settings.payload import InferencePayload
 
@@ -80,21 +82,36 @@ def run_payload(
         KeyboardInterrupt: it was asked to stop; half an object is no result.
     """
     from ptycho_core.events import EventHub, installed_observers, stop_on_interrupt
-    from ptycho_core.imaging.report import write_results
-    from ptycho_core.loggers.choose import forget_logs
-    from ptycho_core.reconstruction.output import claimed_folder
+    from ptycho_core.files.folder import claimed_folder
+    from ptycho_core.settings.files import check_files
 
+    check_files(payload)
     hub = EventHub([*observers, *installed_observers()])
-    with nullcontext() if payload.output_dir is None else claimed_folder(payload.output_dir, overwrite=overwrite):
+    with nullcontext() if payload.output_dir is None else claimed_folder(payload.output_dir, overwrite=overwrite) as claim:
         with stop_on_interrupt(hub, _FIRST):
             reconstruction, metrics = infer_payload(payload, hub)
-        if payload.output_dir is not None:
-            forget_logs(payload.output_dir)
-            write_results(payload.output_dir, reconstruction, settings=payload.audit, metrics=metrics)
+        if claim is not None:
+            _write(payload, claim, reconstruction, metrics, hub)
     values: dict[str, Value] = {"misfit": metrics["misfit"], "frames": metrics["frames"], "interrupted": False}
     place = "" if payload.output_dir is None else str(payload.output_dir)
     hub.emit(Event("finished", message="all frames inferred", values=values, path=place))
     return reconstruction, metrics
+
+
+def _write(
+    payload: InferencePayload, claim: Claim, reconstruction: Reconstruction, metrics: dict[str, Any], hub: EventHub
+) -> None:
+    """Write the results; what was there before, logs too, stays until the new arrays are written."""
+    from ptycho_core.imaging.report import HISTORY, RESULTS, write_results
+    from ptycho_core.loggers.left import old_files
+    from ptycho_core.notes import tell
+
+    folder = payload.output_dir
+    assert folder is not None
+    arrays, *others = (folder / name for name in (*RESULTS, *HISTORY))
+    old = old_files(folder, others, renamed=arrays)
+    replace = partial(claim.replace, old)
+    write_results(folder, reconstruction, settings=payload.audit, metrics=metrics, ready=replace, tell=partial(tell, hub))
 
 
 def infer_payload(
@@ -112,8 +129,10 @@ def infer_payload(
     """
     import numpy as np
 
+    from ptycho_core.files.scratch import scratch_folder, using_scratch
     from ptycho_core.inference.probe import choose_probe
     from ptycho_core.model import load_model
+    from ptycho_core.notes import NotedEvents
     from ptycho_core.scan.canvas import object_canvas
     from ptycho_core.scan.opening import open_scan
 
@@ -125,15 +144,18 @@ def infer_payload(
     chosen = choose_probe(scan, model, given=None if given is None else str(given), seed=int(groups["execution"]["seed"] or 0))
     origin, shape = object_canvas(scan.positions, scan.size)
     hub.emit(Event(announce, message=_description(payload, scan, chosen)))
-    with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch:
-        probe_path = Path(scratch) / "probe.npz"
-        np.savez(probe_path, probe=chosen.probe)
+    noted = NotedEvents(hub)
+    with scratch_folder() as scratch:
+        probe_path = scratch / "probe.npz"
+        with using_scratch():
+            np.savez(probe_path, probe=chosen.probe)
         job = InferJob(ScanSource(payload.scan, groups["data"]), payload.model_path, probe_path, groups)
-        stitched = _stitch(payload, job, scan.positions - origin, shape, chosen, hub)
+        stitched = _stitch(payload, job, scan.positions - origin, shape, chosen, noted)
     for note in (*chosen.notes, *stitched.notes):
-        hub.emit(Event("message", message=note))
+        noted.emit(Event("message", message=note))
     seconds = round(time.perf_counter() - began, 3)
-    metrics = _metrics(scan, chosen, stitched, origin) | {"model": str(payload.model_path), "seconds": seconds}
+    metrics = _metrics(scan, chosen, stitched, origin)
+    metrics |= {"notes": noted.notes, "model": str(payload.model_path), "seconds": seconds}
     return _collect(payload, scan, chosen, stitched, origin), metrics
 
 
@@ -161,7 +183,7 @@ def _stitch(
     positions: NDArray[np.float64],
     shape: tuple[int, int],
     chosen: ChosenProbe,
-    hub: EventHub,
+    hub: NotedEvents,
 ) -> StitchedObject:
     """The object of all patches, which are stitched as they come."""
     import numpy as np
@@ -206,7 +228,6 @@ def _metrics(scan: Scan, chosen: ChosenProbe, stitched: StitchedObject, origin: 
         "misfit_frames": len(judged),
         "frames": len(scan),
         "probe": chosen.origin,
-        "notes": [*chosen.notes, *stitched.notes],
     }
 
 

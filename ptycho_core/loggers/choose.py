@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from ptycho_core.contract import Event
     from ptycho_core.events import EventHub
+    from ptycho_core.files.old import OldFiles
     from ptycho_core.settings.payload import Payload
     from ptycho_core.settings.resolution import Resolved
 
-__all__ = ["Logger", "check_logger", "forget_logs", "logging_to"]
+__all__ = ["Logger", "check_logger", "logging_to"]
 
 _NEEDED: Final = {"tensorboard": ("tensorboard", "tensorboard"), "mlflow": ("mlflow", "mlflow-skinny")}
 """Package that a logger needs, and the distribution that holds it."""
@@ -50,7 +51,9 @@ def check_logger(resolved: Resolved) -> None:
 
 
 @contextmanager
-def logging_to(hub: EventHub, payload: Payload, folder: Path, history: Sequence[Mapping[str, Any]] = ()) -> Iterator[None]:
+def logging_to(
+    hub: EventHub, payload: Payload, folder: Path, history: Sequence[Mapping[str, Any]] = (), *, old: OldFiles | None = None
+) -> Iterator[None]:
     """While a job runs, its logger takes what the job reports.
 
     Args:
@@ -58,6 +61,7 @@ def logging_to(hub: EventHub, payload: Payload, folder: Path, history: Sequence[
         payload: of the job, with the setting ``logger``.
         folder: for the logs.
         history: rows of epochs that were finished before.
+        old: what is replaced; nothing is written while it is there.
 
     Raises:
         SettingsError: the logger's package cannot be imported.
@@ -66,6 +70,8 @@ def logging_to(hub: EventHub, payload: Payload, folder: Path, history: Sequence[
     if logger is None:
         yield
         return
+    if old is not None and not old.gone:
+        logger = _Waiting(logger, old)
     hub.add(logger)
     state = "failed"
     try:
@@ -78,15 +84,30 @@ def logging_to(hub: EventHub, payload: Payload, folder: Path, history: Sequence[
         hub.guard(logger, lambda: logger.close(state))
 
 
-def forget_logs(folder: Path) -> None:
-    """Take away what the loggers of a run that is replaced have left in its folder."""
-    import shutil
+class _Waiting:
+    """A logger that waits for the log before it to go, and then catches up."""
 
-    from ptycho_core.loggers.names import EVENTS, LOG, STEPS, STORE
+    def __init__(self, logger: Logger, old: OldFiles) -> None:
+        self._logger, self._old = logger, old
+        self._events: list[Event] = []
 
-    for path in (folder / LOG, folder / STEPS, *(folder / EVENTS).glob("events.out.tfevents.*")):
-        path.unlink(missing_ok=True)
-    shutil.rmtree(folder / STORE, ignore_errors=True)
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+        if event.kind in ("epoch", "step"):  # what a log is made of
+            self._events.append(event)
+        self._catch_up()
+
+    def close(self, state: str) -> None:
+        """Close the log, if it was begun."""
+        self._catch_up()
+        if self._old.gone:
+            self._logger.close(state)
+
+    def _catch_up(self) -> None:
+        if self._old.gone:
+            events, self._events = self._events, []
+            for event in events:
+                self._logger(event)
 
 
 def _make(payload: Payload, folder: Path, history: Sequence[Mapping[str, Any]]) -> Logger | None:

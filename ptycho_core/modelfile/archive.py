@@ -167,15 +167,12 @@ def write_archive(path: Path, members: Mapping[str, bytes]) -> None:
     for name, data in members.items():
         if len(data) > LARGEST[name]:
             raise DataError(f"Member '{name}' of a model file would have {len(data)} bytes; at most {LARGEST[name]} are read.")
-    with path.open("wb") as file:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name, data in members.items():
-                info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-                info.create_system, info.external_attr = 3, 0o644 << 16
-                archive.writestr(info, data)
-            archive.comment = _seal(members[MANIFEST]).encode()
-        file.flush()
-        os.fsync(file.fileno())  # on the disk before it takes the place of the file before it
+    with path.open("wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in members.items():
+            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            info.create_system, info.external_attr = 3, 0o644 << 16
+            archive.writestr(info, data)
+        archive.comment = _seal(members[MANIFEST]).encode()
 
 
 def _seal(manifest: bytes) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
-from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +12,11 @@ from ptycho_core.contract import Event, Observer, ReconstructJob, ReconstructRes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
 
     from ptycho_core.events import EventHub
+    from ptycho_core.files.folder import Claim
     from ptycho_core.formats.product import Reconstruction, StoredObject
     from ptycho_core.reconstruction.start import Start
     from ptycho_core.scan.scan import Scan
@@ -75,50 +74,62 @@ def run_payload(
         OutputError: if the output folder cannot be.
     """
     from ptycho_core.events import EventHub, installed_observers, stop_on_interrupt
-    from ptycho_core.imaging.report import write_results
-    from ptycho_core.reconstruction.output import claimed_folder
+    from ptycho_core.files.folder import claimed_folder
+    from ptycho_core.settings.files import check_files
 
+    check_files(payload)
     hub = EventHub([*observers, *installed_observers()])
     folder = payload.output_dir
-    with nullcontext() if folder is None else claimed_folder(folder, overwrite=overwrite), stop_on_interrupt(hub, _FIRST):
-        reconstruction, metrics = _run(payload, hub)
-        if folder is not None:
-            write_results(folder, reconstruction, settings=payload.audit, metrics=metrics)
+    if folder is None:
+        with stop_on_interrupt(hub, _FIRST):
+            reconstruction, metrics = _run(payload, hub)
+    else:
+        with claimed_folder(folder, overwrite=overwrite) as claim, stop_on_interrupt(hub, _FIRST):
+            reconstruction, metrics = _run_into(payload, folder, claim, hub)
     names = ("misfit", "held_out_misfit", "interrupted")
     values = {name: metrics[name] for name in names if name in metrics}
     hub.emit(Event("finished", message=metrics["stopped_by"], values=values, path="" if folder is None else str(folder)))
     return reconstruction, metrics
 
 
+def _run_into(payload: ReconstructionPayload, folder: Path, claim: Claim, hub: EventHub) -> tuple[Reconstruction, dict[str, Any]]:
+    """Run, and write the results and the log; what was there before stays until the new arrays are written."""
+    from ptycho_core.imaging.report import HISTORY, RESULTS, write_results
+    from ptycho_core.loggers.choose import logging_to
+    from ptycho_core.loggers.left import old_files
+    from ptycho_core.notes import tell
+
+    arrays, *others = (folder / name for name in (*RESULTS, *HISTORY))
+    old = old_files(folder, others, renamed=arrays)
+    with logging_to(hub, payload, folder, old=old):
+        reconstruction, metrics = _run(payload, hub)
+        replace = partial(claim.replace, old)
+        write_results(folder, reconstruction, settings=payload.audit, metrics=metrics, ready=replace, tell=partial(tell, hub))
+    return reconstruction, metrics
+
+
 def _run(payload: ReconstructionPayload, hub: EventHub) -> tuple[Reconstruction, dict[str, Any]]:
+    from ptycho_core.files.scratch import scratch_folder, using_scratch
+    from ptycho_core.notes import NotedEvents
     from ptycho_core.scan.opening import open_scan
 
     began = time.perf_counter()
     scan = open_scan(payload.scan, payload.groups["data"])
     hub.emit(_started(payload, scan))
-    with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch:
-        start = _start(scan, payload, hub)
-        start_path = Path(scratch) / "start.npz"
-        start.save(start_path)
+    inferred, notes = (None, []) if payload.first is None else _inferred(payload.first, hub)
+    start, noted = _start(scan, payload, inferred), NotedEvents(hub)
+    with scratch_folder() as scratch:
+        start_path = scratch / "start.npz"
+        with using_scratch():
+            start.save(start_path)
         job = ReconstructJob(ScanSource(payload.scan, payload.groups["data"]), start_path, payload.groups)
-        with _logging(payload, hub):
-            found = payload.backend.reconstruct(job, payload.plan, hub)
+        found = payload.backend.reconstruct(job, payload.plan, noted)
         result = _with_power(found, start.probe)
-    metrics = _metrics(scan, result) | {"seconds": round(time.perf_counter() - began, 3)}
+    metrics = _metrics(scan, result) | {"notes": notes + noted.notes, "seconds": round(time.perf_counter() - began, 3)}
     return _collect(payload, scan, start, result), metrics
 
 
-def _logging(payload: ReconstructionPayload, hub: EventHub) -> AbstractContextManager[None]:
-    """The logger at work, its files begun anew; without a folder there is nowhere to write."""
-    from ptycho_core.loggers.choose import forget_logs, logging_to
-
-    if payload.output_dir is None:
-        return nullcontext()
-    forget_logs(payload.output_dir)
-    return logging_to(hub, payload, payload.output_dir)
-
-
-def _start(scan: Scan, payload: ReconstructionPayload, hub: EventHub) -> Start:
+def _start(scan: Scan, payload: ReconstructionPayload, inferred: StoredObject | None) -> Start:
     from ptycho_core.reconstruction.start import prepare_start
 
     groups = payload.groups
@@ -130,12 +141,12 @@ def _start(scan: Scan, payload: ReconstructionPayload, hub: EventHub) -> Start:
         start=None if asked["start"] is None else Path(str(asked["start"])),
         probe=None if groups["data"]["probe"] is None else Path(str(groups["data"]["probe"])),
         refine_positions=bool(asked["refine_positions"]),
-        inferred=None if payload.first is None else _inferred(payload.first, hub),
+        inferred=inferred,
     )
 
 
-def _inferred(first: FirstInference, hub: EventHub) -> StoredObject:
-    """The object, and the probe it goes with, that a model gives for the scan."""
+def _inferred(first: FirstInference, hub: EventHub) -> tuple[StoredObject, list[str]]:
+    """The object, and the probe it goes with, that a model gives for the scan; and the notes of the inference."""
     from ptycho_core.backends.worker import Worker
     from ptycho_core.formats.product import StoredObject
     from ptycho_core.inference.run import infer_payload
@@ -143,11 +154,13 @@ def _inferred(first: FirstInference, hub: EventHub) -> StoredObject:
     if first.said:
         hub.emit(Event("message", message=first.said))
     if first.payload is not None:
-        found = infer_payload(first.payload, hub, announce="message")[0]
-        return StoredObject(found.object, found.probe, found.positions, found.origin)
+        found, metrics = infer_payload(first.payload, hub, announce="message")
+        return StoredObject(found.object, found.probe, found.positions, found.origin), metrics["notes"]
     with Worker(str(first.settings["backend"])) as worker:
         arguments = str(first.model), str(first.scan), dict(first.settings)
-        return StoredObject(**worker.call("ptycho_core.inference.apart:infer", *arguments, observer=hub.emit))
+        given = worker.call("ptycho_core.inference.apart:infer", *arguments, observer=hub.emit)
+    notes = given.pop("notes")
+    return StoredObject(**given), notes
 
 
 def _started(payload: ReconstructionPayload, scan: Scan) -> Event:

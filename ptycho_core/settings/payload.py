@@ -41,12 +41,14 @@ class Payload:
         backend: the loaded backend.
         plan: its plan.
         audit: for each setting: requested, resolved, effective, origin, what it beat, disposition; JSON.
+        config_file: the settings file, if one was given.
     """
 
     resolved: Resolved
     backend: Backend
     plan: ExecutionPlan
     audit: Mapping[str, Any]
+    config_file: Path | None = None
 
     @property
     def groups(self) -> dict[str, dict[str, Value]]:
@@ -231,7 +233,8 @@ def _decide(
     if check is not None:
         check(resolved)
     backend, plan = plan_for(resolved, row, allow_unsupported=allow_unsupported)
-    return {"resolved": resolved, "backend": backend, "plan": plan, "audit": audit(resolved, plan, row)}
+    found = {"resolved": resolved, "backend": backend, "plan": plan, "audit": audit(resolved, plan, row)}
+    return {**found, "config_file": sources["file"]}
 
 
 def _sources(

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ptycho_core.errors import DataError
+from ptycho_core.files.names import CHECKPOINTS
+from ptycho_core.files.whole import cannot_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,9 +33,6 @@ BEST: Final = "best.ptycho"
 
 LAST: Final = "last.ptycho"
 """File of the model as it is now, which a run goes on from."""
-
-CHECKPOINTS: Final = "checkpoints"
-"""Folder of the best epochs, where more than one is kept."""
 
 _EPOCH = re.compile(r"epoch-([0-9]{4,})\.ptycho")
 
@@ -85,19 +88,24 @@ class Checkpoints:
     """The model files in the folder of a run, as ``specs/training.md`` says.
 
     Args:
-        folder: of the run. What is in it is of this run.
+        folder: of the run.
         execution: the *execution* settings.
+        history: of the epochs that the run goes on after; what else is in the folder is not of this run, and is about to go.
 
     Attributes:
         on: whether anything is written while the run goes on.
         monitor: what the models are judged by.
+
+    Raises:
+        DataError: the run goes on, and its best model cannot be read.
     """
 
-    def __init__(self, folder: Path, execution: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, execution: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = ()) -> None:
         self._folder = folder
         self._most = int(execution["checkpoint_save_top_k"])
         self.on, self.monitor = keeps_checkpoints(execution), Monitor.of(execution)
-        self._best = _epochs_of(folder / BEST)
+        self._best = _epochs_of(folder / BEST, history) if history and (folder / BEST).is_file() else None
+        self._own = _own_epochs(folder, history)
 
     def after_epoch(self, history: Sequence[Mapping[str, Any]], save: Callable[[Path], None]) -> tuple[Path, ...]:
         """Save the model as it is wherever it belongs, and delete what is no longer among the best; the files written.
@@ -105,29 +113,23 @@ class Checkpoints:
         Args:
             history: of all finished epochs.
             save: writes the model to a path, whole or not at all.
+
+        Raises:
+            OutputError: a file or the folder for them cannot be written.
         """
         if not self.on:
             return ()
-        now, kept = len(history), self._kept(history)
-        written = [self._folder / LAST]
-        if self._is_best(history):
-            written.append(self._folder / BEST)
-            self._best = now
-        if now in kept:
-            (self._folder / CHECKPOINTS).mkdir(exist_ok=True)
-            written.append(self._folder / CHECKPOINTS / f"epoch-{now:04d}.ptycho")
-        for path in written:
-            save(path)
-        for epoch, path in epoch_files(self._folder).items():
-            if epoch not in kept:
-                path.unlink()
-        return tuple(written)
+        save(self._folder / LAST)
+        return self._folder / LAST, *self._complete(history, save)
 
     def catch_up(self, history: Sequence[Mapping[str, Any]], save: Callable[[Path], None]) -> None:
-        """Before a run goes on: its last model becomes the best if that is what it is, by what models are judged by now."""
-        if self.on and history and self._is_best(history):
-            save(self._folder / BEST)
-            self._best = len(history)
+        """Before a run goes on: what is missing of its last epoch, as it was cut off between two files or is monitored otherwise.
+
+        Raises:
+            OutputError: a file or the folder for them cannot be written.
+        """
+        if self.on and history:
+            self._complete(history, save)
 
     def at_end(self, history: Sequence[Mapping[str, Any]], save: Callable[[Path], None]) -> tuple[Path, ...]:
         """Where nothing was written on the way: save the last model, also as the best where an earlier call left a worse one."""
@@ -139,17 +141,34 @@ class Checkpoints:
             save(path)
         return tuple(written)
 
+    def _complete(self, history: Sequence[Mapping[str, Any]], save: Callable[[Path], None]) -> list[Path]:
+        """All of the last epoch but ``last.ptycho``, which is there: a run that is cut off in between goes on from that."""
+        now, written = len(history), []
+        if self._is_best(history):
+            written.append(self._folder / BEST)
+        kept = self._kept(history)
+        if now in kept - self._own:
+            _make(self._folder / CHECKPOINTS)
+            written.append(self._folder / CHECKPOINTS / f"epoch-{now:04d}.ptycho")
+        for path in written:
+            save(path)
+        self._best = now if self._folder / BEST in written else self._best
+        self._own = kept
+        for epoch, path in epoch_files(self._folder).items():
+            if epoch not in kept:
+                path.unlink(missing_ok=True)
+        return written
+
     def _is_best(self, history: Sequence[Mapping[str, Any]]) -> bool:
         """Whether the last epoch is better than the one whose model is kept as the best."""
-        value = self.monitor.value(history[-1])
-        known = self._best is not None and self._best <= len(history)
-        return value < (self.monitor.value(history[self._best - 1]) if known and self._best else math.inf)
+        best = math.inf if self._best is None else self.monitor.value(history[self._best - 1])
+        return self.monitor.value(history[-1]) < best
 
     def _kept(self, history: Sequence[Mapping[str, Any]]) -> set[int]:
         """The epochs that have a file of their own from now on: the best of those that have one and of the last."""
         if self._most == 1:
             return set()
-        known = {epoch for epoch in epoch_files(self._folder) if epoch < len(history)} | {len(history)}
+        known = self._own | {len(history)}
         if self._most < 0:
             return known
         values = {epoch: self.monitor.value(history[epoch - 1]) for epoch in known}
@@ -157,8 +176,32 @@ class Checkpoints:
         return set(sorted(finite, key=lambda epoch: (values[epoch], epoch))[: self._most])
 
 
-def _epochs_of(path: Path) -> int | None:
-    """Number of epochs that the model in a file has behind it; None where there is no file."""
+def _own_epochs(folder: Path, history: Sequence[Mapping[str, Any]]) -> set[int]:
+    """The epochs of a run that have a file; not those of a run that was replaced, nor of epochs that will come again."""
+    found = set()
+    for epoch, path in epoch_files(folder).items() if history else ():
+        with suppress(DataError):  # a damaged file is none
+            if _epochs_of(path, history) == epoch:
+                found.add(epoch)
+    return found
+
+
+def _epochs_of(path: Path, history: Sequence[Mapping[str, Any]]) -> int | None:
+    """Number of epochs that the model in a file has behind it; None if they are not the first of this history."""
     from ptycho_core.model import read_model_manifest
 
-    return len(read_model_manifest(path)["history"]) if path.is_file() else None
+    rows = read_model_manifest(path)["history"]
+    return len(rows) if rows and _same(rows, history[: len(rows)]) else None
+
+
+def _same(rows: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether two histories are one: the seconds in it tell apart what else might be alike. A loss may be no number."""
+    one, other = (json.dumps([dict(row) for row in some], sort_keys=True, default=str) for some in (rows, others))
+    return one == other
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error

@@ -12,6 +12,7 @@ import numpy as np
 
 from ptycho_core.contract import Event, EventSink, ExecutionPlan, TrainJob, TrainResult, Value
 from ptycho_core.errors import DataError
+from ptycho_core.files.rescue import write_or_rescue
 from ptycho_core.model import Model, TrainingState, save_model
 from ptycho_core.training.checkpoints import BEST, LAST, Checkpoints
 from ptycho_core.training.course import Batch, epoch_batches, validation_batches
@@ -121,11 +122,11 @@ class TrainingLoop:
         self._folder, self._events, self._data = Path(job.output_dir), events, data
         self._settings: Mapping[str, Any] = job.settings["training"]
         self._execution: Mapping[str, Any] = job.settings["execution"]
-        self._checkpoints = Checkpoints(self._folder, self._execution)
         self._model, self._trainer = model, trainer
         self._facts: Mapping[str, Any] = self._model.facts
         self._seed = int(self._execution["seed"] or 0)
         self._history: list[dict[str, Value]] = [dict(row) for row in self._model.history]
+        self._checkpoints = Checkpoints(self._folder, self._execution, self._history if job.resume else ())
         self._epoch, self._steps = len(self._history) + 1, 0
         self._sums, self._before, self._told = _Sums(), 0.0, False
         self._trivial = 0.0
@@ -172,6 +173,7 @@ class TrainingLoop:
             if not self._checkpoints.on:
                 raise KeyboardInterrupt
             self._save(self._folder / LAST)
+            self._tell_checkpoints([self._folder / LAST], int(self._settings["epochs"]))
 
     def _run_epoch(self, epochs: int) -> None:
         """One epoch. Whoever asks to stop waits for its end: a part of an epoch is nothing to go on from, or to judge by."""
@@ -285,11 +287,14 @@ class TrainingLoop:
             "epoch": self._epoch, "steps": self._steps, "trivial_loss": self._trivial, "collapse_told": self._told,
             "seconds": self._before + time.perf_counter() - self._began,
         }  # fmt: skip
-        save_model(path, replace(self._result(), training=TrainingState(self._trainer.arrays(), state)))
+        self._write(path, replace(self._result(), training=TrainingState(self._trainer.arrays(), state)))
 
     def _save_result(self, path: Path) -> None:
         """A model, which no training can go on from."""
-        save_model(path, self._result())
+        self._write(path, self._result())
+
+    def _write(self, path: Path, model: Model) -> None:
+        write_or_rescue(path.parent, [(path.name, lambda place: save_model(place, model))])
 
     def _result(self) -> Model:
         return replace(self._trainer.trained(self._model), history=tuple(self._history), training=None)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import tempfile
 import time
-from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ptycho_core.events import EventHub
+    from ptycho_core.files.folder import Claim
+    from ptycho_core.files.old import OldFiles
     from ptycho_core.model import Model
     from ptycho_core.settings.payload import TrainingPayload
     from ptycho_core.training.data import TrainingData
 
 __all__ = ["RECORDS", "run_payload", "train"]
 
-RECORDS = ("settings.json", "metrics.json", "losses.png")
-"""What the folder of a run holds beside the models and the logs."""
+RECORDS = ("settings.json", "losses.png", "metrics.json")
+"""What the folder of a run holds beside the models and the logs, in the order of writing."""
 
 _FIRST = "stopping after this epoch, which is then saved"
 
@@ -88,31 +90,35 @@ def run_payload(
         UsageError: to replace a run and to go on with it contradict each other.
     """
     from ptycho_core.events import EventHub, installed_observers, stop_on_interrupt
-    from ptycho_core.imaging.figures import figure_of_losses, save_figure
-    from ptycho_core.imaging.report import write_json
+    from ptycho_core.files.folder import claimed_folder
+    from ptycho_core.files.scratch import scratch_folder
     from ptycho_core.loggers.choose import logging_to
     from ptycho_core.model import load_model
-    from ptycho_core.reconstruction.output import claimed_folder
+    from ptycho_core.settings.files import check_files
 
     if payload.resume is not None and overwrite:
         raise UsageError("To replace a run and to go on with it contradict each other.", remedy="Give --resume or --overwrite.")
+    check_files(payload)
     hub = EventHub([*observers, *installed_observers()])
     began = time.perf_counter()
     folder = payload.output_dir
     with (
-        claimed_folder(folder, overwrite=overwrite or payload.resume is not None),
-        tempfile.TemporaryDirectory(prefix="ptycho-") as scratch,
+        claimed_folder(folder, overwrite=overwrite or payload.resume is not None) as claim,
+        scratch_folder() as scratch,
         stop_on_interrupt(hub, _FIRST),
     ):
-        job, audit, history = _prepare(payload, Path(scratch), hub)
-        with logging_to(hub, payload, folder, history):
-            result = _fit(payload, job, hub)
+        job, audit, history = _prepare(payload, scratch, hub)
+        old = _old_files(folder, resume=job.resume)
+        hub.add(_Replacing(claim, old))  # before the logger, which then begins anew
+        with logging_to(hub, payload, folder, history, old=None if job.resume else old):
+            result = _fit(payload, job, hub, old)
+            claim.replace(old)
+        if not result.model_path.exists():  # the backend took the best model of the run before for one of its own
+            result = replace(result, model_path=result.last_path)
         model = load_model(result.model_path)
         metrics = _metrics(payload, result, len(model.history), audit["scans"])
         metrics["seconds"] = round(time.perf_counter() - began, 3)
-        write_json(folder / "settings.json", audit)
-        write_json(folder / "metrics.json", metrics)
-        save_figure(figure_of_losses(result.history), folder / "losses.png")
+        _write_records(folder, audit, metrics, result.history, hub)
     hub.emit(Event("finished", message=result.stopped_by, values=_figures(metrics), path=str(folder)))
     return model, metrics
 
@@ -121,6 +127,7 @@ def _prepare(
     payload: TrainingPayload, scratch: Path, hub: EventHub
 ) -> tuple[TrainJob, dict[str, Any], Sequence[Mapping[str, Value]]]:
     """Open the scans and write the model to begin with; the job, the audit (which the model keeps) and the history so far."""
+    from ptycho_core.files.scratch import using_scratch
     from ptycho_core.model import save_model
     from ptycho_core.training.data import training_data
     from ptycho_core.training.prepare import continued_model, initial_model, scan_records
@@ -138,42 +145,79 @@ def _prepare(
     audit = {**payload.audit, "scans": scan_records(data)}
     if payload.resume is None:
         model = initial_model(data, groups, audit, _producer(payload))
-        _forget(payload.output_dir)
     else:
         model = continued_model(payload.resume, audit, _producer(payload))
-    save_model(model_path, model)
+    with using_scratch():
+        save_model(model_path, model)
     hub.emit(_started(payload, data, len(model.history)))
     for note in _repeated(audit["scans"]):
         hub.emit(Event("message", message=note))
     return job, dict(model.settings), model.history
 
 
-def _fit(payload: TrainingPayload, job: TrainJob, hub: EventHub) -> TrainResult:
+def _fit(payload: TrainingPayload, job: TrainJob, hub: EventHub, old: OldFiles) -> TrainResult:
+    try:
+        return payload.backend.train(job, payload.plan, hub)
+    except BaseException as error:
+        left = _left(payload, job, old, usable=not isinstance(error, DataError))
+        if left:
+            hub.emit(Event("message", message=left))
+        raise
+
+
+def _left(payload: TrainingPayload, job: TrainJob, old: OldFiles, *, usable: bool) -> str:
+    """What a training that failed leaves, in a sentence; empty where there is nothing. To go on is of no use after bad data."""
     from ptycho_core.training.checkpoints import LAST, keeps_checkpoints
 
     last = payload.output_dir / LAST
-    try:
-        return payload.backend.train(job, payload.plan, hub)
-    except DataError:  # to go on would end in the same way
-        if last.exists():
-            hub.emit(Event("message", message=f"The last checkpoint is {last}."))
-        raise
-    except BaseException:
-        if last.exists() and (job.resume or keeps_checkpoints(payload.groups["execution"])):
-            hub.emit(Event("message", message=f"The last checkpoint is {last}; train --resume goes on from it."))
-        raise
+    if not last.exists():
+        return ""
+    if not (job.resume or old.gone):
+        return f"The run that was to be replaced is still in {payload.output_dir}."
+    if usable and not (job.resume or keeps_checkpoints(payload.groups["execution"])):
+        return ""
+    return f"The last checkpoint is {last}" + ("; train --resume goes on from it." if usable else ".")
 
 
-def _forget(folder: Path) -> None:
-    """What the run that is replaced left must not be taken for the new one's."""
-    from ptycho_core.loggers.choose import forget_logs
+class _Replacing:
+    """An observer: what is replaced goes once the first model of this run is on the disk."""
+
+    def __init__(self, claim: Claim, old: OldFiles) -> None:
+        self._claim, self._old = claim, old
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+        if event.kind in ("epoch", "checkpoint"):
+            self._claim.replace(self._old)
+
+
+def _old_files(folder: Path, *, resume: bool) -> OldFiles:
+    """What ceases to be true with the first model of this run: of a run that goes on, only the seal."""
+    from ptycho_core.files.old import OldFiles
+    from ptycho_core.loggers.left import old_files
     from ptycho_core.training.checkpoints import BEST, CHECKPOINTS, LAST, epoch_files
 
-    for path in (*(folder / name for name in (BEST, LAST, *RECORDS)), *epoch_files(folder).values()):
-        path.unlink(missing_ok=True)
-    with suppress(OSError):  # there is none, or something else is in it
-        (folder / CHECKPOINTS).rmdir()
-    forget_logs(folder)
+    if resume:
+        return OldFiles([folder / "metrics.json"])
+    models = (folder / BEST, folder / LAST, *epoch_files(folder).values())
+    return old_files(folder, [*models, *(folder / name for name in RECORDS)], [folder / CHECKPOINTS])
+
+
+def _write_records(
+    folder: Path, audit: Mapping[str, Any], metrics: dict[str, Any], history: Sequence[Mapping[str, Value]], hub: EventHub
+) -> None:
+    """Settings, figure and, last, the metrics, with which the folder is complete."""
+    from ptycho_core.files.rescue import write_or_rescue
+    from ptycho_core.imaging.figures import figure_of_losses
+    from ptycho_core.imaging.report import draw_all, write_json
+    from ptycho_core.notes import tell
+
+    def finish(path: Path) -> None:
+        if path.parent == folder:
+            metrics["notes"] += draw_all(folder, {"losses.png": lambda: figure_of_losses(history)}, partial(tell, hub))
+        write_json(path, metrics)
+
+    write_or_rescue(folder, [("settings.json", lambda path: write_json(path, audit)), ("metrics.json", finish)])
 
 
 def _started(payload: TrainingPayload, data: TrainingData, epochs: int) -> Event:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ptycho_core.errors import DataError, OutputError
+from ptycho_core.formats import hdf5_file
 from ptycho_core.formats.product import Reconstruction, load_reconstruction, read_object, read_probe
 
 
@@ -134,6 +135,7 @@ def test_what_hdf5_adds_to_a_full_disk_is_left_out(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "file write failed: time = now\n, filename = '.a.h5', buf = 0x1")
 
+    monkeypatch.setattr(hdf5_file, "IN_MEMORY", 0)
     monkeypatch.setattr(h5py, "File", full)
     with pytest.raises(OutputError, match=r"Cannot write .*a\.h5: No space left on device\.$"):
         made().save(tmp_path / "a.h5")

@@ -1,0 +1,45 @@
+"""What a user must know of a result, in words: it is told while the job runs, and stands in ``metrics.json``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ptycho_core.contract import Event
+
+if TYPE_CHECKING:
+    from ptycho_core.events import EventHub
+
+__all__ = ["NotedEvents", "tell"]
+
+
+def tell(hub: EventHub, note: str) -> None:
+    """Tell the observers of a job a sentence for the user."""
+    hub.emit(Event("message", message=note))
+
+
+class NotedEvents:
+    """The events of a backend, on their way to the observers: each sentence that it tells the user is kept.
+
+    How far a job is, a backend tells by ``epoch`` and ``step``; a ``message`` is what went otherwise than a user would expect.
+
+    Args:
+        hub: of the job.
+
+    Attributes:
+        notes: the sentences, each once.
+    """
+
+    def __init__(self, hub: EventHub) -> None:
+        self._hub = hub
+        self.notes: list[str] = []
+
+    def emit(self, event: Event) -> None:
+        """Pass an event on."""
+        if event.kind == "message" and event.message not in self.notes:
+            self.notes.append(event.message)
+        self._hub.emit(event)
+
+    @property
+    def stop_requested(self) -> bool:
+        """As of the hub."""
+        return self._hub.stop_requested

@@ -1,0 +1,79 @@
+"""What a job reads, and what it will write: for its plan, and so that it writes over nothing that it reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from ptycho_core.errors import OutputError
+from ptycho_core.settings.payload import InferencePayload, ReconstructionPayload, TrainingPayload
+
+if TYPE_CHECKING:
+    from ptycho_core.settings.payload import Payload
+
+__all__ = ["JobFiles", "check_files", "files_of"]
+
+
+class JobFiles(NamedTuple):
+    """Files of a job.
+
+    Attributes:
+        reads: files and folders that are read.
+        folder: for what is written; None writes nothing.
+        writes: names in the folder; of a folder with a slash at its end.
+    """
+
+    reads: list[Path]
+    folder: Path | None
+    writes: list[str]
+
+
+def files_of(payload: Payload) -> JobFiles:
+    """The files of a payload, but for the settings file."""
+    from ptycho_core.imaging.report import HISTORY, RESULTS
+    from ptycho_core.loggers.names import log_names
+    from ptycho_core.training.checkpoints import model_names
+    from ptycho_core.training.run import RECORDS
+
+    logs = log_names(payload.groups["execution"])
+    if isinstance(payload, TrainingPayload):
+        reads = [*payload.scans, *payload.validation, *_named(payload, "mask", "probe", "labels")]
+        reads += [] if payload.resume is None else [payload.resume]
+        return JobFiles(reads, payload.output_dir, [*model_names(payload.groups["execution"]), *RECORDS, *logs])
+    if isinstance(payload, InferencePayload):
+        reads = [payload.scan, payload.model_path, *_named(payload, "mask", "probe")]
+        return JobFiles(reads, payload.output_dir, [*RESULTS])
+    assert isinstance(payload, ReconstructionPayload)
+    reads = [payload.scan, *_named(payload, "mask", "probe", "start")]
+    return JobFiles(reads, payload.output_dir, [*RESULTS, *HISTORY, *logs])
+
+
+def check_files(payload: Payload) -> None:
+    """Refuse a job that would write over what it reads.
+
+    A result that a fit starts with, and the checkpoint that a training goes on from, may be replaced: they are read whole before,
+    and stay until what takes their place is complete.
+
+    Raises:
+        OutputError: the message names both files; or a folder lies where a file would be written.
+    """
+    from ptycho_core.files.place import check_apart
+    from ptycho_core.formats.product import FILE_NAME
+    from ptycho_core.training.checkpoints import LAST
+
+    files = files_of(payload)
+    if files.folder is None:
+        return
+    reads = [*files.reads, *([] if payload.config_file is None else [payload.config_file])]
+    replaced = {*_named(payload, "probe", "start"), getattr(payload, "resume", None)}
+    for name in files.writes:
+        if not name.endswith("/") and (files.folder / name).is_dir():
+            raise OutputError(f"{files.folder / name} is a folder, and would be written as a file.", remedy="Move it away.")
+        kept = [path for path in reads if path not in replaced] if name in (FILE_NAME, LAST) else reads
+        check_apart([files.folder / name], kept)
+
+
+def _named(payload: Payload, *names: str) -> list[Path]:
+    """The files that settings name."""
+    values = {name: value for group in payload.groups.values() for name, value in group.items()}
+    return [Path(str(values[name])) for name in names if values.get(name) is not None]
