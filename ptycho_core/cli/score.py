@@ -103,7 +103,7 @@ def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
 
 
 def _write(folder: Path, found: Any, values: dict[str, Any]) -> None:  # noqa: ANN401 - a Score, imported only when needed
-    from ptycho_core.imaging.figures import figure_of_score, save_figure
+    from ptycho_core.imaging.figures import draw_or_warn, figure_of_score
     from ptycho_core.imaging.report import write_json
 
     try:
@@ -111,7 +111,7 @@ def _write(folder: Path, found: Any, values: dict[str, Any]) -> None:  # noqa: A
     except OSError as error:
         raise OutputError(f"Cannot make the folder {folder}: {error.strerror}.") from error
     write_json(folder / "score.json", values)
-    save_figure(figure_of_score(found), folder / "score.png")
+    draw_or_warn(lambda: figure_of_score(found), folder / "score.png")
 
 
 def _print(values: dict[str, Any]) -> None:

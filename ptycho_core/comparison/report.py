@@ -28,9 +28,10 @@ def write_comparison(found: Comparison, judge: Judge) -> None:
     Raises:
         OutputError: a file cannot be written.
     """
-    from ptycho_core.imaging.figures import figure_of_comparison, save_figure
+    from ptycho_core.imaging.figures import draw_or_warn, figure_of_comparison
     from ptycho_core.imaging.report import write_json
 
     write_json(found.folder / TABLE, found.as_dict())
     if judge.pictures:
-        save_figure(figure_of_comparison(judge.pictures, pixel_size_m=judge.pixel_size_m), found.folder / FIGURE)
+        pixel = judge.pixel_size_m
+        draw_or_warn(lambda: figure_of_comparison(judge.pictures, pixel_size_m=pixel), found.folder / FIGURE)

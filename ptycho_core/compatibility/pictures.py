@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ptycho_core.imaging.drawing import default_style, empty_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 __all__ = ["AMPLITUDE", "PHASE", "draw"]
 
@@ -25,19 +30,23 @@ def draw(folder: Path, phase_limits: tuple[float | None, float | None] = (None, 
 
     from ptycho_core.formats.product import load_reconstruction
     from ptycho_core.imaging.area import centre_area
-    from ptycho_core.imaging.drawing import empty_figure
-    from ptycho_core.imaging.figures import flattened, save_figure
+    from ptycho_core.imaging.figures import draw_or_warn, flattened
 
     found = load_reconstruction(folder)
     rows, columns = found.object.shape
     area = centre_area(found.positions, found.N).within((0, rows), (0, columns))
     image = found.object[area.slices] if min(area.shape) > 1 else found.object
     image = flattened(image, (slice(None), slice(None)))
-    amplitude = (AMPLITUDE, np.abs(image), "Amplitude", "gray", (None, None))
-    for name, values, title, colours, (low, high) in (amplitude, (PHASE, np.angle(image), "Phase (rad)", "magma", phase_limits)):
-        figure = empty_figure(6.5, 6.0)
-        axes = figure.subplots()
-        drawn = axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
-        axes.set_title(title)
-        figure.colorbar(drawn, ax=axes)
-        save_figure(figure, folder / name)
+    phase = np.angle(image)
+    draw_or_warn(lambda: _figure(np.abs(image), "Amplitude", "gray", (None, None)), folder / AMPLITUDE)
+    draw_or_warn(lambda: _figure(phase, "Phase (rad)", "magma", phase_limits), folder / PHASE)
+
+
+@default_style()
+def _figure(values: NDArray[Any], title: str, colors: str, limits: tuple[float | None, float | None]) -> Figure:
+    figure = empty_figure(6.5, 6.0)
+    axes = figure.subplots()
+    drawn = axes.imshow(values, cmap=colors, vmin=limits[0], vmax=limits[1], interpolation="nearest")
+    axes.set_title(title)
+    figure.colorbar(drawn, ax=axes)
+    return figure

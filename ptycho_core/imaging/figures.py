@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from ptycho_core.errors import OutputError, PtychoError
+from ptycho_core.events import warn
 from ptycho_core.formats.product_hdf5 import replace_file
 from ptycho_core.imaging.area import Area, centre_area
-from ptycho_core.imaging.drawing import empty_figure
+from ptycho_core.imaging.drawing import default_style, empty_figure, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Picture",
+    "draw",
+    "draw_or_warn",
     "figure_of_comparison",
     "figure_of_losses",
     "figure_of_object",
@@ -39,6 +44,7 @@ _MARGIN = 0.08  # of the scanned area's longer side, shown around it
 _RAMP_ROUNDS = 4
 
 
+@default_style()
 def figure_of_object(
     object: NDArray[Any],  # noqa: A002 - the field's word
     *,
@@ -85,6 +91,7 @@ def figure_of_object(
     return figure
 
 
+@default_style()
 def figure_of_probe(probe: NDArray[Any], *, pixel_size_m: tuple[float, float] | None = None) -> Figure:
     """Each mode of a probe (mode, N, N) in complex colour with its share of the power; below, amplitude here and on the detector.
 
@@ -108,6 +115,7 @@ def figure_of_probe(probe: NDArray[Any], *, pixel_size_m: tuple[float, float] | 
     return figure
 
 
+@default_style()
 def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Loss and misfit of history rows, also of frames held out and in validation; stages are marked.
 
@@ -140,6 +148,7 @@ def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+@default_style()
 def figure_of_score(score: Score) -> Figure:
     """Reference, registered result and their difference in amplitude and phase, and the Fourier ring correlation."""
     from ptycho_core.imaging.metrics import phases
@@ -170,6 +179,7 @@ def figure_of_score(score: Score) -> Figure:
     return figure
 
 
+@default_style()
 def figure_of_comparison(pictures: Sequence[Picture], *, pixel_size_m: tuple[float, float] | None = None) -> Figure:
     """Amplitude, and below it phase, of several objects side by side, in the colours of the first.
 
@@ -194,13 +204,48 @@ def figure_of_comparison(pictures: Sequence[Picture], *, pixel_size_m: tuple[flo
     return figure
 
 
+@default_style()
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = 110) -> Path:
-    """Write a figure as PNG in one step; its size is the figure's inches times ``dpi``."""
+    """Write a figure as PNG in one step; its size is the figure's inches times ``dpi``.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas, place = FigureCanvasAgg(figure), Path(path)
     replace_file(place, lambda temporary: canvas.figure.savefig(temporary, dpi=dpi, format="png"))
     return place
+
+
+def draw(make: Callable[[], Figure], path: str | Path) -> Path:
+    """Make a figure and write it as PNG in one step.
+
+    Raises:
+        OutputError: it cannot be made or written, whatever the reason.
+    """
+    try:
+        return save_figure(make(), path)
+    except PtychoError:
+        raise
+    except Exception as error:
+        raise OutputError(f"The picture {path} cannot be drawn: {type(error).__name__}: {error}.") from error
+
+
+def draw_or_warn(make: Callable[[], Figure], path: Path) -> bool:
+    """Draw a figure that only goes with a result: if it fails, that is a warning, and no older one stays in its place.
+
+    Returns:
+        Whether it was drawn.
+    """
+    try:
+        draw(make, path)
+    except OutputError as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        warn(str(error))
+        return False
+    return True
 
 
 def flattened(image: NDArray[Any], inside: tuple[slice, slice]) -> NDArray[np.complex128]:
@@ -231,7 +276,7 @@ def _picture(
 ) -> None:
     low, high = limits or (None, None)
     shown = axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
-    axes.set_title(title)
+    axes.set_title(printable(title), parse_math=False)
     axes.set_xticks([])
     axes.set_yticks([])
     figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.02)
@@ -308,6 +353,7 @@ def _mark_stages(axes: Axes, history: Sequence[Mapping[str, Any]], *, labels: bo
         room = begin - last > 0.06 * len(history)  # else the words would lie on each other
         if labels and stage:
             axes.text(
-                begin + 0.6, 1.01 if room else 1.05, str(stage), transform=axes.get_xaxis_transform(), fontsize=8, va="bottom"
-            )
+                begin + 0.6, 1.01 if room else 1.05, printable(str(stage)),
+                transform=axes.get_xaxis_transform(), fontsize=8, va="bottom", parse_math=False,
+            )  # fmt: skip
         last = begin if room else -math.inf
