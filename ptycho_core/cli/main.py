@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ptycho_core.cli.json_events import asks_for_events, events_on_stdout
@@ -120,7 +121,7 @@ def _interrupted(events: JsonEvents | None, args: argparse.Namespace) -> int:
 def _unfinished(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder has some of the files of a job, and not the one that is written last."""
     try:
-        there = set(os.listdir(folder))
+        there = {place.name for place in Path(folder).iterdir()}
     except OSError:
         return False
     return not there.isdisjoint(_FIRST_FILES) and _LAST_FILE not in there

@@ -166,5 +166,5 @@ def _keep(place: Path, error: PtychoError) -> str:
         return str(error)
     place.mkdir(parents=True, exist_ok=True)
     told = place / ERRORS
-    told.write_text("\n".join((str(error), *getattr(error, "__notes__", ()))) + "\n", encoding="utf-8")
+    told.write_text("\n".join((str(error), *getattr(error, "__notes__", ()))) + "\n", encoding="utf-8", errors="backslashreplace")
     return f"{error.message} See {told}." if not error.remedy or "--traceback" in error.remedy else str(error)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-__all__ = ["default_style", "empty_figure", "printable"]
+__all__ = ["default_style", "empty_figure"]
 
 
 def empty_figure(width: float, height: float) -> Figure:
@@ -40,11 +40,6 @@ def default_style() -> Iterator[None]:
         warnings.filterwarnings("ignore", r"Glyph \d+")  # a character of a file's name that the font lacks
         with matplotlib.rc_context({name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}):
             yield
-
-
-def printable(name: str) -> str:
-    r"""A name of a file for places that take UTF-8 alone: each byte of it that is none as ``\udcXX``, as Python spells it."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _matplotlib() -> Any:  # noqa: ANN401 - a module

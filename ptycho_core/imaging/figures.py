@@ -13,7 +13,8 @@ from ptycho_core.errors import OutputError, PtychoError
 from ptycho_core.events import warn
 from ptycho_core.formats.product_hdf5 import replace_file
 from ptycho_core.imaging.area import Area, centre_area
-from ptycho_core.imaging.drawing import default_style, empty_figure, printable
+from ptycho_core.imaging.drawing import default_style, empty_figure
+from ptycho_core.spelling import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptycho_core.imaging.drawing import default_style, empty_figure, printable
+from ptycho_core.imaging.drawing import default_style, empty_figure
+from ptycho_core.spelling import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
