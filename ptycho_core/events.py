@@ -7,16 +7,17 @@ import signal
 import sys
 import threading
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from types import FrameType
 
     from ptycho_core.contract import Event, Observer
 
-__all__ = ["EventHub", "installed_observers", "stop_on_interrupt"]
+__all__ = ["EventHub", "installed_observers", "stop_on_interrupt", "warn"]
 
 
 class EventHub:
@@ -62,19 +63,23 @@ class EventHub:
         self._stop = True
 
     def _tell(self, message: str) -> None:
-        if self._warn is not None:
-            self._warn(message)
-            return
-        try:
-            warnings.warn(message, RuntimeWarning, stacklevel=3)
-        except RuntimeWarning:  # warnings turned into errors must not end the run either
-            print(f"ptycho: warning: {message}", file=sys.stderr)
+        (self._warn or warn)(message)
 
 
-def installed_observers(warn: Callable[[str], None] | None = None) -> tuple[Observer, ...]:
+def warn(message: str) -> None:
+    """A ``RuntimeWarning``, which ends no run: not where warnings are errors, and not without a standard error."""
+    try:
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+    except RuntimeWarning:
+        if sys.stderr is not None:
+            with suppress(OSError, ValueError):
+                print(f"ptycho: warning: {message}", file=sys.stderr)
+
+
+def installed_observers(tell: Callable[[str], None] | None = None) -> tuple[Observer, ...]:
     """Observers of the entry-point group ``ptycho.observers``: each entry names a callable without arguments that makes one.
 
-    An entry that cannot be loaded is told to ``warn`` (by default a ``RuntimeWarning``) and left out.
+    An entry that cannot be loaded is told to ``tell`` (by default a ``RuntimeWarning``) and left out.
     """
     from ptycho_core.backends.discovery import OBSERVERS, scan
 
@@ -87,10 +92,7 @@ def installed_observers(warn: Callable[[str], None] | None = None) -> tuple[Obse
             observers.append(factory())
         except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
             message = f"the observer '{claim.name}' ({claim.source}) cannot be loaded: {type(error).__name__}: {error}"
-            if warn is not None:
-                warn(message)
-            else:
-                warnings.warn(message, RuntimeWarning, stacklevel=2)
+            (tell or warn)(message)
     return tuple(observers)
 
 
@@ -109,17 +111,36 @@ def stop_on_interrupt(hub: EventHub, first: str) -> Iterator[None]:
         return
 
     told = f"\nptycho: {first}; press Ctrl-C again to stop at once\n".encode()
+    stderr = _another_stderr()
+    found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in found.items() if handler is not None}  # None: a host's, which stays
 
-    def handle(_number: int, _frame: object) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         if hub.stop_requested:
+            earlier = before[signal.Signals(number)]
+            if callable(earlier):  # the command line remembers that there was a signal
+                earlier(number, frame)
             raise KeyboardInterrupt
         hub.request_stop()
-        # Past sys.stderr, whose buffer may be in use by the very code that was interrupted.
-        os.write(2, told)
+        if stderr is not None:
+            # Past sys.stderr, whose buffer may be in use by the very code that was interrupted.
+            with suppress(OSError):  # nobody reads it any more, or its disk is full
+                os.write(stderr, told)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, handle)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if stderr is not None:
+            os.close(stderr)
+
+
+def _another_stderr() -> int | None:
+    """Another descriptor of standard error, since 2 may be closed and given to a file; None if the process has none."""
+    try:
+        return None if sys.__stderr__ is None else os.dup(sys.__stderr__.fileno())
+    except (OSError, ValueError):
+        return None

@@ -40,7 +40,8 @@ def start_child(
         stdout=subprocess.PIPE,
         stderr=errors,
         env={**os.environ, **(environment or {}), "PYTHONPATH": paths},
-        text=True,
+        encoding=sys.getfilesystemencoding(),  # for names of files; all else is ASCII
+        errors="surrogateescape",
         start_new_session=True,  # so that all it starts can be ended with it
     )
 

@@ -59,7 +59,7 @@ def main() -> None:
     """Serve until standard input ends."""
     channel = _Channel()
     requests: queue.SimpleQueue[Path | None] = queue.SimpleQueue()
-    source = os.fdopen(os.dup(0), "r", encoding="utf-8")
+    source = os.fdopen(os.dup(0), "r", encoding=sys.getfilesystemencoding(), errors="surrogateescape")
     os.dup2(2, 1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

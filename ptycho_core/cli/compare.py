@@ -49,7 +49,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     parser.add_argument(
         "--allow-unsupported", action="store_true", help="go on without the options that a backend does not support"
     )
-    parser.set_defaults(func=run)
+    parser.set_defaults(func=run, leaves_files=True)
     _finish_when_parsed(parser)
 
 

@@ -66,10 +66,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         print("\n".join(_lines(scan, summary)))
     if args.plot is not None:
-        from ptycho_core.imaging.report import draw_file
+        from ptycho_core.imaging.figures import draw
         from ptycho_core.scan.figure import figure_of_scan
 
-        draw_file(args.plot, lambda: figure_of_scan(scan, summary))
+        draw(lambda: figure_of_scan(scan, summary), args.plot)
         if not args.json:
             print(f"\npicture     {args.plot}")
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -75,15 +74,15 @@ def events_on_stdout(*, wanted: bool) -> Iterator[JsonEvents | None]:
     if not wanted:
         yield None
         return
-    stdout, real, stderr = sys.stdout, sys.__stdout__, sys.__stderr__
-    if real is None or stderr is None or stdout is not real:  # somebody holds it in this process
+    stdout: TextIO = getattr(sys.stdout, "stream", sys.stdout)
+    if stdout is not sys.__stdout__:  # somebody holds it in this process, or it is closed
         with redirect_stdout(sys.stderr):
             yield JsonEvents(stdout)
         return
-    real.flush()
-    descriptor = real.fileno()
-    stream = io.TextIOWrapper(io.FileIO(os.dup(descriptor), "w"), encoding="utf-8", write_through=True)
-    os.dup2(stderr.fileno(), descriptor)
+    stdout.flush()
+    descriptor = stdout.fileno()
+    stream = os.fdopen(os.dup(descriptor), "w", encoding="utf-8")
+    os.dup2(2, descriptor)
     try:
         with redirect_stdout(sys.stderr):
             yield JsonEvents(stream)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ptycho_core.cli.json_events import asks_for_events, events_on_stdout
-from ptycho_core.errors import PtychoError, UsageError, did_you_mean
+from ptycho_core.cli.streams import standard_streams
+from ptycho_core.errors import OutputError, PtychoError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +38,9 @@ COMMANDS = {
 }
 
 INTERRUPTED = 130
+_FIRST_FILES = ("log.csv", "reconstruction.h5", "last.ptycho")
+_LAST_FILE = "metrics.json"
+_PATIENCE = 1.0  # seconds for threads that a plugin left
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,45 +55,48 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def answer(arguments: list[str], read: Callable[[list[str]], argparse.Namespace]) -> int:
     """Run what ``read`` makes of a command line, and return the exit status; errors are told on stderr."""
-    with _remembered_interrupts() as interrupts:
-        return _answered(arguments, read, interrupts)
-
-
-def _answered(arguments: list[str], read: Callable[[list[str]], argparse.Namespace], interrupts: list[int]) -> int:
-    """Run the command; the exit status, with errors told."""
-    with events_on_stdout(wanted=asks_for_events(arguments)) as events:
-        return _run(arguments, read, interrupts, events)
+    with standard_streams() as stdout, _remembered_interrupts() as interrupts:
+        with events_on_stdout(wanted=asks_for_events(arguments)) as events:
+            status, leaves_files = _run(arguments, read, interrupts, events)
+        stdout.flush()
+        return _told_of_output(stdout.failure, status, leaves_files=leaves_files)
 
 
 def _run(
     arguments: list[str], read: Callable[[list[str]], argparse.Namespace], interrupts: list[int], events: JsonEvents | None
-) -> int:
-    traceback = "--traceback" in arguments
+) -> tuple[int, bool]:
+    """Run the command, with errors told; the exit status, and whether what it found is in files."""
+    traced = "--traceback" in arguments
+    args = argparse.Namespace()
     try:
         args = read([item for item in arguments if item != "--traceback"])
         args.events = events
-        status: int = args.func(args)
+        return args.func(args), getattr(args, "leaves_files", False) and not getattr(args, "dry_run", False)
     except SystemExit as leaving:  # argparse: help, version, usage errors
         status = leaving.code if isinstance(leaving.code, int) else UsageError.exit_status
         if status:
             _tell_failure(events, getattr(leaving, "message", "The command line cannot be understood."), "usage", status)
-        return status
+        return status, False
     except KeyboardInterrupt:
-        return _interrupted(events)
-    except BrokenPipeError:  # the reader of our output left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        status = _told(error, interrupts, events, quietly=traceback)
-        if traceback:
+        return _interrupted(events, args), False
+    except BaseException as error:  # a plugin can raise anything
+        status = _interrupted(events, args) if interrupts else _told(error, events, quietly=traced)
+        if traced:
             raise
-    return status
+        return status, False
 
 
-def _told(error: Exception, interrupts: list[int], events: JsonEvents | None, *, quietly: bool) -> int:
+def _told_of_output(failure: Exception | None, status: int, *, leaves_files: bool) -> int:
+    """The exit status, once it is known what became of stdout: 2 for a command whose result was what it could not print."""
+    if failure is None or isinstance(failure, BrokenPipeError):  # the reader left, as `head` does
+        return status
+    reason = (failure.strerror if isinstance(failure, OSError) else None) or failure
+    print(f"ptycho: Cannot write to standard output: {reason}.", file=sys.stderr)
+    return status or (0 if leaves_files else OutputError.exit_status)
+
+
+def _told(error: BaseException, events: JsonEvents | None, *, quietly: bool) -> int:
     """Say what went wrong; the exit status. ``quietly`` says it to nobody but those who take events."""
-    if interrupts:  # an import that Ctrl-C breaks off raises whatever it likes
-        return _interrupted(events)
     if isinstance(error, PtychoError):
         _tell_failure(events, error.message, error.code, error.exit_status, remedy=error.remedy, source=error.source)
         if not quietly:
@@ -94,16 +104,27 @@ def _told(error: Exception, interrupts: list[int], events: JsonEvents | None, *,
         return error.exit_status
     kind = type(error).__name__
     _tell_failure(events, f"unexpected {kind}: {error}", "unexpected", 1)
-    if quietly:
-        return 1
-    print(f"ptycho: unexpected {kind}: {error}\nThis is a bug. Run again with --traceback to see where.", file=sys.stderr)
+    if not quietly:
+        print(f"ptycho: unexpected {kind}: {error}\nThis is a bug. Run again with --traceback to see where.", file=sys.stderr)
     return 1
 
 
-def _interrupted(events: JsonEvents | None) -> int:
-    print("ptycho: interrupted", file=sys.stderr)
-    _tell_failure(events, "interrupted", "interrupted", INTERRUPTED)
+def _interrupted(events: JsonEvents | None, args: argparse.Namespace) -> int:
+    """Say that the command was stopped at once, and whether it left something unfinished; the exit status."""
+    folder = getattr(args, "output_dir", None)
+    told = "interrupted" if folder is None or not _unfinished(folder) else f"interrupted; what is in {folder} is not complete"
+    print(f"ptycho: {told}", file=sys.stderr)
+    _tell_failure(events, told, "interrupted", INTERRUPTED)
     return INTERRUPTED
+
+
+def _unfinished(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder has some of the files of a job, and not the one that is written last."""
+    try:
+        there = {place.name for place in Path(folder).iterdir()}
+    except OSError:
+        return False
+    return not there.isdisjoint(_FIRST_FILES) and _LAST_FILE not in there
 
 
 def _tell_failure(events: JsonEvents | None, message: str, code: str, status: int, *, remedy: str = "", source: str = "") -> None:
@@ -134,7 +155,36 @@ def _remembered_interrupts() -> Iterator[list[int]]:
 
 def run() -> NoReturn:
     """The console script."""
-    sys.exit(main())
+    end_process(main)
+
+
+def end_process(command: Callable[[], int]) -> NoReturn:
+    """Run a command and end the process with its exit status, even if a plugin left a thread that never ends."""
+    try:
+        status = command()
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except BaseException:  # noqa: BLE001 - with --traceback
+        import traceback
+
+        traceback.print_exc()
+        status = 1
+    deadline = time.monotonic() + _PATIENCE
+    with suppress(KeyboardInterrupt):
+        for thread in _left_threads():
+            thread.join(max(0.0, deadline - time.monotonic()))
+    if not _left_threads():
+        sys.exit(status)
+    atexit._run_exitfuncs()  # noqa: SLF001 - temporary folders, logs; Python itself would wait for the threads first
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(status)
+
+
+def _left_threads() -> list[threading.Thread]:
+    """Threads that Python would wait for."""
+    return [one for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
 
 
 class _Refused(SystemExit):

@@ -32,7 +32,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     add_plan_flags(parser)
     add_event_flag(parser)
     add_setting_flags(parser, "reconstruct")
-    parser.set_defaults(func=run)
+    parser.set_defaults(func=run, leaves_files=True)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -69,7 +69,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
         "--photons", metavar="COUNTS", type=float, help="mean counts in a pattern of an empty object (default 1e6)"
     )
     detector.add_argument("--no-noise", dest="noise", action="store_false", help="mean counts, float32, without Poisson noise")
-    parser.set_defaults(func=run)
+    parser.set_defaults(func=run, leaves_files=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -91,10 +91,10 @@ def run(args: argparse.Namespace) -> int:
     made.write(args.output, overwrite=args.overwrite)
     _report(made, args.output)
     if args.preview is not None:
-        from ptycho_core.imaging.report import draw_file
+        from ptycho_core.imaging.figures import draw
         from ptycho_core.simulation.figure import figure_of_simulation
 
-        draw_file(args.preview, lambda: figure_of_simulation(made))
+        draw(lambda: figure_of_simulation(made), args.preview)
         print(f"preview     {args.preview}")
     return 0
 

@@ -192,7 +192,7 @@ def _keep(place: Path, error: PtychoError) -> str:
     told, text = place / ERRORS, "\n".join((str(error), *getattr(error, "__notes__", ()))) + "\n"
     try:
         place.mkdir(parents=True, exist_ok=True)
-        write_whole(told, text.encode(errors="replace"))
+        write_whole(told, text.encode(errors="backslashreplace"))
     except (OSError, OutputError):  # the table has the reason
         return str(error)
     return f"{error.message} See {told}." if not error.remedy or "--traceback" in error.remedy else str(error)

@@ -27,12 +27,16 @@ _NEEDED = {
 
 def train() -> NoReturn:
     """The console script ``ptycho_train``."""
-    sys.exit(main("train"))
+    from ptycho_core.cli.main import end_process
+
+    end_process(partial(main, "train"))
 
 
 def inference() -> NoReturn:
     """The console script ``ptycho_inference``."""
-    sys.exit(main("inference"))
+    from ptycho_core.cli.main import end_process
+
+    end_process(partial(main, "inference"))
 
 
 def main(command: str, argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.imaging.drawing import default_style, empty_figure
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -22,7 +24,7 @@ def draw(folder: Path, phase_limits: tuple[float | None, float | None] = (None, 
 
     Args:
         folder: of a result.
-        phase_limits: radians at the ends of the colours; without one the least or greatest phase. The phase is shown without its
+        phase_limits: radians at the ends of the colors; without one the least or greatest phase. The phase is shown without its
             linear ramp and median, as in ``object.png``.
     """
     import numpy as np
@@ -44,13 +46,12 @@ def draw(folder: Path, phase_limits: tuple[float | None, float | None] = (None, 
     return draw_all(folder, drawings)
 
 
-def _figure(values: NDArray[Any], title: str, colours: str, limits: tuple[float | None, float | None]) -> Figure:
+@default_style()
+def _figure(values: NDArray[Any], title: str, colors: str, limits: tuple[float | None, float | None]) -> Figure:
     """One picture with its colour bar."""
-    from ptycho_core.imaging.drawing import empty_figure
-
     figure, (low, high) = empty_figure(6.5, 6.0), limits
     axes = figure.subplots()
-    drawn = axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+    drawn = axes.imshow(values, cmap=colors, vmin=low, vmax=high, interpolation="nearest")
     axes.set_title(title)
     figure.colorbar(drawn, ax=axes)
     return figure

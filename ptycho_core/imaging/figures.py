@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from ptycho_core.errors import OutputError, PtychoError
 from ptycho_core.files.whole import write_whole
 from ptycho_core.imaging.area import Area, centre_area
-from ptycho_core.imaging.drawing import empty_figure
+from ptycho_core.imaging.drawing import default_style, empty_figure
+from ptycho_core.spelling import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Picture",
+    "draw",
     "figure_of_comparison",
     "figure_of_losses",
     "figure_of_object",
@@ -40,6 +43,7 @@ _MARGIN = 0.08  # of the scanned area's longer side, shown around it
 _RAMP_ROUNDS = 4
 
 
+@default_style()
 def figure_of_object(
     object: NDArray[Any],  # noqa: A002 - the field's word
     *,
@@ -86,6 +90,7 @@ def figure_of_object(
     return figure
 
 
+@default_style()
 def figure_of_probe(probe: NDArray[Any], *, pixel_size_m: tuple[float, float] | None = None) -> Figure:
     """Each mode of a probe (mode, N, N) in complex colour with its share of the power; below, amplitude here and on the detector.
 
@@ -109,6 +114,7 @@ def figure_of_probe(probe: NDArray[Any], *, pixel_size_m: tuple[float, float] | 
     return figure
 
 
+@default_style()
 def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
     """Loss and misfit of history rows, also of frames held out and in validation; stages are marked.
 
@@ -141,6 +147,7 @@ def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
+@default_style()
 def figure_of_score(score: Score) -> Figure:
     """Reference, registered result and their difference in amplitude and phase, and the Fourier ring correlation."""
     from ptycho_core.imaging.metrics import phases
@@ -171,6 +178,7 @@ def figure_of_score(score: Score) -> Figure:
     return figure
 
 
+@default_style()
 def figure_of_comparison(pictures: Sequence[Picture], *, pixel_size_m: tuple[float, float] | None = None) -> Figure:
     """Amplitude, and below it phase, of several objects side by side, in the colours of the first.
 
@@ -195,11 +203,12 @@ def figure_of_comparison(pictures: Sequence[Picture], *, pixel_size_m: tuple[flo
     return figure
 
 
+@default_style()
 def save_figure(figure: Figure, path: str | Path, *, dpi: int = 110) -> Path:
     """Write a figure as PNG in one step; its size is the figure's inches times ``dpi``.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: it cannot be written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -207,6 +216,20 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 110) -> Path:
     canvas.figure.savefig(image, dpi=dpi, format="png")
     write_whole(place, image.getbuffer())
     return place
+
+
+def draw(make: Callable[[], Figure], path: str | Path) -> Path:
+    """Make a figure and write it as PNG in one step.
+
+    Raises:
+        OutputError: it cannot be made or written, whatever the reason.
+    """
+    try:
+        return save_figure(make(), path)
+    except PtychoError:
+        raise
+    except Exception as error:
+        raise OutputError(f"{path} could not be drawn: {type(error).__name__}: {error}.") from error
 
 
 def flattened(image: NDArray[Any], inside: tuple[slice, slice]) -> NDArray[np.complex128]:
@@ -237,7 +260,7 @@ def _picture(
 ) -> None:
     low, high = limits or (None, None)
     shown = axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
-    axes.set_title(title)
+    axes.set_title(printable(title), parse_math=False)
     axes.set_xticks([])
     axes.set_yticks([])
     figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.02)
@@ -314,6 +337,7 @@ def _mark_stages(axes: Axes, history: Sequence[Mapping[str, Any]], *, labels: bo
         room = begin - last > 0.06 * len(history)  # else the words would lie on each other
         if labels and stage:
             axes.text(
-                begin + 0.6, 1.01 if room else 1.05, str(stage), transform=axes.get_xaxis_transform(), fontsize=8, va="bottom"
-            )
+                begin + 0.6, 1.01 if room else 1.05, printable(str(stage)),
+                transform=axes.get_xaxis_transform(), fontsize=8, va="bottom", parse_math=False,
+            )  # fmt: skip
         last = begin if room else -math.inf

@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.errors import OutputError
+from ptycho_core.errors import PtychoError
 from ptycho_core.files.rescue import write_or_rescue
 from ptycho_core.files.whole import write_whole
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.formats.product import Reconstruction
 
-__all__ = ["HISTORY", "RESULTS", "draw_all", "draw_file", "write_json", "write_log", "write_results"]
+__all__ = ["HISTORY", "RESULTS", "draw_all", "write_json", "write_log", "write_results"]
 
 RESULTS = ("reconstruction.h5", "settings.json", "metrics.json", "object.png", "probe.png")
 HISTORY = ("losses.png",)
@@ -95,30 +95,19 @@ def draw_all(folder: Path, drawings: Mapping[str, Callable[[], Figure]], tell: C
     Returns:
         A note for each that failed.
     """
-    from ptycho_core.imaging.figures import save_figure
+    from ptycho_core.imaging.figures import draw
 
     notes = []
-    for name, draw in drawings.items():
+    for name, make in drawings.items():
         try:
-            save_figure(draw(), folder / name)
-        except Exception as error:  # noqa: BLE001 - whatever goes wrong in a drawing, the arrays are there
+            draw(make, folder / name)
+        except PtychoError as error:
             with suppress(OSError):
                 (folder / name).unlink(missing_ok=True)
-            reason = error.message if isinstance(error, OutputError) else f"{type(error).__name__}: {error}"
-            notes.append(f"{name} could not be drawn: {reason}")
+            notes.append(error.message.replace(str(folder / name), name))
             if tell is not None:
                 tell(notes[-1])
     return notes
-
-
-def draw_file(path: Path, draw: Callable[[], Figure]) -> None:
-    """Draw a figure that a user has named the file for.
-
-    Raises:
-        OutputError: it could not be drawn or written.
-    """
-    for note in draw_all(path.parent, {path.name: draw}):
-        raise OutputError(note)
 
 
 def write_json(path: Path, values: Mapping[str, Any], ready: Callable[[], None] | None = None) -> Path:

@@ -7,7 +7,9 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from ptycho_core.errors import SettingsError
 from ptycho_core.loggers.names import STORE, figures_of
+from ptycho_core.spelling import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +32,13 @@ def open_log(folder: Path, payload: Payload, history: Sequence[Mapping[str, Any]
 
     Raises:
         ImportError: the package is not there.
+        SettingsError: MLflow cannot write beside the results, since their folder's name is no UTF-8.
     """
+    if "MLFLOW_TRACKING_URI" not in os.environ and printable(place := str(folder.resolve())) != place:
+        raise SettingsError(
+            f"logger mlflow: MLflow cannot write to {folder}, whose name is no UTF-8.",
+            remedy="Choose another folder, set MLFLOW_TRACKING_URI, or use --logger csv.",
+        )
     with _told():
         import mlflow.tracking  # noqa: F401 - whether it can be imported is told before the job starts
     return _MlflowRun(folder, payload, len(history))
@@ -73,12 +81,12 @@ class _MlflowRun:
         found = client.get_experiment_by_name(_EXPERIMENT)
         experiment = found.experiment_id if found is not None else client.create_experiment(_EXPERIMENT)
         resolved = self._payload.resolved
-        tags = {"verb": resolved.verb, "folder": str(self._folder), "epochs_before": str(self._before)}
+        tags = {"verb": resolved.verb, "folder": printable(str(self._folder)), "epochs_before": str(self._before)}
         tags = {f"ptycho.{name}": value for name, value in tags.items()}
-        self._run = client.create_run(experiment, run_name=self._folder.name, tags=tags).info.run_id
+        self._run = client.create_run(experiment, run_name=printable(self._folder.name), tags=tags).info.run_id
         self._client = client
         settings = {**resolved.values, **resolved.options}
-        parameters = [Param(name, str(one.value)) for name, one in settings.items()]
+        parameters = [Param(name, printable(str(one.value))) for name, one in settings.items()]
         for first in range(0, len(parameters), _PARAMETERS_AT_ONCE):
             client.log_batch(self._run, params=parameters[first : first + _PARAMETERS_AT_ONCE])
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptycho_core.imaging.drawing import empty_figure
+from ptycho_core.imaging.drawing import default_style, empty_figure
+from ptycho_core.spelling import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,12 +21,14 @@ __all__ = ["figure_of_scan"]
 _INK, _LINE, _ACCENT = "#1f2933", "#9aa5b1", "#c2410c"
 
 
+@default_style()
 def figure_of_scan(scan: Scan, summary: Summary) -> Figure:
     """Positions with the probe's width, the mean pattern on a logarithmic scale, and the probe if the file has one."""
     columns = 2 if scan.probe is None else 3
     figure = empty_figure(5.2 * columns, 5.2)
     axes = figure.subplots(1, columns)
-    figure.suptitle(f"{scan.source.name}: {len(scan)} patterns of {scan.size} × {scan.size} pixels", color=_INK, fontsize=13)
+    title = f"{printable(scan.source.name)}: {len(scan)} patterns of {scan.size} × {scan.size} pixels"
+    figure.suptitle(title, color=_INK, fontsize=13, parse_math=False)
     _draw_positions(axes[0], scan, summary)
     _draw_mean_pattern(figure, axes[1], scan, summary)
     if scan.probe is not None:

@@ -98,6 +98,8 @@ def scan_path(path: str | Path) -> Path:
         raise DataError(f"{place} does not exist.") from None
     except OSError as error:
         raise DataError(f"{place} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # a character that names of files lack here, or that ends them
+        raise DataError(f"{text!r} cannot be the name of a file: {error}.") from error
     return place
 
 

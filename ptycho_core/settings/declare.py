@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -160,10 +161,19 @@ class Declaration:
             self._refuse(value, where, f"must be {_NOUNS[self.kind]}" + (f" or {self.show(None)}" if self.optional else ""))
         if value == "":
             self._refuse(value, where, "must not be empty")
+        if self.kind == "path" and not _names_a_file(str(value)):
+            self._refuse(value, where, "must be a name that a file can have here")
         return value  # type: ignore[return-value]
 
     def _refuse(self, value: object, where: str, why: str, guess: str = "") -> NoReturn:
         raise SettingsError(f"{where}: {self.name} = {value!r} {why}.{guess}", source=where)
+
+
+def _names_a_file(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:  # the encoding of this system's names lacks a character
+        return False
 
 
 def setting(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ptycho_core.imaging.drawing import empty_figure
+from ptycho_core.imaging.drawing import default_style, empty_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["figure_of_simulation"]
 
 
+@default_style()
 def figure_of_simulation(made: Simulation) -> Figure:
     """Amplitude and phase of the object with the true window centres, amplitude of the probe, and the middle pattern."""
     figure = empty_figure(17.0, 4.0)

@@ -119,7 +119,7 @@ def test_a_figure_that_cannot_be_drawn_is_a_note_and_the_old_one_goes(fit, scan,
     assert fit(out, "--overwrite") == 0
     assert not (out / "probe.png").exists()
     assert (out / "object.png").exists()
-    told = "probe.png could not be drawn: ValueError: no such backend"
+    told = "probe.png could not be drawn: ValueError: no such backend."
     assert json.loads((out / "metrics.json").read_text())["notes"] == [told]
     told_in_order = []
     ptycho_core.reconstruct(scan, tmp_path / "other", backend="small", progress=False, observers=[told_in_order.append])
@@ -134,7 +134,7 @@ def test_the_figure_of_a_training_or_a_score_ends_nothing_either(train, fit, tmp
     monkeypatch.setattr(figures, "figure_of_score", broken)
     assert train(tmp_path / "run") == 0
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["notes"] == [
-        "losses.png could not be drawn: RuntimeError: cannot"
+        "losses.png could not be drawn: RuntimeError: cannot."
     ]
     assert fit(tmp_path / "out") == 0
     (tmp_path / "out" / "score.png").write_text("old")

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,8 +45,12 @@ def without_start_messages() -> Iterator[None]:
     It says on standard error, below Python, which instructions the processor has and that there is no GPU, whatever its log
     level. On an exception everything is let through.
     """
-    sys.stderr.flush()
-    kept = os.dup(2)
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    _flush()
     try:
         with tempfile.TemporaryFile() as held:
             os.dup2(held.fileno(), 2)
@@ -55,7 +59,7 @@ def without_start_messages() -> Iterator[None]:
                 yield
                 failed = False
             finally:
-                sys.stderr.flush()
+                _flush()
                 os.dup2(kept, 2)
                 held.seek(0)
                 _let_through(held.read(), everything=failed)
@@ -65,4 +69,11 @@ def without_start_messages() -> Iterator[None]:
 
 def _let_through(text: bytes, *, everything: bool) -> None:
     lines = text.splitlines(keepends=True)
-    os.write(2, b"".join(line for line in lines if everything or not _OF_THE_LIBRARY.match(line)))
+    with suppress(OSError):  # nobody reads it any more, or its disk is full
+        os.write(2, b"".join(line for line in lines if everything or not _OF_THE_LIBRARY.match(line)))
+
+
+def _flush() -> None:
+    if sys.stderr is not None:
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
