@@ -62,7 +62,7 @@ def _import(*, without_settings: bool = False) -> None:
     kept = {name: os.environ.pop(name, None) for name in ("MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR")}
     if not without_settings:
         os.environ.update({name: value for name, value in kept.items() if value is not None and name != "MPLBACKEND"})
-    if "MPLCONFIGDIR" not in os.environ and (without_settings or not _has_folder()):
+    if not os.environ.get("MPLCONFIGDIR") and (without_settings or not _has_folder()):
         folder = os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="ptycho-matplotlib-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
