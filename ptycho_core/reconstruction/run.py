@@ -98,6 +98,8 @@ def _run(payload: ReconstructionPayload, hub: EventHub) -> tuple[Reconstruction,
     hub.emit(_started(payload, scan))
     with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch:
         start = _start(scan, payload, hub)
+        for note in start.notes:
+            hub.emit(Event("message", message=note))
         start_path = Path(scratch) / "start.npz"
         start.save(start_path)
         job = ReconstructJob(ScanSource(payload.scan, payload.groups["data"]), start_path, payload.groups)
@@ -190,9 +192,8 @@ def _metrics(scan: Scan, result: ReconstructResult) -> dict[str, Any]:
 
 
 def _collect(payload: ReconstructionPayload, scan: Scan, start: Start, result: ReconstructResult) -> Reconstruction:
-    from ptycho_core.formats.product import Reconstruction
+    from ptycho_core.formats.product import Reconstruction, title_and_scale
 
-    pixel = None if scan.geometry is None else scan.geometry.object_pixel_m(scan.patterns.shape[1])
     return Reconstruction(
         object=result.object,
         probe=result.probe,
@@ -211,5 +212,5 @@ def _collect(payload: ReconstructionPayload, scan: Scan, start: Start, result: R
             "stopped_by": result.stopped_by,
             "interrupted": result.interrupted,
         },
-        pixel_size_m=None if pixel is None else (pixel, pixel),
+        **title_and_scale(scan),
     )
