@@ -176,7 +176,8 @@ class Reader:
             data = self._dataset(key)
             if data.dtype.kind not in "iufcb":
                 raise DataError(f"{self.path}: '{key}' is of type {data.dtype}, not numbers.")
-            if data.shape is None or data.ndim not in (allowed := tuple(dimensions)):
+            allowed = tuple(dimensions)
+            if data.shape is None or data.ndim not in allowed:
                 wanted = " or ".join(str(number) for number in allowed)
                 raise DataError(f"{self.path}: '{key}' has shape {data.shape}; {wanted} dimensions are expected.")
             values: NDArray[Any] = data[()]
@@ -253,7 +254,10 @@ class Reader:
         if "ptycho/history" not in self:
             return ()
         with self._guarded("ptycho/history"):
-            names = list(self._node("ptycho/history"))
+            group = self._node("ptycho/history")
+            if not isinstance(group, h5py.Group):
+                raise DataError(f"{self.path}: 'ptycho/history' is no group of columns.")
+            names = list(group)
         columns = {name: self._column(name) for name in names}
         length = max((len(values) for values in columns.values()), default=0)
         if any(len(values) != length for values in columns.values()):

@@ -74,6 +74,8 @@ class NpzReader:
         """
         with self._guarded(key):
             values: NDArray[Any] = self._array[key] if key in self._array else self._archive[key]
+            if not isinstance(values, np.ndarray):
+                raise DataError(f"{self.path}: '{key}' is no array.")
         if values.dtype.kind not in "iufcb":
             raise DataError(f"{self.path}: '{key}' is of type {values.dtype}, not numbers.")
         if values.ndim not in (allowed := tuple(dimensions)):
