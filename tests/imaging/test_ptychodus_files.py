@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ptycho_core.comparison.existing import compare_results
+from ptycho_core.comparison.existing import _misfit
 from ptycho_core.errors import DataError
 from ptycho_core.formats.product import Reconstruction, read_object, read_probe
 from ptycho_core.imaging.metrics import data_misfit, score
@@ -173,10 +173,13 @@ def test_the_bad_pixels_of_ptychodus_are_the_mask_and_its_patterns_counts(tmp_pa
 
 def test_a_comparison_gives_the_misfit_of_a_foreign_product_whatever_the_scale_of_its_probe(tmp_path):
     with h5py.File(HERE / "product.h5") as file:
-        probe = file["probe"][()]
-    places = [HERE / "product.h5", changed(tmp_path, probe=probe * 1e-3)]
-    found = compare_results(places, tmp_path / "out", scan=SCAN)
-    assert [entry.misfit for entry in found.entries] == pytest.approx([0.0435] * 2, abs=5e-4)
+        probe, image = file["probe"][()], file["object"][()]
+    for path in (HERE / "product.h5", changed(tmp_path, probe=probe * 1e-3)):
+        assert _misfit(read_object(path), path, open_scan(SCAN)) == (pytest.approx(0.0435, abs=5e-4), "")
+    cut = changed(tmp_path, object=image[:, 9:])  # whose windows reach beyond it
+    value, why = _misfit(read_object(cut), cut, open_scan(SCAN))
+    assert value is None
+    assert "no R: " in why
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
+from ptycho_core.comparison.judge import find_reference
 from ptycho_core.errors import DataError
-from ptycho_core.formats.product import Reconstruction, read_object, read_probe
+from ptycho_core.formats.product import Reconstruction, StoredObject, read_object, read_probe
 from ptycho_core.imaging.metrics import score
 from ptycho_core.scan.opening import open_scan
 from ptycho_core.simulate import simulate_scan
@@ -119,3 +120,12 @@ def test_the_position_error_is_that_against_the_true_positions_without_their_com
     assert found.position_error_px == pytest.approx(wanted, abs=1e-9)
     assert (wanted > 1) == (name == "stated")
     assert found.nrmse < 0.02
+
+
+def test_a_comparison_with_the_truth_of_its_scan_says_the_same(blurred):
+    path, held = blurred
+    positions, wanted = results(held)["stated"]
+    judge = find_reference(path, None)
+    quality, _ = judge.add("one", StoredObject(held["object_true"], held["probe_true"], positions))
+    assert judge.label == "truth"
+    assert quality["position_error_px"] == pytest.approx(wanted, abs=1e-9)
