@@ -121,7 +121,7 @@ def generalisation(place, common, minutes, seed, gridsize, merge):
     epochs = max(2, int((minutes * 60 - 8) / seconds))
     cost = ptycho("train", train, "-o", run, *common, *asked, "--epochs", epochs, "--overwrite")
     ptycho("infer", test, "--model", run, "-o", out, *common, "--overwrite", "--inference-batch-size", 32)
-    found = scored(out, read_object(test))
+    found = scored(out, read_object(test, "reference"))
     return {"epochs": epochs, "wall s": f"{cost['wall s']:.0f}", "CPU s": f"{cost['CPU s']:.0f}"} | found
 
 
@@ -162,7 +162,7 @@ def same_steps(place, common, seed):
     asked = ["--gridsize", 2, "--batch-size", 8, "--seed", seed, "--epochs", 4]
     ptycho("train", lines(place, 1 + seed), "-o", run, *common, *asked, "--overwrite")
     ptycho("infer", test, "--model", run, "-o", out, *common, "--overwrite")
-    return scored(out, read_object(test)) | {"loss": f"{load_model(run).history[-1]['loss']:.6f}"}
+    return scored(out, read_object(test, "reference")) | {"loss": f"{load_model(run).history[-1]['loss']:.6f}"}
 
 
 def rows(args, place, common):
@@ -195,7 +195,7 @@ def low_dose(place, data, common, minutes):
     ptycho("train", *scans, "-o", run, *common, *asked, "--epochs", epochs, "--overwrite")
     np.save(place / "probe.npy", probe)
     ptycho("infer", test, "--model", run, "-o", place / "dose-out", *common, "--overwrite", "--probe", place / "probe.npy")
-    return {"epochs": epochs} | scored(place / "dose-out", read_object(test))
+    return {"epochs": epochs} | scored(place / "dose-out", read_object(test, "reference"))
 
 
 def with_probe(path, probe, positions, seed):
@@ -224,7 +224,7 @@ def start(place, common, minutes):
     if not (run / "best.ptycho").exists():
         generalisation(place, common, minutes, 0, 2, "batch")
     cost = ptycho("infer", test, "--model", run, "-o", out, *common, "--overwrite")
-    scan, truth = ptycho_core.open_scan(test), read_object(test)
+    scan, truth = ptycho_core.open_scan(test), read_object(test, "reference")
     levels = (0.10, 0.05, 0.02)
     with backend(common[1], common[3]):
         plain, begun = (measure(scan, truth, levels=levels, start=one) for one in (None, out))

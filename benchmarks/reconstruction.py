@@ -121,7 +121,7 @@ def truth_of(path):
     """The true object of a simulated scan, with its positions."""
     from ptycho_core.formats.product import read_object
 
-    return read_object(path)
+    return read_object(path, "reference")
 
 
 def rows(folder):

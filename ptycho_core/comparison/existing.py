@@ -84,6 +84,7 @@ def _misfit(result: StoredObject, place: Path, scan: Scan) -> tuple[float | None
     """The data misfit R of a result, or why there is none."""
     from ptycho_core.formats.product import load_reconstruction
     from ptycho_core.imaging.metrics import data_misfit
+    from ptycho_core.reconstruction.start import common_factor
 
     if result.probe is None or result.positions is None:
         return None, f"no R: it has no {'positions' if result.positions is None else 'probe'}"
@@ -91,8 +92,15 @@ def _misfit(result: StoredObject, place: Path, scan: Scan) -> tuple[float | None
         return None, f"no R: it has {len(result.positions)} frames, the scan {len(scan.positions)}"
     if result.probe.shape[-1] != scan.size:
         return None, f"no R: its windows have {result.probe.shape[-1]} pixels, the patterns {scan.size}"
-    background = None if result.origin is None else load_reconstruction(place).background  # only our own file states an origin
-    return data_misfit(scan, result.object, result.probe, result.positions, background=background), ""
+    probe, background = result.probe, None
+    try:
+        if result.origin is None:  # only our own file states one; another's object and probe share a scale that is not known
+            probe = probe * common_factor(scan, result.object, probe, result.positions)
+        else:
+            background = load_reconstruction(place).background
+        return data_misfit(scan, result.object, probe, result.positions, background=background), ""
+    except DataError as error:
+        return None, f"no R: {error.message}"
 
 
 def _names(places: Sequence[Path]) -> list[str]:

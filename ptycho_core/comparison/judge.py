@@ -79,9 +79,9 @@ def find_reference(scan: Path | None, given: Path | None) -> Judge:
     from ptycho_core.formats.product import read_object
 
     if given is not None:
-        return Judge(read_object(given), "truth" if given.is_file() and has_truth(given) else given.name)
+        return Judge(read_object(given, "reference"), "truth" if given.is_file() and has_truth(given) else given.name)
     if scan is not None and has_truth(scan):
-        return Judge(read_object(scan), "truth")
+        return Judge(read_object(scan, "reference"), "truth")
     return Judge()
 
 

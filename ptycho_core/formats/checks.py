@@ -135,12 +135,17 @@ def read_scan_index(file: NpzFile, frames: int) -> NDArray[np.int64] | None:
     return file.array("scan_index").astype(np.int64)
 
 
-def read_mask(file: NpzFile, reading: Reading, size: int, notes: list[str]) -> NDArray[np.bool_]:
-    """The good pixels (N, N): the settings' mask file, else the scan's key ``mask``, else all."""
+def read_mask(file: NpzFile, reading: Reading, size: int, notes: list[str], bad: str = "") -> NDArray[np.bool_]:
+    """The good pixels (N, N): the settings' mask file, else the scan's key ``mask``, else all but those of the key ``bad``."""
     if reading.mask is not None:
         return _check_mask(*_mask_file(Path(reading.mask)), size, notes)
     if "mask" in file:
         return _check_mask(file.array("mask"), f"{file.path}: 'mask'", size, notes)
+    if bad in file:
+        values = file.array(bad)
+        if values.dtype.kind != "b":
+            raise DataError(f"{file.path}: '{bad}' is of type {values.dtype}, shape {values.shape}; it must be bool, True = bad.")
+        return _check_mask(~values, f"{file.path}: '{bad}'", size, notes)
     return np.ones((size, size), dtype=np.bool_)
 
 

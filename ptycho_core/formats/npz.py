@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Header", "NpzFile", "holds_any", "is_zip", "write_npz"]
+__all__ = ["Header", "NpzFile", "holds_any", "is_zip", "read_header", "write_npz"]
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
 _LOCAL_HEADER = 30
@@ -76,7 +76,7 @@ class NpzFile:
                 for name, info in self._infos.items():
                     if info.filename.endswith(".npy"):
                         with archive.open(info) as member:
-                            self.headers[name] = _header(member)
+                            self.headers[name] = read_header(member)
         except _DAMAGE as error:
             raise DataError(f"{path} is cut off or damaged: {error}.", remedy="Copy or download it again.") from error
         for name, header in self.headers.items():
@@ -183,7 +183,12 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool
     write_whole(path, archive.getbuffer())
 
 
-def _header(member: IO[bytes]) -> Header:
+def read_header(member: IO[bytes]) -> Header:
+    """Header of an array in the npy format, from the beginning of a stream.
+
+    Raises:
+        ValueError: it is none, or of a version that is not read.
+    """
     version = np.lib.format.read_magic(member)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"an array of npy version {version[0]}.{version[1]}")

@@ -41,6 +41,7 @@ KEYS: Final[Mapping[str, str]] = {
     "objectGuess": "optional",
     "scan_index": "optional",
     "mask": "optional",
+    "bad_pixels": "optional",
     "photons": "optional",
     "nphotons": "alias",
     "photon_energy_ev": "optional",
@@ -64,7 +65,11 @@ class PinnNpz:
         return holds_any(path, "diffraction", "diff3d", "xcoords")
 
     def read(self, path: Path, reading: Reading) -> Scan:
-        """Open a scan; see ``Reader.read``. A window's centre lies N/2 below and right of its corner."""
+        """Open a scan; see ``Reader.read``.
+
+        The coordinates are those of a window's pixel ``N // 2``. ptychodus (1.7), whose files alone have ``bad_pixels``, states
+        the middle ``(N − 1) / 2`` and stores counts.
+        """
         file, notes = NpzFile(path), list[str]()
         header = file.require("diffraction", "diff3d")
         name = "diffraction" if "diffraction" in file else "diff3d"
@@ -75,16 +80,20 @@ class PinnNpz:
         frames = header.shape[2] if axis == "last" else header.shape[0]
         check_frames(where, (frames, rows, columns), header.dtype)
         centres = [read_positions(file, key, frames, name).reshape(frames) for key in ("ycoords", "xcoords")]
-        kind, why = signal(where, header.dtype, reading, file.text("signal"), "the key 'signal'")
+        host = "bad_pixels" in file
+        stated, by = file.text("signal"), "the key 'signal'"
+        if stated is None and host:
+            stated, by = "counts", "the key 'bad_pixels', which ptychodus writes beside counts,"
+        kind, why = signal(where, header.dtype, reading, stated, by)
         notes.append(why)
-        mask = read_mask(file, reading, rows, notes)
+        mask = read_mask(file, reading, rows, notes, bad="bad_pixels")
         if "xcoords_start" in file:
             notes.append("Positions: 'xcoords' and 'ycoords'; those before refinement ('xcoords_start') are left aside.")
         scan = Scan(
             patterns=ArrayPatterns(
                 file.lazy(name), header.shape, header.dtype, where=where, frame_axis=axis, signal=kind, mask=mask
             ),
-            positions=np.stack(centres, axis=1) - rows // 2,
+            positions=np.stack(centres, axis=1) - ((rows - 1) / 2 if host else rows // 2),
             mask=mask,
             probe=read_probe(file, "probeGuess", rows),
             geometry=read_geometry(file, reading, notes),

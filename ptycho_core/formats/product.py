@@ -6,12 +6,20 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.product_hdf5 import Reader, write_product
+from ptycho_core.formats.object_file import (
+    NpzReader,
+    Purpose,
+    numbered_corners,
+    object_name,
+    open_object_file,
+    probe_beside,
+    probe_name,
+)
+from ptycho_core.formats.product_hdf5 import Metres, Reader, write_product
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,13 +27,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.contract import Value
+    from ptycho_core.scan.scan import Scan
 
-__all__ = ["Reconstruction", "StoredObject", "load_reconstruction", "read_object", "read_probe"]
+__all__ = ["Reconstruction", "StoredObject", "load_reconstruction", "read_object", "read_probe", "title_and_scale"]
 
 FILE_NAME = "reconstruction.h5"
-_OBJECT_KEYS = ("object", "object_true", "objectGuess", "reconstructed_object")
-_PROBE_KEYS = ("probe", "probe_true", "probeGuess", "probe_guess", "reconstructed_probe")
-_HDF5 = (".h5", ".hdf5", ".hdf", ".cxi")
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,8 @@ class Reconstruction:
         settings: what was asked, with provenance; anything JSON can hold.
         facts: what was decided on the way; anything JSON can hold.
         pixel_size_m: object pixel (row, column) in metres, or None without geometry.
+        photon_energy_ev: photon energy in eV, or None if it is not known.
+        detector_distance_m: from sample to detector in metres, or None if it is not known.
         name: title of the reconstruction.
         comments: free text.
     """
@@ -59,6 +67,8 @@ class Reconstruction:
     settings: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     pixel_size_m: tuple[float, float] | None = None
+    photon_energy_ev: float | None = None
+    detector_distance_m: float | None = None
     name: str = ""
     comments: str = ""
 
@@ -97,7 +107,9 @@ class Reconstruction:
         }
         texts = {"name": self.name, "comments": self.comments}
         texts |= {"settings": json.dumps(dict(self.settings), default=str), "facts": json.dumps(dict(self.facts), default=str)}
-        write_product(Path(path), arrays, texts, self.pixel_size_m, ready)
+        pixel = self.pixel_size_m
+        metres = None if pixel is None else Metres(pixel, self.photon_energy_ev, self.detector_distance_m)
+        write_product(Path(path), arrays, texts, metres, ready)
         return Path(path)
 
 
@@ -112,6 +124,8 @@ class StoredObject:
         origin: (2,), float64: ``positions + origin`` are positions as the scan's file states them; None if unknown.
         pixel_size_m: object pixel (row, column) in metres, or None.
         stored_size: as of a `Reconstruction`.
+        frames: (frame,), int64, ascending, the number that the file gives each frame; None where it counts them from 0.
+        notes: what the file holds and could not be taken, a sentence each.
     """
 
     object: NDArray[Any]
@@ -120,16 +134,33 @@ class StoredObject:
     origin: NDArray[np.floating[Any]] | None = None
     pixel_size_m: tuple[float, float] | None = None
     stored_size: int | None = None
+    frames: NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
+
+
+def title_and_scale(scan: Scan) -> dict[str, Any]:
+    """What a `Reconstruction` takes over of its scan by name: the title, and the metric scale where the geometry is known."""
+    # A name that is no UTF-8 cannot be a title as it is.
+    found: dict[str, Any] = {"name": scan.source.stem.encode(errors="replace").decode()}
+    if scan.geometry is not None:
+        pixel = scan.geometry.object_pixel_m(scan.size)
+        found |= {"pixel_size_m": (pixel, pixel), "photon_energy_ev": scan.geometry.photon_energy_ev}
+        found["detector_distance_m"] = scan.geometry.detector_distance_m
+    return found
 
 
 def load_reconstruction(path: str | Path) -> Reconstruction:
     """Read ``reconstruction.h5``, given itself or its folder.
 
+    Versions 1 and 2 of the layout are read; positions are those of the group ``ptycho``, which were right in both.
+
     Raises:
-        DataError: no such file, or a key is missing or of a wrong shape.
+        DataError: no such file, a later version of the layout, or a key is missing or of a wrong shape.
     """
     path = _file_of(Path(path))
     with Reader(path) as reader:
+        if "ptycho" in reader:
+            reader.check_version()
         positions = reader.array("ptycho/positions_px", [2]).astype(np.float64)
         found = Reconstruction(
             object=_one_layer(reader.array("object", [2, 3]), path),
@@ -141,8 +172,10 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
             history=reader.history(),
             held_out=reader.array("ptycho/held_out_frames", [1]).astype(np.int64),
             settings=reader.json("ptycho", "settings"),
-            facts=reader.json("ptycho", "facts"),
+            facts=_facts(reader),
             pixel_size_m=_pixel_size(reader),
+            photon_energy_ev=reader.number("photon_energy_eV"),
+            detector_distance_m=reader.number("detector_object_distance_m"),
             name=reader.text("/", "name"),
             comments=reader.text("/", "comments"),
         )
@@ -150,49 +183,58 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
     return found
 
 
-def read_object(path: str | Path) -> StoredObject:
+def read_object(path: str | Path, purpose: Purpose = "result") -> StoredObject:
     """Read an object, and probe and positions where they are beside it.
 
-    Reads our ``reconstruction.h5`` or its folder, another HDF5 file with a dataset ``object``, ``.npy``, and ``.npz`` with one of
-    the keys ``object``, ``object_true``, ``objectGuess``, ``reconstructed_object`` (and ``probe``, ``positions_px``).
+    Reads our ``reconstruction.h5`` or its folder, products and training files of ptychodus, other HDF5 files and ``.npz`` with
+    one of the keys ``object``, ``reconstructed_object``, ``object_guess``, ``objectGuess``, ``object_true``, and ``.npy``.
+
+    Args:
+        path: the file, or a result folder.
+        purpose: ``start`` never takes the truth; ``reference`` takes ``object_true`` first, with the true positions; ``result``
+            takes it where there is nothing else.
 
     Raises:
-        DataError: no such file, no such key, or a wrong shape or type.
+        DataError: no such file, no such key, only the truth for a start, or a wrong shape or type.
     """
     path = _file_of(Path(path))
-    if path.suffix.lower() in _HDF5:
-        with Reader(path) as reader:
-            if "ptycho/positions_px" not in reader:
-                probe = _modes(reader.array("probe", [2, 3, 4]), path) if "probe" in reader else None
-                return StoredObject(_one_layer(reader.array("object", [2, 3]), path), probe, pixel_size_m=_pixel_size(reader))
-        whole = load_reconstruction(path)
-        return StoredObject(whole.object, whole.probe, whole.positions, whole.origin, whole.pixel_size_m, whole.stored_size)
-    arrays = _arrays(path, (*_OBJECT_KEYS, *_PROBE_KEYS, "positions_px"))
-    key = _first(arrays, _OBJECT_KEYS, path, "object")
-    probe_key = next((name for name in _PROBE_KEYS if name in arrays), None)
-    positions = arrays.get("positions_px")
-    if positions is not None and (positions.ndim != 2 or positions.shape[1] != 2):
-        raise DataError(f"{path}: 'positions_px' has shape {positions.shape}; (frame, 2) is expected.")
-    return StoredObject(
-        object=_one_layer(_finite(arrays[key], path, key), path),
-        probe=_modes(_finite(arrays[probe_key], path, probe_key), path) if probe_key else None,
-        positions=None if positions is None else _finite(positions, path, "positions_px").astype(np.float64),
-    )
+    with open_object_file(path) as file:
+        if not (isinstance(file, Reader) and "ptycho" in file):
+            return _stored(file, purpose)
+    whole = load_reconstruction(path)
+    return StoredObject(whole.object, whole.probe, whole.positions, whole.origin, whole.pixel_size_m, whole.stored_size)
 
 
-def read_probe(path: str | Path) -> NDArray[Any]:
-    """Read a probe, (mode, N, N), complex: from the files that `read_object` reads; an ``.npy`` holds the probe itself.
+def read_probe(path: str | Path, notes: list[str] | None = None) -> NDArray[Any]:
+    """Read a probe to start from, (mode, N, N), complex: from the files that `read_object` reads; an ``.npy`` holds the probe.
+
+    Args:
+        path: the file, or a result folder.
+        notes: what the file holds and could not be taken is added to it.
 
     Raises:
-        DataError: no such file, no such key, or a wrong shape or type.
+        DataError: no such file, no such key, only the true probe, or a wrong shape or type.
     """
     path = _file_of(Path(path))
-    if path.suffix.lower() in _HDF5:
-        with Reader(path) as reader:
-            return _modes(reader.array("probe", [2, 3, 4]), path)
-    arrays = _arrays(path, _PROBE_KEYS, plain="probe")
-    key = _first(arrays, _PROBE_KEYS, path, "probe")
-    return _modes(_finite(arrays[key], path, key), path)
+    with open_object_file(path, plain="probe") as file:
+        values = file.array(probe_name(file, "start"), [2, 3, 4])
+    if notes is not None:
+        notes.extend(_left_out(values, path))
+    return _modes(values, path)
+
+
+def _stored(file: Reader | NpzReader, purpose: Purpose) -> StoredObject:
+    name = object_name(file, purpose)
+    image, true = _one_layer(file.array(name, [2, 3]), file.path), name == "object_true"
+    probe: NDArray[Any] | None = None
+    notes: tuple[str, ...] = ()
+    if beside := probe_beside(file, purpose, true=true):
+        values = file.array(beside, [2, 3, 4])
+        probe, notes = _modes(values, file.path), _left_out(values, file.path)
+    shape = (image.shape[0], image.shape[1])
+    found = numbered_corners(file, shape, None if probe is None else probe.shape[-1], true=true)
+    positions, frames = found or (None, None)
+    return StoredObject(image, probe, positions, pixel_size_m=_pixel_size(file), frames=frames, notes=notes)
 
 
 def _file_of(path: Path) -> Path:
@@ -201,33 +243,6 @@ def _file_of(path: Path) -> Path:
     if not path.is_file():
         raise DataError(f"There is no file {path}.")
     return path
-
-
-def _arrays(path: Path, keys: Sequence[str], plain: str = "object") -> dict[str, NDArray[Any]]:
-    try:
-        with path.open("rb") as file:  # np.load itself leaves a damaged archive open
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {plain: loaded}
-            with loaded:
-                return {key: loaded[key] for key in keys if key in loaded.files}
-    except (ValueError, OSError, EOFError, BadZipFile) as error:
-        raise DataError(f"{path} cannot be read as npz or npy: {str(error).splitlines()[0]}.") from error
-
-
-def _first(arrays: Mapping[str, NDArray[Any]], keys: Sequence[str], path: Path, what: str) -> str:
-    for key in keys:
-        if key in arrays:
-            return key
-    raise DataError(f"{path} holds no {what}: none of the keys {', '.join(keys)} is in it.")
-
-
-def _finite(array: NDArray[Any], path: Path, key: str) -> NDArray[Any]:
-    if array.dtype.kind not in "iufc":
-        raise DataError(f"{path}: '{key}' is of type {array.dtype}, not numbers.")
-    if not np.isfinite(array).all():
-        raise DataError(f"{path}: '{key}' of shape {array.shape} holds values that are not finite.")
-    return array
 
 
 def _one_layer(array: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -239,20 +254,38 @@ def _one_layer(array: NDArray[Any], path: Path) -> NDArray[Any]:
 
 
 def _modes(array: NDArray[Any], path: Path) -> NDArray[Any]:
-    """Probe as (mode, N, N); of (OPR mode, mode, N, N) the first, mean, OPR mode is taken."""
-    if array.ndim == 4:
+    """Probe as (mode, N, N); of (OPR mode, mode, N, N) the first OPR mode is taken."""
+    shape = array.shape
+    if array.ndim == 4 and len(array):
         array = array[0]
     if array.ndim == 2:
         array = array[np.newaxis]
     if array.ndim != 3 or array.shape[1] != array.shape[2] or 0 in array.shape:
-        raise DataError(f"{path}: the probe has shape {array.shape}; (mode, N, N) is expected.")
+        raise DataError(f"{path}: the probe has shape {shape}; (mode, N, N) is expected.")
     return array if np.iscomplexobj(array) else array.astype(np.complex128)
 
 
-def _pixel_size(reader: Reader) -> tuple[float, float] | None:
-    attributes = reader.file["object"].attrs
-    size = tuple(float(attributes.get(name, 0.0)) for name in ("pixel_height_m", "pixel_width_m"))
-    return (size[0], size[1]) if min(size) > 0 else None
+def _left_out(probe: NDArray[Any], path: Path) -> tuple[str, ...]:
+    """What of a stored probe (OPR mode, mode, N, N) is not taken."""
+    if probe.ndim != 4 or len(probe) < 2:
+        return ()
+    told = "the first is taken; what they change from frame to frame is left out"
+    return (f"{path}: of {len(probe)} OPR modes of the probe {told}.",)
+
+
+def _pixel_size(file: Reader | NpzReader) -> tuple[float, float] | None:
+    height, width = (file.number(f"object_pixel_{side}_m") for side in ("height", "width"))
+    return (height, width) if height and width and min(height, width) > 0 else None
+
+
+def _facts(reader: Reader) -> dict[str, Any]:
+    """The facts of a reconstruction; what is counted with must be numbers."""
+    facts = reader.json("ptycho", "facts")
+    for name, kind, wanted in (("stored_size", int, "a whole number"), ("counts_factor", (int, float), "a number")):
+        value = facts.get(name)
+        if value is not None and not (isinstance(value, kind) and not isinstance(value, bool) and value > 0):
+            raise DataError(f"{reader.path}: '{name}' in the facts of 'ptycho' is {value!r:.40}; {wanted} above 0 is expected.")
+    return facts
 
 
 def _check(one: Reconstruction, where: str) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.object_file import Purpose
     from ptycho_core.formats.product import Reconstruction, StoredObject
     from ptycho_core.scan.scan import Scan
 
@@ -222,27 +223,25 @@ def score(
 ) -> Score:
     """Compare a reconstructed object with a reference.
 
-    Where both have as many positions, these say how the two grids lie to one another and the scan is taken to be the same;
-    else their origins do, if both state one; else the middles of both are put on one another.
+    Where both have the positions of the same frames (``paired``), these say how the two grids lie to one another; else their
+    origins do, if both state one; else the middles of both are put on one another.
 
     Args:
         result: a reconstruction, an array (rows, columns), or a file or folder that `read_object` reads.
-        reference: the same.
+        reference: the same; of a file with a truth that is taken, and the true positions.
         twin: also try the result rotated by 180 degrees and conjugated.
         max_shift: largest shift sought around that guess, in pixels, on each axis.
 
     Raises:
         DataError: a file cannot be used, the two do not overlap, or their pixels are not equally wide, as far as is known.
     """
-    ours, theirs = _stored(result), _stored(reference)
+    ours, theirs = _stored(result, "result"), _stored(reference, "reference")
     _check_pixels((ours, _name(result, "the result")), (theirs, _name(reference, "the reference")))
-    same = ours.positions is not None and theirs.positions is not None and ours.positions.shape == theirs.positions.shape
-    offset, turned = _offset(ours, theirs), None
-    if same and twin:
-        assert ours.positions is not None
-        assert theirs.positions is not None
+    places = _places(ours, theirs)
+    offset, turned = _offset(ours, theirs, places), None
+    if places is not None and twin:
         corner = np.array(ours.object.shape) - (_window(ours) or _window(theirs) or 0)
-        turned = np.median(theirs.positions - (corner - ours.positions), axis=0)
+        turned = np.median(places[1] - (corner - places[0]), axis=0)
     found = register(
         ours.object,
         theirs.object,
@@ -256,8 +255,8 @@ def score(
     amplitude = image_quality(np.abs(found.aligned), np.abs(fixed))
     phase = image_quality(*phases(found.aligned, fixed))
     error = None
-    if same and ours.positions is not None and theirs.positions is not None:
-        error = position_error(-ours.positions if found.twin else ours.positions, theirs.positions)
+    if places is not None:  # a rotated scan runs the other way
+        error = position_error(-places[0] if found.twin else places[0], places[1])
     size = ours.pixel_size_m or theirs.pixel_size_m
     return Score(
         registration=found,
@@ -274,14 +273,14 @@ def score(
     )
 
 
-def _stored(one: Reconstruction | StoredObject | NDArray[Any] | str | Path) -> StoredObject:
+def _stored(one: Reconstruction | StoredObject | NDArray[Any] | str | Path, purpose: Purpose) -> StoredObject:
     from ptycho_core.formats.product import Reconstruction, StoredObject, read_object
 
     if isinstance(one, StoredObject):
         return one
     if isinstance(one, Reconstruction):
         return StoredObject(one.object, one.probe, one.positions, one.origin, one.pixel_size_m, one.stored_size)
-    return StoredObject(one) if isinstance(one, np.ndarray) else read_object(one)
+    return StoredObject(one) if isinstance(one, np.ndarray) else read_object(one, purpose)
 
 
 def _name(one: object, otherwise: str) -> str:
@@ -308,10 +307,24 @@ def _window(one: StoredObject) -> int | None:
     return None if one.probe is None else int(one.probe.shape[-1])
 
 
-def _offset(ours: StoredObject, theirs: StoredObject) -> NDArray[np.float64] | None:
+def _places(ours: StoredObject, theirs: StoredObject) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """The positions of the frames that both have, each (frame, 2), or None."""
+    from ptycho_core.scan.pairing import paired
+
+    if ours.positions is None or theirs.positions is None:
+        return None
+    pairs = paired(ours.positions, theirs.positions, ours.frames, theirs.frames)
+    if pairs is None:
+        return None
+    return np.asarray(ours.positions, np.float64)[pairs[0]], np.asarray(theirs.positions, np.float64)[pairs[1]]
+
+
+def _offset(
+    ours: StoredObject, theirs: StoredObject, places: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+) -> NDArray[np.float64] | None:
     """Pixel of the reference onto which the result's first pixel falls, as far as it is known."""
-    if ours.positions is not None and theirs.positions is not None and ours.positions.shape == theirs.positions.shape:
-        return np.asarray(np.median(theirs.positions - ours.positions, axis=0), dtype=np.float64)
+    if places is not None:
+        return np.asarray(np.median(places[1] - places[0], axis=0), dtype=np.float64)
     if ours.origin is not None and theirs.origin is not None:
         return np.asarray(ours.origin - theirs.origin, dtype=np.float64)
     return None

@@ -234,9 +234,8 @@ def _metrics(scan: Scan, chosen: ChosenProbe, stitched: StitchedObject, origin: 
 def _collect(
     payload: InferencePayload, scan: Scan, chosen: ChosenProbe, stitched: StitchedObject, origin: NDArray[np.float64]
 ) -> Reconstruction:
-    from ptycho_core.formats.product import Reconstruction
+    from ptycho_core.formats.product import Reconstruction, title_and_scale
 
-    pixel = scan.object_pixel_m
     return Reconstruction(
         object=stitched.object,
         probe=chosen.probe,
@@ -251,5 +250,5 @@ def _collect(
             "stored_size": scan.stored_size,
             "notes": [*chosen.notes, *stitched.notes],
         },
-        pixel_size_m=None if pixel is None else (pixel, pixel),
+        **title_and_scale(scan),
     )

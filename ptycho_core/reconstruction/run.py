@@ -118,6 +118,8 @@ def _run(payload: ReconstructionPayload, hub: EventHub) -> tuple[Reconstruction,
     hub.emit(_started(payload, scan))
     inferred, notes = (None, []) if payload.first is None else _inferred(payload.first, hub)
     start, noted = _start(scan, payload, inferred), NotedEvents(hub)
+    for note in start.notes:
+        noted.emit(Event("message", message=note))
     with scratch_folder() as scratch:
         start_path = scratch / "start.npz"
         with using_scratch():
@@ -203,9 +205,8 @@ def _metrics(scan: Scan, result: ReconstructResult) -> dict[str, Any]:
 
 
 def _collect(payload: ReconstructionPayload, scan: Scan, start: Start, result: ReconstructResult) -> Reconstruction:
-    from ptycho_core.formats.product import Reconstruction
+    from ptycho_core.formats.product import Reconstruction, title_and_scale
 
-    pixel = None if scan.geometry is None else scan.geometry.object_pixel_m(scan.patterns.shape[1])
     return Reconstruction(
         object=result.object,
         probe=result.probe,
@@ -224,5 +225,5 @@ def _collect(payload: ReconstructionPayload, scan: Scan, start: Start, result: R
             "stopped_by": result.stopped_by,
             "interrupted": result.interrupted,
         },
-        pixel_size_m=None if pixel is None else (pixel, pixel),
+        **title_and_scale(scan),
     )

@@ -12,6 +12,7 @@ from ptycho_core.formats.product import StoredObject, read_object, read_probe
 from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.modes import add_probe_modes
 from ptycho_core.scan.canvas import object_canvas
+from ptycho_core.scan.pairing import paired
 from ptycho_core.scan.scan import Scan, scaled_probe
 from ptycho_core.scan.size import followed_object, followed_probe
 
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Start", "prepare_start"]
+__all__ = ["Start", "common_factor", "prepare_start"]
 
 MARGIN = 2
 """Pixels around the scanned windows, for positions that are rounded."""
 
 POSITION_MARGIN = 8
 """The same where positions are refined and may move outwards."""
+
+_ROUNDING = 1e-3
+"""Parts of a pixel that come from rounding, in metres or in float32, and not from where an object lies."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class Start:
         positions: float64 (frame, 2), (row, column) of each window's ``[0, 0]`` corner in ``object``.
         origin: float64 (2,), the scan coordinates of the object's pixel ``[0, 0]``.
         probe_factor: what the given probe was multiplied by to be in counts.
+        notes: what of the files could not be taken as it is, a sentence each.
     """
 
     object: NDArray[np.complex64]
@@ -46,6 +51,7 @@ class Start:
     positions: NDArray[np.float64]
     origin: NDArray[np.float64]
     probe_factor: float
+    notes: tuple[str, ...] = ()
 
     def save(self, path: Path) -> None:
         """Write the arrays for an engine, which may run in another process."""
@@ -82,7 +88,7 @@ def prepare_start(
     origin, shape = object_canvas(scan.positions, size, margin)
     stored = inferred
     if start is not None and inferred is None:
-        stored = followed_object(scan, read_object(start), start, own=start == scan.source)
+        stored = followed_object(scan, read_object(start, "start"), start, own=start == scan.source)
     given, where = _probe(scan, stored, start, probe)
     if given.shape[-2:] != (size, size):
         found = f"{given.shape[-2]} x {given.shape[-1]}"
@@ -91,16 +97,21 @@ def prepare_start(
         raise DataError(
             f"{where}: the probe has {len(given)} modes, more than the {modes} asked for.", remedy=f"Use --modes {len(given)}."
         )
-    canvas = np.ones(shape, dtype=np.complex64)
+    canvas, notes = np.ones(shape, dtype=np.complex64), list[str]()
+    if stored is not None:
+        corner, known = _corner(stored, scan, origin, shape)
+        origin = _placed(canvas, origin, stored.object, corner, where=f"{start}", scan=scan)
+        notes += stored.notes
+        if not known:
+            notes.append(f"{start} does not say where its object lies: its middle is put on the middle of the scan.")
     positions = scan.positions - origin
     if stored is None or stored.probe is not given:
         given, factor = scaled_probe(scan, None if given is scan.probe else given)
-    if stored is not None:
-        _place(canvas, origin, stored, scan, start)
-        if stored.probe is given:
-            factor = _common_factor(scan, canvas, given, positions)
-            given = given * factor
-    return Start(canvas, add_probe_modes(given, modes, seed).astype(np.complex64), positions, origin, float(factor))
+    else:
+        factor = common_factor(scan, canvas, given, positions)
+        given = np.asarray(given * factor)
+    modal = add_probe_modes(given, modes, seed).astype(np.complex64)
+    return Start(canvas, modal, positions, origin, float(factor), tuple(notes))
 
 
 def _probe(scan: Scan, stored: StoredObject | None, start: Path | None, probe: Path | None) -> tuple[NDArray[Any], str]:
@@ -114,7 +125,9 @@ def _probe(scan: Scan, stored: StoredObject | None, start: Path | None, probe: P
     return scan.probe, str(scan.source)
 
 
-def _common_factor(scan: Scan, canvas: NDArray[np.complex64], probe: NDArray[Any], positions: NDArray[np.float64]) -> float:
+def common_factor(
+    scan: Scan, canvas: NDArray[np.complexfloating[Any, Any]], probe: NDArray[Any], positions: NDArray[np.floating[Any]]
+) -> float:
     """What a start's probe must be multiplied by so that, with its object, it gives as many counts as were measured.
 
     An object and a probe from another program share one free scale, and 32 frames are plenty to find it.
@@ -127,20 +140,41 @@ def _common_factor(scan: Scan, canvas: NDArray[np.complex64], probe: NDArray[Any
     return float(np.sqrt(measured / modelled))
 
 
-def _place(
-    canvas: NDArray[np.complex64], origin: NDArray[np.float64], stored: StoredObject, scan: Scan, start: Path | None
-) -> None:
-    """Put a stored object on the canvas where it belongs; what it does not cover stays flat."""
+def _corner(
+    stored: StoredObject, scan: Scan, origin: NDArray[np.float64], shape: tuple[int, int]
+) -> tuple[NDArray[np.float64], bool]:
+    """Where a stored object's ``[0, 0]`` pixel lies in the coordinates of the scan, and whether its file says so."""
     if stored.origin is not None:
-        offset = np.asarray(stored.origin) - origin
-    elif stored.positions is not None and len(stored.positions) == len(scan.positions):
-        offset = (scan.positions - stored.positions).mean(axis=0) - origin
-    else:  # nothing is known of where it lies: its middle goes to the middle of the scan
-        offset = (np.array(canvas.shape) - np.array(stored.object.shape)) / 2
-    row, column = (int(np.rint(value)) for value in offset)
-    rows, columns = stored.object.shape
+        return np.asarray(stored.origin, dtype=np.float64), True
+    if stored.positions is not None:
+        pairs = paired(scan.positions, stored.positions, None, stored.frames)
+        if pairs is not None:
+            return (scan.positions[pairs[0]] - stored.positions[pairs[1]]).mean(axis=0), True
+    return origin + np.rint((np.array(shape) - np.array(stored.object.shape)) / 2), False
+
+
+def _placed(
+    canvas: NDArray[np.complex64],
+    origin: NDArray[np.float64],
+    image: NDArray[Any],
+    corner: NDArray[np.float64],
+    *,
+    where: str,
+    scan: Scan,
+) -> NDArray[np.float64]:
+    """Put an object on the canvas where it belongs; what it does not cover stays flat.
+
+    Returns the origin of the canvas: it moves by the part of a pixel that the object lies beside it, so that no pixel of the
+    object has to be interpolated.
+    """
+    offset = corner - origin
+    whole = np.rint(offset)
+    beside = np.where(np.abs(offset - whole) < _ROUNDING, 0.0, offset - whole)
+    row, column = (int(value) for value in whole)
+    rows, columns = image.shape
     top, left = max(row, 0), max(column, 0)
     bottom, right = min(row + rows, canvas.shape[0]), min(column + columns, canvas.shape[1])
     if bottom <= top or right <= left:
-        raise DataError(f"{start}: its object of {rows} x {columns} pixels lies outside the area of {scan.source}.")
-    canvas[top:bottom, left:right] = stored.object[top - row : bottom - row, left - column : right - column]
+        raise DataError(f"{where}: its object of {rows} x {columns} pixels lies outside the area of {scan.source}.")
+    canvas[top:bottom, left:right] = image[top - row : bottom - row, left - column : right - column]
+    return origin + beside

@@ -65,11 +65,12 @@ def _with_probe(scan: Scan, path: Path) -> Scan:
     from ptycho_core.formats.product import read_probe
     from ptycho_core.scan.size import followed_probe
 
-    probe = followed_probe(read_probe(path), scan.stored_size or scan.size, scan.size)
+    notes = [f"Probe: that of {path}, as the settings state."]
+    probe = followed_probe(read_probe(path, notes), scan.stored_size or scan.size, scan.size)
     if probe.shape[1:] != scan.mask.shape:
         found = f"{probe.shape[1]} x {probe.shape[2]}"
         raise DataError(f"{path}: the probe is {found} pixels, the patterns of {scan.source} are {scan.size} x {scan.size}.")
-    return replace(scan, probe=probe, probe_scaled=False, notes=(*scan.notes, f"Probe: that of {path}, as the settings state."))
+    return replace(scan, probe=probe, probe_scaled=False, notes=(*scan.notes, *notes))
 
 
 def scan_path(path: str | Path) -> Path:

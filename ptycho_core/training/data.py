@@ -12,6 +12,7 @@ from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.formats.product import StoredObject, read_object
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.opening import open_scan
+from ptycho_core.scan.pairing import paired
 from ptycho_core.scan.size import followed_object
 from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.course import ScanPart
@@ -213,7 +214,10 @@ def _check_parts(
 def _labels(scan: Scan, path: Path | None, origin: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.complex64]:
     """The true object on the scan's canvas."""
     where = scan.source if path is None else path
-    stored = _own_object(scan) if path is None else followed_object(scan, read_object(path), path, own=path == scan.source)
+    if path is None:
+        stored = _own_object(scan)
+    else:
+        stored = followed_object(scan, read_object(path, "reference"), path, own=path == scan.source)
     values = stored.object
     if np.abs(values - values.mean()).max() <= _FLAT * np.abs(values).max():
         raise DataError(
@@ -236,10 +240,8 @@ _REMEDY = "Give the true object with --labels FILE, store it in the scan's file 
 def _own_object(scan: Scan) -> StoredObject:
     """The object in the scan's file."""
     try:
-        stored = read_object(scan.source)
+        stored = read_object(scan.source, "reference")
     except DataError as error:
-        if scan.object_guess is not None:
-            return StoredObject(scan.object_guess)
         raise DataError(f"{scan.source} has no true object to learn from: {error.message}", remedy=_REMEDY) from error
     return followed_object(scan, stored, scan.source, own=True)
 
@@ -250,10 +252,10 @@ def _corner(stored: StoredObject, scan: Scan, where: Path) -> NDArray[np.float64
         return np.asarray(stored.origin, dtype=np.float64)
     if stored.positions is None:  # an object without positions is one that the scan's own index
         return np.zeros(2)
-    if len(stored.positions) != len(scan):
+    if (pairs := paired(scan.positions, stored.positions, None, stored.frames)) is None:
         raise DataError(
             f"{where}: the object comes with {len(stored.positions)} positions, {scan.source} has {len(scan)} frames; where it"
             " belongs cannot be told."
         )
-    offset: NDArray[np.float64] = (scan.positions - stored.positions).mean(axis=0)
+    offset: NDArray[np.float64] = (scan.positions[pairs[0]] - stored.positions[pairs[1]]).mean(axis=0)
     return offset

@@ -62,14 +62,61 @@ def test_without_geometry_there_is_no_field_in_metres(tmp_path):
         assert file["loss_values"][()].tolist() == [3.0, 2.0]
 
 
-def test_with_geometry_positions_in_metres_give_the_centre_pixel_of_each_window(tmp_path):
-    one = made(pixel_size_m=(2e-8, 3e-8))
+@pytest.mark.parametrize("size", [15, 16])
+def test_with_geometry_positions_in_metres_give_the_middle_of_each_window(tmp_path, size):
+    one = made(pixel_size_m=(2e-8, 3e-8), probe=np.ones((2, size, size), complex), background=None)
     with h5py.File(one.save(tmp_path / "a.h5")) as file:
         attributes = file["object"].attrs
         column = (file["probe_position_x_m"][()] - attributes["center_x_m"]) / attributes["pixel_width_m"] + (44 - 1) / 2
         row = (file["probe_position_y_m"][()] - attributes["center_y_m"]) / attributes["pixel_height_m"] + (40 - 1) / 2
-    assert np.allclose(np.stack([row, column], axis=1), one.positions + 8)
+    assert np.allclose(np.stack([row, column], axis=1), one.positions + (size - 1) / 2)
     assert load_reconstruction(tmp_path / "a.h5").pixel_size_m == (2e-8, 3e-8)
+
+
+def test_the_geometry_is_stated_as_ptychodus_requires_it_and_read_back(tmp_path):
+    one = made(pixel_size_m=(2e-8, 3e-8), photon_energy_ev=8800.0, detector_distance_m=1.9, name="star")
+    with h5py.File(one.save(tmp_path / "a.h5")) as file:
+        assert {name: file.attrs[name] for name in ("name", "photon_energy_eV", "detector_object_distance_m")} == {
+            "name": "star",
+            "photon_energy_eV": 8800.0,
+            "detector_object_distance_m": 1.9,
+        }
+        assert file.attrs["probe_photon_count"] == pytest.approx((np.abs(one.probe) ** 2).sum())
+        assert file["ptycho"].attrs["version"] == 2
+        assert file["probe_position_indexes"][()].tolist() == list(range(9))
+    back = load_reconstruction(tmp_path / "a.h5")
+    assert (back.photon_energy_ev, back.detector_distance_m) == (8800.0, 1.9)
+
+
+def test_version_1_is_read_by_its_own_positions(tmp_path):
+    one = made(pixel_size_m=(2e-8, 3e-8))
+    with h5py.File(one.save(tmp_path / "a.h5"), "a") as file:  # as version 1 wrote it: windows' pixels N // 2, half a pixel on
+        file["ptycho"].attrs["version"] = 1
+        del file.attrs["probe_photon_count"]
+        file["probe_position_x_m"][...] += 3e-8 / 2
+        file["probe_position_y_m"][...] += 2e-8 / 2
+    assert np.array_equal(load_reconstruction(tmp_path / "a.h5").positions, one.positions)
+    assert np.array_equal(read_object(tmp_path / "a.h5", "start").positions, one.positions)
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        (3, "version 3 of this layout; versions up to 2 are known. Read it with a later ptycho"),
+        (0, "no attribute 'version' that is a whole number"),
+        ("two", "no attribute 'version' that is a whole number"),
+        (None, "no attribute 'version' that is a whole number"),
+    ],
+)
+def test_a_version_that_is_not_known_is_refused(tmp_path, version, words):
+    with h5py.File(made().save(tmp_path / "a.h5"), "a") as file:
+        del file["ptycho"].attrs["version"]
+        if version is not None:
+            file["ptycho"].attrs["version"] = version
+    for read in (load_reconstruction, read_object):
+        with pytest.raises(DataError, match=words) as caught:
+            read(tmp_path / "a.h5")
+        assert "a.h5" in str(caught.value)
 
 
 def test_an_object_is_read_from_a_folder_with_everything_beside_it(tmp_path):
@@ -82,7 +129,7 @@ def test_an_object_is_read_from_a_folder_with_everything_beside_it(tmp_path):
     assert np.array_equal(read_probe(tmp_path), one.probe)
 
 
-@pytest.mark.parametrize("key", ["object", "object_true", "objectGuess", "reconstructed_object"])
+@pytest.mark.parametrize("key", ["object", "object_true", "object_guess", "objectGuess", "reconstructed_object"])
 def test_an_object_is_read_from_npz_under_the_usual_keys(tmp_path, key):
     image = np.ones((20, 21), complex)
     np.savez(tmp_path / "a.npz", **{key: image}, probe=np.ones((8, 8), complex), positions_px=np.zeros((3, 2)))
@@ -158,7 +205,7 @@ def bad_files(folder):
         ("none.h5", "There is no file"),
         ("text.h5", "cannot be read as HDF5"),
         ("text.npz", "cannot be read as npz or npy"),
-        ("empty.npz", "none of the keys object, object_true"),
+        ("empty.npz", "none of the keys object, reconstructed_object, object_guess, objectGuess, object_true"),
         ("pickled.npz", "cannot be read as npz or npy"),
         ("nan.npz", "'object' of shape .9, 9. holds values that are not finite"),
         ("cube.npz", r"object has shape \(3, 9, 9\)"),
@@ -178,3 +225,62 @@ def test_a_missing_key_of_our_own_is_named(tmp_path):
         del file["ptycho/object_origin"]
     with pytest.raises(DataError, match="no dataset 'ptycho/object_origin'"):
         load_reconstruction(path)
+
+
+def spoil(file, what):
+    """What a damaged or malicious file may hold in place of a plain array."""
+    if what == "a link to another file":
+        del file["object"]
+        file["object"] = h5py.ExternalLink("other.h5", "object")
+    elif what == "a loop of links":
+        del file["probe"]
+        file["probe"] = h5py.SoftLink("/probe")
+    elif what == "an array in another file":
+        del file["object"]
+        file.create_dataset("object", (8, 8), "f8", external=[("other.h5", 0, 512)])
+    elif what == "an array that the file does not hold":
+        del file["object"]
+        file.create_dataset("object", (1, 10**6, 10**6), "c8", chunks=(1, 100, 100))
+    elif what == "no shape":
+        del file["probe"]
+        file["probe"] = h5py.Empty("f8")
+    elif what == "a history that is no group":
+        del file["ptycho/history"]
+        file["ptycho/history"] = np.ones(3)
+    elif what == "a column of two axes":
+        file["ptycho/history/other"] = np.ones((2, 2))
+    elif what == "deep JSON":
+        file["ptycho"].attrs["facts"] = "[" * 20_000
+    elif what == "a size that is no number":
+        file["ptycho"].attrs["facts"] = '{"stored_size": "abc"}'
+
+
+@pytest.mark.parametrize(
+    ("what", "key"),
+    [
+        ("a link to another file", "'object' is a link, which is not followed"),
+        ("a loop of links", "'probe'"),
+        ("an array in another file", "'object' lies in another file"),
+        ("an array that the file does not hold", r"'object' of shape \(1, 1000000, 1000000\)"),
+        ("no shape", "'probe' has shape None"),
+        ("a history that is no group", "'ptycho/history' is no group"),
+        ("a column of two axes", "'ptycho/history/other' has shape"),
+        ("deep JSON", "attribute 'facts' of 'ptycho' is not JSON"),
+        ("a size that is no number", "'stored_size' in the facts of 'ptycho' is 'abc'"),
+    ],
+)
+def test_what_a_damaged_result_may_hold_is_one_sentence(tmp_path, what, key):
+    path = made().save(tmp_path / "a.h5")
+    (tmp_path / "other.h5").write_bytes(path.read_bytes())
+    with h5py.File(path, "a") as file:
+        spoil(file, what)
+    for read in (load_reconstruction, read_object):
+        with pytest.raises(DataError, match=key) as caught:
+            read(path)
+        assert "a.h5" in str(caught.value)
+
+
+def test_an_epoch_that_is_no_whole_number_does_not_end_the_reading(tmp_path):
+    with h5py.File(made().save(tmp_path / "a.h5"), "a") as file:
+        file["ptycho/history/epoch"][...] = [np.inf, 2]
+    assert load_reconstruction(tmp_path / "a.h5").history[1]["epoch"] == 2

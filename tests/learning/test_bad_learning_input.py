@@ -54,6 +54,7 @@ def folder(scans, tmp_path_factory):
         "n48": {"intensity": np.pad(counts, wider), "probe_guess": np.pad(probe, wider), "probe_true": None},
         "eight": {name: good[name][:8] for name in ("intensity", "positions_px", "positions_true_px")},
         "unlabelled": {"object_true": None},
+        "only-true": {"probe_guess": None, "probe_true": probe},
     }
     for name, changes in spoilt.items():
         np.savez(folder / f"{name}.npz", **{key: value for key, value in (good | changes).items() if value is not None})
@@ -97,6 +98,11 @@ TRAIN = {
     "an infinite learning rate": (2, ["good.npz", "--learning-rate", "inf"], ["--learning-rate inf", "number"]),
     "such a rate in a file": (2, ["good.npz", "--config", "nan.toml"], ["nan.toml, line 2", "learning_rate", "finite"]),
     "a probe of another size": (5, ["good.npz", "--probe", "narrow.npy"], ["narrow.npy", "16 x 16", "32 x 32"]),
+    "the true probe": (
+        5,
+        ["good.npz", "--probe", "only-true.npz"],
+        ["only-true.npz", "'probe_true' is the truth", "probe_guess"],
+    ),
 }
 
 

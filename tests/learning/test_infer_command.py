@@ -56,6 +56,7 @@ def test_a_scan_never_seen_becomes_a_result_folder_near_the_truth(run, scans, tm
     assert (np.floor(found.positions.min(axis=0)) == 0).all()
     assert found.probe.shape == (1, 32, 32)
     assert np.array_equal(found.probe, scan.probe.astype(np.complex64))
+    assert (found.name, found.photon_energy_ev, found.pixel_size_m) == ("second", None, None)
 
 
 def test_the_job_carries_scan_model_probe_and_settings(truth, run, scans, tmp_path):

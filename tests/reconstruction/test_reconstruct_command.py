@@ -111,6 +111,28 @@ def test_a_result_can_be_the_start_of_the_next(scan_file: Path, tmp_path: Path) 
     assert warm.history[-1]["misfit"] < 0.5 * flat.history[-1]["misfit"]
 
 
+def test_the_truth_in_a_file_is_no_start_and_its_guess_is(
+    scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["-o", str(tmp_path / "out"), "--epochs", "0", "--iterations", "0", "--start"]
+    assert main(["reconstruct", str(scan_file), *words, str(scan_file)]) == 5
+    assert "'object_true' is the truth" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    with np.load(scan_file) as file:
+        held = dict(file)
+    guess = tmp_path / "guess.npz"
+    np.savez(guess, **held, object_guess=held["object_true"] * np.exp(2j * np.abs(held["object_true"])))
+    assert main(["reconstruct", str(scan_file), *words, str(guess)]) == 0
+    assert 0.05 < ptycho_core.score(tmp_path / "out", scan_file).nrmse < 0.5
+
+
+def test_a_result_says_what_it_is_of_and_how_large(scan_file: Path) -> None:
+    geometry = {"photon_energy_ev": 8800.0, "detector_distance_m": 1.9, "detector_pixel_size_m": 75e-6}
+    found = ptycho_core.reconstruct(scan_file, epochs=0, iterations=0, **geometry)
+    assert (found.name, found.photon_energy_ev, found.detector_distance_m) == ("scan", 8800.0, 1.9)
+    assert found.pixel_size_m == pytest.approx((1.4089e-10 * 1.9 / (32 * 75e-6),) * 2, rel=1e-4)
+
+
 def test_a_probe_file_replaces_the_probe_of_the_scan(scan_file: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "probe.npy", np.zeros((16, 16), complex))
     with pytest.raises(ptycho_core.errors.DataError, match=r"16 x 16.*32 x 32"):

@@ -197,6 +197,17 @@ def test_labels_with_positions_lie_by_their_mean_difference(make, tmp_path):
     np.testing.assert_array_equal(windows_of(one, 8), truth[row : row + SIZE, column : column + SIZE])
 
 
+def test_labels_are_the_truth_before_an_estimate_and_lie_by_the_true_positions(make, tmp_path):
+    path = make(offset=(100.0, -50.0))
+    with np.load(path) as stored:
+        positions, truth = stored["positions_px"] - [100, -50], stored["object_true"]
+    wrong = {"object": truth.T, "objectGuess": truth[::-1], "positions_px": positions + np.array([5, -3])}
+    np.savez(tmp_path / "labels.npz", **wrong, object_true=truth, positions_true_px=positions)
+    (one,) = training_data(job(path, labels=str(tmp_path / "labels.npz"), model=SUPERVISED)).scans
+    row, column = np.floor(positions[8]).astype(int)
+    np.testing.assert_array_equal(windows_of(one, 8), truth[row : row + SIZE, column : column + SIZE])
+
+
 def test_labels_follow_a_scan_that_is_cropped_or_padded(make):
     def smooth(rows, columns, scale):
         return 1 + 0.2 * np.sin(rows / scale / 9) * np.cos(columns / scale / 7) + 0.3j * np.sin(columns / scale / 11)
