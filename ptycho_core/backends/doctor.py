@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ptycho_core.backends.child import end_child, last_words, start_child, told_end
 from ptycho_core.backends.registry import find_backends, find_named
+from ptycho_core.files.scratch import using_scratch
 
 if TYPE_CHECKING:
     from ptycho_core.backends.states import Row
@@ -64,7 +65,9 @@ def _examine(row: Row, timeout: float) -> Diagnosis:
     if row.claim is None:
         return Diagnosis(row.name, row.source, "ok", "registered in this process, so no other process can start it")
     started = time.monotonic()
-    with tempfile.TemporaryFile() as errors:
+    with using_scratch():
+        held = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the next line
+    with held as errors:
         output, status = _run_child(row.address, timeout, errors)
         written = last_words(errors)
     seconds = time.monotonic() - started

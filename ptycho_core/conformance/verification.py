@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from itertools import combinations
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ptycho_core.conformance.limits import LIMITS
 from ptycho_core.conformance.reference import NAME
 from ptycho_core.errors import BackendUnusableError, DataError, PtychoError, SettingsError, UsageError
+from ptycho_core.files.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from ptycho_core.backends.states import Row
     from ptycho_core.backends.worker import Worker
@@ -127,8 +127,7 @@ def verify_model(
     rows = _chosen(backends)
     file = model_file(path).absolute()
     _, model = load_with_manifest(file, training=None)
-    with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch:
-        folder = Path(scratch)
+    with scratch_folder() as folder:
         batch = (
             made_batch(model, file, folder) if scan is None else batch_from_scan(model, file, scan_path(scan).absolute(), folder)
         )
@@ -216,9 +215,9 @@ def _raised(
 
     tell(f"{NAME}: how far rounding moves the answer")
     moved = []
-    with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch:
+    with scratch_folder() as scratch:
         for number in range(_NUDGES):
-            path = save_model(Path(scratch) / f"{number}.ptycho", nudged(model, number))
+            path = save_model(scratch / f"{number}.ptycho", nudged(model, number))
             training = replace(batch.job.training, model_path=path)
             moved.append(_ask(worker, NAME, replace(batch.job, training=training), _TRUTH_PRECISION, timeout))
     return limits_of(LIMITS[precision], precision, truth, moved)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ptycho_core.errors import OutputError
-from ptycho_core.files.whole import why
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,8 +40,8 @@ def using_scratch() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        place = f" in {Path(error.filename).parent}" if isinstance(error.filename, str) else ""
-        raise OutputError(f"Temporary files cannot be written{place}: {why(error)}.", remedy=_REMEDY) from error
+        place = f" in {tempfile.tempdir}" if tempfile.tempdir else ""
+        raise OutputError(f"Temporary files cannot be written{place}: {error.strerror or error}.", remedy=_REMEDY) from error
     except OutputError as error:
         if error.remedy:
             raise

@@ -39,7 +39,7 @@ def replace_file(path: Path, write: Callable[[Path], object], ready: Callable[[]
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     try:
         write(temporary)
-        _sync(temporary)
+        _sync(temporary, os.O_RDWR)
         if ready is not None:
             ready()
         os.replace(temporary, path)  # noqa: PTH105 - the one atomic spelling
@@ -49,7 +49,7 @@ def replace_file(path: Path, write: Callable[[Path], object], ready: Callable[[]
         with suppress(OSError):  # it must not hide why the file could not be written
             temporary.unlink(missing_ok=True)
     with suppress(OSError):  # not every file system can: the file itself is whole either way
-        _sync(path.parent)
+        _sync(path.parent, os.O_RDONLY)
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
@@ -62,8 +62,8 @@ def why(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno else str(error)
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _sync(path: Path, how: int) -> None:
+    descriptor = os.open(path, how)
     try:
         os.fsync(descriptor)
     finally:

@@ -35,17 +35,17 @@ def files_of(payload: Payload) -> JobFiles:
     from ptycho_core.training.checkpoints import model_names
     from ptycho_core.training.run import RECORDS
 
-    logs = log_names(payload.groups["execution"])
+    execution = payload.groups["execution"]
     if isinstance(payload, TrainingPayload):
         reads = [*payload.scans, *payload.validation, *_named(payload, "mask", "probe", "labels")]
         reads += [] if payload.resume is None else [payload.resume]
-        return JobFiles(reads, payload.output_dir, [*model_names(payload.groups["execution"]), *RECORDS, *logs])
+        return JobFiles(reads, payload.output_dir, [*model_names(execution), *RECORDS, *log_names(execution)])
     if isinstance(payload, InferencePayload):
         reads = [payload.scan, payload.model_path, *_named(payload, "mask", "probe")]
         return JobFiles(reads, payload.output_dir, [*RESULTS])
     assert isinstance(payload, ReconstructionPayload)
     reads = [payload.scan, *_named(payload, "mask", "probe", "start")]
-    return JobFiles(reads, payload.output_dir, [*RESULTS, *HISTORY, *logs])
+    return JobFiles(reads, payload.output_dir, [*RESULTS, *HISTORY, *log_names(execution)])
 
 
 def check_files(payload: Payload) -> None:

@@ -18,7 +18,7 @@ from ptycho_core.model import load_model
 
 scan, place, keep = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 backends.register("small", Small(), SPEC)
-settings = {"backend": "small", "network_width": 4, "checkpoint_save_top_k": keep, "epochs": 5}
+settings = {"backend": "small", "network_width": 4, "checkpoint_save_top_k": keep, "epochs": 4}
 from ptycho_core.imaging import figures
 from ptycho_core.imaging.drawing import empty_figure
 figures.figure_of_losses = lambda history: empty_figure(1, 1)
@@ -87,6 +87,6 @@ def test_the_k_best_are_the_same_wherever_it_was_killed(scan32, tmp_path, keep, 
     first, *rest = [json.loads(line) for line in done.stdout.splitlines()]
     models = {f"checkpoints/epoch-{epoch:04d}.ptycho": epoch for epoch in epochs}
     others = dict.fromkeys(("settings.json", "metrics.json", "losses.png"), 0)
-    assert first["whole"] == {"best.ptycho": 4, "last.ptycho": 5, **models, **others}
-    assert len(rest) == first["points"] > 15
+    assert first["whole"] == {"best.ptycho": 4, "last.ptycho": 4, **models, **others}
+    assert len(rest) == first["points"] > 12
     assert [one for one in rest if one["found"] != first["whole"]] == []
