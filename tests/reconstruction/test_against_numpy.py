@@ -32,7 +32,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
     "few photons, the weight of the variation searched": (
         {"photons": 700, "side": 8, "level": 0.2},
         {"epochs": 3, "iterations": 6, "held_out": 0.1},
-        {"total variation weight 4", "all frames: all iterations done"},
+        {"likelihood poisson: 1.8 counts a pixel", "total variation weight 4", "all frames: all iterations done"},
     ),
     "few photons, amplitude, the weight given": (
         {"photons": 1000, "side": 7, "modes": 2, "level": 0.5},
