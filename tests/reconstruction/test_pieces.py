@@ -11,6 +11,7 @@ from small_scans import small_scan
 from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.constants import BATCHES_PER_KICK
+from ptycho_core.reconstruction.schedule import positions_settled
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 
@@ -47,6 +48,17 @@ def test_a_frame_far_off_moves_half_a_pixel_an_epoch_at_most(engine: Any) -> Non
     steps = np.abs(np.diff(seen, axis=0))
     assert steps.max() == pytest.approx(0.5, abs=1e-12)
     assert np.abs(seen[-1][14] - scan.positions[14]).max() < 1.2 < np.abs(moved[14] - scan.positions[14]).max()
+
+
+def test_positions_have_settled_when_they_move_together_or_hardly(engine: Any) -> None:
+    random = np.random.default_rng(3)
+    rest = np.cumsum(random.uniform(-0.01, 0.01, (25, 30, 2)), axis=0)
+    drift = 0.1 * np.arange(25)[:, None, None]
+    spread = drift * np.sign(np.arange(30) - 14.5)[:, None]
+    assert positions_settled(list(rest))
+    assert positions_settled(list(rest + drift))  # a shift of all is a shift of the object
+    assert not positions_settled(list(rest + spread))
+    assert not positions_settled(list(rest[:19]))  # before the object shows structure
 
 
 def test_half_the_resolution_and_back_loses_nothing_that_it_can_show(engine: Any) -> None:
