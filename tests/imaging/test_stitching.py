@@ -126,6 +126,23 @@ def test_the_weight_is_the_light_of_all_windows() -> None:
     assert np.allclose(result.weight, light, rtol=1e-5, atol=1e-9 * light.max())
 
 
+def test_the_object_is_the_mean_of_the_patches_with_the_phases_and_the_trust_that_are_told() -> None:
+    one = case(raster(18, 18)).spoil(0.2)
+    assert len(one.tiles()) == 2
+    result = one.stitch()
+    assert result.trust.min() < 0.85 * result.trust.max()
+    above, below = np.zeros(one.truth.shape, complex), np.zeros(one.truth.shape)
+    for frame, (row, column) in enumerate(np.floor(one.positions).astype(int)):
+        place = slice(row, row + N), slice(column, column + N)
+        share = result.trust[frame] * one.weight
+        above[place] += share * result.phases[frame] * one.patches[frame]
+        below[place] += share
+    lit = result.weight > 0
+    assert np.linalg.norm((result.object - above / np.where(lit, below, 1))[lit]) < 1e-5 * np.linalg.norm(result.object[lit])
+    # The common phase is that at which the sum of all is real.
+    assert abs(np.angle(result.phases.astype(complex).sum())) < 1e-6
+
+
 def test_wholly_wrong_patches_neither_turn_the_others_nor_stay_in_the_picture() -> None:
     one = case(raster(20, 20)).spoil(0.01)
     wrong = np.random.default_rng(8).choice(400, 16, replace=False)

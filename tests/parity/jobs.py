@@ -23,10 +23,10 @@ def infer(scan, model, settings):
 
 
 def reconstruct(scan, settings):
-    """Object, probe, positions and the misfits on the way."""
+    """Object, probe, positions, background and what was written down on the way."""
     found = ptycho_core.reconstruct(scan, progress=False, **settings)
-    misfits = [row["misfit"] for row in found.history]
-    return {"object": found.object, "probe": found.probe, "positions": found.positions, "misfits": misfits}
+    names = ("object", "probe", "positions", "background", "history", "held_out")
+    return {name: getattr(found, name) for name in names}
 
 
 def go_on(scan, folder, settings):

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,18 @@ def scan_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("scan") / "scan.npz"
     assert main(["simulate", str(path), "--size", "32", "--frames", "100", "--photons", "1e5", "--seed", "3"]) == 0
     return path
+
+
+@pytest.fixture
+def answered(capsys: pytest.CaptureFixture[str]) -> Callable[..., SimpleNamespace]:
+    """As `ptycho`, in this process."""
+
+    def run(*arguments: object) -> SimpleNamespace:
+        capsys.readouterr()
+        status = main([*map(str, arguments)])
+        return SimpleNamespace(returncode=status, stderr=capsys.readouterr().err)
+
+    return run
 
 
 @pytest.fixture

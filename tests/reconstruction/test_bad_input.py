@@ -1,6 +1,5 @@
 """Bad input to ``ptycho reconstruct``: one sentence with file and key, the documented exit status, and nothing left behind."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,13 +37,11 @@ FILES = {
 
 
 @pytest.mark.parametrize("what", FILES)
-def test_a_bad_scan_is_refused_in_one_sentence(
-    what: str, tmp_path: Path, ptycho: Callable[..., subprocess.CompletedProcess[str]]
-) -> None:
+def test_a_bad_scan_is_refused_in_one_sentence(what: str, tmp_path: Path, answered: Callable[..., Any]) -> None:
     arrays, words = FILES[what]
     path = tmp_path / "bad.npz"
     np.savez(path, **arrays)
-    done = ptycho("reconstruct", path, "-o", tmp_path / "deep" / "out", "--quiet")
+    done = answered("reconstruct", path, "-o", tmp_path / "deep" / "out", "--quiet")
     assert done.returncode == 5, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_scans import small_scan
 
+from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.stages import Result
 from ptycho_core.settings.reconstruction import ReconstructionSettings
@@ -57,8 +59,8 @@ def run(engine: Any) -> Run:
 
     def found(scan: tuple[np.ndarray, ...], settings: ReconstructionSettings = QUICK, **more: Any) -> Result:
         counts, positions, probe, truth = scan
-        patterns = more.pop("patterns", Patterns(counts))
-        return reconstruct(patterns, positions, probe, np.ones(truth.shape, complex), options=settings, **more)
+        patterns, start = more.pop("patterns", Patterns(counts)), more.pop("start", np.ones(truth.shape, complex))
+        return reconstruct(patterns, positions, probe, start, options=settings, **more)
 
     return found
 
@@ -83,30 +85,13 @@ def test_float64_and_float32_agree_to_single_precision(run: Run, engine: Any, sc
     assert np.linalg.norm(single.object - double.object) < 1e-3 * np.linalg.norm(double.object)
 
 
-def test_more_epochs_and_the_joint_fit_lower_the_misfit(run: Run, scan: tuple[np.ndarray, ...]) -> None:
-    epochs = [row["misfit"] for row in run(scan, replace(QUICK, coarse_start=False, iterations=8)).history]
-    assert epochs[-1] < epochs[3] < epochs[0]
-
-
-def test_masked_pixels_do_not_matter(run: Run, scan: tuple[np.ndarray, ...]) -> None:
-    counts, *rest = scan
-    mask = np.ones((SIZE, SIZE), bool)
-    mask[10:14, 3:30] = False
-    spoilt = counts.copy()
-    spoilt[:, ~mask] = 10**6
-    clean, dirty = run(scan, mask=mask), run((spoilt, *rest), mask=mask)
-    assert np.array_equal(clean.object, dirty.object)
-
-
-def test_frames_held_out_change_nothing_however_wrong_they_are(run: Run, scan: tuple[np.ndarray, ...]) -> None:
-    settings = replace(QUICK, held_out=0.1, likelihood="amplitude", total_variation=0.0)
-    clean = run(scan, settings)
-    assert 5 <= len(clean.held_out) <= 7
-    spoilt = scan[0].copy()
-    spoilt[clean.held_out] = spoilt[clean.held_out][:, ::-1]
-    again = run((spoilt, *scan[1:]), settings)
-    assert np.array_equal(again.held_out, clean.held_out)
-    assert np.array_equal(again.object, clean.object)
+def test_more_epochs_and_the_joint_fit_lower_the_misfit_to_what_they_should(run: Run, scan: tuple[np.ndarray, ...]) -> None:
+    counts, positions, probe, truth = scan
+    left = np.abs(np.sqrt(intensities(truth, probe, positions)) - np.sqrt(counts)).sum() / np.sqrt(counts).sum()
+    misfits = [row["misfit"] for row in run(scan, replace(QUICK, coarse_start=False)).history]
+    assert misfits[0] > 4 * left  # what photon noise leaves of the truth
+    assert misfits[3] < 1.6 * left  # measured 1.33
+    assert misfits[-1] < left  # measured 0.98: object and probe fit some of the noise too
 
 
 def test_wrong_positions_are_found(run: Run, scan: tuple[np.ndarray, ...]) -> None:
@@ -118,28 +103,29 @@ def test_wrong_positions_are_found(run: Run, scan: tuple[np.ndarray, ...]) -> No
     assert left < 0.35 * np.sqrt(((error - error.mean(0)) ** 2).sum(1).mean())
 
 
-def test_a_constant_background_is_found(run: Run, scan: tuple[np.ndarray, ...]) -> None:
-    counts, *rest = scan
-    lifted = (counts + np.random.default_rng(2).poisson(5.0, counts.shape), *rest)
-    settings = replace(QUICK, likelihood="poisson", refine_probe=False, iterations=60)
-    with_it, without = run(lifted, replace(settings, background="constant")), run(lifted, settings)
-    assert with_it.background is not None
-    # The object's 62 x 62 complex pixels are a ninth of the number of data and fit as much of the noise, thus of the background.
-    assert float(with_it.background.mean()) == pytest.approx(5.0, rel=0.2)
-    assert with_it.history[-1]["misfit"] < without.history[-1]["misfit"]
+@pytest.mark.parametrize(("background", "likelihood"), [("constant", "amplitude"), ("pixel", "poisson")])
+def test_a_background_is_found_where_it_is(run: Run, background: str, likelihood: str) -> None:
+    scan = small_scan(side=8, photons=4e3, level=3.0 * (background == "pixel"))
+    more = 0 if background == "pixel" else np.random.default_rng(2).poisson(3.0, scan.counts.shape) * scan.mask
+    known = (scan.counts + more, scan.positions, scan.probe, scan.object)
+    settings = ReconstructionSettings(
+        epochs=0, iterations=25, tolerance=1e-6, likelihood=likelihood, refine_probe=False, held_out=0.2, total_variation=0.0
+    )
+    found, without = (
+        run(known, replace(settings, background=one), mask=scan.mask, start=scan.object) for one in (background, "none")
+    )
+    assert found.history[-1]["held_out"] < 0.75 * without.history[-1]["held_out"]  # measured 0.56 and 0.71
+    assert found.background is not None
+    assert 1.7 < found.background.mean() < 3  # the object takes some of it: measured 1.84 and 2.44
+    if background == "pixel":
+        brightest = [np.array(np.unravel_index(one.argmax(), one.shape)) for one in (found.background, scan.background)]
+        assert np.abs(brightest[0] - brightest[1]).max() <= 1
+        assert distance(found.background[scan.mask], scan.background[scan.mask]) < 0.5  # measured 0.33; 1 if nothing
 
 
 def test_a_fixed_probe_stays_as_it_is(run: Run, scan: tuple[np.ndarray, ...]) -> None:
     found = run(scan, replace(QUICK, refine_probe=False))
     assert np.allclose(found.probe, scan[2], rtol=1e-5, atol=1e-5 * np.abs(scan[2]).max())
-
-
-def test_total_variation_smooths_the_object(run: Run, scan: tuple[np.ndarray, ...]) -> None:
-    def roughness(weight: float) -> float:
-        image = run(scan, replace(QUICK, total_variation=weight, iterations=20)).object[8:-8, 8:-8]
-        return float(np.abs(np.diff(image, axis=0)).mean() / np.abs(image).mean())
-
-    assert roughness(5.0) < roughness(0.0)
 
 
 def test_a_stop_returns_what_there_is(run: Run, scan: tuple[np.ndarray, ...]) -> None:
@@ -174,11 +160,3 @@ def test_what_is_asked_for_and_cannot_be_done_is_said(run: Run, scan: tuple[np.n
 
 def test_a_scan_of_one_frame_runs(run: Run) -> None:
     assert np.isfinite(run(simulated(side=1)).object).all()
-
-
-def test_at_low_dose_the_likelihood_and_the_variation_are_chosen_from_the_data(run: Run) -> None:
-    found = run(simulated(photons=500), ReconstructionSettings(iterations=15))
-    notes = " ".join(found.notes)
-    assert "poisson" in notes
-    assert "total variation weight" in notes
-    assert {row["stage"] for row in found.history} >= {"pie", "joint", "all frames"}

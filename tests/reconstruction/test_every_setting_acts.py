@@ -36,6 +36,10 @@ class Run:
         self.audit = json.loads((folder / "settings.json").read_text())
 
     @property
+    def losses(self) -> list[float]:
+        return [row["loss"] for row in self.result.history if row["stage"] == "joint"]
+
+    @property
     def stages(self) -> list[str]:
         return [str(row["stage"]) for row in self.result.history]
 
@@ -48,6 +52,15 @@ def changed(first: Run, second: Run, limit: float = 0.0) -> bool:
     return one.shape != other.shape or bool(np.linalg.norm(one - other) > limit * np.linalg.norm(one))
 
 
+def power(run: Run) -> float:
+    return float((np.abs(run.result.probe) ** 2).sum())
+
+
+def likeness(first: np.ndarray, second: np.ndarray) -> float:
+    """1 for probes that are equal but for a factor."""
+    return float(abs(np.vdot(first, second)) / (np.linalg.norm(first) * np.linalg.norm(second)))
+
+
 def other_readers(a: Run, b: Run) -> bool:
     """Two threads have read instead of none, and none is left."""
     assert not [one for one in threading.enumerate() if one.name.startswith(READER_NAME)]
@@ -55,51 +68,66 @@ def other_readers(a: Run, b: Run) -> bool:
     return b.readers - a.readers == {f"{READER_NAME}-0", f"{READER_NAME}-1"}
 
 
+GEOMETRY = ["--photon-energy-ev", "8000", "--detector-distance-m", "1", "--detector-pixel-size-m", "75e-6"]
 ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
     "signal": ([], ["--signal", "amplitude"], changed),
-    "photons": ([], ["--photons", "1e3"], lambda a, b: np.abs(b.result.probe).max() < np.abs(a.result.probe).max() / 5),
+    "photons": ([], ["--photons", "1e3"], lambda a, b: power(b) == pytest.approx(power(a) * 1e3 / a.counts, rel=1e-3)),
     "size": ([], ["--size", "48"], lambda a, b: (a.result.N, b.result.N) == (64, 48) and b.misfit < 1.5 * a.misfit),
-    "mask": ([], ["--mask", "{folder}/mask.npy"], changed),
+    "mask": (
+        [],
+        ["--mask", "{folder}/mask.npy"],
+        lambda a, b: (
+            changed(a, b) and a.result.mask.all() and np.array_equal(np.argwhere(~b.result.mask)[[0, -1]], [[20, 22], [29, 31]])
+        ),
+    ),
     "photon_energy_ev": (
-        ["--photon-energy-ev", "8000", "--detector-distance-m", "1", "--detector-pixel-size-m", "75e-6"],
+        GEOMETRY,
         ["--photon-energy-ev", "4000", "--detector-distance-m", "1", "--detector-pixel-size-m", "75e-6"],
         lambda a, b: b.result.pixel_size_m[0] == pytest.approx(2 * a.result.pixel_size_m[0]),
     ),
     "detector_distance_m": (
-        ["--photon-energy-ev", "8000", "--detector-distance-m", "1", "--detector-pixel-size-m", "75e-6"],
+        GEOMETRY,
         ["--photon-energy-ev", "8000", "--detector-distance-m", "2", "--detector-pixel-size-m", "75e-6"],
         lambda a, b: b.result.pixel_size_m[0] == pytest.approx(2 * a.result.pixel_size_m[0]),
     ),
     "detector_pixel_size_m": (
-        ["--photon-energy-ev", "8000", "--detector-distance-m", "1", "--detector-pixel-size-m", "50e-6"],
+        GEOMETRY,
         ["--photon-energy-ev", "8000", "--detector-distance-m", "1", "--detector-pixel-size-m", "25e-6"],
-        lambda a, b: b.result.pixel_size_m[0] == pytest.approx(2 * a.result.pixel_size_m[0]),
+        lambda a, b: b.result.pixel_size_m[0] == pytest.approx(3 * a.result.pixel_size_m[0]),
     ),
     "modes": ([], ["--modes", "2"], lambda a, b: (len(a.result.probe), len(b.result.probe)) == (1, 2)),
-    "probe": ([], ["--probe", "{folder}/probe.npy"], changed),
+    "probe": (
+        [],
+        ["--probe", "{folder}/probe.npy"],
+        lambda a, b: likeness(b.result.probe, np.roll(a.result.probe, 1, axis=-1)) > likeness(b.result.probe, a.result.probe),
+    ),
     "start": (
         [],
         ["--start", "{folder}/start.npz"],
         lambda a, b: changed(a, b) and "coarse" in a.stages and "coarse" not in b.stages,
     ),
-    "epochs": (["--epochs", "1"], ["--epochs", "3"], lambda a, b: (a.stages.count("pie"), b.stages.count("pie")) == (1, 3)),
+    "epochs": ([], ["--epochs", "3"], lambda a, b: (a.stages.count("pie"), b.stages.count("pie")) == (2, 3)),
     "iterations": (
-        ["--iterations", "0"],
+        [],
         ["--iterations", "3"],
-        lambda a, b: (a.stages.count("joint"), b.stages.count("joint")) == (0, 3),
+        lambda a, b: (a.stages.count("joint"), b.stages.count("joint")) == (2, 3),
     ),
-    "batch_size": (["--batch-size", "16"], ["--batch-size", "50"], changed),
-    "object_alpha": (["--object-alpha", "0.02"], ["--object-alpha", "0.5"], changed),
-    "likelihood": (["--likelihood", "amplitude"], ["--likelihood", "poisson"], changed),
-    "total_variation": (["--total-variation", "0"], ["--total-variation", "3"], changed),
+    "batch_size": ([], ["--batch-size", "50"], changed),
+    "object_alpha": ([], ["--object-alpha", "0.5"], changed),
+    "likelihood": ([], ["--likelihood", "poisson"], changed),
+    "total_variation": ([], ["--total-variation", "3"], lambda a, b: changed(a, b) and b.losses[0] > 1.05 * a.losses[0]),
     "coarse_start": (
-        ["--coarse-start"],
+        [],
         ["--no-coarse-start"],
         lambda a, b: "coarse" in a.stages and "coarse" not in b.stages,
     ),
-    "refine_probe": ([], ["--no-refine-probe"], changed),
+    "refine_probe": (
+        [],
+        ["--no-refine-probe"],
+        lambda a, b: likeness(b.result.probe[0], b.guess) > 1 - 1e-6 > likeness(a.result.probe[0], a.guess) + 1e-3,
+    ),
     "refine_positions": (
-        ["--epochs", "5"],
+        [],
         ["--epochs", "5", "--refine-positions"],
         lambda a, b: not same_positions(a, b),
     ),
@@ -114,7 +142,7 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
         ["--iterations", "25", "--tolerance", "1"],
         lambda a, b: a.stages.count("joint") > b.stages.count("joint"),
     ),
-    "memory_gib": (["--memory-gib", "1"], ["--memory-gib", "0"], lambda a, b: b.reads > 5 * a.reads and not changed(a, b)),
+    "memory_gib": ([], ["--memory-gib", "0"], lambda a, b: b.reads > 5 * a.reads and not changed(a, b)),
     "backend": (
         [],
         ["--backend", "{alias}"],
@@ -141,11 +169,11 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
         lambda a, b: (a.result.object.dtype, b.result.object.dtype) == (np.complex64, np.complex128),
     ),
     "deterministic": (["--no-deterministic"], ["--deterministic", "strict"], lambda a, b: (a.mode, b.mode) == (0, 2)),
-    "seed": (["--seed", "0"], ["--seed", "1"], changed),
-    "threads": (["--threads", "1"], ["--threads", "2"], lambda a, b: (a.threads, b.threads) == (1, 2)),
+    "seed": ([], ["--seed", "1"], changed),
+    "threads": ([], ["--threads", "2"], lambda a, b: (a.threads, b.threads) == (1, 2)),
     "logger": (
-        ["--epochs", "1", "--iterations", "1"],
-        ["--epochs", "1", "--iterations", "1", "--logger", "none"],
+        [],
+        ["--logger", "none"],
         lambda a, b: a.logged == a.stages and b.logged is None,
     ),
     "progress": ([], ["--quiet"], lambda a, b: bool(a.stderr) and not b.stderr),
@@ -160,7 +188,7 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
         lambda a, b: a.result.facts["read_ahead"] == 1 < b.result.facts["read_ahead"] <= 3,
     ),
     "pin_memory": (
-        ["--allow-unsupported"],
+        [],
         ["--allow-unsupported", "--pin-memory"],
         lambda a, b: not b.effective("pin_memory") and "pinned" in b.audit["settings"]["pin_memory"]["disposition"]["why"],
     ),
@@ -185,7 +213,7 @@ def scan_of_64(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = folder / "scan.npz"
     assert main(["simulate", str(path), "--size", "64", "--frames", "36", "--photons", "1e5", "--seed", "8"]) == 0
     mask = np.ones((64, 64), bool)
-    mask[20:30, 20:30] = False
+    mask[20:30, 22:32] = False
     np.save(folder / "mask.npy", mask)
     with np.load(path) as file:
         np.save(folder / "probe.npy", np.roll(file["probe_guess"], 1, axis=-1))
@@ -211,35 +239,46 @@ def processes(scan_of_64: Path, watched: Any, backend: str) -> list[SimpleNamesp
     return seen
 
 
+@pytest.fixture(scope="module")
+def ran(scan_of_64: Path, backend: str) -> Callable[[list[str], Any], Run]:
+    """``ran(words, capsys)``: the command with these words, run when it is first asked for."""
+    known: dict[tuple[str, ...], Run] = {}
+    with np.load(scan_of_64) as file:
+        guess, counts = file["probe_guess"][0], float(file["intensity"].sum(axis=(1, 2)).mean())
+
+    def found(words: list[str], capsys: pytest.CaptureFixture[str]) -> Run:
+        key = tuple(item.format(folder=scan_of_64.parent, alias=ALIASES[backend]) for item in words)
+        if key not in known:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("matplotlib.figure.Figure.savefig", undrawn)
+                spy = Spy(patch, backend)
+                run = Run(scan_of_64.parent / f"run-{len(known)}", scan_of_64, list(key), capsys)
+            run.reads, run.threads, run.mode, run.readers = spy.reads, spy.threads, spy.mode, spy.readers
+            run.guess, run.counts = guess, counts
+            known[key] = run
+        return known[key]
+
+    return found
+
+
 @pytest.mark.parametrize("name", ACTS)
-def test_the_setting_acts(
-    name: str,
-    backend: str,
-    scan_of_64: Path,
-    processes: Any,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_setting_acts(name: str, backend: str, ran: Any, processes: Any, capsys: pytest.CaptureFixture[str]) -> None:
     first, second, differs = ACTS[name]
     if name in FIXED.get(backend, ()):
         assert differs(*processes)
-        return
-    runs = []
-    for number, arguments in enumerate((first, second)):
-        spy = Spy(monkeypatch, backend)
-        filled = [item.format(folder=scan_of_64.parent, alias=ALIASES[backend]) for item in arguments]
-        run = Run(tmp_path / str(number), scan_of_64, filled, capsys)
-        run.reads, run.threads, run.mode, run.readers = spy.reads, spy.threads, spy.mode, spy.readers
-        runs.append(run)
-    assert differs(*runs)
+    else:
+        assert differs(ran(first, capsys), ran(second, capsys))
+
+
+def undrawn(figure: Any, place: Any, **_: Any) -> None:
+    """In place of drawing a figure, which takes longer than the rest of these runs together and is not looked at here."""
+    place.write(b"-") if hasattr(place, "write") else Path(place).write_bytes(b"-")
 
 
 class Spy:
     """Counts, without changing it, how often the engine reads patterns, and watches how PyTorch is set up meanwhile."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
-        monkeypatch.undo()
         frames = import_module(f"ptycho_{backend}.frames").Frames
         self.reads, self.threads, self.mode = 0, 0, 0
         self.readers: set[str] = set()

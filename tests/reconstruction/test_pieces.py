@@ -1,0 +1,91 @@
+"""Pieces of a fit, each against its formula: momentum, the bound of position steps, half the resolution and back."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy_fit import State, half, resampled
+from small_scans import small_scan
+
+from ptycho_core.conformance.parity import relative_distance as distance
+from ptycho_core.physics.forward import intensities
+from ptycho_core.reconstruction.constants import BATCHES_PER_KICK
+from ptycho_core.reconstruction.schedule import positions_settled
+from ptycho_core.settings.reconstruction import ReconstructionSettings
+
+
+@pytest.mark.parametrize("refine_probe", [True, False])
+def test_every_twentieth_batch_moves_on_by_half_of_the_smoothed_change(engine: Any, refine_probe: bool) -> None:
+    random = np.random.default_rng(0)
+    changes = random.standard_normal((2, 3, 4, 4)) + 1j * random.standard_normal((2, 3, 4, 4))
+    model = SimpleNamespace(object=engine.tensor(np.zeros((4, 4), complex)), probe=engine.tensor(np.ones((1, 4, 4), complex)))
+    momentum = engine.module("pie").Momentum(model)
+    expected, velocity = [np.zeros((4, 4), complex), np.ones((4, 4), complex)], [0, 0]
+    for kick in range(3):
+        for batch in range(BATCHES_PER_KICK):
+            if batch == BATCHES_PER_KICK - 1:  # all of a change at once, in the last batch before the kick
+                model.object = model.object + engine.tensor(changes[0, kick])
+                model.probe = model.probe + engine.tensor(changes[1, kick])[None]
+            momentum.after_batch(model, refine_probe)
+        for number, moves in enumerate((True, refine_probe)):
+            velocity[number] = velocity[number] / 2 + changes[number, kick]
+            expected[number] = expected[number] + changes[number, kick] + moves * velocity[number] / 2
+        assert distance(np.asarray(model.object), expected[0]) < 1e-14
+        assert distance(np.asarray(model.probe)[0], expected[1]) < 1e-14
+
+
+def test_a_frame_far_off_moves_half_a_pixel_an_epoch_at_most(engine: Any) -> None:
+    scan = small_scan()
+    moved, seen = scan.positions.copy(), []
+    moved[14] += [2.5, -2.5]
+    engine.module("engine").reconstruct(
+        scan, moved, scan.probe, scan.object, mask=scan.mask, dtype=engine.dtype("float64"),
+        options=ReconstructionSettings(epochs=9, iterations=0, refine_positions=True, refine_probe=False, object_alpha=1.0),
+        report=lambda progress, model: seen.append(model.positions.copy()),
+    )  # fmt: skip
+    assert np.array_equal(seen[2], moved)  # the object takes shape before positions move
+    steps = np.abs(np.diff(seen, axis=0))
+    assert steps.max() == pytest.approx(0.5, abs=1e-12)
+    assert np.abs(seen[-1][14] - scan.positions[14]).max() < 1.2 < np.abs(moved[14] - scan.positions[14]).max()
+
+
+def test_positions_have_settled_when_they_move_together_or_hardly(engine: Any) -> None:
+    random = np.random.default_rng(3)
+    rest = np.cumsum(random.uniform(-0.01, 0.01, (25, 30, 2)), axis=0)
+    drift = 0.1 * np.arange(25)[:, None, None]
+    spread = drift * np.sign(np.arange(30) - 14.5)[:, None]
+    assert positions_settled(list(rest))
+    assert positions_settled(list(rest + drift))  # a shift of all is a shift of the object
+    assert not positions_settled(list(rest + spread))
+    assert not positions_settled(list(rest[:19]))  # before the object shows structure
+
+
+def test_half_the_resolution_and_back_loses_nothing_that_it_can_show(engine: Any) -> None:
+    random, coarse = np.random.default_rng(1), engine.module("coarse")
+    thing, probe = (resampled(noise(random, n, m), 2 * n, 2 * m) for n, m in ((21, 24), (8, 8)))
+    fine = engine.module("propagation").Model(
+        engine.tensor(thing), engine.tensor(probe[None]), np.array([[3.0, 4.0], [9.5, 6.25]])
+    )
+    small = coarse.coarse_model(fine)
+    wanted = half(State(thing, probe[None], fine.positions))
+    assert distance(np.asarray(small.object), wanted.object) < 1e-14
+    assert distance(np.asarray(small.probe), wanted.probe) < 1e-14
+    assert np.array_equal(small.positions, fine.positions / 2)
+    assert np.linalg.norm(small.probe) == pytest.approx(np.linalg.norm(probe), rel=1e-13)
+    back = coarse.fine_model(small, fine)
+    assert distance(np.asarray(back.object), thing) < 1e-14
+    assert distance(np.asarray(back.probe)[0], probe) < 1e-14
+
+
+def test_a_pattern_at_half_the_resolution_is_the_middle_of_the_pattern(engine: Any) -> None:
+    scan = small_scan(size=64, side=2, modes=2)
+    model = engine.module("propagation").Model(engine.tensor(scan.object), engine.tensor(scan.probe), scan.positions)
+    small = engine.module("coarse").coarse_model(model)
+    found = intensities(np.asarray(small.object), np.asarray(small.probe), small.positions)
+    middle = intensities(scan.object, scan.probe, scan.positions)[:, 16:48, 16:48]
+    assert distance(found, middle) < 2e-3  # what is cut off is not quite nothing
+
+
+def noise(random: np.random.Generator, *shape: int) -> np.ndarray:
+    return random.standard_normal(shape) + 1j * random.standard_normal(shape)
