@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from ptycho_core.contract import Disposition, ExecutionPlan, ExecutionRequest, ProbeReport, Value
+from ptycho_core.contract import VERBS, Disposition, ExecutionPlan, ExecutionRequest, ProbeReport, Value
+from ptycho_core.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
 __all__ = ["default_threads", "make_plan", "without"]
+
+_OF_THE_BACKEND: Final = ("deterministic", "num_workers", "prefetch", "pin_memory")
+"""Execution settings that nothing but the backend's own code can act on."""
 
 
 def make_plan(
@@ -33,12 +37,18 @@ def make_plan(
         request: what is wanted.
         probe: what the framework offers.
         title: of the framework, for messages.
-        fixed: execution settings that the framework cannot change now: value and reason.
-        honours: the settings of what is computed that act; others that are asked for are ``unsupported``. Those of the group
-            *data* need not be named: they act through ``open_scan``.
+        fixed: execution settings that the framework cannot change now: value and reason. ``num_workers`` that is fixed at 0
+            takes ``prefetch`` with it.
+        honours: the settings that act in this verb: of what is computed, and of ``num_workers``, ``prefetch``, ``pin_memory``
+            and ``deterministic``, which nothing but the backend can act on. Another value than the default of one that is not
+            named is ``unsupported``. Those of the group *data* need not be named: they act through ``open_scan``.
         anyway: of what is not honoured, what is done all the same, and why nothing else is: whoever asks for just that value
             is not refused.
+
+    Raises:
+        ValueError: ``fixed``, ``honours`` or ``anyway`` names what is no setting of any verb, or the probe has no device.
     """
+    _check_names(fixed or (), honours or (), anyway or ())
     effective: dict[str, Value] = dict(request.execution)
     refused: dict[str, str] = {}
     notes: list[str] = []
@@ -49,12 +59,13 @@ def make_plan(
         refused["precision"] = f"'{request.verb}' does not compute in bfloat16; use float32"
     if effective["threads"] is None:
         effective["threads"] = default_threads()
-    if effective.get("num_workers") and effective["prefetch"] is None:
-        effective["prefetch"] = 2 * int(effective["num_workers"] or 0)
-    if honours is not None:
-        refused |= _not_honoured(request, title, honours, anyway or {})
     fixed = {name: one for name, one in (fixed or {}).items() if name in effective}
     effective |= {name: value for name, (value, _) in fixed.items()}
+    if honours is not None:
+        refused |= _not_honoured(request, title, honours, anyway or {})
+        refused |= _not_done(effective, title, {*honours, *fixed}, anyway or {})
+    if "num_workers" in effective and "prefetch" not in {*fixed, *refused}:
+        _read_ahead(effective, refused, fixed)
     dispositions = {name: _answer(name, request, effective, refused, fixed) for name in request.requested}
     plan = ExecutionPlan(device, effective, dict(request.options), dispositions, tuple(notes))
     if effective["accelerator"] != "cpu":
@@ -90,15 +101,18 @@ def _device(
     refused: dict[str, str],
     notes: list[str],
 ) -> str:
-    """The framework's name of the device; ``auto`` takes a GPU if there is one, and says what it took."""
+    """The framework's name of the device; ``auto`` takes a GPU if there is one, else the CPU, and says what it took."""
+    if not probe.devices:
+        raise ValueError(f"the probe of {title} reports no device; the contract requires at least one")
     wanted = request.execution["accelerator"]
     found = {device.accelerator: device.name for device in reversed(probe.devices)}
     if wanted == "auto":
-        wanted = next(word for word in ("cuda", "mps", "cpu") if word in found)
-        notes.append(f"accelerator auto: {wanted}" + (f" ({'; '.join(probe.problems)})" if wanted == "cpu" else ""))
+        wanted = next((word for word in ("cuda", "mps", "cpu") if word in found), probe.devices[0].accelerator)
+        why = "; ".join(probe.problems) if wanted == "cpu" else ""
+        notes.append(f"accelerator auto: {wanted}" + (f" ({why})" if why else ""))
     if wanted not in found:
         refused["accelerator"] = f"'{wanted}' is not available: {'; '.join(probe.problems) or f'{title} finds no such device'}"
-        wanted = "cpu"
+        wanted = "cpu" if "cpu" in found else probe.devices[0].accelerator
     effective["accelerator"] = wanted
     return found[str(wanted)]
 
@@ -114,6 +128,54 @@ def _not_honoured(
         if name not in anyway or value != computed[name]:
             refused[name] = why
     return refused
+
+
+def _not_done(
+    effective: dict[str, Value], title: str, named: Collection[str], anyway: Mapping[str, tuple[Value, str]]
+) -> dict[str, str]:
+    """Execution settings that are not acted on, and why; what is effective of them becomes what is done all the same."""
+    from ptycho_core.settings.execution import ExecutionSettings
+
+    defaults = vars(ExecutionSettings())
+    refused: dict[str, str] = {}
+    for name in _OF_THE_BACKEND:
+        if name == "prefetch" and not effective.get("num_workers"):
+            continue  # without workers there is nothing that could be read ahead
+        if name in effective and name not in named:
+            value, why = anyway.get(name, (defaults[name], f"{title} does not look at it"))
+            if effective[name] != value:
+                refused[name], effective[name] = why, value
+    return refused
+
+
+def _read_ahead(effective: dict[str, Value], refused: dict[str, str], fixed: dict[str, tuple[Value, str]]) -> None:
+    """Two readings for each worker unless said; without workers none, for the reason for which there are none."""
+    workers = int(effective["num_workers"] or 0)
+    if workers:
+        effective["prefetch"] = effective["prefetch"] or 2 * workers
+    elif effective["prefetch"] is not None:
+        effective["prefetch"] = None
+        if "num_workers" in refused:
+            refused["prefetch"] = refused["num_workers"]
+        else:
+            fixed["prefetch"] = None, fixed.get("num_workers", (0, "nothing reads ahead without workers"))[1]
+
+
+def _check_names(fixed: Iterable[str], honours: Iterable[str], anyway: Iterable[str]) -> None:
+    """A name that is no setting would be swallowed, and what it was meant for refused or promised by mistake.
+
+    Raises:
+        ValueError: there is one; the message says where, and what it is like.
+    """
+    from ptycho_core.settings.groups import declarations
+
+    every = {name: one.group for verb in VERBS for name, one in declarations(verb).items()}
+    of_a_run = [name for name, group in every.items() if group == "execution"]
+    for place, names, known in (("fixed", fixed, of_a_run), ("honours", honours, [*every]), ("anyway", anyway, [*every])):
+        for name in names:
+            if name not in known:
+                what = "no execution setting" if place == "fixed" else "no setting of ptycho"
+                raise ValueError(f"{place} of make_plan names '{name}', which is {what}.{did_you_mean(name, known)}")
 
 
 def _answer(

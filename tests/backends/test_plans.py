@@ -1,5 +1,7 @@
 """What a plan makes of a request: the device that ``auto`` means, and an answer to each option that was asked for."""
 
+import re
+
 import pytest
 
 from ptycho_core.backends.plans import make_plan, without
@@ -7,7 +9,7 @@ from ptycho_core.contract import Device, ExecutionRequest, ProbeReport
 from ptycho_core.settings.execution import ExecutionSettings
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
-CPU, CUDA, MPS = Device("cpu", "cpu"), Device("cuda", "cuda:0"), Device("mps", "mps")
+CPU, CUDA, MPS, TPU = Device("cpu", "cpu"), Device("cuda", "cuda:0"), Device("mps", "mps"), Device("tpu", "tpu:0")
 
 
 def planned(*devices, verb="train", **asked):
@@ -23,11 +25,26 @@ def planned(*devices, verb="train", **asked):
         ((CPU, MPS, CUDA), "cuda:0", "accelerator auto: cuda"),
         ((CPU, MPS), "mps", "accelerator auto: mps"),
         ((CPU,), "cpu", "accelerator auto: cpu (no GPU was found)"),
+        ((TPU,), "tpu:0", "accelerator auto: tpu"),
+        ((TPU, CPU), "cpu", "accelerator auto: cpu (no GPU was found)"),
     ],
 )
 def test_auto_takes_a_gpu_and_says_so_where_there_is_none(devices, taken, said):
     plan = planned(*devices)
     assert (plan.device, plan.notes) == (taken, (said,))
+
+
+def test_auto_says_no_reason_where_there_is_none():
+    request = ExecutionRequest("train", vars(ExecutionSettings()), {}, {}, frozenset())
+    assert make_plan(request, ProbeReport("1.0", (CPU,), ("float32",)), "Acme").notes == ("accelerator auto: cpu",)
+
+
+def test_what_is_not_there_is_refused_on_a_machine_without_a_processor_device_too():
+    plan = planned(TPU, accelerator="cuda")
+    assert (plan.device, plan.execution["accelerator"]) == ("tpu:0", "tpu")
+    assert plan.dispositions["accelerator"].kind == "unsupported"
+    with pytest.raises(ValueError, match="probe of Acme reports no device"):
+        make_plan(ExecutionRequest("train", vars(ExecutionSettings()), {}, {}, frozenset()), ProbeReport("1", (), ()), "Acme")
 
 
 def test_workers_read_two_batches_ahead_each_unless_said():
@@ -57,6 +74,84 @@ def test_what_a_framework_lacks_is_unsupported_and_then_off():
         "acme.compile": "no compiler",
     }
     assert (plan.execution["pin_memory"], plan.options["compile"]) == (False, False)
+
+
+ALL = {"num_workers": 2, "prefetch": 3, "pin_memory": True, "deterministic": "strict"}
+OFF = {"num_workers": 0, "prefetch": None, "pin_memory": False, "deterministic": "on"}
+
+
+def executed(asked, *, verb="reconstruct", **given):
+    """What becomes of execution settings on a GPU, and what is effective of all four that are for the backend to act on."""
+    values = {**vars(ExecutionSettings()), **asked}
+    request = ExecutionRequest(verb, values, {}, {}, frozenset(asked))
+    plan = make_plan(request, ProbeReport("1.0", (CUDA, CPU), ("float32",)), "Acme", **given)
+    answers = {name: (one.kind, one.value, one.why) for name, one in plan.dispositions.items()}
+    return answers, {name: plan.execution[name] for name in ALL}
+
+
+@pytest.mark.parametrize("verb", ["train", "infer", "reconstruct"])
+def test_what_only_the_backend_can_act_on_is_unsupported_unless_it_is_named(verb):
+    answers, effective = executed(ALL, verb=verb, honours=["epochs"])
+    assert answers == dict.fromkeys(ALL, ("unsupported", None, "Acme does not look at it"))
+    assert effective == OFF
+    answers, effective = executed(ALL, verb=verb, honours=[*ALL])
+    assert ({kind for kind, _, _ in answers.values()}, effective) == ({"applied"}, ALL)
+    answers, effective = executed(OFF, verb=verb, honours=[])
+    assert ({kind for kind, _, _ in answers.values()}, effective) == ({"applied"}, OFF)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_one_that_is_named_promises_nothing_of_the_others(name):
+    answers, effective = executed(ALL, honours=[one for one in ALL if one != name])
+    assert answers[name] == ("unsupported", None, "Acme does not look at it")
+    assert effective[name] == OFF[name]
+    others = {one for one in ALL if one != name and (name, one) != ("num_workers", "prefetch")}
+    assert {answers[one][0] for one in others} == {"applied"}
+
+
+def test_reading_ahead_goes_where_the_workers_go():
+    asked = {"num_workers": 2, "prefetch": 3}
+    answers, effective = executed(asked, fixed={"num_workers": (0, "all is in memory")})
+    assert answers == {
+        "num_workers": ("adjusted", 0, "all is in memory"),
+        "prefetch": ("adjusted", None, "all is in memory"),
+    }
+    assert (effective["num_workers"], effective["prefetch"]) == (0, None)
+    answers, _ = executed(asked, honours=["prefetch"])
+    assert answers == dict.fromkeys(asked, ("unsupported", None, "Acme does not look at it"))
+    assert executed({"num_workers": 2}, fixed={"num_workers": (1, "one file")})[1]["prefetch"] == 2
+    assert executed({"prefetch": 3})[0]["prefetch"] == ("adjusted", None, "nothing reads ahead without workers")
+
+
+def test_what_is_done_all_the_same_gives_the_reason_of_an_execution_setting_too():
+    anyway = {"deterministic": ("off", "it adds in any order")}
+    answers, effective = executed({"deterministic": "strict"}, honours=[], anyway=anyway)
+    assert (answers["deterministic"], effective["deterministic"]) == (
+        ("unsupported", None, "it adds in any order"),
+        "off",
+    )
+    assert executed({"deterministic": "off"}, honours=[], anyway=anyway)[0]["deterministic"] == ("applied", "off", "")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"fixed": {"num_wrkers": (0, "no")}},
+         "fixed of make_plan names 'num_wrkers', which is no execution setting. Did you mean 'num_workers'?"),
+        ({"fixed": {"epochs": (1, "no")}}, "fixed of make_plan names 'epochs', which is no execution setting."),
+        ({"honours": ["epochs", "objct_alpha"]},
+         "honours of make_plan names 'objct_alpha', which is no setting of ptycho. Did you mean 'object_alpha'?"),
+        ({"honours": [], "anyway": {"mode": (1, "one")}},
+         "anyway of make_plan names 'mode', which is no setting of ptycho. Did you mean 'modes'?"),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_no_setting_is_refused(given, told):
+    with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
+        executed({}, **given)
+
+
+def test_one_list_may_serve_several_verbs():
+    assert executed({}, honours=["epochs", "gridsize", "inference_batch_size", "num_workers"])[0] == {}
 
 
 def honouring(asked, **given):

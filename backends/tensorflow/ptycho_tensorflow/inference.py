@@ -84,7 +84,7 @@ class _Passes:
         self._jit = bool(plan.options.get("jit"))
         self._passed = Compiled(self._pass)
 
-    def patches(self, groups: npt.NDArray[np.int64], counts: npt.NDArray[np.float32]) -> npt.NDArray[np.complex64]:
+    def patches(self, groups: npt.NDArray[np.int64], counts: npt.NDArray[np.float32]) -> npt.NDArray[np.complexfloating]:
         """Patches (group, N, N) of the seed frames of groups (group, C), whose counts are those of `_counts`."""
         places = np.unique(groups, return_inverse=True)[1]
         amplitudes = tf.gather(tf.sqrt(tf.cast(counts, self._dtype)), places.reshape(-1))
@@ -97,4 +97,4 @@ class _Passes:
         amplitudes = tf.ensure_shape(amplitudes, (None, self._size, self._size))
         light = Illumination.at(self._probe, remainders, self._mask)
         estimate = estimate_object(amplitudes, corners, canvas, light, self._mask, self._description)
-        return tf.cast(predict(self._network, estimate, self._description, mixed=self._mixed)[:, 0], tf.complex64)
+        return predict(self._network, estimate, self._description, mixed=self._mixed)[:, 0]

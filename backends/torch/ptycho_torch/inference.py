@@ -68,7 +68,7 @@ def infer(job: InferJob, plan: ExecutionPlan, events: EventSink) -> Iterator[Inf
             with torch.no_grad():
                 estimate = _estimated(counts, groups[frames], positions, probe, mask, model.network)
                 patches = predict(passes, estimate, model.network, mixed=is_mixed(plan))[:, 0]
-            yield InferBatch(frames, patches.to(torch.complex64).cpu().numpy())
+            yield InferBatch(frames, patches.cpu().numpy())
 
 
 def _counts(scan: Scan, groups: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

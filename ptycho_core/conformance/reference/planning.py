@@ -14,16 +14,23 @@ __all__ = ["plan", "probe"]
 
 _PRECISION = "float64"
 
-_HONOURED: Final = """
-    model_type gridsize neighbor_count modes merge update_steps network network_depth network_width output_form
-    amplitude_activation train_probe train_scale probe_scale probe_mask_diameter probe_mask_edge probe_smoothing
-    epochs batch_size learning_rate optimizer weight_decay adam_beta1 adam_beta2 adam_epsilon momentum scheduler warmup_epochs
-    decay plateau_factor plateau_patience min_learning_rate gradient_clip_val gradient_clip_algorithm accumulate_grad_batches
-    nll_weight amplitude_weight mae_weight tv_weight realspace_weight validation_split oversampling n_groups n_subsample
-    sequential_sampling subsample_seed labels
-    start iterations object_alpha likelihood total_variation refine_probe held_out tolerance
-"""
-"""What acts of the network, of its training, and of the fit to one scan."""
+_HONOURED: Final = {
+    "train": """
+        model_type gridsize neighbor_count modes merge update_steps network network_depth network_width output_form
+        amplitude_activation train_probe train_scale probe_scale probe_mask_diameter probe_mask_edge probe_smoothing
+        epochs batch_size learning_rate optimizer weight_decay adam_beta1 adam_beta2 adam_epsilon momentum scheduler
+        warmup_epochs decay plateau_factor plateau_patience min_learning_rate gradient_clip_val gradient_clip_algorithm
+        accumulate_grad_batches nll_weight amplitude_weight mae_weight tv_weight realspace_weight validation_split oversampling
+        n_groups n_subsample sequential_sampling subsample_seed labels deterministic
+    """,
+    "infer": "deterministic",
+    "reconstruct": """
+        start modes epochs iterations batch_size object_alpha likelihood total_variation refine_probe held_out tolerance
+        deterministic
+    """,
+    "evaluate": "deterministic",
+}
+"""What acts, by verb."""
 
 _ANYWAY: Final[dict[str, tuple[Value, str]]] = {
     "coarse_start": (False, "starts at the whole resolution"),
@@ -38,7 +45,6 @@ _FIXED: Final[dict[str, tuple[Value, str]]] = {
         "NumPy's libraries choose their threads as they are loaded; set OMP_NUM_THREADS and OPENBLAS_NUM_THREADS before",
     ),
     "num_workers": (0, "patterns are read where they are wanted"),
-    "prefetch": (None, "nothing is read ahead"),
 }
 _SAME: Final[tuple[Value, str]] = ("on", "there is nothing here that differs from run to run")
 
@@ -53,4 +59,4 @@ def probe() -> ProbeReport:
 def plan(request: ExecutionRequest, report: ProbeReport) -> ExecutionPlan:
     """Resolve what is ``auto`` and say what became of each requested option; reads nothing and changes nothing."""
     loose = {"deterministic": _SAME} if request.execution["deterministic"] == "off" else {}
-    return make_plan(request, report, "NumPy", {**_FIXED, **loose}, honours=_HONOURED.split(), anyway=_ANYWAY)
+    return make_plan(request, report, "NumPy", {**_FIXED, **loose}, honours=_HONOURED[request.verb].split(), anyway=_ANYWAY)

@@ -19,6 +19,11 @@ def _verbs(spec: BackendSpec | None) -> list[str]:
     return [] if spec is None else [verb for verb in VERBS if verb in spec.capabilities]
 
 
+def _reading_verbs(spec: BackendSpec | None) -> list[str]:
+    """Verbs that read the patterns of a scan."""
+    return [verb for verb in _verbs(spec) if verb != "evaluate"]
+
+
 def _unclaimed_verbs(spec: BackendSpec | None) -> list[str]:
     return [] if spec is None else [verb for verb in VERBS if verb not in spec.capabilities]
 
@@ -53,6 +58,7 @@ def _extras(spec: BackendSpec | None) -> list[str]:
 
 CASES: Final[Mapping[str, Callable[[BackendSpec | None], Sequence[Any]]]] = {
     "verb": _verbs,
+    "reading_verb": _reading_verbs,
     "unclaimed_verb": _unclaimed_verbs,
     "precision": _compared,
     "mixed_precision": _mixed,

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 __all__ = ["FRAMES", "N", "known_object", "known_scan", "perturbed_model", "random_batch"]
 
 N: Final = 32
-FRAMES: Final = 36
-_SIDE: Final = 6
+FRAMES: Final = 25
+_SIDE: Final = 5
 _STEP: Final = 3.7
+_BAD: Final = 0.05
+"""Share of the pixels that are bad, where some are."""
+
 _TURN: Final = 0.9
 """Phase of the object, radian: enough to see, without wrapping."""
 
@@ -34,30 +37,48 @@ def known_object(shape: tuple[int, int]) -> NDArray[np.complex64]:
     return found
 
 
-def known_scan(path: Path, *, modes: int = 1, masked: bool = False, background: float = 0.0, order: str = "as scanned") -> Path:
+def known_scan(
+    path: Path,
+    *,
+    size: int = N,
+    modes: int = 1,
+    masked: bool = False,
+    garbage: int = 0,
+    background: float = 0.0,
+    order: str = "as scanned",
+    spoilt: tuple[int, ...] = (),
+) -> Path:
     """Write a scan with its object: positions between the pixels, Poisson counts; nothing depends on anything but the arguments.
 
     Args:
         path: where.
+        size: of a pattern.
         modes: of the probe.
-        masked: whether some pixels are bad.
+        masked: whether some pixels are bad, so that no symmetry brings the mask to itself.
+        garbage: seed of what bad pixels hold.
         background: counts added to every pixel.
         order: ``reversed`` for the same frames in reverse order.
+        spoilt: frames whose pixels change places, all of them in the same way: no sum of counts changes.
     """
     from ptycho_core.formats.plain_npz import write_plain_npz
     from ptycho_core.physics import intensities
 
     random = np.random.default_rng(11)
-    row, column = np.mgrid[:N, :N] - N / 2 + 0.3
+    row, column = np.mgrid[:size, :size] - size / 2 + 0.3
     disc = 40 / (1 + np.exp(2 * (np.hypot(row, column) - 8))) * np.exp(0.015j * (row**2 + 2 * column**2))
     probe = np.stack([disc * (column / 6) ** mode / (1 + mode) for mode in range(modes)]).astype(np.complex64)
     steps = np.stack(np.divmod(np.arange(FRAMES), _SIDE), axis=1) * _STEP
     positions = steps + random.uniform(0, 1.5, steps.shape)
     positions[:2] = np.floor(positions[:2])
-    shape = (int(positions[:, 0].max()) + N + 2, int(positions[:, 1].max()) + N + 2)
+    shape = (int(positions[:, 0].max()) + size + 2, int(positions[:, 1].max()) + size + 2)
     truth = known_object(shape)
-    mask = random.random((N, N)) >= (0.03 if masked else -1)
-    counts = random.poisson(intensities(truth, probe, positions) + background) * mask
+    counts = random.poisson(intensities(truth, probe, positions) + background)
+    mask = random.random((size, size)) >= (_BAD if masked else -1)
+    bad = np.random.default_rng(garbage).integers(0, 4 * int(counts.max()), counts.shape)
+    counts = np.where(mask, counts, bad)
+    places = np.random.default_rng(12).permutation(np.flatnonzero(mask))
+    for frame in spoilt:
+        counts[frame].reshape(-1)[np.flatnonzero(mask)] = counts[frame].reshape(-1)[places]
     frames = np.arange(FRAMES)[:: -1 if order == "reversed" else 1]
     arrays: dict[str, Any] = {
         "intensity": counts[frames].astype(np.uint32), "positions_px": positions[frames], "probe_guess": probe,
@@ -67,17 +88,17 @@ def known_scan(path: Path, *, modes: int = 1, masked: bool = False, background: 
     return path
 
 
-def random_batch(*, gradients: bool = True) -> EvaluateJob:
+def random_batch(*, size: int = 16, gradients: bool = True) -> EvaluateJob:
     """A batch for the forward model: two modes, mask, background, positions between the pixels, an object that is not square."""
     random = np.random.default_rng(3)
-    size, shape, frames = 16, (30, 34), 7
+    shape, frames = (size + 14, size + 18), 7
 
     def noise(*sides: int) -> NDArray[np.complex128]:
         found: NDArray[np.complex128] = random.normal(size=sides) + 1j * random.normal(size=sides)
         return found
 
     row, column = np.mgrid[:size, :size] - size / 2
-    probe = 12 * np.exp(-(row**2 + column**2) / 30) * (1 + 0.3 * noise(2, size, size))
+    probe = 12 * np.exp(-(row**2 + column**2) / (30 * (size / 16) ** 2)) * (1 + 0.3 * noise(2, size, size))
     thing = 0.8 + 0.2 * noise(*shape)
     positions = random.uniform(0, 13.5, (frames, 2))
     positions[0] = (3, 11)
@@ -86,7 +107,7 @@ def random_batch(*, gradients: bool = True) -> EvaluateJob:
         probe=probe,
         positions=positions,
         counts=random.poisson(9.0, (frames, size, size)).astype(np.float64),
-        mask=random.random((size, size)) >= 0.05,
+        mask=random.random((size, size)) >= max(0.05, 5 / size**2),
         background=random.uniform(0.5, 1, (size, size)),
         weights={"nll": 0.3, "amplitude": 1.0, "mae": 0.5, "tv": 20.0},
         gradients=gradients,

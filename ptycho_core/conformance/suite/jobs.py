@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,7 @@ def train(
     stop_after: int | None = None,
     model: Path | None = None,
 ) -> dict[str, Any]:
-    """Train on one scan; the result of the hook, the events, and the plan's execution settings.
+    """Train on one scan; the result of the hook, the events, the plan's execution settings, and readings of patterns.
 
     Args:
         scan: file.
@@ -122,8 +123,9 @@ def train(
             audit = {**payload.audit, "scans": scan_records(data)}
             first = continued_model(last, audit, {}) if resume else initial_model(data, groups, audit, {})
             save_model(start, first)
-        result = payload.backend.train(job, payload.plan, sink)
-    return {"result": result, "events": sink.events, "execution": dict(payload.plan.execution)}
+        with _reads() as reads:
+            result = payload.backend.train(job, payload.plan, sink)
+    return {"result": result, "events": sink.events, "execution": dict(payload.plan.execution), **reads}
 
 
 def infer(
@@ -134,8 +136,9 @@ def infer(
     *,
     stop_after: int | None = None,
     instead: Path | None = None,
+    pause: float = 0.0,
 ) -> dict[str, Any]:
-    """Infer a scan: frames of each batch, patches as they came, types of what was yielded, readings of patterns in this thread.
+    """Infer a scan: frames of each batch, patches as they came, types of what was yielded, readings of patterns.
 
     Args:
         scan: file.
@@ -144,6 +147,7 @@ def infer(
         settings: any that ``infer`` takes.
         stop_after: batches after which it is asked to stop; the rest is taken as it comes.
         instead: the model file of the job, in place of the one that the core has looked at.
+        pause: seconds after the first batch, in which what reads ahead gets as far ahead as it may (``ahead``).
     """
     import numpy as np
 
@@ -152,16 +156,19 @@ def infer(
     payload = create_inference_payload(model, scan, None, settings, environment={})
     groups, sink = payload.groups, Sink(stop_after)
     job = InferJob(ScanSource(scan, groups["data"]), instead or model, probe, groups)
-    batches, patches, kinds = [], [], dict[str, str]()
-    with _reads_here() as reads:
+    batches, patches, kinds, ahead = list[Any](), list[Any](), dict[str, str](), 0
+    with _reads() as reads:
         for batch in payload.backend.infer(job, payload.plan, sink):
+            if pause and not batches:
+                time.sleep(pause)
+                ahead = reads["reads"] - 1
             kinds |= _kinds({"frames": batch.frames, "patches": batch.patches})
             batches.append(np.array(batch.frames))
             patches.append(np.array(batch.patches))
             sink.emit(Event("epoch"))
     return {
         "batches": batches, "patches": np.concatenate(patches) if patches else None, "kinds": kinds,
-        "execution": dict(payload.plan.execution), "reads_here": len(reads),
+        "execution": dict(payload.plan.execution), "ahead": ahead, **reads,
     }  # fmt: skip
 
 
@@ -173,7 +180,7 @@ def reconstruct(
     start: Path | None = None,
     instead: Path | None = None,
 ) -> dict[str, Any]:
-    """Reconstruct a scan: the result of the hook, types of its arrays, the start, and the plan's execution settings.
+    """Reconstruct a scan: the result of the hook, types of its arrays, the start, the plan's answers, and readings of patterns.
 
     Args:
         scan: file.
@@ -201,13 +208,14 @@ def reconstruct(
         with np.load(path, allow_pickle=False) as file:
             began = {name: file[name] for name in file.files}
         job = ReconstructJob(ScanSource(instead or scan, groups["data"]), path, groups)
-        result = payload.backend.reconstruct(job, payload.plan, sink)
+        with _reads() as reads:
+            result = payload.backend.reconstruct(job, payload.plan, sink)
     arrays = {name: getattr(result, name) for name in ("object", "probe", "positions", "held_out")}
     if result.background is not None:
         arrays["background"] = result.background
     return {
         "result": result if _plain(arrays) else None, "kinds": _kinds(arrays), "start": began, "events": sink.events,
-        "execution": dict(payload.plan.execution),
+        "execution": dict(payload.plan.execution), **reads,
     }  # fmt: skip
 
 
@@ -219,15 +227,15 @@ def plan_of(verb: str, settings: Mapping[str, Value]) -> ExecutionPlan:
 
 
 @contextmanager
-def _reads_here() -> Iterator[list[int]]:
-    """Counts, without changing it, how often patterns are read in the thread that asks for results."""
+def _reads() -> Iterator[dict[str, int]]:
+    """Counts, without changing it, how often patterns are read: ``reads``; of them ``reads_here`` in the thread of the job."""
     from ptycho_core.scan.patterns import ArrayPatterns
 
-    read, here, found = ArrayPatterns.read, threading.get_ident(), list[int]()
+    read, here, found = ArrayPatterns.read, threading.get_ident(), {"reads": 0, "reads_here": 0}
 
     def watched(patterns: ArrayPatterns, frames: Any) -> Any:  # noqa: ANN401 - as it is
-        if threading.get_ident() == here:
-            found.append(len(patterns))
+        found["reads"] += 1
+        found["reads_here"] += threading.get_ident() == here
         return read(patterns, frames)
 
     ArrayPatterns.read = watched  # type: ignore[assignment,method-assign]

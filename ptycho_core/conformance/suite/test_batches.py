@@ -12,7 +12,9 @@ from ptycho_core.conformance.limits import LIMITS
 from ptycho_core.conformance.parity import differences
 from ptycho_core.conformance.reference.evaluation import evaluate_batch
 from ptycho_core.conformance.rounding import limits_of, nudged
+from ptycho_core.conformance.suite.inputs import FRAMES
 from ptycho_core.conformance.suite.marks import kit
+from ptycho_core.conformance.suite.refusals import refused_with
 from ptycho_core.contract import EvaluateBatchJob, EvaluateResult
 from ptycho_core.errors import DataError
 from ptycho_core.model import load_model, save_model
@@ -35,7 +37,7 @@ def batch_job(bench: Bench, network: str) -> EvaluateBatchJob:
     """Three groups of a masked scan."""
     job = bench.model(masked=True, **NETWORKS[network], **WEIGHTS)  # type: ignore[arg-type]
     members, random = int(NETWORKS[network]["gridsize"] or 1) ** 2, np.random.default_rng(8)
-    return EvaluateBatchJob(job, 0, np.stack([random.permutation(30)[:members] for _ in range(3)]))
+    return EvaluateBatchJob(job, 0, np.stack([random.permutation(FRAMES)[:members] for _ in range(3)]))
 
 
 def truth(bench: Bench, network: str) -> tuple[EvaluateResult, dict[str, Limits]]:
@@ -61,5 +63,5 @@ def test_a_batch_of_a_training(bench: Bench, network: str, precision: str) -> No
 @kit("train", "evaluate", needs=("test_a_batch_of_a_training",))
 def test_a_batch_of_frames_that_are_not_there_is_refused(bench: Bench) -> None:
     job = batch_job(bench, "one frame")
-    with pytest.raises(DataError, match="99"):
+    with refused_with(DataError, "99", "frame 99 of a scan that has fewer"):
         bench.call("evaluate", replace(job, groups=np.array([[99]])), bench.settings())

@@ -15,6 +15,7 @@ from ptycho_core.conformance.limits import LIMITS
 from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.conformance.suite.inputs import random_batch
 from ptycho_core.conformance.suite.marks import kit
+from ptycho_core.conformance.suite.refusals import refused_with
 from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.physics import evaluate as reference
 
@@ -60,8 +61,10 @@ def test_evaluate_gives_shapes_and_types_of_the_contract(bench: Bench) -> None:
     assert job.background is not None
     shapes["background"] = job.background.shape
     assert {name: one.shape for name, one in found.gradients.items()} == shapes
-    assert np.iscomplexobj(found.gradients["object"])
-    assert np.iscomplexobj(found.gradients["probe"])
+    assert all(np.iscomplexobj(found.gradients[name]) for name in ("object", "probe"))
+    if bench.precision == "float64":
+        digits = {name: one.dtype for name, one in found.gradients.items() if one.dtype not in (np.float64, np.complex128)}
+        assert digits == {}, "float64 was asked for, and less comes back"
 
 
 @kit("evaluate", needs=("test_evaluate_gives_shapes_and_types_of_the_contract",))
@@ -125,23 +128,34 @@ def test_gradients_are_given_only_where_they_are_wanted(bench: Bench) -> None:
     assert asked(bench, "plain", plain(random_batch())).gradients == {}
 
 
+@kit("evaluate", needs=("test_gradients",))
+def test_odd_sizes_are_centred_too(bench: Bench, precision: str) -> None:
+    found, wanted = asked(bench, "odd batch", random_batch(size=5), precision), reference(random_batch(size=5))
+    limits = LIMITS[precision]
+    far = {"intensities": (distance(found.intensities, wanted.intensities), limits.forward)}
+    far |= {name: (distance(found.losses[name], value), limits.loss) for name, value in wanted.losses.items()}
+    far |= {f"d/d {name}": (distance(found.gradients[name], value), limits.gradient) for name, value in wanted.gradients.items()}
+    beyond = {name: both for name, both in far.items() if not both[0] <= both[1]}
+    assert beyond == {}, "N = 5, (distance, limit): patterns and mask have zero frequency at [N // 2, N // 2], the FFT at [0, 0]"
+
+
 @kit("evaluate", needs=NUMPY)
 def test_evaluate_refuses_a_window_outside_of_the_object(bench: Bench) -> None:
     job = random_batch()
-    with pytest.raises(DataError):
+    with refused_with(DataError, "", "a window that leaves the object"):
         bench.call("evaluate", replace(job, positions=job.positions + 100), bench.settings())
 
 
 @kit("evaluate", needs=NUMPY)
 def test_evaluate_refuses_what_is_not_finite(bench: Bench) -> None:
     job = random_batch()
-    with pytest.raises(DataError):
+    with refused_with(DataError, "", "an object that is not finite"):
         bench.call("evaluate", replace(job, object=np.full(job.object.shape, np.nan + 0j)), bench.settings())
-    with pytest.raises(DataError):
+    with refused_with(DataError, "", "a negative count in a good pixel"):
         bench.call("evaluate", replace(job, counts=-job.counts - 1), bench.settings())
 
 
 @kit("evaluate", needs=NUMPY)
 def test_evaluate_refuses_an_unknown_loss_term(bench: Bench) -> None:
-    with pytest.raises(SettingsError, match="sharpness"):
+    with refused_with(SettingsError, "sharpness", "a loss term that does not exist"):
         bench.call("evaluate", replace(random_batch(), weights={"sharpness": 1.0}), bench.settings())

@@ -8,9 +8,9 @@ import numpy as np
 
 from ptycho_core.conformance.suite.inputs import random_batch
 from ptycho_core.conformance.suite.marks import kit
-from ptycho_core.conformance.suite.test_infer import MODEL
-from ptycho_core.conformance.suite.test_reconstruct import QUICK
-from ptycho_core.conformance.suite.test_train import SMALL
+from ptycho_core.conformance.suite.test_infer import MODEL, inferred
+from ptycho_core.conformance.suite.test_reconstruct import QUICK, run
+from ptycho_core.conformance.suite.test_train import SMALL, trained
 from ptycho_core.model import load_model
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.conformance.suite.bench import Bench
+    from ptycho_core.contract import Value
 
 ANSWERS = ("test_evaluate_gives_numpy_arrays", "test_train_answers", "test_infer_answers", "test_reconstruct_answers")
 REPEATABLE = ("on", "strict")
@@ -26,7 +27,7 @@ REPEATABLE = ("on", "strict")
 
 def job(bench: Bench, verb: str, folder: Path) -> tuple[Any, ...]:
     """The arguments of a small job; a training leaves its run in ``folder``."""
-    settings, scan = bench.settings(deterministic="on"), bench.scan(modes=1)
+    settings, scan = bench.settings(), bench.scan(modes=1)
     if verb == "evaluate":
         return random_batch(), settings
     if verb == "reconstruct":
@@ -37,8 +38,18 @@ def job(bench: Bench, verb: str, folder: Path) -> tuple[Any, ...]:
     return scan, model.model_path, bench.light(scan), settings
 
 
+def answer(bench: Bench, verb: str, **more: Value) -> dict[str, Any]:
+    """The answer to that job, with further settings, in the first process; asked for once."""
+    if verb == "evaluate":
+        settings = bench.settings(**more)
+        return bench.once(("evaluated", *sorted(settings.items())), lambda: bench.call("evaluate", random_batch(), settings))  # type: ignore[no-any-return]
+    if verb == "reconstruct":
+        return run(bench, QUICK | more)
+    return trained(bench, **more) if verb == "train" else inferred(bench, **more)  # type: ignore[arg-type]
+
+
 def watched(bench: Bench, verb: str) -> dict[str, Any]:
-    """A job in a second process, and what it left behind."""
+    """The job in a second process, and what it left behind."""
     folder = bench.folder / "watched"
     nothing: dict[str, Any] = {}
     arguments = (bench.name, verb, job(bench, verb, folder), nothing, [folder])
@@ -47,7 +58,7 @@ def watched(bench: Bench, verb: str) -> dict[str, Any]:
     return found
 
 
-def arrays(verb: str, answer: dict[str, Any], folder: Path) -> dict[str, NDArray[Any]]:
+def arrays(verb: str, answer: dict[str, Any]) -> dict[str, NDArray[Any]]:
     """What a job computed."""
     if verb == "evaluate":
         return {"intensities": answer["answer"].intensities, **answer["answer"].gradients}
@@ -55,15 +66,14 @@ def arrays(verb: str, answer: dict[str, Any], folder: Path) -> dict[str, NDArray
         return {name: getattr(answer["result"], name) for name in ("object", "probe", "positions")}
     if verb == "infer":
         return {"patches": answer["patches"]}
-    model = load_model(folder / "last.ptycho")
+    model = load_model(answer["result"].last_path)
     return dict(model.weights) | dict(model.physics) | {"losses": np.array([row["loss"] for row in model.history])}
 
 
 @kit(needs=ANSWERS)
 def test_another_process_gives_the_same(bench: Bench, verb: str) -> None:
-    folder = bench.folder / "watched-first"
-    first, second = bench.call(verb, *job(bench, verb, folder)), watched(bench, verb)["answer"]
-    one, other = arrays(verb, first, folder), arrays(verb, second, bench.folder / "watched")
+    first, second = answer(bench, verb), watched(bench, verb)["answer"]
+    one, other = arrays(verb, first), arrays(verb, second)
     if first["execution"]["deterministic"] in REPEATABLE:
         assert [name for name in one if not np.array_equal(one[name], other[name])] == [], (
             "they differ, although it promises not to"

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.conformance.suite.inputs import FRAMES, N, known_object, known_scan
 from ptycho_core.conformance.suite.marks import kit
+from ptycho_core.conformance.suite.refusals import refusal_of, refused_with
 from ptycho_core.contract import ReconstructResult
 from ptycho_core.errors import CapabilityError, DataError
 from ptycho_core.imaging.metrics import data_misfit, position_error
@@ -39,9 +41,20 @@ OTHER: dict[str, Value] = {
     "total_variation": 2.0,
     "refine_probe": False,
     "held_out": 0.2,
+    "coarse_start": True,
     "seed": 5,
 }
 """Settings of ``reconstruct`` whose effect can be seen in any result, and a value that is not the one of `QUICK`."""
+
+BEGIN: dict[str, dict[str, Value]] = {"coarse_start": {"size": 64, "coarse_start": False}}
+"""What a setting is tried beside: a coarse start takes 64 pixels or more."""
+
+HELD: dict[str, Value] = {"held_out": 0.2, "modes": 2}
+"""What `held_out` is tried with: more than one mode."""
+
+
+ALIKE = {"float64": 1e-9, "float32": 1e-4}
+"""Relative L2 of what is computed from the same numbers in another order."""
 
 
 def run(bench: Bench, settings: Mapping[str, Value], *, scan: Path | None = None, exact: bool = False) -> dict[str, Any]:
@@ -51,6 +64,16 @@ def run(bench: Bench, settings: Mapping[str, Value], *, scan: Path | None = None
     key = ("reconstructed", taken, *sorted(asked.items()))
     found: dict[str, Any] = bench.once(key, lambda: bench.call("reconstruct", taken, asked))
     return found
+
+
+def true_start(bench: Bench) -> tuple[Path, dict[str, NDArray[Any]]]:
+    """A start with the object, probe and positions that the known scan is made with: the file, and what it holds."""
+    path = bench.folder / "true-start.npz"
+    with np.load(bench.scan(modes=1), allow_pickle=False) as file:
+        truth = {"object": file["object_true"], "probe": file["probe_guess"], "positions": file["positions_px"]}
+    if not path.exists():
+        np.savez(path, **truth)
+    return path, truth
 
 
 def misfit(scan: Path, result: ReconstructResult) -> float:
@@ -118,25 +141,125 @@ def test_it_improves_a_known_scan(bench: Bench) -> None:
     assert likeness(result) > 0.97 > likeness(began)
 
 
+@kit("reconstruct", needs=("test_reconstruct_keeps_a_history_and_tells_of_every_epoch",))
+def test_the_history_says_what_the_arrays_say(bench: Bench) -> None:
+    result = run(bench, FULL)["result"]
+    told, found = result.history[-1]["misfit"], misfit(bench.scan(modes=1), result)
+    assert told == pytest.approx(found, rel=0.1), "misfit of the last row is Σ|√I − √n| / Σ√n, as ptycho_core.physics has it"
+
+
+@kit("reconstruct", needs=("test_reconstruct_gives_numpy_arrays_of_the_contract",))
+def test_modes_are_orthogonal_and_the_strongest_is_first(bench: Bench) -> None:
+    try:
+        probe = run(bench, QUICK | {"modes": 3})["result"].probe
+    except CapabilityError as error:
+        refusal_of(error, "modes")
+        return
+    modes = probe.reshape(3, -1)
+    products = modes.conj() @ modes.T
+    powers = np.diag(products).real
+    assert (np.diff(powers) <= 0).all(), f"Σ|P|² of the modes: {powers}"
+    assert np.abs(products - np.diag(powers)).max() < ALIKE[bench.precision] * powers[0], "Σ conj(P_i) P_j of two modes is 0"
+
+
+@kit("reconstruct", needs=("test_reconstruct_gives_numpy_arrays_of_the_contract",))
+def test_reconstruct_computes_in_the_precision_that_was_asked_for(bench: Bench, precision: str) -> None:
+    result = run(bench, QUICK | {"precision": precision})["result"]
+    if precision != "float64":
+        return
+    assert (result.object.dtype, result.probe.dtype) == (np.complex128, np.complex128), "float64 was asked for"
+    for name, one in (("object", result.object), ("probe", result.probe)):
+        assert not np.array_equal(one, one.astype(np.complex64)), f"no number of the {name} has more digits than single precision"
+    if "float32" in bench.spec.precisions:
+        far = distance(result.object, run(bench, QUICK | {"precision": "float32"})["result"].object)
+        assert far > 1e-9, "it computes the same in float32, to the digits of double precision"
+
+
+@kit("reconstruct", needs=("test_it_improves_a_known_scan",))
+def test_reconstruct_does_not_look_at_bad_pixels(bench: Bench) -> None:
+    clean, spoilt = (bench.scan(size=33, masked=True, garbage=one) for one in (0, 1))
+    for likelihood in ("amplitude", "poisson"):
+        asked: dict[str, Value] = QUICK | {"likelihood": likelihood}
+        try:
+            one, other = (run(bench, asked, scan=scan)["result"] for scan in (clean, spoilt))
+        except CapabilityError as error:
+            refusal_of(error, "likelihood")
+            continue
+        assert np.array_equal(one.object, other.object), f"{likelihood}: a bad pixel holds anything, and counts for nothing"
+        assert [row["misfit"] for row in one.history] == [row["misfit"] for row in other.history], likelihood
+    right = bench.scan(size=33)
+    assert misfit(clean, run(bench, FULL, scan=clean)["result"]) < 1.3 * misfit(right, run(bench, FULL, scan=right)["result"])
+
+
+@kit("reconstruct", needs=("test_it_improves_a_known_scan",))
+def test_frames_held_out_take_no_part(bench: Bench) -> None:
+    asked = QUICK | HELD
+    try:
+        one = run(bench, asked)["result"]
+    except CapabilityError as error:
+        refusal_of(error, *HELD)
+        return
+    assert len(one.held_out) == round(0.2 * FRAMES)
+    assert all(row["held_out"] is not None for row in one.history)
+    other = run(bench, asked, scan=bench.scan(modes=1, spoilt=tuple(one.held_out.tolist())))["result"]
+    assert np.array_equal(one.held_out, other.held_out)
+    assert [row["held_out"] for row in one.history] != [row["held_out"] for row in other.history], "they judge"
+    for name in ("object", "probe"):
+        far = distance(getattr(other, name), getattr(one, name))
+        assert far <= ALIKE[bench.precision], f"the {name} depends on frames that are held out"
+
+
+@kit("reconstruct", needs=("test_it_improves_a_known_scan",))
+def test_it_begins_with_what_it_is_given(bench: Bench) -> None:
+    scan, (start, truth) = bench.scan(modes=1), true_start(bench)
+    settings = bench.settings(**bench.as_taken({"epochs": 0, "iterations": 1, "batch_size": FRAMES}))
+    result = bench.call("reconstruct", scan, settings, start=start)["result"]
+    right = replace(result, **truth)
+    assert misfit(scan, result) < 1.2 * misfit(scan, right), "the true object and probe of start_path are a start that fits"
+
+
+@kit("reconstruct", needs=("test_it_begins_with_what_it_is_given",))
+def test_a_tolerance_ends_the_fit_or_is_refused(bench: Bench) -> None:
+    lengths = []
+    for tolerance in (1.0, 1e-9):
+        settings = bench.settings(epochs=0, iterations=14, tolerance=tolerance)
+        try:
+            found = bench.call("reconstruct", bench.scan(modes=1), settings, start=true_start(bench)[0])
+        except CapabilityError as error:
+            refusal_of(error, "tolerance", "iterations")
+            return
+        lengths.append(len(found["result"].history))
+    assert lengths[0] < lengths[1], "from the truth on, where the loss hardly falls, tolerance 1 ends no sooner than 1e-9"
+
+
+@kit("reconstruct", needs=("test_reconstruct_gives_numpy_arrays_of_the_contract",))
+def test_less_memory_changes_the_reading_alone_or_is_refused(bench: Bench) -> None:
+    try:
+        other = run(bench, QUICK | {"memory_gib": 0.0})
+    except CapabilityError as error:
+        refusal_of(error, "memory_gib")
+        return
+    one = run(bench, QUICK)
+    assert distance(other["result"].object, one["result"].object) <= ALIKE[bench.precision]
+    assert other["reads"] > one["reads"], "memory_gib = 0 is accepted, and no pattern is read a second time"
+
+
 @kit("reconstruct", needs=("test_reconstruct_gives_numpy_arrays_of_the_contract",))
 @pytest.mark.parametrize("setting", OTHER)
 def test_a_setting_acts_or_is_refused(bench: Bench, setting: str) -> None:
-    refusal, other = "", None
+    beside = dict(BEGIN.get(setting, {}))
+    scan = bench.scan(size=beside.pop("size")) if "size" in beside else None
     try:
-        other = run(bench, QUICK | {setting: OTHER[setting]}, exact=setting == "iterations")["result"]
+        other = run(bench, QUICK | beside | {setting: OTHER[setting]}, exact=setting == "iterations", scan=scan)["result"]
     except CapabilityError as error:
-        refusal = str(error)
-    if other is None:
-        assert setting in refusal, "refused for something else"
+        refusal_of(error, setting)
         return
-    one = run(bench, QUICK)["result"]
+    found = run(bench, QUICK | beside, scan=scan)
+    one = found["result"]
     if setting == "modes":
         assert (len(one.probe), len(other.probe)) == (1, 2)
-    if setting == "held_out":
-        assert len(other.held_out) == round(0.2 * FRAMES)
-        assert all(row["held_out"] is not None for row in other.history)
     if setting == "refine_probe":
-        start = run(bench, QUICK)["start"]["probe"]
+        start = found["start"]["probe"]
         assert np.allclose(other.probe, start, rtol=1e-5, atol=1e-5 * np.abs(start).max())
     same = one.object.shape == other.object.shape and np.array_equal(one.object, other.object)
     assert not same, f"{setting} = {OTHER[setting]} is accepted and changes nothing"
@@ -169,17 +292,28 @@ def test_a_background_is_fitted(bench: Bench) -> None:
 
 @kit("reconstruct", needs=("test_reconstruct_gives_numpy_arrays_of_the_contract",))
 def test_reconstruct_stops_when_asked_with_the_best_so_far(bench: Bench) -> None:
-    settings = bench.settings(epochs=200, iterations=0, batch_size=9)  # no joint fit is what every backend can do
+    settings = bench.settings(epochs=40, iterations=0, batch_size=9)  # no joint fit is what every backend can do
     found = bench.call("reconstruct", bench.scan(modes=1), settings, stop_after=2)
     result = found["result"]
     assert result.interrupted
-    assert len(result.history) < 200
+    assert len(result.history) < 40
     assert np.isfinite(result.object).all()
+
+
+@kit("reconstruct", needs=("test_reconstruct_stops_when_asked_with_the_best_so_far",))
+def test_reconstruct_stops_in_every_stage(bench: Bench) -> None:
+    stages = [row["stage"] for row in run(bench, FULL)["result"].history]
+    for stage in dict.fromkeys(stages):
+        first = stages.index(stage) + 1
+        settings = bench.settings(**bench.as_taken(FULL))
+        result = bench.call("reconstruct", bench.scan(modes=1), settings, stop_after=first)["result"]
+        assert result.interrupted or first == len(stages), f"asked to stop in the stage '{stage}', it says that it was not"
+        assert len(result.history) <= first + 1, f"asked to stop after the first epoch of the stage '{stage}', it goes on"
 
 
 @kit("reconstruct", needs=("test_reconstruct_answers",))
 def test_reconstruct_refuses_a_scan_that_is_damaged(bench: Bench) -> None:
     bad = bench.folder / "damaged-scan.npz"
     bad.write_bytes(b"no scan")
-    with pytest.raises(DataError, match="damaged-scan"):
+    with refused_with(DataError, "damaged-scan", "a scan that is none"):
         bench.call("reconstruct", bench.scan(modes=1), bench.settings(**bench.as_taken(QUICK)), instead=bad)

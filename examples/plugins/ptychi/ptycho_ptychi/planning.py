@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from ptycho_core.backends.plans import make_plan, without
+from ptycho_core.backends.plans import make_plan
 from ptycho_core.contract import Disposition, ExecutionPlan, ExecutionRequest, ProbeReport, Value
 
 if TYPE_CHECKING:
@@ -22,10 +22,11 @@ _LIKELIHOOD: Final = ("lsqml",)
 _ALL: Final = "dm takes all frames at once: batches are for the other engines"
 _WHOLE: Final = "pty-chi begins with the whole detector"
 _AT_ONCE: Final = "pty-chi is given all patterns before its first epoch"
-_FIXED: Final[dict[str, tuple[Value, str]]] = {"num_workers": (0, _AT_ONCE), "prefetch": (None, _AT_ONCE)}
+_FIXED: Final[dict[str, tuple[Value, str]]] = {"num_workers": (0, _AT_ONCE)}
+_ANYWAY: Final[dict[str, tuple[Value, str]]] = {"pin_memory": (False, _AT_ONCE)}
 """What cannot act because all patterns are read at once, before anything is computed."""
 
-_HONOURED: Final = ("modes", "start", "refine_probe", "refine_positions", "background", "held_out")
+_HONOURED: Final = ("modes", "start", "refine_probe", "refine_positions", "background", "held_out", "deterministic")
 """What every engine honours; the others have answers of their own below, and what is in neither list is not looked at."""
 
 _Answer = Callable[[Value, str], Disposition]
@@ -33,7 +34,7 @@ _Answer = Callable[[Value, str], Disposition]
 
 def plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
     """Resolve what is ``auto`` and say what became of each requested option; reads nothing and changes nothing."""
-    found = without(make_plan(request, probe, "pty-chi", _FIXED, honours=_HONOURED), "pin_memory", _AT_ONCE)
+    found = make_plan(request, probe, "pty-chi", _FIXED, honours=_HONOURED, anyway=_ANYWAY)
     engine = str(request.options["engine"])
     dispositions = dict(found.dispositions)
     asked = request.settings["reconstruction"]

@@ -9,8 +9,11 @@ from ptycho_core.backends.plans import make_plan
 if TYPE_CHECKING:
     from ptycho_core.contract import ExecutionPlan, ExecutionRequest, ProbeReport, Value
 
-USED: Final = ("start", "epochs", "iterations", "batch_size", "object_alpha", "refine_probe")
-"""The settings of a reconstruction that act: ``start`` is in the arrays that the core prepares, `engine` looks at the others."""
+HONOURS: Final = {"reconstruct": ("start", "epochs", "iterations", "batch_size", "object_alpha", "refine_probe")}
+"""The settings that act, by verb: ``start`` is in the arrays that the core prepares, `engine` looks at the others.
+
+Name what your code acts on, and no more: nothing here reads ahead, so ``num_workers`` and ``prefetch`` are not among them.
+"""
 
 ANYWAY: Final[dict[str, tuple[Value, str]]] = {
     "modes": (1, "it fits one mode"),
@@ -27,4 +30,4 @@ def plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
     A setting that is not looked at must be refused: one that is swallowed leaves a user with a result that is not what it says.
     """
     fixed = {"threads": (1, "NumPy's transforms use one thread")}
-    return make_plan(request, probe, "NumPy", fixed, honours=USED, anyway=ANYWAY)
+    return make_plan(request, probe, "NumPy", fixed, honours=HONOURS[request.verb], anyway=ANYWAY)

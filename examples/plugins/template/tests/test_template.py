@@ -43,6 +43,7 @@ def test_momentum_acts(scan: Path) -> None:
     assert plain != driven
 
 
-def test_what_it_does_not_look_at_is_refused(scan: Path) -> None:
-    with pytest.raises(CapabilityError, match="total_variation"):
-        reconstruct(scan, backend="template", total_variation=1.0)
+@pytest.mark.parametrize(("name", "value"), [("total_variation", 1.0), ("num_workers", 2), ("deterministic", "strict")])
+def test_what_it_does_not_look_at_is_refused(name: str, value: object, scan: Path) -> None:
+    with pytest.raises(CapabilityError, match=name):
+        reconstruct(scan, backend="template", **{name: value})
