@@ -146,7 +146,8 @@ class Run:
         names = {"backend": self.backend, "precision": self.precision}
         places = {name: old / self.needed(name).label for name in self.job.needs}
         how = (REFERENCE if self.backend == "reference" else HOW).format(**names)
-        return [shlex.split(line.format(how=how, **files, **places)) for line in self.job.words]
+        lines = [shlex.split(line.replace("{how}", how)) for line in self.job.words]
+        return [[word.format(**files, **places) for word in words] for words in lines]
 
 
 def runs(backends, only):

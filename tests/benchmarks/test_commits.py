@@ -55,7 +55,7 @@ def test_what_a_changed_constant_does_is_found_and_sized_and_a_broken_command_na
 
 
 def test_a_tree_and_itself_are_equal_and_are_timed(commits, copied, tmp_path, capsys):
-    place = tmp_path / "kept"
+    place = tmp_path / "kept results"
     words = [str(copied), str(copied), "--only", "inspect", "--pairs", "1", "--workdir", str(place)]
     assert commits.main(words) == 0
     out = capsys.readouterr().out
