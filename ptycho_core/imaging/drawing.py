@@ -60,12 +60,12 @@ def _matplotlib() -> Any:  # noqa: ANN401 - a module
 def _import(*, without_settings: bool = False) -> None:
     """Import what draws; the environment stays as it is, and a home folder without a folder of matplotlib's too."""
     kept = {name: os.environ.pop(name, None) for name in ("MPLBACKEND", "MATPLOTLIBRC", "MPLCONFIGDIR")}
-    if not without_settings:
-        os.environ.update({name: value for name, value in kept.items() if value is not None and name != "MPLBACKEND"})
-    if not os.environ.get("MPLCONFIGDIR") and (without_settings or not _has_folder()):
-        folder = os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="ptycho-matplotlib-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
+        if not without_settings:
+            os.environ.update({name: value for name, value in kept.items() if value is not None and name != "MPLBACKEND"})
+        if not os.environ.get("MPLCONFIGDIR") and (without_settings or not _has_folder()):
+            folder = os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="ptycho-matplotlib-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
         import matplotlib as mpl
         import matplotlib.backends.backend_agg
         import matplotlib.figure
