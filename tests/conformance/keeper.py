@@ -41,10 +41,10 @@ class Here:
 
     light = site = None
 
-    def __init__(self, backend, *, threads=None):  # noqa: ARG002 - as it is called
+    def __init__(self, backend, *, threads=None):
         self.backend = backend
 
-    def call(self, target, /, *arguments, timeout=None, **keywords):  # noqa: ARG002 - as it is called
+    def call(self, target, /, *arguments, timeout=None, **keywords):
         if target == LIGHT:
             Here.light.stdin.write(f"{Here.site} {arguments[0]}\n")
             return json.loads(Here.light.stdout.readline())
@@ -53,7 +53,7 @@ class Here:
             return getattr(importlib.import_module(module), name)(*arguments, **keywords)
         except PtychoError:
             raise
-        except BaseException as error:  # noqa: BLE001 - told as a worker tells it
+        except BaseException as error:
             raise raised_again(described(error), self.backend, f"running {target}") from error
 
     def close(self):
