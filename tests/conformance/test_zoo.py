@@ -39,7 +39,7 @@ def run(command, folder, site):
 
 @pytest.fixture(scope="module")
 def reports(request, tmp_path_factory):
-    """``reports(name)``: what the kit found of a backend, and what was written; those that leave their process alone share one."""
+    """``reports(name)``: what the kit found of a backend; those that leave their process alone share one."""
     folder = tmp_path_factory.mktemp("zoo")
     chosen = {item.callspec.params["name"] for item in request.session.items if "reports" in item.fixturenames}
     tame = [name for name in ZOO if name in chosen and not ZOO[name].alone]

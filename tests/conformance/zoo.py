@@ -207,6 +207,12 @@ def accepting(*names):
 IMPORTED = {"test_backend.py::test_the_plugin_can_be_imported"}
 ANSWERED = "test_the_plan_answers_exactly_what_was_asked_for"
 MIXED = ("float64", "bf16-mixed")
+MIXED_PROBE = """
+
+@hookimpl
+def ptycho_probe():
+    return replace(reference.ptycho_probe(), precisions=('float64', 'bf16-mixed'))
+"""
 IN_THREAD = """
 
 @hookimpl
@@ -437,7 +443,7 @@ INFER = {
         "test_infer.py::test_infer_runs_in_mixed_precision[bf16-mixed]",
         ("infer",),
         precisions=MIXED,
-        code="\n@hookimpl\ndef ptycho_probe():\n    return replace(reference.ptycho_probe(), precisions=('float64', 'bf16-mixed'))\n",
+        code=MIXED_PROBE,
     ),
 }
 
@@ -557,7 +563,8 @@ TRAIN = {
         "test_train_leaves_whole_checkpoints_and_nothing_else test_train_refuses_a_model_file_that_is_damaged",
     ),
     "history_without_a_column": training(
-        "found = right()\n    kept = [{name: one for name, one in row.items() if name != 'trivial_loss'} for row in found.history]\n"
+        "found, lost = right(), 'trivial_loss'\n"
+        "    kept = [{name: one for name, one in row.items() if name != lost} for row in found.history]\n"
         "    return replace(found, history=kept)",
         "test_train_keeps_a_history_and_tells_of_every_epoch",
     ),
@@ -593,7 +600,7 @@ TRAIN = {
         "test_train.py::test_train_runs_in_mixed_precision[bf16-mixed]",
         ("train",),
         precisions=MIXED,
-        code="\n@hookimpl\ndef ptycho_probe():\n    return replace(reference.ptycho_probe(), precisions=('float64', 'bf16-mixed'))\n",
+        code=MIXED_PROBE,
     ),
     "another_batch": evaluating(
         "found = right()\n    return found if found.patches is None else replace(found, patches=found.patches * (1 + 1e-9))",

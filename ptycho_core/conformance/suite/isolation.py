@@ -93,13 +93,14 @@ def _written_files() -> Iterator[list[str]]:
         sys.addaudithook(_audit)  # for good: hooks cannot be removed
         _recorded.append([])
     paths: list[str] = []
-    before = set(_listing())
+    places = (Path.cwd(), Path(tempfile.gettempdir()))
+    before = set(_listing(places))
     _recorded[0] = paths
     try:
         yield paths
     finally:
         _recorded[0] = []
-        paths += [path for path in _listing() if path not in before]  # written by code that is not Python
+        paths += [path for path in _listing(places) if path not in before]  # written by code that is not Python
 
 
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
@@ -115,8 +116,7 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         _recorded[0].append(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100 - as it is now, without following links
 
 
-def _listing() -> list[str]:
-    places = (Path.cwd(), Path(tempfile.gettempdir()))
+def _listing(places: Sequence[Path]) -> list[str]:
     return [str(path) for place in places for path in place.iterdir()]
 
 
