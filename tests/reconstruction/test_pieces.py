@@ -11,7 +11,7 @@ from small_scans import small_scan
 from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.constants import BATCHES_PER_KICK
-from ptycho_core.reconstruction.schedule import positions_settled
+from ptycho_core.reconstruction.schedule import keep_inside, positions_settled
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 
@@ -61,6 +61,11 @@ def test_positions_have_settled_when_they_move_together_or_hardly(engine: Any) -
     assert not positions_settled(list(rest[:19]))  # before the object shows structure
 
 
+def test_windows_are_kept_inside_the_object() -> None:
+    places = np.array([[-1.5, 2.25], [50.0, 27.9], [24.0, 28.5]])
+    assert np.array_equal(keep_inside(places, (40, 44), 16), [[0, 2.25], [24, 27.9], [24, 28]])
+
+
 def test_half_the_resolution_and_back_loses_nothing_that_it_can_show(engine: Any) -> None:
     random, coarse = np.random.default_rng(1), engine.module("coarse")
     thing, probe = (resampled(noise(random, n, m), 2 * n, 2 * m) for n, m in ((21, 24), (8, 8)))
@@ -85,6 +90,22 @@ def test_a_pattern_at_half_the_resolution_is_the_middle_of_the_pattern(engine: A
     found = intensities(np.asarray(small.object), np.asarray(small.probe), small.positions)
     middle = intensities(scan.object, scan.probe, scan.positions)[:, 16:48, 16:48]
     assert distance(found, middle) < 2e-3  # what is cut off is not quite nothing
+
+
+@pytest.mark.parametrize("memory", [1e9, 0])
+def test_coarse_frames_are_the_middle_of_the_detector_with_its_mask_and_its_sum(engine: Any, memory: float) -> None:
+    scan = small_scan(size=24, side=2)
+    place = [engine.framework.device("cpu")] if engine.backend == "torch" else []
+    frames = engine.module("frames").Frames(scan, scan.mask, *place, engine.dtype("float64"), memory)
+    assert frames.mean_counts_per_pixel() == pytest.approx(scan.counts[:, scan.mask].mean(), rel=1e-6)
+    small = engine.module("coarse").CoarseFrames(frames)
+    middle, mask = np.sqrt(scan.counts[:, 6:18, 6:18]), scan.mask[6:18, 6:18]
+    (part, found), *_ = small.in_turn([np.array([1, 3])])
+    assert part.tolist() == [1, 3]
+    assert np.allclose(np.fft.fftshift(np.asarray(found), axes=(1, 2)), middle[[1, 3]], rtol=1e-6)
+    assert np.array_equal(np.fft.fftshift(np.asarray(small.mask)), mask)
+    assert small.amplitude_sums == pytest.approx(middle.sum(axis=(1, 2)), rel=1e-6)
+    assert frames.amplitude_sums == pytest.approx(np.sqrt(scan.counts).sum(axis=(1, 2)), rel=1e-6)
 
 
 def noise(random: np.random.Generator, *shape: int) -> np.ndarray:
