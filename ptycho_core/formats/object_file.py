@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["NpzReader", "Purpose", "numbered_corners", "object_name", "open_object_file", "probe_beside", "probe_name"]
+__all__ = ["Purpose", "numbered_corners", "object_name", "open_object_file", "probe_beside", "probe_name"]
 
 Purpose = Literal["start", "result", "reference"]
 """What an object is read for: a start never is the truth, a reference is the truth first, a result is the truth last."""

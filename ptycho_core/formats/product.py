@@ -11,7 +11,6 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.object_file import (
-    NpzReader,
     Purpose,
     numbered_corners,
     object_name,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.contract import Value
+    from ptycho_core.formats.product_npz import NpzReader
     from ptycho_core.scan.scan import Scan
 
 __all__ = ["Reconstruction", "StoredObject", "load_reconstruction", "read_object", "read_probe", "title_and_scale"]
