@@ -228,7 +228,7 @@ def test_a_folder_for_temporary_files_that_cannot_be_used_is_named(
         assert limited(200, job) == 2  # enough for the lock's record
         err = capsys.readouterr().err
         assert re.search(
-            rf"cannot be written in {temporary}: File too large\. Set TMPDIR to a folder that can be written and has room\.\n$",
+            rf"{temporary}\S*: File too large\. Set TMPDIR to a folder that can be written and has room\.\n$",
             err,
         ), err
     monkeypatch.setattr(tempfile, "tempdir", None)
