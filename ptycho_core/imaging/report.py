@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 
     from ptycho_core.formats.product import Reconstruction
 
-__all__ = ["HISTORY", "RESULTS", "draw_all", "write_json", "write_log", "write_results"]
+__all__ = ["HISTORY", "RESULTS", "SEAL", "draw_all", "write_json", "write_log", "write_results"]
 
 RESULTS = ("reconstruction.h5", "settings.json", "metrics.json", "object.png", "probe.png")
 HISTORY = ("losses.png",)
 """Files of a result folder: those of every result, and those of one that has a history."""
+SEAL = "metrics.json"
+"""The file that is written last and goes first: a folder that has it is complete."""
 
 
 def write_results(
@@ -78,7 +80,7 @@ def write_results(
 
     write_or_rescue(
         folder,
-        [("reconstruction.h5", save), ("settings.json", lambda path: write_json(path, settings)), ("metrics.json", finish)],
+        [("reconstruction.h5", save), ("settings.json", lambda path: write_json(path, settings)), (SEAL, finish)],
     )
     files = [folder / name for name in (*RESULTS, *HISTORY)]
     return tuple(path for path in files if path.suffix != ".png" or (path.name in drawings and path.exists()))

@@ -102,14 +102,14 @@ def _write(
     payload: InferencePayload, claim: Claim, reconstruction: Reconstruction, metrics: dict[str, Any], hub: EventHub
 ) -> None:
     """Write the results; what was there before, logs too, stays until the new arrays are written."""
-    from ptycho_core.imaging.report import HISTORY, RESULTS, write_results
+    from ptycho_core.imaging.report import HISTORY, RESULTS, SEAL, write_results
     from ptycho_core.loggers.left import old_files
     from ptycho_core.notes import tell
 
     folder = payload.output_dir
     assert folder is not None
     arrays, *others = (folder / name for name in (*RESULTS, *HISTORY))
-    old = old_files(folder, others, renamed=arrays)
+    old = old_files(folder, [folder / SEAL, *others], renamed=arrays)
     replace = partial(claim.replace, old)
     write_results(folder, reconstruction, settings=payload.audit, metrics=metrics, ready=replace, tell=partial(tell, hub))
 

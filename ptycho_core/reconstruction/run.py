@@ -94,13 +94,13 @@ def run_payload(
 
 def _run_into(payload: ReconstructionPayload, folder: Path, claim: Claim, hub: EventHub) -> tuple[Reconstruction, dict[str, Any]]:
     """Run, and write the results and the log; what was there before stays until the new arrays are written."""
-    from ptycho_core.imaging.report import HISTORY, RESULTS, write_results
+    from ptycho_core.imaging.report import HISTORY, RESULTS, SEAL, write_results
     from ptycho_core.loggers.choose import logging_to
     from ptycho_core.loggers.left import old_files
     from ptycho_core.notes import tell
 
     arrays, *others = (folder / name for name in (*RESULTS, *HISTORY))
-    old = old_files(folder, others, renamed=arrays)
+    old = old_files(folder, [folder / SEAL, *others], renamed=arrays)
     with logging_to(hub, payload, folder, old=old):
         reconstruction, metrics = _run(payload, hub)
         replace = partial(claim.replace, old)

@@ -194,13 +194,14 @@ class _Replacing:
 def _old_files(folder: Path, *, resume: bool) -> OldFiles:
     """What ceases to be true with the first model of this run: of a run that goes on, only the seal."""
     from ptycho_core.files.old import OldFiles
+    from ptycho_core.imaging.report import SEAL
     from ptycho_core.loggers.left import old_files
     from ptycho_core.training.checkpoints import BEST, CHECKPOINTS, LAST, epoch_files
 
     if resume:
-        return OldFiles([folder / "metrics.json"])
+        return OldFiles([folder / SEAL])
     models = (folder / BEST, folder / LAST, *epoch_files(folder).values())
-    return old_files(folder, [*models, *(folder / name for name in RECORDS)], [folder / CHECKPOINTS])
+    return old_files(folder, [folder / SEAL, *models, *(folder / name for name in RECORDS)], [folder / CHECKPOINTS])
 
 
 def _write_records(
@@ -209,7 +210,7 @@ def _write_records(
     """Settings, figure and, last, the metrics, with which the folder is complete."""
     from ptycho_core.files.rescue import write_or_rescue
     from ptycho_core.imaging.figures import figure_of_losses
-    from ptycho_core.imaging.report import draw_all, write_json
+    from ptycho_core.imaging.report import SEAL, draw_all, write_json
     from ptycho_core.notes import tell
 
     def finish(path: Path) -> None:
@@ -217,7 +218,7 @@ def _write_records(
             metrics["notes"] += draw_all(folder, {"losses.png": lambda: figure_of_losses(history)}, partial(tell, hub))
         write_json(path, metrics)
 
-    write_or_rescue(folder, [("settings.json", lambda path: write_json(path, audit)), ("metrics.json", finish)])
+    write_or_rescue(folder, [("settings.json", lambda path: write_json(path, audit)), (SEAL, finish)])
 
 
 def _started(payload: TrainingPayload, data: TrainingData, epochs: int) -> Event:

@@ -1,58 +1,27 @@
-"""A training that is killed between any two of its files keeps, once it has gone on, what one that was never killed keeps."""
+"""A job that is killed between any two of its files leaves nothing false, and what comes after it is as if it had not been."""
 
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-import pytest
-
-KILLED = """
-import json, os, signal, sys
+HEAD = """
+import json, sys
 from pathlib import Path
+from killing import run_killed
 from small_backend import SPEC, Small
 import ptycho_core
 from ptycho_core import backends
-from ptycho_core.model import load_model
 
-scan, place, keep = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+scan, place = sys.argv[1], Path(sys.argv[2])
 backends.register("small", Small(), SPEC)
-settings = {"backend": "small", "network_width": 4, "checkpoint_save_top_k": keep, "epochs": 4}
-from ptycho_core.imaging import figures
-from ptycho_core.imaging.drawing import empty_figure
-figures.figure_of_losses = lambda history: empty_figure(1, 1)
-os.fsync = lambda descriptor: None  # a killed process loses nothing that it has written
-settings |= {"progress": False, "logger": "none"}
+"""
 
-def in_a_process(folder, act, last=None):
-    # Whether it ended of its own accord, and how many changes of files it made; killed before the one numbered `last`.
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        changes = 0
-        def counted(change):
-            def changed(*arguments, **keywords):
-                nonlocal changes
-                if os.path.lexists(arguments[0]):
-                    if changes == last:
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    changes += 1
-                return change(*arguments, **keywords)
-            return changed
-        os.replace, os.unlink = counted(os.replace), counted(os.unlink)
-        try:
-            act(folder)
-        except BaseException as error:
-            os.write(2, repr(error).encode())
-            os._exit(1)
-        os.write(writing, str(changes).encode())
-        os._exit(0)
-    os.close(writing)
-    with open(reading) as told:
-        count = told.read()
-    os.waitpid(child, 0)
-    return int(count or 0)
+TRAINING = """
+from ptycho_core.model import load_model
+settings = {"backend": "small", "network_width": 4, "checkpoint_save_top_k": 2, "epochs": 4, "progress": False, "logger": "none"}
 
 def train(folder):
     ptycho_core.train(scan, folder, **settings)
@@ -68,25 +37,70 @@ def found(folder):
     return {str(path.relative_to(folder)): len(load_model(path).history) if path.suffix == ".ptycho" else 0 for path in files}
 
 train(place / "first")  # so that every process finds loaded what it needs
-points = in_a_process(place / "whole", train)
-print(json.dumps({"whole": found(place / "whole"), "points": points}))
+points = run_killed(place / "whole", train)
+print(json.dumps(found(place / "whole")))
+for last in range(points):
+    assert run_killed(place / str(last), train, last) == 0
+    run_killed(place / str(last), go_on)
+    print(json.dumps(found(place / str(last))))
+"""
+
+FIT = """
+import shutil
+
+def fit(folder, seed):
+    ptycho_core.reconstruct(scan, folder, backend="small", seed=seed, overwrite=True, progress=False)
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")}
+
+fit(place / "old", 1)
+fit(place / "new", 2)
+old, new = contents(place / "old"), contents(place / "new")
+shutil.copytree(place / "old", place / "whole")
+points = run_killed(place / "whole", lambda folder: fit(folder, 2))
 for last in range(points):
     folder = place / str(last)
-    assert in_a_process(folder, train, last) == 0
-    in_a_process(folder, go_on)
-    print(json.dumps({"last": last, "found": found(folder)}))
+    shutil.copytree(place / "old", folder)
+    assert run_killed(folder, lambda folder: fit(folder, 2), last) == 0
+    left = contents(folder)
+    arrays = left["reconstruction.h5"]
+    kind = "old" if arrays == old["reconstruction.h5"] else "new" if arrays == new["reconstruction.h5"] else "damaged"
+    settings = left.get("settings.json")
+    print(json.dumps({
+        "arrays": kind, "files": sorted(left), "whole": left == old,
+        "settings": {None: None, old["settings.json"]: "old", new["settings.json"]: "new"}[settings],
+    }))
+    run_killed(folder, lambda folder: fit(folder, 3))
+    assert sorted(path.name for path in folder.iterdir()) == sorted(old), sorted(folder.iterdir())
 """
 
 
-@pytest.mark.parametrize(("keep", "epochs"), [(2, [4, 2])])
-def test_the_k_best_are_the_same_wherever_it_was_killed(scan32, tmp_path, keep, epochs):
-    words = [sys.executable, "-c", KILLED, str(scan32), str(tmp_path), str(keep)]
-    path = str(Path(__file__).parent)
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONPATH": path}, check=False)
+def lines(code: str, *words: object) -> list[Any]:
+    """What a program prints, a line of JSON at a time."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    program = [sys.executable, "-c", HEAD + code, *map(str, words)]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=200, env=environment, check=False)
     assert done.returncode == 0, done.stderr
-    first, *rest = [json.loads(line) for line in done.stdout.splitlines()]
-    models = {f"checkpoints/epoch-{epoch:04d}.ptycho": epoch for epoch in epochs}
-    others = dict.fromkeys(("settings.json", "metrics.json", "losses.png"), 0)
-    assert first["whole"] == {"best.ptycho": 4, "last.ptycho": 4, **models, **others}
-    assert len(rest) == first["points"] > 12
-    assert [one for one in rest if one["found"] != first["whole"]] == []
+    assert done.stderr == ""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_the_k_best_epochs_are_kept_wherever_a_training_was_killed(scan32, tmp_path):
+    whole, *rest = lines(TRAINING, scan32, tmp_path)
+    models = {"best.ptycho": 4, "last.ptycho": 4, "checkpoints/epoch-0002.ptycho": 2, "checkpoints/epoch-0004.ptycho": 4}
+    assert whole == models | dict.fromkeys(("settings.json", "metrics.json", "losses.png"), 0)
+    assert len(rest) > 12
+    assert [one for one in rest if one != whole] == []
+
+
+def test_a_result_is_old_or_new_and_only_a_complete_one_has_metrics_wherever_a_fit_was_killed(scan, tmp_path):
+    found = lines(FIT, scan, tmp_path)
+    assert len(found) > 10
+    assert {one["arrays"] for one in found} == {"old", "new"}
+    for one in found:
+        if "metrics.json" in one["files"]:
+            assert one["whole"] or one["arrays"] == one["settings"] == "new", one
+        if one["arrays"] == "new":
+            assert one["settings"] in (None, "new"), one
+    assert found[0]["whole"]
