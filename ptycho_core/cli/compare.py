@@ -148,7 +148,9 @@ def _cells(entry: Entry, found: Comparison) -> dict[str, str]:
         cells[f"NRMSE TO {found.first}"] = _number(entry.agreement.get("nrmse"))
     cells["R"] = _number(entry.misfit)
     cells |= {label: _number(getattr(entry, name), ".0f" if name == "peak_mb" else ".1f") for name, label in _COSTS.items()}
-    return cells | {"WHY": entry.reason}
+    widened = quality.get("registration", {}).get("search_widened")
+    shift = "shift ({:.1f}, {:.1f}) px, search widened".format(*quality["registration"]["shift_px"]) if widened else ""
+    return cells | {"WHY": "; ".join(filter(None, (entry.reason, shift)))}
 
 
 def _number(value: Any, form: str = ".4g") -> str:  # noqa: ANN401 - a number or nothing

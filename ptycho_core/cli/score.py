@@ -48,7 +48,10 @@ def add_parser(commands: Any) -> None:  # noqa: ANN401 - argparse does not expor
     parser.add_argument("-o", "--output-dir", "--output", metavar="DIR", type=Path, help="write score.json and score.png there")
     parser.add_argument("--overwrite", action="store_true", help="replace score.json and score.png if they exist")
     parser.add_argument("--twin", action="store_true", help="also try the result rotated by 180 degrees and conjugated")
-    parser.add_argument("--max-shift", metavar="PX", type=float, default=8.0, help="largest shift removed, in pixels (default 8)")
+    parser.add_argument(
+        "--max-shift", metavar="PX", type=float,
+        help="largest shift removed, in pixels; without it 8, and the search is widened where the shift found lies on that bound",
+    )  # fmt: skip
     parser.add_argument("--scan", metavar="FILE", type=Path, help="also compute the data misfit R of RESULT on this scan")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(func=run)
@@ -56,7 +59,7 @@ def add_parser(commands: Any) -> None:  # noqa: ANN401 - argparse does not expor
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print, and with ``--output-dir`` write."""
-    if not args.max_shift >= 0:
+    if args.max_shift is not None and not 0 <= args.max_shift < math.inf:
         raise UsageError(f"--max-shift {args.max_shift} is not a number of pixels from 0 on.")
     if args.output_dir is None:
         _show(args, _scored(args)[1])
@@ -135,7 +138,19 @@ def _print(values: dict[str, Any]) -> None:
     removed = values["registration"]
     shift, ramp = removed["shift_px"], removed["ramp_rad_per_px"]
     twin = ", twin" if removed["twin"] else ""
-    print(f"removed: shift ({shift[0]:.3f}, {shift[1]:.3f}) px, ramp ({ramp[0]:.4g}, {ramp[1]:.4g}) rad/px, "
+    print(f"removed: shift ({shift[0]:.3f}, {shift[1]:.3f}) px{_bound(removed)}, ramp ({ramp[0]:.4g}, {ramp[1]:.4g}) rad/px, "
           f"factor {removed['factor_abs']:.5g} at {removed['factor_phase_rad']:.3f} rad{twin}")  # fmt: skip
     rows, columns = removed["area_rows"], removed["area_columns"]
     print(f"area: rows {rows[0]} to {rows[1] - 1}, columns {columns[0]} to {columns[1] - 1} of the reference")
+
+
+def _bound(removed: dict[str, Any]) -> str:
+    """What there is to say about the bound of the shift."""
+    from ptycho_core.imaging.registration import MAX_SHIFT
+
+    said = ""
+    if removed["search_widened"]:
+        said += f" (beyond ±{MAX_SHIFT:g} px: search widened to ±{removed['max_shift_px']:g} px)"
+    if removed["shift_on_bound"]:
+        said += f" (on the bound of ±{removed['max_shift_px']:g} px: a larger --max-shift may fit better)"
+    return said

@@ -36,6 +36,8 @@ __all__ = [
 
 _MEASURES = ("nrmse", "correlation", "psnr_amplitude", "ssim_amplitude", "psnr_phase", "ssim_phase")
 _SSIM_WINDOW = 11  # pixels that a Gaussian of sigma 1.5, cut at 3.5 sigma, covers
+_SSIM_ROWS = 256  # rows compared at a time: SSIM holds a dozen images of what it compares
+_RING_ROWS = 64
 
 
 def data_misfit(
@@ -99,18 +101,28 @@ def image_quality(image: NDArray[np.float64], reference: NDArray[np.float64]) ->
     al., IEEE Trans. Image Process. 13, 600 (2004): Gaussian window of sigma 1.5, K = 0.01 and 0.03, population covariance; None
     if the reference is constant or smaller than the window of 11 pixels.
     """
-    from skimage.metrics import structural_similarity
-
     span = float(np.ptp(reference))
     if span == 0:
         return None, None
-    error = float(np.mean((image - reference) ** 2))
+    difference = image - reference
+    error = float(np.vdot(difference, difference)) / difference.size
     psnr = None if error == 0 else 10 * float(np.log10(span**2 / error))
-    if min(reference.shape) < _SSIM_WINDOW:
-        return psnr, None
+    return psnr, None if min(reference.shape) < _SSIM_WINDOW else _ssim(image, reference, span)
+
+
+def _ssim(image: NDArray[np.float64], reference: NDArray[np.float64], span: float) -> float:
+    """Mean over the pixels whose window lies in the image, which rows taken together do not change."""
+    from skimage.metrics import structural_similarity
+
     compare: Any = structural_similarity
-    ssim = compare(reference, image, data_range=span, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
-    return psnr, float(ssim)
+    total, inner = 0.0, len(reference) - _SSIM_WINDOW + 1
+    for start in range(0, inner, _SSIM_ROWS):
+        rows = min(_SSIM_ROWS, inner - start)
+        part = slice(start, start + rows + _SSIM_WINDOW - 1)
+        total += rows * float(
+            compare(reference[part], image[part], data_range=span, gaussian_weights=True, sigma=1.5, use_sample_covariance=False)
+        )
+    return total / inner
 
 
 def phases(image: NDArray[Any], reference: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -119,13 +131,29 @@ def phases(image: NDArray[Any], reference: NDArray[Any]) -> tuple[NDArray[np.flo
     The reference's phase is unwrapped (Herráez et al., Appl. Opt. 41, 7437, 2002) and its median removed; the image's is that
     plus the wrapped phase of ``image · reference*``, so that two different unwrappings are never compared.
     """
-    from skimage.restoration import unwrap_phase
-
-    turned = reference * np.exp(-1j * np.angle(reference.sum()))
-    unwrap: Any = unwrap_phase
-    base = np.asarray(unwrap(np.angle(turned), rng=0), dtype=np.float64)
+    base = _unwrapped(np.angle(reference * np.exp(-1j * np.angle(reference.sum()))))
     base -= np.median(base)
     return base + np.angle(image * np.conj(reference)), base
+
+
+def _unwrapped(phase: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A phase without jumps of a turn.
+
+    Where no loop of four pixels has a jump left over, every path gives one result (Itoh, Appl. Opt. 21, 2470, 1982), and sums
+    along the columns are cheap.
+    """
+    down, right = (np.rint(np.diff(phase, axis=axis) / (2 * np.pi)).astype(np.int8) for axis in (0, 1))
+    if not (down.any() or right.any()):
+        return phase
+    if (down[:, :-1] + right[1:] == down[:, 1:] + right[:-1]).all():
+        turns = np.zeros(phase.shape, dtype=np.int32)
+        turns[0, 1:] = right[0].cumsum(dtype=np.int32)
+        turns[1:] = turns[0] + down.cumsum(axis=0, dtype=np.int32)
+        return np.asarray(phase - 2 * np.pi * turns, dtype=np.float64)
+    from skimage.restoration import unwrap_phase
+
+    unwrap: Any = unwrap_phase
+    return np.asarray(unwrap(phase, rng=0), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -159,21 +187,33 @@ def ring_correlation(image: NDArray[Any], reference: NDArray[Any]) -> RingCorrel
     1982; van Heel, Ultramicroscopy 21, 95, 1987), after removal of the mean and multiplication with a Hann window. Rings are as
     wide as one frequency step of the shorter side; the ring at zero frequency is left out.
     """
+    first, second = _windowed_spectrum(image), _windowed_spectrum(reference)
     rows, columns = reference.shape
-    window = np.outer(np.hanning(rows + 2)[1:-1], np.hanning(columns + 2)[1:-1])
-    first, second = (np.fft.fft2(window * (one - np.average(one, weights=window))) for one in (image, reference))
-    radius = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.fftfreq(columns)[None, :])
-    ring = np.rint(radius * min(rows, columns)).astype(int)
-    inside = (radius <= 0.5) & (ring > 0)
-    labels = ring[inside]
+    along = np.fft.fftfreq(columns)
+    sums = np.zeros((5, min(rows, columns) // 2 + 2))
+    for start in range(0, rows, _RING_ROWS):
+        part = slice(start, start + _RING_ROWS)
+        radius = np.hypot(np.fft.fftfreq(rows)[part, None], along)
+        ring = np.rint(radius * min(rows, columns)).astype(np.intp)
+        ring[radius > 0.5] = 0  # the ring at zero frequency is left out below
+        ours, theirs = first[part], second[part]
+        terms = (np.abs(ours) ** 2, np.abs(theirs) ** 2, (ours * np.conj(theirs)).real, radius, np.ones_like(radius))
+        for total, term in zip(sums, terms, strict=True):
+            total += np.bincount(ring.ravel(), weights=term.ravel(), minlength=len(total))
+    mine, other, cross, radii, count = sums[:, 1:][:, sums[4, 1:] > 0]
+    power = mine * other
+    return RingCorrelation(radii / count / 0.5, cross / np.sqrt(np.where(power > 0, power, np.inf)))
 
-    def total(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(np.bincount(labels, weights=values[inside])[1:], dtype=np.float64)
 
-    power = total(np.abs(first) ** 2) * total(np.abs(second) ** 2)
-    correlation = total((first * np.conj(second)).real) / np.sqrt(np.where(power > 0, power, np.inf))
-    frequency = total(radius) / total(np.ones_like(radius)) / 0.5
-    return RingCorrelation(frequency, correlation)
+def _windowed_spectrum(image: NDArray[Any]) -> NDArray[np.complex128]:
+    """Fourier transform of an image without its mean, times a Hann window; the mean is weighted with the window."""
+    from scipy.fft import fft2
+
+    rows, columns = (np.hanning(size + 2)[1:-1] for size in image.shape)
+    work = np.asarray(image - (rows @ image @ columns) / (rows.sum() * columns.sum()), dtype=np.complex128)
+    work *= rows[:, None]
+    work *= columns
+    return np.asarray(fft2(work, overwrite_x=True, workers=1))
 
 
 def position_error(positions: NDArray[np.floating[Any]], truth: NDArray[np.floating[Any]]) -> float:
@@ -219,7 +259,7 @@ def score(
     reference: Reconstruction | StoredObject | NDArray[Any] | str | Path,
     *,
     twin: bool = False,
-    max_shift: float = 8.0,
+    max_shift: float | None = None,
 ) -> Score:
     """Compare a reconstructed object with a reference.
 
@@ -230,7 +270,8 @@ def score(
         result: a reconstruction, an array (rows, columns), or a file or folder that `read_object` reads.
         reference: the same; of a file with a truth that is taken, and the true positions.
         twin: also try the result rotated by 180 degrees and conjugated.
-        max_shift: largest shift sought around that guess, in pixels, on each axis.
+        max_shift: largest shift sought around that guess, in pixels, on each axis; without it 8, or more where that is too few
+            (`register`).
 
     Raises:
         DataError: a file cannot be used, the two do not overlap, or their pixels are not equally wide, as far as is known.

@@ -9,28 +9,41 @@ Within an area ``A`` of the reference this module minimises ::
     Σ_{x ∈ A} |reference(x) − c · exp(i k·(x − x₀)) · object(x − offset − s)|²
 
 over the complex factor ``c``, the ramp ``k`` and the shift ``s`` (|s| ≤ ``max_shift`` on each axis).
+
+What is sought is found on a crop of the area first, so that the whole area takes a few steps only. A crop that leaves the shift
+uncertain, or that the whole area contradicts, is followed by a larger one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptycho_core.errors import DataError
 from ptycho_core.imaging.area import Area
+from ptycho_core.imaging.candidates import Candidate, candidates, error_without_structure
+from ptycho_core.imaging.refinement import Fit, refine
+from ptycho_core.imaging.shifting import Frame
 
-__all__ = ["Registration", "register"]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
-Complex: TypeAlias = NDArray[np.complex128]
-Float: TypeAlias = NDArray[np.float64]
+    from ptycho_core.imaging.shifting import Complex
 
-_MARGIN = 24  # pixels around the area that are tapered, so that the Fourier shift does not ring inside
-_CANDIDATES = 6
-_REFINED = 2
-_LAGS = ((0, 1), (1, 0), (0, 3), (3, 0))
+__all__ = ["MAX_SHIFT", "Registration", "register"]
+
+MAX_SHIFT = 8.0  # pixels, where nobody asks for another bound
+_CROPS = (512, 1024)  # pixels across
+_SMALL = 1.25  # an area that is no larger than this times a crop is taken whole
+_LAG, _STRIDE = 8, 4  # pixels over which a crop's structure is measured, and between the pixels that are looked at
+_COARSE, _FINE = 1e-3, 1e-4  # last step on a crop and on the whole area, pixels or radians
+_REFINED, _NEAR = 2, 3.0  # candidates refined on a crop, at least so many pixels apart
+_RIVAL = 1.1  # fits of a crop with up to this times the smallest error are told apart on the whole area
+_UNCERTAIN = 0.1  # pixels
+_CLEAR = 0.25  # of the error of an object without structure: below it no other shift is tried on a crop
+_BETTER = 0.9  # of the error: what a wider search has to find where the narrow one did not end on its bound
 
 
 @dataclass(frozen=True)
@@ -41,14 +54,16 @@ class Registration:
         aligned: complex128, the object over ``area``, comparable with ``reference[area.slices]`` pixel by pixel.
         area: where the two were compared, in pixels of the reference.
         offset: whole pixels (row, column) between the two grids that were known or guessed beforehand.
-        shift: pixels (row, column) found on top of ``offset``; bounded by ``max_shift``.
+        shift: pixels (row, column) found on top of ``offset``.
         ramp: radians per pixel (row, column) by which the object was multiplied.
         factor: the complex factor by which the object was multiplied.
         twin: True if the object was rotated by 180 degrees and conjugated first.
         error: relative l2 error that is left, ``‖aligned − reference‖ / ‖reference‖`` over the area.
+        max_shift: bound of the search that found the shift, pixels on each axis.
+        widened: True if that bound is wider than the one that is taken where nobody asks for another.
     """
 
-    aligned: Complex
+    aligned: NDArray[np.complex128]
     area: Area
     offset: tuple[int, int]
     shift: tuple[float, float]
@@ -56,12 +71,22 @@ class Registration:
     factor: complex
     twin: bool
     error: float
+    max_shift: float
+    widened: bool = False
+
+    @property
+    def on_bound(self) -> bool:
+        """Whether the shift lies within half a pixel of its bound, so that a larger one may fit better."""
+        return self.max_shift > 0 and max(map(abs, self.shift)) >= self.max_shift - 0.5
 
     def as_dict(self) -> dict[str, Any]:
         """The removed parameters and the area, ready for JSON."""
         return {
             "offset_px": list(self.offset),
             "shift_px": list(self.shift),
+            "max_shift_px": self.max_shift,
+            "search_widened": self.widened,
+            "shift_on_bound": self.on_bound,
             "ramp_rad_per_px": list(self.ramp),
             "factor_abs": abs(self.factor),
             "factor_phase_rad": float(np.angle(self.factor)),
@@ -78,14 +103,14 @@ def register(
     area: Area | None = None,
     offset: tuple[float, float] | None = None,
     twin_offset: tuple[float, float] | None = None,
-    max_shift: float = 8.0,
+    max_shift: float | None = None,
     twin: bool = False,
 ) -> Registration:
     """Align ``object`` with ``reference`` by a shift, a phase ramp and one complex factor.
 
     The shift is first sought by correlating ``f(x+d)·f*(x)`` of both, which no phase factor or ramp changes but by a constant;
-    then the ramp as the peak of the Fourier transform of ``reference · object*``; then shift, ramp and factor together by damped
-    Gauss-Newton steps on the residual itself. Parts of a pixel are shifted in Fourier space.
+    then the ramp as the peak of the Fourier transform of ``reference · object*``; then shift, ramp and factor together by
+    Newton's steps on the residual itself. Parts of a pixel are shifted in Fourier space.
 
     Args:
         object: (rows, columns), complex.
@@ -94,7 +119,9 @@ def register(
         offset: pixel of the reference (row, column) onto which pixel ``[0, 0]`` of the object falls; without it the middles
             of both fall on one another.
         twin_offset: the same for the rotated object; without it it is rotated about the middle of ``area`` or of the object.
-        max_shift: largest shift sought on each axis around the offset, in pixels.
+        max_shift: largest shift sought on each axis around the offset, in pixels. Without it 8, doubled
+            where the shift found lies on that bound or matches little and one beyond fits better, as far as the object reaches
+            beyond the area.
         twin: also try the object rotated by 180 degrees and conjugated, and keep what fits better.
 
     Raises:
@@ -103,12 +130,25 @@ def register(
     moving, fixed = _image(object, "object"), _image(reference, "reference")
     if offset is None:
         offset = ((fixed.shape[0] - moving.shape[0]) / 2, (fixed.shape[1] - moving.shape[1]) / 2)
-    found = _register(moving, fixed, area, offset, max_shift, twin=False)
+    pairs = [_Pair(moving, fixed, area, _rounded(offset), twin=False)]
     if twin:
         turned = np.conj(moving[::-1, ::-1])
-        other = _register(turned, fixed, area, twin_offset or _turned_offset(moving, area, offset), max_shift, twin=True)
-        found = min(found, other, key=lambda result: result.error)
-    return found
+        pairs.append(_Pair(turned, fixed, area, _rounded(twin_offset or _turned_offset(moving, area, offset)), twin=True))
+    for pair in pairs:
+        pair.check(MAX_SHIFT if max_shift is None else max_shift)
+    best: _Found | None = None
+    for size in _CROPS:
+        rivals = _sought(pairs, size, max_shift)
+        whole = min((found.on_the_whole() for found in rivals), key=lambda found: found.fit.error)
+        best = whole if best is None else min(best, whole, key=lambda found: found.fit.error)
+        if rivals[0].whole or not (rivals[0].is_doubtful() or rivals[0].is_contradicted(whole)):
+            break
+    assert best is not None
+    return best.registration()
+
+
+def _rounded(offset: tuple[float, float]) -> tuple[int, int]:
+    return round(offset[0]), round(offset[1])
 
 
 def _turned_offset(moving: Complex, area: Area | None, offset: tuple[float, float]) -> tuple[float, float]:
@@ -120,218 +160,215 @@ def _turned_offset(moving: Complex, area: Area | None, offset: tuple[float, floa
 
 
 def _image(array: NDArray[Any], name: str) -> Complex:
-    image = np.asarray(array).astype(np.complex128)
-    if image.ndim != 2:
+    if np.ndim(array) != 2:
         raise DataError(f"The {name} must be one image (rows, columns), but has shape {np.shape(array)}.")
-    return image
-
-
-def _register(
-    moving: Complex, fixed: Complex, area: Area | None, offset: tuple[float, float], max_shift: float, *, twin: bool
-) -> Registration:
-    whole = (round(offset[0]), round(offset[1]))
-    area = _common_area(moving, fixed, area, whole, max_shift)
-    target = fixed[area.slices]
-    frame = _Frame(moving, area, whole)
-    for name, values in (("reference", target), ("object", frame.cut((0, 0)))):
-        if not np.isfinite(values).all() or not values.any():
-            rows, columns = f"{area.row_start}:{area.row_stop}", f"{area.column_start}:{area.column_stop}"
-            raise DataError(f"The {name} is zero or not finite in the area of comparison, [{rows}, {columns}] of the reference.")
-    starts = []
-    for shift in _coarse_shifts(frame, target, max_shift):
-        ramp = _coarse_ramp(frame.cut(shift), target)
-        parameters = np.concatenate([np.zeros(2), ramp])
-        starts.append((_evaluate(frame, target, shift, parameters, float(np.linalg.norm(target)))[0], shift, ramp))
-    starts.sort(key=lambda start: start[0])
-    fits = [_refine(frame, target, shift, ramp, max_shift) for _, shift, ramp in starts[:_REFINED]]
-    best = min(fits, key=lambda fit: fit.error)
-    factor = best.factor
-    aligned = factor * frame.moved(best.whole, best.part, best.ramp)[0]
-    total = best.part + best.whole
-    return Registration(
-        aligned=aligned,
-        area=area,
-        offset=whole,
-        shift=(float(total[0]), float(total[1])),
-        ramp=(float(best.ramp[0]), float(best.ramp[1])),
-        factor=complex(factor),
-        twin=twin,
-        error=best.error,
-    )
-
-
-def _common_area(moving: Complex, fixed: Complex, area: Area | None, offset: tuple[int, int], max_shift: float) -> Area:
-    inset = 0 if area is not None else int(np.ceil(max_shift))
-    wanted = area or Area(0, fixed.shape[0], 0, fixed.shape[1])
-    common = wanted.within((0, fixed.shape[0]), (0, fixed.shape[1])).within(
-        (offset[0] + inset, offset[0] + moving.shape[0] - inset), (offset[1] + inset, offset[1] + moving.shape[1] - inset)
-    )
-    if min(common.shape) < 8:
-        raise DataError(
-            f"The object {moving.shape} and the reference {fixed.shape} overlap by {common.shape} pixels only, "
-            f"at the offset {offset}; at least 8 x 8 are needed to compare them."
-        )
-    return common
-
-
-class _Frame:
-    """The moving object around an area of the reference: whole-pixel cuts of it, and Fourier shifts of those."""
-
-    def __init__(self, moving: Complex, area: Area, offset: tuple[int, int]) -> None:
-        from scipy.fft import next_fast_len
-
-        self._moving = moving
-        self._corner = (area.row_start - offset[0], area.column_start - offset[1])
-        self.shape = area.shape
-        rows, columns = (next_fast_len(size + 2 * _MARGIN) for size in area.shape)
-        self._wide = (rows, columns)
-        self._taper = np.outer(_taper(rows), _taper(columns))
-        self._frequencies = (2 * np.pi * np.fft.fftfreq(rows)[:, None], 2 * np.pi * np.fft.fftfreq(columns)[None, :])
-        self._pixels = (_centred(rows)[:, None], _centred(columns)[None, :])
-        self.pixels = (_centred(area.shape[0])[:, None], _centred(area.shape[1])[None, :])
-
-    def cut(self, shift: tuple[int, int], margin: int = 0, shape: tuple[int, int] | None = None) -> Complex:
-        """Object after a shift by whole pixels, over the area and a margin, or ``shape`` pixels from the margin's corner.
-
-        Its border is repeated where it ends.
-        """
-        sizes = shape or (self.shape[0] + 2 * margin, self.shape[1] + 2 * margin)
-        rows, columns = (
-            np.clip(np.arange(start - moved - margin, start - moved - margin + size), 0, limit - 1)
-            for start, moved, size, limit in zip(self._corner, shift, sizes, self._moving.shape, strict=True)
-        )
-        return self._moving[np.ix_(rows, columns)]
-
-    def moved(self, whole: tuple[int, int], part: Float, ramp: Float) -> tuple[Complex, Complex, Complex]:
-        """Object over the area with ramp and shift, and its derivatives by rows and columns.
-
-        The ramp is taken off before the shift, so that what is shifted is as smooth as the reference.
-        """
-        flat = self.cut(whole, _MARGIN, self._wide) * np.exp(1j * (ramp[0] * self._pixels[0] + ramp[1] * self._pixels[1]))
-        mean = flat.mean()
-        spectrum = np.fft.fft2(self._taper * (flat - mean))
-        f_rows, f_columns = self._frequencies
-        spectrum *= np.exp(-1j * (f_rows * part[0] + f_columns * part[1]))
-        inner = (slice(_MARGIN, _MARGIN + self.shape[0]), slice(_MARGIN, _MARGIN + self.shape[1]))
-        image = np.fft.ifft2(spectrum)[inner] + mean
-        return image, np.fft.ifft2(1j * f_rows * spectrum)[inner], np.fft.ifft2(1j * f_columns * spectrum)[inner]
-
-
-def _centred(size: int) -> Float:
-    return np.arange(size, dtype=np.float64) - (size - 1) / 2
-
-
-def _taper(size: int) -> Float:
-    """One inside, falling to zero over two thirds of the margin at each end."""
-    width = 2 * _MARGIN // 3
-    edge = np.sin(np.pi / 2 * (np.arange(width) + 0.5) / width) ** 2
-    taper = np.ones(size)
-    taper[:width] = edge
-    taper[-width:] = edge[::-1]
-    return taper
-
-
-def _coarse_shifts(frame: _Frame, target: Complex, max_shift: float) -> list[tuple[int, int]]:
-    """Whole-pixel shifts worth trying: no shift, and the highest peaks of the ramp-insensitive correlation."""
-    reach = int(np.floor(max_shift))
-    if reach == 0:
-        return [(0, 0)]
-    wide = frame.cut((0, 0), reach)
-    score = np.zeros((2 * reach + 1, 2 * reach + 1))
-    for lag in _LAGS:
-        score += _correlation(_lagged(target, lag), _lagged(wide, lag), score.shape)
-    # entry [i, j] is the match of target(x) with wide(x + (i, j)), that is, a shift by reach - (i, j)
-    order = np.argsort(score, axis=None)[::-1]
-    shifts: list[tuple[int, int]] = [(0, 0)]
-    for index in order:
-        row, column = divmod(int(index), score.shape[1])
-        shift = (reach - row, reach - column)
-        if all(max(abs(shift[0] - old[0]), abs(shift[1] - old[1])) > 1 for old in shifts[1:]):
-            shifts.append(shift)
-        if len(shifts) > _CANDIDATES:
-            break
-    return shifts
-
-
-def _lagged(image: Complex, lag: tuple[int, int]) -> Complex:
-    rows, columns = lag
-    product = image[rows:, columns:] * np.conj(image[: image.shape[0] - rows, : image.shape[1] - columns])
-    return np.asarray(product - product.mean(), dtype=np.complex128)
-
-
-def _correlation(small: Complex, large: Complex, shape: tuple[int, int]) -> Float:
-    """|Σ small*(x) large(x + y)| for each y of ``shape``, over the square root of the energy of that part of ``large``."""
-    size = (large.shape[0], large.shape[1])
-    transform = np.fft.fft2(large)
-    product = np.fft.ifft2(transform * np.conj(np.fft.fft2(small, size)))
-    energy = np.fft.ifft2(np.fft.fft2(np.abs(large) ** 2) * np.conj(np.fft.fft2(np.ones(small.shape), size))).real
-    floor = 1e-9 * max(float(energy.max()), np.finfo(float).tiny)
-    score = np.abs(product) / np.sqrt(np.maximum(energy, floor))
-    scale = np.sqrt(float(np.sum(np.abs(small) ** 2))) or 1.0
-    return np.asarray(score[: shape[0], : shape[1]] / scale, dtype=np.float64)
-
-
-def _coarse_ramp(image: Complex, target: Complex) -> Float:
-    """Ramp in radians per pixel as the peak of the Fourier transform of target · image*, on a grid of half a fringe."""
-    product = target * np.conj(image)
-    size = (2 * product.shape[0], 2 * product.shape[1])
-    transform = np.abs(np.fft.fft2(product, size))
-    peak = np.unravel_index(int(np.argmax(transform)), size)
-    return np.array([2 * np.pi * np.fft.fftfreq(n)[index] for n, index in zip(size, peak, strict=True)])
+    return np.asarray(array) if np.iscomplexobj(array) else np.asarray(array, dtype=np.complex128)
 
 
 @dataclass(frozen=True)
-class _Fit:
-    whole: tuple[int, int]
-    part: Float
-    ramp: Float
-    factor: complex
-    error: float
+class _Pair:
+    """A moving and a fixed image, and how their grids lie to one another."""
+
+    moving: Complex
+    fixed: Complex
+    wanted: Area | None
+    offset: tuple[int, int]
+    twin: bool
+
+    def common(self, inset: int) -> Area:
+        """The wanted area, or all of the fixed image, as far as the moving one less ``inset`` pixels at each side covers it."""
+        wanted = self.wanted or Area(0, self.fixed.shape[0], 0, self.fixed.shape[1])
+        rows, columns = (
+            (start + inset, start + size - inset) for start, size in zip(self.offset, self.moving.shape, strict=True)
+        )
+        return wanted.within((0, self.fixed.shape[0]), (0, self.fixed.shape[1])).within(rows, columns)
+
+    def area(self, max_shift: float) -> Area:
+        """Where the two are compared."""
+        return self.common(0 if self.wanted is not None else int(np.ceil(max_shift)))
+
+    def room(self) -> int:
+        """Largest shift that keeps the area inside the moving image; a quarter of the overlap if the area gives way to it."""
+        area = self.common(0)
+        if self.wanted is None:
+            return min(area.shape) // 4
+        starts = (area.row_start - self.offset[0], area.column_start - self.offset[1])
+        rows, columns = (
+            min(start, size - start - across) for start, across, size in zip(starts, area.shape, self.moving.shape, strict=True)
+        )
+        return int(min(rows, columns))
+
+    def check(self, max_shift: float) -> None:
+        """Refuse what cannot be compared."""
+        area = self.area(max_shift)
+        if min(area.shape) < 8:
+            raise DataError(
+                f"The object {self.moving.shape} and the reference {self.fixed.shape} overlap by {area.shape} pixels only, "
+                f"at the offset {self.offset}; at least 8 x 8 are needed to compare them."
+            )
+        covered = Frame(self.moving, area, self.offset).cut((0, 0))
+        for name, values in (("reference", self.fixed[area.slices]), ("object", covered)):
+            if not np.isfinite(values).all() or not values.any():
+                rows, columns = f"{area.row_start}:{area.row_stop}", f"{area.column_start}:{area.column_stop}"
+                raise DataError(
+                    f"The {name} is zero or not finite in the area of comparison, [{rows}, {columns}] of the reference."
+                )
+
+    def target(self, area: Area) -> tuple[Complex, tuple[Complex, Complex]]:
+        """The fixed image over an area, and its derivatives by rows and by columns, which need no more than float32."""
+        flat = Frame(self.fixed, area, (0, 0)).flattened((0, 0), np.zeros(2), np.complex64)
+        return self.fixed[area.slices].astype(np.complex128, copy=False), flat.slopes(np.zeros(2), np.zeros(2))
 
 
-def _refine(frame: _Frame, target: Complex, whole: tuple[int, int], ramp: Float, max_shift: float) -> _Fit:
-    """Gauss-Newton on shift and ramp with the factor eliminated; steps that do not lower the error are damped."""
-    low, high = (np.array([sign * max_shift - moved for moved in whole]) for sign in (-1, 1))
-    parameters = np.concatenate([np.zeros(2), ramp])
-    norm = float(np.linalg.norm(target))
-    state = _evaluate(frame, target, whole, parameters, norm)
-    damping = 1e-4
-    for _ in range(60):
-        error, factor, images = state
-        step_matrix, gradient = _normal_equations(frame, target, factor, images)
-        accepted = False
-        while damping < 1e6:
-            damped = step_matrix + damping * np.diag(np.diag(step_matrix) + 1e-30)
-            trial = parameters + np.linalg.solve(damped, gradient)[2:]
-            trial[:2] = np.clip(trial[:2], low, high)
-            attempt = _evaluate(frame, target, whole, trial, norm)
-            if attempt[0] < error:
-                accepted = True
-                break
-            damping *= 10
-        if not accepted:
+@dataclass(frozen=True)
+class _Found:
+    """A fit of a pair over a part of its area."""
+
+    pair: _Pair
+    fit: Fit
+    part: Area
+    bound: float
+    featureless: float
+    """Relative error that an object without structure would leave over the part."""
+    widened: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether the part is the area."""
+        return self.part == self.pair.area(self.bound)
+
+    def is_on_bound(self, within: float) -> bool:
+        """Whether the shift lies within so many pixels of its bound."""
+        return self.bound > 0 and bool(np.abs(self.fit.shift).max() >= self.bound - within)
+
+    def is_same(self, other: _Found) -> bool:
+        """Whether both have found one shift of one pair."""
+        return self.pair.twin == other.pair.twin and bool(np.abs(self.fit.shift - other.fit.shift).max() < 0.5)
+
+    def is_clear(self) -> bool:
+        """Whether what is left is little beside the structure of the reference."""
+        return self.fit.error < _CLEAR * self.featureless
+
+    def is_doubtful(self) -> bool:
+        """Whether the part leaves the shift open."""
+        return self.fit.uncertainty > _UNCERTAIN
+
+    def is_contradicted(self, whole: _Found) -> bool:
+        """Whether what fits here does not fit the whole area."""
+        return whole.fit.error > 2 * self.fit.error + 1e-3
+
+    def on_the_whole(self) -> _Found:
+        """Refined on the whole area."""
+        if self.whole:
+            return self
+        area = self.pair.area(self.bound)
+        return replace(self, part=area, fit=_refined(self.pair, area, self.fit.shift, self.fit.ramp, self.bound, _FINE))
+
+    def registration(self) -> Registration:
+        """What callers see of it."""
+        (row, column), (by_row, by_column) = self.fit.shift, self.fit.ramp
+        return Registration(
+            aligned=self.fit.aligned, area=self.part, offset=self.pair.offset, shift=(float(row), float(column)),
+            ramp=(float(by_row), float(by_column)), factor=self.fit.factor, twin=self.pair.twin, error=self.fit.error,
+            max_shift=self.bound, widened=self.widened,
+        )  # fmt: skip
+
+
+def _refined(pair: _Pair, part: Area, shift: Any, ramp: Any, bound: float, tolerance: float) -> Fit:  # noqa: ANN401 - pairs of numbers
+    target, slopes = pair.target(part)
+    return refine(Frame(pair.moving, part, pair.offset), target, slopes, shift, ramp, bound, tolerance)
+
+
+def _sought(pairs: list[_Pair], size: int, max_shift: float | None) -> list[_Found]:
+    """What fits best on crops of the pairs, and what fits about as well; in a search that is widened where that is needed."""
+    bound = MAX_SHIFT if max_shift is None else max_shift
+    found = [fit for pair in pairs for fit in _on_crop(pair, size, bound)]
+    best = min(found, key=lambda one: one.fit.error)
+    if max_shift is None and (best.is_on_bound(1.0) or not best.is_clear()):
+        wider = [fit for pair in pairs for fit in _beyond(pair, size, bound)]
+        enough = 1.0 if best.is_on_bound(1.0) else _BETTER
+        if wider and min(fit.fit.error for fit in wider) < enough * best.fit.error:
+            found = wider
+            best = min(found, key=lambda one: one.fit.error)
+    rivals: list[_Found] = []
+    for one in sorted(found, key=lambda one: one.fit.error):
+        if one.fit.error <= _RIVAL * best.fit.error and not any(one.is_same(other) for other in rivals):
+            rivals.append(one)
+    return rivals
+
+
+def _on_crop(pair: _Pair, size: int, bound: float) -> list[_Found]:
+    """The best candidate of a crop, refined, and the next one if it may be better still."""
+    area = pair.area(bound)
+    part = _crop(pair.fixed, area, size)
+    target, slopes = pair.target(part)
+    frame = Frame(pair.moving, part, pair.offset)
+    featureless = error_without_structure(target)
+    starts = candidates(frame, target, bound, 0.0 if part == area else _CLEAR * featureless)
+    found: list[_Found] = []
+
+    def near(start: Candidate) -> bool:
+        return any(np.abs(one.fit.shift - start.shift).max() <= _NEAR for one in found)
+
+    for start in starts:
+        if found and part != area and (near(start) or start.error > 2 * found[0].fit.error):
+            continue
+        tolerance = _FINE if part == area else _COARSE
+        fit = refine(frame, target, slopes, np.array(start.shift, dtype=float), start.ramp, bound, tolerance)
+        found.append(_Found(pair, fit, part, bound, featureless))
+        if len(found) == _REFINED:
             break
-        parameters, state, damping = trial, attempt, max(damping / 10, 1e-9)
-        if error - attempt[0] <= 1e-9 * error:
-            break
-    return _Fit(whole, parameters[:2], parameters[2:], state[1], state[0])
+    return found
 
 
-def _evaluate(
-    frame: _Frame, target: Complex, whole: tuple[int, int], parameters: Float, norm: float
-) -> tuple[float, complex, tuple[Complex, Complex, Complex]]:
-    images = frame.moved(whole, parameters[:2], parameters[2:])
-    energy = float(np.vdot(images[0], images[0]).real)
-    factor = complex(np.vdot(images[0], target) / energy) if energy > 0 else 0j
-    return float(np.linalg.norm(target - factor * images[0])) / norm, factor, images
+def _beyond(pair: _Pair, size: int, bound: float) -> list[_Found]:
+    """What a crop finds beyond the bound, as far as the pair has room; nothing if a shift within it looks better."""
+    room = min(pair.room(), size // 2)
+    if room <= bound:
+        return []
+    part = _crop(pair.fixed, pair.area(bound), size)
+    target = pair.fixed[part.slices].astype(np.complex128, copy=False)
+    start = candidates(Frame(pair.moving, part, pair.offset), target, room)[0]
+    far = max(map(abs, start.shift))
+    if far <= bound:
+        return []
+    while bound < far + 1:
+        bound *= 2
+    bound = min(bound, float(room))
+    area = pair.area(bound)
+    part = _crop(pair.fixed, area, size)
+    fit = _refined(pair, part, np.array(start.shift, dtype=float), start.ramp, bound, _FINE if part == area else _COARSE)
+    return [_Found(pair, fit, part, bound, error_without_structure(target), widened=True)]
 
 
-def _normal_equations(
-    frame: _Frame, target: Complex, factor: complex, images: tuple[Complex, Complex, Complex]
-) -> tuple[Float, Float]:
-    """Real 6 x 6 normal equations of the residual in (Re δ, Im δ, shift, ramp), where factor → factor · (1 + δ)."""
-    image, by_row, by_column = (factor * one for one in images)
-    ramps = (1j * image * frame.pixels[0], 1j * image * frame.pixels[1])
-    columns = np.stack([part.ravel() for part in (image, 1j * image, -by_row, -by_column, *ramps)])
-    residual = (target - image).ravel()
-    return np.real(np.conj(columns) @ columns.T), np.real(np.conj(columns) @ residual)
+def _crop(fixed: Complex, area: Area, size: int) -> Area:
+    """Part of the area, ``size`` pixels across: the middle, unless the image varies at least twice as much somewhere else."""
+    shape = tuple(across if across <= _SMALL * size else size for across in area.shape)
+    if shape == area.shape:
+        return area
+    corners = [
+        np.unique(np.append(np.arange(0, across - part + 1, size // 4), ((across - part) // 2, across - part)))
+        for across, part in zip(area.shape, shape, strict=True)
+    ]
+    sums = np.pad(_variation(fixed[area.slices]), ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    rows, columns = (
+        [np.clip(np.array([start, start + part]) // _STRIDE, 0, limit - 1) for start in starts]
+        for starts, part, limit in zip(corners, shape, sums.shape, strict=True)
+    )
+    varies = np.array([[sums[b, d] - sums[a, d] - sums[b, c] + sums[a, c] for c, d in columns] for a, b in rows])
+    middle = tuple(
+        int(np.searchsorted(starts, (across - part) // 2))
+        for starts, across, part in zip(corners, area.shape, shape, strict=True)
+    )
+    most = np.unravel_index(int(np.argmax(varies)), varies.shape)
+    row, column = most if varies[most] > 2 * varies[middle] else middle
+    start = (area.row_start + int(corners[0][row]), area.column_start + int(corners[1][column]))
+    return Area(start[0], start[0] + shape[0], start[1], start[1] + shape[1])
+
+
+def _variation(image: Complex) -> NDArray[np.float64]:
+    """Squared differences over ``_LAG`` pixels along both axes, at every ``_STRIDE``-th pixel."""
+    seen = image[::_STRIDE, ::_STRIDE].astype(np.complex64)
+    lag = _LAG // _STRIDE
+    down, right = np.abs(seen[lag:] - seen[:-lag]) ** 2, np.abs(seen[:, lag:] - seen[:, :-lag]) ** 2
+    return np.asarray(down[:, :-lag] + right[:-lag], dtype=np.float64)
