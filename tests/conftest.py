@@ -94,6 +94,18 @@ def accelerator(request: pytest.FixtureRequest) -> str:
     return str(request.config.getoption("--ptycho-accelerator"))
 
 
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """For tests that look at no picture of a job: it is saved as ever, but nothing is drawn on it, which takes 0.3 CPU s each."""
+    from ptycho_core.imaging import figures
+    from ptycho_core.imaging.drawing import empty_figure
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("figure_of_losses", "figure_of_object", "figure_of_probe"):
+            patch.setattr(figures, name, lambda *_, **__: empty_figure(1, 1))
+        yield
+
+
 class Started:
     """A process that is listened to while it runs, and sent signals. When its time is over it is killed, with what it started."""
 

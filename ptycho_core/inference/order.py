@@ -23,8 +23,8 @@ def inference_order(positions: NDArray[np.floating[Any]], size: int) -> list[NDA
 
     A tile is what is stitched at once: its patches are held in memory until the last of them has come. Frames are split in two
     along the longer side of the rectangle that their positions span, in proportion to the number of tiles on either side,
-    until none holds too many (a k-d tree; Bentley, *Commun. ACM* 18 (1975) 509-517). The tiles depend on the positions and on
-    N alone, so that the batch size has no influence on the stitched object.
+    until none holds too many (a k-d tree; Bentley, *Commun. ACM* 18 (1975) 509-517); the lower side comes first. The tiles
+    depend on the positions and on N alone, so that the batch size has no influence on the stitched object.
 
     Args:
         positions: (frame, 2), (row, column) of the windows' corners, pixels, any common offset.

@@ -75,6 +75,7 @@ def test_every_field_of_the_settings_classes_may_stand_in_a_file():
 @pytest.mark.parametrize("command", COMMANDS)
 def test_all_that_the_table_names_exists_and_each_value_is_one_of_ours(command):
     known = declarations(COMMANDS[command])
+    assert len(entries(command)) > 20
     for one in entries(command).values():
         assert one.settings or one.argument or one.refused or one.needs, one.name
         for name in {*one.settings, *one.needs}:
@@ -90,6 +91,7 @@ def test_all_that_the_table_names_exists_and_each_value_is_one_of_ours(command):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_deprecated_spelling_names_one_that_is_not(command):
     table = entries(command)
+    assert [one for one in table.values() if one.deprecated]
     for one in table.values():
         for flag in one.deprecated.split():
             if flag.startswith("--"):

@@ -140,6 +140,7 @@ def some_word(entry):
 @pytest.mark.parametrize("command", ["train", "inference"])
 def test_every_entry_goes_somewhere_by_flag_or_is_refused_by_name(command, settle):
     """Its words, or a number; hyphens, and the value after '='."""
+    assert len(entries(command)) > 20
     for one in entries(command).values():
         if one.argument:
             continue

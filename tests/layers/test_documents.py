@@ -11,6 +11,12 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "specs").rglob("*.md"))]
 
 
+def test_there_are_documents_and_links_to_look_at() -> None:
+    """An empty list would make the tests below none, not failures."""
+    assert {path.parent.name for path in DOCUMENTS} >= {"docs", "specs", "decisions", "reference"}
+    assert sum(path.read_text("utf-8").count("](") for path in DOCUMENTS) > 100
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_between_documents_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", document.read_text("utf-8")):

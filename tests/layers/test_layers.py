@@ -19,6 +19,17 @@ FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "cupy"}
 BACKENDS = {"torch", "tensorflow", "pytorch", "tf", "ptychi"}
 HEAVY = {"numpy", "scipy", "skimage", "h5py", "matplotlib", "rich"} | FRAMEWORKS
 CORE_MODULES = sorted(CORE.rglob("*.py"))
+BACKEND_MODULES = sorted((ROOT / "backends").rglob("ptycho_*/*.py"))
+
+
+def test_there_are_modules_to_look_at() -> None:
+    """An empty list would make the tests below none, not failures."""
+    assert {"contract.py", "model.py", "__main__.py"} <= {path.name for path in CORE_MODULES}
+    assert {path.parent.name for path in CORE_MODULES} >= {"training", "settings", "cli", "reconstruction", "imaging"}
+    assert {path.parent.name for path in BACKEND_MODULES} == {"ptycho_torch", "ptycho_tensorflow"}
+    assert all(
+        len([path for path in BACKEND_MODULES if path.parent.name == name]) > 10 for name in ("ptycho_torch", "ptycho_tensorflow")
+    )
 
 
 def imports(path: Path) -> set[str]:
@@ -60,7 +71,7 @@ def test_no_core_file_names_a_backend_of_a_third_party() -> None:
         assert not found, f"'{name}' stands in the core"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "backends").rglob("ptycho_*/*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", BACKEND_MODULES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_backend_imports_only_the_contract_and_the_neutral_core(path: Path) -> None:
     own = path.parent.name
     for name in imports(path):

@@ -107,6 +107,11 @@ def _only_the_backend_under_test(backend):
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_is_drawn(undrawn):
+    """Pictures are tried in ``tests/imaging``."""
+
+
 @pytest.fixture
 def truth():
     """The backend, registered; it has no framework, so that any other may be loaded."""

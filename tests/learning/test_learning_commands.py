@@ -1,24 +1,13 @@
 """The commands ``train``, ``infer`` and ``reconstruct --start``, end to end."""
 
 import json
-import os
 import signal
 import time
 
-import numpy as np
-import pytest
-
 import ptycho_core
-from ptycho_core.contract import Event
 from ptycho_core.model import load_model
 
 QUICK = {"network_width": 8, "update_steps": 4, "threads": 1, "batch_size": 12}
-
-
-def equal(first, second):
-    both = [load_model(one, training=True) for one in (first, second)]
-    arrays = [{**one.weights, **one.physics, **one.training.arrays} for one in both]
-    return arrays[0].keys() == arrays[1].keys() and all(np.array_equal(arrays[0][name], arrays[1][name]) for name in arrays[0])
 
 
 def test_a_network_learns_a_scan_and_infers_another(scans, tmp_path):
@@ -30,27 +19,6 @@ def test_a_network_learns_a_scan_and_infers_another(scans, tmp_path):
     ptycho_core.infer(scans[1], tmp_path / "run", tmp_path / "out", threads=1)
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["misfit"] < 0.25
     assert ptycho_core.score(tmp_path / "out", scans[1]).correlation > 0.9
-
-
-@pytest.mark.parametrize("stop", [Event("epoch", "", 2), Event("step", "", 3)], ids=["after an epoch", "inside an epoch"])
-def test_what_goes_on_after_ctrl_c_is_bit_equal_to_what_was_never_stopped(scans, tmp_path, monkeypatch, stop):
-    monkeypatch.setattr("ptycho_core.training.loop.SECONDS_BETWEEN_EVENTS", 0.0)  # every step is told
-    pressed = []
-
-    def press(event):
-        if event.kind == stop.kind and event.epoch == stop.epoch and not pressed:
-            pressed.append(event)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    rest = QUICK | {"batch_size": 2, "epochs": 4, "train_probe": True, "gridsize": 2}
-    ptycho_core.train(scans[0], tmp_path / "whole", **rest)
-    ptycho_core.train(scans[0], tmp_path / "parts", observers=[press], **rest)
-    metrics = json.loads((tmp_path / "parts" / "metrics.json").read_text())
-    assert (metrics["interrupted"], metrics["epochs"]) == (True, stop.epoch)
-    ptycho_core.train(scans[0], tmp_path / "parts", resume=True)
-    assert json.loads((tmp_path / "parts" / "metrics.json").read_text())["epochs"] == 4
-    for name in ("last.ptycho", "best.ptycho"):
-        assert equal(tmp_path / "whole" / name, tmp_path / "parts" / name)
 
 
 def test_the_command_stops_at_ctrl_c_with_a_checkpoint_and_status_130(scans, tmp_path, started):

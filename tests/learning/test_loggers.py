@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,9 @@ import pytest
 
 import ptycho_core
 from ptycho_core.cli.main import main
-from ptycho_core.errors import SettingsError
+from ptycho_core.errors import DataError, SettingsError
+from ptycho_core.loggers import table
+from ptycho_core.model import load_model
 
 SMALL = {"epochs": 2, "network_width": 4, "update_steps": 1, "batch_size": 20, "threads": 1}
 """Three steps an epoch."""
@@ -48,27 +52,42 @@ def rows(path):
     return list(csv.DictReader(path.read_text().splitlines()))
 
 
+def columns(model):
+    """Each figure of a history under its name in a log: number of the epoch and value, where it was measured."""
+    return {
+        f"epoch/{name}": [(row["epoch"], pytest.approx(row[name])) for row in model.history]
+        for name, value in model.history[0].items()
+        if name != "epoch" and value is not None
+    }
+
+
 def test_tensorboard_reads_the_figures_of_epochs_and_steps(scans, tmp_path, backend):
-    model = ptycho_core.train(scans[0], tmp_path / "run", logger="tensorboard", log_every=2, **SMALL)
+    ptycho_core.train(scans[0], tmp_path / "run", logger="tensorboard", log_every=2, validation_split=0.2, **SMALL)
+    model = load_model(tmp_path / "run" / "last.ptycho")
     others = {"torch": {"tensorflow"}, "tensorflow": {"torch"}}[backend]
     assert not others & set(sys.modules)
     (file,) = (tmp_path / "run" / "tensorboard").iterdir()
     found = read_back(READ_EVENTS, str(file))
-    assert [(step, value) for tag, step, value in found if tag == "epoch/loss"] == [
-        (row["epoch"], pytest.approx(row["loss"])) for row in model.history
-    ]
-    assert [step for tag, step, _ in found if tag == "step/learning_rate"] == [2, 4, 6]
+    epochs = {tag for tag, _, _ in found if tag.startswith("epoch/")}
+    assert {tag: [(step, value) for name, step, value in found if name == tag] for tag in epochs} == columns(model)
+    assert "epoch/validation_loss" in epochs
+    told = [(step, value) for tag, step, value in found if tag == "step/learning_rate"]
+    assert [step for step, _ in told] == [2, 4, 6]
+    assert told[-1][1] == pytest.approx(model.history[1]["learning_rate"])
     assert {tag for tag, _, _ in found if tag.startswith("step/")} == {"step/loss", "step/learning_rate"}
     assert not (tmp_path / "run" / "log.csv").exists()
 
 
 def test_mlflow_reads_settings_and_figures_and_how_it_ended(scans, tmp_path):
-    model = ptycho_core.train(scans[0], tmp_path / "run", logger="mlflow", log_every=3, **SMALL)
+    ptycho_core.train(scans[0], tmp_path / "run", logger="mlflow", log_every=3, **SMALL)
+    model = load_model(tmp_path / "run" / "last.ptycho")
     found = read_back(READ_STORE, (tmp_path / "run" / "mlruns").as_uri())
     assert (found["status"], found["name"]) == ("FINISHED", "run")
     assert (found["params"]["learning_rate"], found["params"]["network_width"]) == ("0.001", "4")
-    assert found["metrics"]["epoch/loss"] == [[row["epoch"], pytest.approx(row["loss"])] for row in model.history]
-    assert [step for step, _ in found["metrics"]["step/loss"]] == [3, 6]
+    kept = {name: [tuple(pair) for pair in pairs] for name, pairs in found["metrics"].items()}
+    assert {name: pairs for name, pairs in kept.items() if name.startswith("epoch/")} == columns(model)
+    assert [step for step, _ in kept["step/loss"]] == [3, 6]
+    assert kept["step/learning_rate"][1][1] == pytest.approx(model.history[1]["learning_rate"])
 
 
 def test_the_log_grows_with_the_run_and_goes_on_with_it(scans, tmp_path):
@@ -90,6 +109,85 @@ def test_the_log_grows_with_the_run_and_goes_on_with_it(scans, tmp_path):
     assert [float(row["learning_rate"]) for row in steps[2::3]] == [
         float(row["learning_rate"]) for row in rows(tmp_path / "run" / "log.csv")
     ]
+
+
+def press(times):
+    for _ in range(times):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def ends(how, truth, scans, run, **settings):
+    """A training with the small backend that is asked to stop, or fails, before its third epoch; how it ended."""
+
+    def happens(epoch):
+        if epoch == 3:
+            press({"interrupted": 1, "interrupted at once": 2}.get(how, 0))
+            if how == "failed":
+                raise DataError("The loss of batch 3 is not a number.")
+
+    truth.before_epoch = happens
+    try:
+        ptycho_core.train(scans[0], run, backend="truth", epochs=4, **settings)
+    except (KeyboardInterrupt, DataError) as error:
+        return type(error)
+    return None
+
+
+ENDINGS = {
+    "finished": ("finished", None, 4),
+    "interrupted": ("interrupted", None, 2),
+    "interrupted at once": ("interrupted", KeyboardInterrupt, 2),
+    "failed": ("failed", DataError, 2),
+}
+
+
+@pytest.mark.parametrize("how", ENDINGS)
+def test_a_logger_is_closed_once_after_all_epochs_and_told_how_it_ended(how, truth, scans, tmp_path, monkeypatch):
+    seen, (state, error, epochs) = [], ENDINGS[how]
+
+    class Recorder:
+        def __call__(self, event):
+            seen.append((event.kind, event.epoch))
+
+        def close(self, state):
+            seen.append(("closed", state))
+
+    monkeypatch.setattr("ptycho_core.loggers.table.open_log", lambda folder, payload, history: Recorder())
+    assert ends(how, truth, scans, tmp_path / "run") is error
+    told = [one for one in seen if one[0] in ("epoch", "closed")]
+    assert told == [*(("epoch", number) for number in range(1, epochs + 1)), ("closed", state)]
+    assert [kind for kind, _ in seen[seen.index(("closed", state)) + 1 :]] == ["finished"] * (error is None)
+
+
+@pytest.mark.parametrize(("how", "status"), [("interrupted", "5"), ("interrupted at once", "5"), ("failed", "4")])
+def test_mlflow_keeps_how_a_run_ended_that_did_not_finish(how, status, truth, scans, tmp_path):
+    ends(how, truth, scans, tmp_path / "run", logger="mlflow")
+    (kept,) = (tmp_path / "run" / "mlruns").glob("*/*/meta.yaml")
+    lines = dict(line.split(": ", 1) for line in kept.read_text().splitlines())
+    assert lines["status"] == status  # of MLflow: 4 is FAILED, 5 is KILLED
+    assert lines["end_time"].isdigit()
+
+
+@pytest.mark.parametrize("when", ["before the row", "after it"])
+def test_a_second_ctrl_c_while_a_row_is_written_leaves_whole_rows_and_the_rest_comes(when, truth, scans, tmp_path, monkeypatch):
+    run, original = tmp_path / "run", table._Table.add
+
+    def pressed(one, row):
+        if row["epoch"] == 3 and when == "before the row":
+            press(2)
+        original(one, row)
+        if row["epoch"] == 3:
+            press(2)
+
+    monkeypatch.setattr(table._Table, "add", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        ptycho_core.train(scans[0], run, backend="truth", epochs=4)
+    written = ["1", "2", "3"] if when == "after it" else ["1", "2"]
+    assert [row["epoch"] for row in rows(run / "log.csv")] == written
+    assert (run / "log.csv").read_text().endswith("\n")
+    monkeypatch.undo()
+    ptycho_core.train(scans[0], run, resume=True)
+    assert [(row["epoch"], float(row["loss"])) for row in rows(run / "log.csv")] == [(str(k), 0.5**k) for k in range(1, 5)]
 
 
 def test_a_log_that_fails_is_a_warning_and_the_run_goes_on(truth, scans, tmp_path):

@@ -22,11 +22,21 @@ from ptycho_core.settings.payload import create_inference_payload, create_traini
 
 SMALL = {"train": ["--epochs", "1", "--network-width", "4", "--update-steps", "2", "--batch-size", "12"], "infer": []}
 
-INSTEAD = {"deterministic": ["--no-deterministic"]}
-"""Words for a run: ``strict`` would hold for every later job of a process of TensorFlow."""
+INSTEAD = {
+    "deterministic": ["--no-deterministic"],
+    "num_workers": ["--num-workers", "2"],
+    "prefetch": ["--prefetch", "1"],
+    "inference_batch_size": ["--inference-batch-size", "3"],
+    "checkpoint_save_top_k": ["--checkpoint-save-top-k", "2"],
+    "checkpoint_monitor": ["--checkpoint-monitor", "loss"],
+    "checkpoint_mode": ["--checkpoint-mode", "max"],
+    "early_stop_patience": ["--early-stop-patience", "1"],
+    "log_every": ["--log-every", "2"],
+}
+"""Words for a run with others. ``strict`` would hold for every later job of a process of TensorFlow."""
 
-TOGETHER = ("backend", "accelerator", "precision", "deterministic", "seed", "threads", "allow_mixed_frameworks", "progress")
-"""Flags that are given to one run together; each other one has a run of its own."""
+ALONE = ("pin_memory", "enable_checkpointing", "logger")
+"""Flags that have a run of their own: what they turn off, others are seen by. All others are given to one run together."""
 
 
 @dataclass
@@ -70,6 +80,7 @@ SEEN = {
 """What is seen of a flag in the run that it was given to with others; what it changes beside another value, its proof shows."""
 
 
+@pytest.mark.usefixtures("undrawn")
 class ExecutionFlags:
     """Subclass it for a verb and a backend."""
 
@@ -130,7 +141,8 @@ class ExecutionFlags:
         """The run that was given a flag, alone or together with others; each is run once."""
 
         def run_with(flag):
-            together = [name for name in TOGETHER if name in declarations(self.verb)] if flag in TOGETHER else [flag]
+            execution = [name for name, one in declarations(self.verb).items() if one.group == "execution"]
+            together = [flag] if flag in ALONE else [name for name in execution if name not in ALONE]
             key = tuple(together)
             if key not in state.runs:
                 words = [word for name in together for word in asked(name, to_run=True)[1]]

@@ -7,6 +7,8 @@ import pytest
 
 from ptycho_core.cli.main import main
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 EVERY = [(verb, name, backend) for backend in table.BACKENDS for verb in table.VERBS for name in table.names(verb, backend)]
 
 
@@ -56,6 +58,7 @@ def ask(folder, backend, capsys):
 
 @pytest.mark.parametrize("verb", table.VERBS)
 def test_the_real_plan_answers_as_the_table_says(verb, backend, folder, ask):
+    assert table.names(verb, backend)
     aliases = table.module(table.CASES[verb][0]).ALIASES
     for name in table.names(verb, backend):
         found = table.proof(verb, name, backend)

@@ -8,6 +8,8 @@ from ptycho_core.cli.main import main
 from ptycho_core.formats.product import load_reconstruction
 from ptycho_core.model import load_model
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 QUICK = {
     "train": ["--epochs", "1", "--network-width", "4", "--update-steps", "1"],
     "infer": [],
