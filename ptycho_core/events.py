@@ -139,8 +139,10 @@ def stop_on_interrupt(hub: EventHub, first: str) -> Iterator[None]:
 
 
 def _another_stderr() -> int | None:
-    """Another descriptor of standard error, since 2 may be closed and given to a file; None if the process has none."""
+    """Another descriptor of standard error, as 2 may be closed and given to a file meanwhile; None if the process has none."""
+    if sys.stderr is None or sys.__stderr__ is None:
+        return None
     try:
-        return None if sys.__stderr__ is None else os.dup(sys.__stderr__.fileno())
+        return os.dup(sys.__stderr__.fileno())
     except (OSError, ValueError):
         return None

@@ -155,3 +155,20 @@ def test_a_thread_that_a_plugin_leaves_does_not_keep_a_command_from_ending(ptych
         assert done.returncode == status, done.stderr
         assert done.stdout or done.stderr
         (tmp_path / "at exit").unlink()
+
+
+def test_the_notice_of_a_signal_goes_to_no_file_that_gets_the_number_of_stderr(ptycho, tmp_path):
+    code = (
+        "import os, signal, sys\n"
+        "from ptycho_core.events import EventHub, stop_on_interrupt\n"
+        "hub = EventHub()\n"
+        "with stop_on_interrupt(hub, 'stopping'):\n"
+        "    os.close(2)\n"
+        "    assert os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY) == 2\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "os._exit(0 if hub.stop_requested else 1)\n"
+    )
+    done = ptycho(tmp_path / "file", code=code)
+    assert done.returncode == 0
+    assert done.stderr == b"\nptycho: stopping; press Ctrl-C again to stop at once\n"
+    assert (tmp_path / "file").read_bytes() == b""
