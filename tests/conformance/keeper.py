@@ -53,7 +53,7 @@ class Here:
             return getattr(importlib.import_module(module), name)(*arguments, **keywords)
         except PtychoError:
             raise
-        except BaseException as error:
+        except (Exception, SystemExit) as error:
             raise raised_again(described(error), self.backend, f"running {target}") from error
 
     def close(self):
