@@ -55,3 +55,16 @@ def test_at_the_lowest_point_it_says_that_it_is_stuck() -> None:
     assert steps[-1].stuck
     assert not any(step.stuck for step in steps[:-1])
     assert np.abs(steps[-1].point).max() < 1e-9
+
+
+def test_a_step_is_taken_where_it_lowers_the_loss_by_a_ten_thousandth_of_what_the_slope_promises_for_its_length() -> None:
+    def terrain(there: float):
+        """Slope 1 at 0, so that the first direction is -1/2; a wall at its end; ``there`` on the way."""
+        return lambda x: (0.0, x * 0 + 1) if x[0] == 0 else (1.0, x * 0 - 5) if x[0] == -0.5 else (there, x * 0 + 1)
+
+    def first(there: float) -> float:
+        return float(next(minimise(terrain(there), np.zeros(1), lambda one, other: float(one @ other))).point[0])
+
+    sixth = 0.5 * 0.5 / 1.5  # of the direction: the lowest point of the parabola
+    assert first(-1.1e-4 * sixth * 0.5) == pytest.approx(-0.5 * sixth)
+    assert first(-0.9e-4 * sixth * 0.5) > -0.5 * sixth + 1e-3

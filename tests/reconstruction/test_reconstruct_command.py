@@ -73,6 +73,8 @@ def test_what_is_measured_of_a_result_is_what_its_arrays_and_the_scan_give(tmp_p
     for name, frames in (("misfit", np.setdiff1d(np.arange(100), held)), ("held_out_misfit", held)):
         expected = np.abs(model - roots)[frames][:, scan.mask].sum() / roots[frames][:, scan.mask].sum()
         assert metrics[name] == pytest.approx(expected, rel=1e-6)
+    # What is handed out is what was fitted last, although counts went from object to probe.
+    assert metrics["misfit"] == pytest.approx(result.history[-1]["misfit"], rel=1e-4)
     # The file says how many counts the beam sends; a fit does not change that.
     assert (np.abs(result.probe) ** 2).sum() == pytest.approx((np.abs(scan.guess) ** 2).sum(), rel=1e-5)
 
