@@ -106,7 +106,7 @@ def refine(
 def _trials(curvature: Float, own: Float) -> Iterator[Float]:
     """Curvatures to step by, each for a shorter step than the one before."""
     if _is_definite(curvature):
-        yield curvature
+        yield from (curvature, 4 * curvature, 16 * curvature)
     for damping in (0.0, 0.1, 1.0, 10.0, 1e3, 1e5):
         yield own + damping * np.diag(np.diag(own))
 

@@ -237,9 +237,9 @@ class _Found:
         """Whether the part is the area."""
         return self.part == self.pair.area(self.bound)
 
-    def is_on_bound(self, within: float) -> bool:
-        """Whether the shift lies within so many pixels of its bound."""
-        return self.bound > 0 and bool(np.abs(self.fit.shift).max() >= self.bound - within)
+    def is_stopped(self) -> bool:
+        """Whether the shift would have left its bound."""
+        return bool(np.abs(self.fit.shift).max() >= self.bound - 1e-6)
 
     def is_same(self, other: _Found) -> bool:
         """Whether both have found one shift of one pair."""
@@ -284,9 +284,9 @@ def _sought(pairs: list[_Pair], size: int, max_shift: float | None) -> list[_Fou
     bound = MAX_SHIFT if max_shift is None else max_shift
     found = [fit for pair in pairs for fit in _on_crop(pair, size, bound)]
     best = min(found, key=lambda one: one.fit.error)
-    if max_shift is None and (best.is_on_bound(1.0) or not best.is_clear()):
+    if max_shift is None and (best.is_stopped() or not best.is_clear()):
         wider = [fit for pair in pairs for fit in _beyond(pair, size, bound)]
-        enough = 1.0 if best.is_on_bound(1.0) else _BETTER
+        enough = 1.0 if best.is_stopped() else _BETTER
         if wider and min(fit.fit.error for fit in wider) < enough * best.fit.error:
             found = wider
             best = min(found, key=lambda one: one.fit.error)
@@ -316,7 +316,7 @@ def _on_crop(pair: _Pair, size: int, bound: float) -> list[_Found]:
         tolerance = _FINE if part == area else _COARSE
         fit = refine(frame, target, slopes, np.array(start.shift, dtype=float), start.ramp, bound, tolerance)
         found.append(_Found(pair, fit, part, bound, featureless))
-        if len(found) == _REFINED:
+        if sum(not one.is_stopped() for one in found) == _REFINED:
             break
     return found
 
@@ -330,15 +330,17 @@ def _beyond(pair: _Pair, size: int, bound: float) -> list[_Found]:
     target = pair.fixed[part.slices].astype(np.complex128, copy=False)
     start = candidates(Frame(pair.moving, part, pair.offset), target, room)[0]
     far = max(map(abs, start.shift))
-    if far <= bound:
+    if far < bound:
         return []
+    within = bound
     while bound < far + 1:
         bound *= 2
     bound = min(bound, float(room))
     area = pair.area(bound)
     part = _crop(pair.fixed, area, size)
     fit = _refined(pair, part, np.array(start.shift, dtype=float), start.ramp, bound, _FINE if part == area else _COARSE)
-    return [_Found(pair, fit, part, bound, error_without_structure(target), widened=True)]
+    found = _Found(pair, fit, part, bound, error_without_structure(target), widened=True)
+    return [found] if np.abs(fit.shift).max() > within else []
 
 
 def _crop(fixed: Complex, area: Area, size: int) -> Area:

@@ -74,6 +74,30 @@ def test_max_shift_bounds_the_shift(files, capsys):
     assert shifts["8"] == pytest.approx(-5, abs=1e-3)
 
 
+def test_what_became_of_the_bound_is_said(files, capsys):
+    reference = np.load(files / "truth.npz")["object_true"]
+    rng = np.random.default_rng(4)
+    rough = reference * np.exp(0.5j * rng.normal(size=reference.shape))
+    np.save(files / "rough.npy", rough)
+    np.save(files / "moved.npy", np.roll(rough, (12, -9), axis=(0, 1)))
+    command = ["score", str(files / "moved.npy"), "--reference", str(files / "rough.npy")]
+    for given, words, absent in (
+        ([], "shift (-12.000, 9.000) px (beyond ±8 px: search widened to ±16 px)", "on the bound"),
+        (["--max-shift", "15"], "shift (-12.000, 9.000) px, ramp", "widened"),
+        (["--max-shift", "9"], "on the bound of ±9 px", "widened"),
+    ):
+        assert main([*command, *given]) == 0
+        told = capsys.readouterr().out
+        assert words in told
+        assert absent not in told
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["registration"]
+    assert (found["search_widened"], found["shift_on_bound"], found["max_shift_px"]) == (True, False, 16)
+    folder = str(files / "comparison")
+    assert main(["compare", "--reconstructions", command[1], "--reference", command[3], "-o", folder]) == 0
+    assert "shift (-12.0, 9.0) px, search widened" in capsys.readouterr().out
+
+
 def test_the_twin_is_tried_when_asked(files, capsys):
     np.save(files / "twin.npy", np.conj(np.load(files / "truth.npz")["object_true"][::-1, ::-1]))
     found = {}
@@ -90,6 +114,7 @@ def test_the_twin_is_tried_when_asked(files, capsys):
         (["--reference", "none.npz"], 5, "There is no file"),
         (["--reference", "scan.npz"], 5, "holds no object"),
         (["--reference", "truth.npz", "--max-shift", "-1"], 2, "--max-shift"),
+        (["--reference", "truth.npz", "--max-shift", "inf"], 2, "--max-shift"),
         (["--reference", "truth.npz", "--scan", "truth.npz"], 5, "truth.npz"),
     ],
 )
