@@ -7,7 +7,8 @@ import pytest
 from ptycho_core.cli.main import main
 from ptycho_core.errors import OutputError
 from ptycho_core.imaging import figures
-from ptycho_core.imaging.figures import draw, draw_or_warn, figure_of_losses
+from ptycho_core.imaging.figures import draw, figure_of_losses
+from ptycho_core.imaging.report import draw_all
 
 WILD = b"text.usetex: True\nsavefig.format: pdf\nsavefig.bbox: tight\nfigure.dpi: 1e9\nfont.size: 40\nimage.origin: lower\n"
 LOSSES = [{"stage": "a$b$", "epoch": 1, "loss": 2.0}, {"stage": "a$b$", "epoch": 2, "loss": 1.0}]
@@ -67,20 +68,23 @@ def test_settings_of_a_program_that_calls_us_are_neither_used_nor_changed(tmp_pa
 def test_a_picture_that_goes_with_a_result_is_a_warning_where_it_fails_and_an_older_one_goes(tmp_path):
     place = tmp_path / "losses.png"
     place.write_bytes(b"older")
-    with pytest.warns(RuntimeWarning, match=r"The picture .*losses.png cannot be drawn: ZeroDivisionError"):
-        assert not draw_or_warn(lambda: 1 / 0, place)
+    assert draw_all(tmp_path, {"losses.png": lambda: 1 / 0}) == [
+        "losses.png could not be drawn: ZeroDivisionError: division by zero."
+    ]
     assert not place.exists()
-    with pytest.warns(RuntimeWarning, match="Cannot write"):
-        assert not draw_or_warn(lambda: figure_of_losses(LOSSES), tmp_path / "nowhere" / "losses.png")
-    assert draw_or_warn(lambda: figure_of_losses(LOSSES), place)
+    assert draw_all(tmp_path / "nowhere", {"losses.png": lambda: figure_of_losses(LOSSES)}) == [
+        "Cannot write losses.png: No such file or directory."
+    ]
+    assert draw_all(tmp_path, {"losses.png": lambda: figure_of_losses(LOSSES)}) == []
+    assert place.exists()
 
 
 def test_a_picture_that_was_asked_for_is_an_error_where_it_fails(scan, tmp_path, monkeypatch, capsys):
-    with pytest.raises(OutputError, match="cannot be drawn: ValueError: no"):
+    with pytest.raises(OutputError, match="could not be drawn: ValueError: no"):
         draw(lambda: (_ for _ in ()).throw(ValueError("no")), tmp_path / "a.png")
     monkeypatch.setattr(figures, "save_figure", lambda figure, path: 1 / 0)
     assert main(["inspect", str(scan), "--plot", str(tmp_path / "a.png")]) == 2
-    assert "a.png cannot be drawn: ZeroDivisionError" in capsys.readouterr().err
+    assert "a.png could not be drawn: ZeroDivisionError" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
