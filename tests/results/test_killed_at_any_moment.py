@@ -76,10 +76,11 @@ for last in range(points):
 """
 
 
-def lines(code: str, *words: object) -> list[Any]:
-    """What a program prints, a line of JSON at a time."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
-    program = [sys.executable, "-c", HEAD + code, *map(str, words)]
+def lines(code: str, scan: Path, place: Path) -> list[Any]:
+    """What a program prints, a line of JSON at a time; what its killed jobs leave among temporary files stays in ``place``."""
+    (place / "temporary").mkdir()
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "TMPDIR": str(place / "temporary")}
+    program = [sys.executable, "-c", HEAD + code, str(scan), str(place)]
     done = subprocess.run(program, capture_output=True, text=True, timeout=200, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
