@@ -104,8 +104,8 @@ def test_psnr_follows_its_definition_and_ssim_is_one_for_equal_images():
 def test_the_range_of_the_quality_is_that_of_the_reference(shape):
     """The image spans three times as much; skimage is told the range here, and the other range gives other numbers."""
     rng = np.random.default_rng(3)
-    reference = rng.uniform(0.2, 0.9, shape)
-    image = 3 * reference + rng.normal(scale=0.1, size=shape)
+    slope = np.linspace(0, 1, shape[0])[:, None]
+    reference, image = (factor * slope + rng.normal(scale=0.02, size=shape) for factor in (1, 3))
     psnr, ssim = image_quality(image, reference)
     kind = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
     span = reference.max() - reference.min()
@@ -113,7 +113,6 @@ def test_the_range_of_the_quality_is_that_of_the_reference(shape):
     assert ssim == pytest.approx(structural_similarity(reference, image, data_range=span, **kind), rel=1e-9)
     for other in (np.ptp(image), 1.2 * span):
         assert ssim != pytest.approx(structural_similarity(reference, image, data_range=other, **kind), rel=1e-3)
-    assert image_quality(reference, image)[1] != pytest.approx(ssim, rel=1e-3)
 
 
 def test_numbers_worked_out_by_hand():

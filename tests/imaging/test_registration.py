@@ -148,7 +148,8 @@ def test_an_object_of_zeros_is_refused():
         register(np.zeros((SIZE, SIZE)), smooth_object(), area=AREA)
 
 
-LARGE = (700, 720)
+LARGE = (760, 200)
+INNER = Area(32, 728, 32, 168)
 """So large that shift and ramp are sought on a part of it."""
 
 
@@ -159,33 +160,31 @@ def large_object(kind: str) -> np.ndarray:
     image = np.exp(1.5j * phase / np.abs(phase).max())
     y, x = np.ogrid[: LARGE[0], : LARGE[1]]
     if kind == "empty middle":
-        image[np.hypot(y - 350, x - 360) < 300] = 1
-    if kind == "periodic, but for a corner":
-        image[:, 80:] = np.exp(0.5j * np.cos(2 * np.pi * y / 6) * np.cos(2 * np.pi * x / 6))[:, 80:]
+        image[100:-100] = 1
+    if kind == "periodic, but for one end":
+        image[100:] = np.exp(0.5j * np.cos(2 * np.pi * y / 6) * np.cos(2 * np.pi * x / 6))[100:]
     return image
 
 
-@pytest.mark.parametrize("kind", ["structure everywhere", "empty middle", "periodic, but for a corner"])
+@pytest.mark.parametrize("kind", ["structure everywhere", "empty middle", "periodic, but for one end"])
 def test_a_part_of_a_large_object_leads_to_what_fits_all_of_it(kind):
     truth = large_object(kind)
     rng = np.random.default_rng(5)
     noise = 0.02 * (rng.normal(size=LARGE) + 1j * rng.normal(size=LARGE))
     shift, ramp = (2.3, -4.6), (0.9, -2.1)
-    found = register(distorted(truth, shift, ramp, 1) + noise, truth)
-    assert found.shift == pytest.approx(
-        shift, abs=0.05
-    )  # where the object ends its border is repeated, which the ramp does not follow
+    found = register(distorted(truth, shift, ramp, 1) + noise, truth, area=INNER)
+    assert found.shift == pytest.approx(shift, abs=0.02)
     assert found.ramp == pytest.approx(ramp, abs=1e-5)
-    assert found.error < 0.032
+    assert found.error < 0.03
 
 
 def test_a_phase_that_drifts_across_a_large_object_is_fitted_over_all_of_it():
     truth = large_object("structure everywhere")
-    drift = np.exp(0.8j * np.sin(np.arange(LARGE[1]) / 120))
-    found = register(truth * drift, truth, max_shift=2)
-    ramps = np.exp(1j * np.outer(np.linspace(-2e-3, 2e-3, 41), np.arange(LARGE[1])))
-    weights = (np.abs(truth[found.area.slices]) ** 2).sum(axis=0)
-    matched = np.abs((ramps * drift)[:, found.area.slices[1]] @ weights).max() / weights.sum()
+    drift = np.exp(0.8j * np.sin(np.arange(LARGE[0]) / 120))
+    found = register(truth * drift[:, None], truth, max_shift=2)
+    ramps = np.exp(1j * np.outer(np.linspace(-5e-3, 5e-3, 201), np.arange(LARGE[0])))
+    weights = (np.abs(truth[found.area.slices]) ** 2).sum(axis=1)
+    matched = np.abs((ramps * drift)[:, found.area.slices[0]] @ weights).max() / weights.sum()
     assert found.error < 1.01 * np.sqrt(1 - matched**2)
 
 
