@@ -170,7 +170,7 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
     ),
     "deterministic": (["--no-deterministic"], ["--deterministic", "strict"], lambda a, b: (a.mode, b.mode) == (0, 2)),
     "seed": ([], ["--seed", "1"], changed),
-    "threads": ([], ["--threads", "2"], lambda a, b: (a.threads, b.threads) == (1, 2)),
+    "threads": (["--threads", "1"], ["--threads", "2"], lambda a, b: (a.threads, b.threads) == (1, 2)),
     "logger": (
         [],
         ["--logger", "none"],
