@@ -7,13 +7,17 @@ import pytest
 import tensorflow as tf
 
 from ptycho_core.contract import EvaluateJob, ExecutionPlan
+from ptycho_core.engine import joint, pie
+from ptycho_core.engine.reconstruct import fit
 from ptycho_core.settings.reconstruction import ReconstructionSettings
-from ptycho_tensorflow import engine, evaluate, joint, pie
+from ptycho_tensorflow import evaluate
+from ptycho_tensorflow.arrays import tensorflow_arrays
 from ptycho_tensorflow.compiled import compiled
 from ptycho_tensorflow.devices import configured
 
 PLAN = ExecutionPlan("cpu", {"threads": 1, "precision": "float32", "deterministic": "on"}, {}, {})
-REQUIRED = [pie._update, joint._with_chunk, joint._score, evaluate._part]
+ARRAYS = tensorflow_arrays(tf.float32)
+REQUIRED = [*map(ARRAYS.compiled, (pie._update, joint._with_portion, joint._score)), evaluate._part]
 
 
 class Patterns:
@@ -33,7 +37,7 @@ def reconstruct(frames: int, size: int, rows: int) -> None:
     probe = np.full((1, size, size), 3 + 1j)
     positions = random.uniform(0, rows - size, (frames, 2))
     settings = ReconstructionSettings(epochs=2, iterations=2, held_out=0.1, likelihood="amplitude", total_variation=1.0)
-    engine.reconstruct(Patterns(frames, size), positions, probe, np.ones((rows, rows + 3), complex), options=settings)
+    fit(ARRAYS, Patterns(frames, size), positions, probe, np.ones((rows, rows + 3), complex), options=settings)
 
 
 def evaluate_batch(frames: int, size: int, rows: int) -> None:

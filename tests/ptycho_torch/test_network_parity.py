@@ -16,13 +16,13 @@ from ptycho_core.model import Model
 from ptycho_core.networks import describe, initial_weights
 from ptycho_core.physics import intensities
 from ptycho_core.training.data import TrainingScan
+from ptycho_torch.arrays import Corners
 from ptycho_torch.estimate import Illumination, estimate_object, group_windows
 from ptycho_torch.learner import Learner
 from ptycho_torch.merging import merge_patches
 from ptycho_torch.networks import build_network
 from ptycho_torch.optimiser import Optimiser
 from ptycho_torch.patches import object_patches, predict
-from ptycho_torch.propagation import windows_at
 from ptycho_torch.sample import Sample
 
 N, FRAMES, SCALE = 32, 14, 0.3
@@ -154,7 +154,7 @@ def test_merged_patches_are_those_of_the_reference_however_they_were_turned(grid
         windows, shape = group_windows(corners, given, N)
     else:
         places = corners.reshape(-1, 2) - corners.reshape(-1, 2).min(axis=0)
-        windows, shape = windows_at(places.astype(float), given, N), tuple(int(side) + N for side in places.max(axis=0))
+        windows, shape = Corners(places, given, N), tuple(int(side) + N for side in places.max(axis=0))
     found = merge_patches(given, torch.as_tensor(light).to(dtype), windows, shape)
     measured = distance(found, wanted)
     print(f"{gridsize} {merge} {dtype}: {measured}, limit {LIMITS[dtype]}")

@@ -14,10 +14,15 @@ import pytest
 
 from ptycho_core.cli.main import main
 from ptycho_core.contract import ExecutionPlan
+from ptycho_core.engine.arrays import ArrayOps
+from ptycho_core.engine.patterns import DevicePatterns
+from ptycho_core.engine.reconstruct import fit
+from ptycho_core.engine.state import State
+from ptycho_core.reconstruction.stages import Result
 
 
 class Engine:
-    """The inside of a backend: its modules, and what its framework calls a data type and a tensor."""
+    """The engine on the array operations of a backend."""
 
     def __init__(self, backend: str) -> None:
         self.backend = backend
@@ -26,15 +31,23 @@ class Engine:
     def module(self, name: str) -> ModuleType:
         return import_module(f"ptycho_{self.backend}.{name}")
 
-    def dtype(self, name: str) -> Any:
-        return getattr(self.framework, name)
+    def operations(self, precision: str) -> ArrayOps:
+        dtype, arrays = getattr(self.framework, precision), self.module("arrays")
+        return arrays.TorchArrays("cpu", dtype) if self.backend == "torch" else arrays.tensorflow_arrays(dtype)
 
     def tensor(self, values: Any) -> Any:
         return (self.framework.as_tensor if self.backend == "torch" else self.framework.constant)(values)
 
-    def frames(self, patterns: Any, mask: np.ndarray | None, dtype: str) -> Any:
-        place = [self.framework.device("cpu")] if self.backend == "torch" else []
-        return self.module("frames").Frames(patterns, mask, *place, self.dtype(dtype), 1e9)
+    def reconstruct(self, *arguments: Any, precision: str = "float32", **more: Any) -> Result:
+        return fit(self.operations(precision), *arguments, **more)
+
+    def state(self, thing: Any, probe: Any, positions: Any, background: Any = None) -> State:
+        """In double precision."""
+        level = None if background is None else self.tensor(background)
+        return State(self.operations("float64"), self.tensor(thing), self.tensor(probe), positions, level)
+
+    def frames(self, patterns: Any, mask: np.ndarray | None, precision: str, memory: float = 1e9) -> DevicePatterns:
+        return DevicePatterns(self.operations(precision), patterns, mask, memory)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -74,9 +74,7 @@ def both(request: Any, engine: Any) -> Both:
     options = ReconstructionSettings(**{name: value for name, value in asked.items() if name != "seed"})
     positions = scan.positions + np.random.default_rng(3).uniform(-0.7, 0.7, scan.positions.shape) * options.refine_positions
     flat = np.ones_like(scan.object)
-    found = engine.module("engine").reconstruct(
-        scan, positions, scan.guess, flat, mask=scan.mask, options=options, dtype=engine.dtype("float64"), seed=seed
-    )
+    found = engine.reconstruct(scan, positions, scan.guess, flat, mask=scan.mask, options=options, precision="float64", seed=seed)
     return Both(scan, found, NumpyFit(scan.counts, scan.mask, State(flat, scan.guess, positions), options, seed=seed).run())
 
 

@@ -55,7 +55,7 @@ Run = Callable[..., Result]
 @pytest.fixture(scope="module")
 def run(engine: Any) -> Run:
     """Reconstruct a scan."""
-    reconstruct = engine.module("engine").reconstruct
+    reconstruct = engine.reconstruct
 
     def found(scan: tuple[np.ndarray, ...], settings: ReconstructionSettings = QUICK, **more: Any) -> Result:
         counts, positions, probe, truth = scan
@@ -80,7 +80,7 @@ def test_patterns_that_do_not_fit_into_memory_are_read_again_and_give_the_same(r
 
 def test_float64_and_float32_agree_to_single_precision(run: Run, engine: Any, scan: tuple[np.ndarray, ...]) -> None:
     settings = replace(QUICK, epochs=2, iterations=0)
-    single, double = run(scan, settings), run(scan, settings, dtype=engine.dtype("float64"))
+    single, double = run(scan, settings), run(scan, settings, precision="float64")
     assert double.object.dtype == np.complex128
     assert np.linalg.norm(single.object - double.object) < 1e-3 * np.linalg.norm(double.object)
 

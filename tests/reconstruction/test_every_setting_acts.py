@@ -5,7 +5,6 @@ import json
 import sys
 import threading
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 
 from ptycho_core.cli.main import main
+from ptycho_core.engine.patterns import DevicePatterns
 from ptycho_core.formats.product import Reconstruction, load_reconstruction
 from ptycho_core.scan.reading import READER_NAME
 from ptycho_core.settings.groups import declarations
@@ -251,7 +251,7 @@ def ran(scan_of_64: Path, backend: str) -> Callable[[list[str], Any], Run]:
         if key not in known:
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("matplotlib.figure.Figure.savefig", undrawn)
-                spy = Spy(patch, backend)
+                spy = Spy(patch)
                 run = Run(scan_of_64.parent / f"run-{len(known)}", scan_of_64, list(key), capsys)
             run.reads, run.threads, run.mode, run.readers = spy.reads, spy.threads, spy.mode, spy.readers
             run.guess, run.counts = guess, counts
@@ -278,11 +278,10 @@ def undrawn(figure: Any, place: Any, **_: Any) -> None:
 class Spy:
     """Counts, without changing it, how often the engine reads patterns, and watches how PyTorch is set up meanwhile."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
-        frames = import_module(f"ptycho_{backend}.frames").Frames
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reads, self.threads, self.mode = 0, 0, 0
         self.readers: set[str] = set()
-        original = frames.read
+        original = DevicePatterns.read
 
         def watched(held: Any, numbers: Any) -> Any:
             self.reads += 1
@@ -293,4 +292,4 @@ class Spy:
                 self.mode = torch.get_deterministic_debug_mode()
             return original(held, numbers)
 
-        monkeypatch.setattr(frames, "read", watched)
+        monkeypatch.setattr(DevicePatterns, "read", watched)

@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ptycho_core.engine.forward import FORWARD_MODELS
+from ptycho_core.engine.joint import Joint
+from ptycho_core.engine.noise import NOISE_MODELS
 from ptycho_core.physics.forward import intensities
 
 SIZE, FRAMES = 12, 9
@@ -35,11 +38,11 @@ def test_the_gradient_agrees_with_central_differences(engine: Any, likelihood, m
     positions = random.uniform(0, 11, (FRAMES, 2))
     counts = random.poisson(intensities(1 + 0.3 * noise(random, 24, 25), probe, positions)).astype(np.float64)
     mask = random.random((SIZE, SIZE)) > 0.1
-    level = None if background is None else engine.tensor(random.uniform(1, 3, background))
-    model = engine.module("propagation").Model(engine.tensor(transmission), engine.tensor(probe), positions, level)
-    joint = engine.module("joint").Joint(
-        model, engine.frames(Patterns(counts), mask, "float64"), np.arange(FRAMES), likelihood=likelihood, refine_probe=True,
-        refine_positions=True, tv_weight=variation,
+    level = None if background is None else random.uniform(1, 3, background)
+    joint = Joint(
+        engine.state(transmission, probe, positions, level), engine.frames(Patterns(counts), mask, "float64"), np.arange(FRAMES),
+        forward=FORWARD_MODELS["far-field"], noise=NOISE_MODELS[likelihood], refine_probe=True, refine_positions=True,
+        tv_weight=variation,
     )  # fmt: skip
     point = joint._pack()
     _, gradient = joint._evaluate(point)

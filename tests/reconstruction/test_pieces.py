@@ -1,6 +1,5 @@
 """Pieces of a fit, each against its formula: momentum, the bound of position steps, half the resolution and back."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,9 @@ from numpy_fit import State, half, resampled
 from small_scans import small_scan
 
 from ptycho_core.conformance.parity import relative_distance as distance
+from ptycho_core.engine.coarse import coarse_state, fine_state
+from ptycho_core.engine.patterns import InnerPatterns
+from ptycho_core.engine.pie import Momentum
 from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.constants import BATCHES_PER_KICK
 from ptycho_core.reconstruction.schedule import keep_inside, positions_settled
@@ -19,15 +21,15 @@ from ptycho_core.settings.reconstruction import ReconstructionSettings
 def test_every_twentieth_batch_moves_on_by_half_of_the_smoothed_change(engine: Any, refine_probe: bool) -> None:
     random = np.random.default_rng(0)
     changes = random.standard_normal((2, 3, 4, 4)) + 1j * random.standard_normal((2, 3, 4, 4))
-    model = SimpleNamespace(object=engine.tensor(np.zeros((4, 4), complex)), probe=engine.tensor(np.ones((1, 4, 4), complex)))
-    momentum = engine.module("pie").Momentum(model)
+    model = engine.state(np.zeros((4, 4), complex), np.ones((1, 4, 4), complex), np.zeros((1, 2)))
+    momentum = Momentum(model)
     expected, velocity = [np.zeros((4, 4), complex), np.ones((4, 4), complex)], [0, 0]
     for kick in range(3):
         for batch in range(BATCHES_PER_KICK):
             if batch == BATCHES_PER_KICK - 1:  # all of a change at once, in the last batch before the kick
                 model.object = model.object + engine.tensor(changes[0, kick])
                 model.probe = model.probe + engine.tensor(changes[1, kick])[None]
-            momentum.after_batch(model, refine_probe)
+            momentum.after_batch(model, refine_probe=refine_probe)
         for number, moves in enumerate((True, refine_probe)):
             velocity[number] = velocity[number] / 2 + changes[number, kick]
             expected[number] = expected[number] + changes[number, kick] + moves * velocity[number] / 2
@@ -39,8 +41,8 @@ def test_a_frame_far_off_moves_half_a_pixel_an_epoch_at_most(engine: Any) -> Non
     scan = small_scan()
     moved, seen = scan.positions.copy(), []
     moved[14] += [2.5, -2.5]
-    engine.module("engine").reconstruct(
-        scan, moved, scan.probe, scan.object, mask=scan.mask, dtype=engine.dtype("float64"),
+    engine.reconstruct(
+        scan, moved, scan.probe, scan.object, mask=scan.mask, precision="float64",
         options=ReconstructionSettings(epochs=9, iterations=0, refine_positions=True, refine_probe=False, object_alpha=1.0),
         report=lambda progress, model: seen.append(model.positions.copy()),
     )  # fmt: skip
@@ -67,26 +69,23 @@ def test_windows_are_kept_inside_the_object() -> None:
 
 
 def test_half_the_resolution_and_back_loses_nothing_that_it_can_show(engine: Any) -> None:
-    random, coarse = np.random.default_rng(1), engine.module("coarse")
+    random = np.random.default_rng(1)
     thing, probe = (resampled(noise(random, n, m), 2 * n, 2 * m) for n, m in ((21, 24), (8, 8)))
-    fine = engine.module("propagation").Model(
-        engine.tensor(thing), engine.tensor(probe[None]), np.array([[3.0, 4.0], [9.5, 6.25]])
-    )
-    small = coarse.coarse_model(fine)
+    fine = engine.state(thing, probe[None], np.array([[3.0, 4.0], [9.5, 6.25]]))
+    small = coarse_state(fine)
     wanted = half(State(thing, probe[None], fine.positions))
     assert distance(np.asarray(small.object), wanted.object) < 1e-14
     assert distance(np.asarray(small.probe), wanted.probe) < 1e-14
     assert np.array_equal(small.positions, fine.positions / 2)
     assert np.linalg.norm(small.probe) == pytest.approx(np.linalg.norm(probe), rel=1e-13)
-    back = coarse.fine_model(small, fine)
+    back = fine_state(small, fine)
     assert distance(np.asarray(back.object), thing) < 1e-14
     assert distance(np.asarray(back.probe)[0], probe) < 1e-14
 
 
 def test_a_pattern_at_half_the_resolution_is_the_middle_of_the_pattern(engine: Any) -> None:
     scan = small_scan(size=64, side=2, modes=2)
-    model = engine.module("propagation").Model(engine.tensor(scan.object), engine.tensor(scan.probe), scan.positions)
-    small = engine.module("coarse").coarse_model(model)
+    small = coarse_state(engine.state(scan.object, scan.probe, scan.positions))
     found = intensities(np.asarray(small.object), np.asarray(small.probe), small.positions)
     middle = intensities(scan.object, scan.probe, scan.positions)[:, 16:48, 16:48]
     assert distance(found, middle) < 2e-3  # what is cut off is not quite nothing
@@ -95,10 +94,9 @@ def test_a_pattern_at_half_the_resolution_is_the_middle_of_the_pattern(engine: A
 @pytest.mark.parametrize("memory", [1e9, 0])
 def test_coarse_frames_are_the_middle_of_the_detector_with_its_mask_and_its_sum(engine: Any, memory: float) -> None:
     scan = small_scan(size=24, side=2)
-    place = [engine.framework.device("cpu")] if engine.backend == "torch" else []
-    frames = engine.module("frames").Frames(scan, scan.mask, *place, engine.dtype("float64"), memory)
+    frames = engine.frames(scan, scan.mask, "float64", memory)
     assert frames.mean_counts_per_pixel() == pytest.approx(scan.counts[:, scan.mask].mean(), rel=1e-6)
-    small = engine.module("coarse").CoarseFrames(frames)
+    small = InnerPatterns(frames)
     middle, mask = np.sqrt(scan.counts[:, 6:18, 6:18]), scan.mask[6:18, 6:18]
     (part, found), *_ = small.in_turn([np.array([1, 3])])
     assert part.tolist() == [1, 3]

@@ -32,12 +32,10 @@ def job(request: Any, engine: Any) -> tuple[SmallScan, Fit, Result]:
     """A scan, what fits it, and what that gives."""
     given, asked, stages = JOBS[request.param[0]]
     scan, options = small_scan(**given), ReconstructionSettings(**asked, likelihood=request.param[1])
-    reconstruct, flat = engine.module("engine").reconstruct, np.ones_like(scan.object)
+    reconstruct, flat = engine.reconstruct, np.ones_like(scan.object)
 
     def fit(one: SmallScan) -> Result:
-        return reconstruct(
-            one, one.positions, one.guess, flat, mask=one.mask, options=options, dtype=engine.dtype("float64"), seed=2
-        )
+        return reconstruct(one, one.positions, one.guess, flat, mask=one.mask, options=options, precision="float64", seed=2)
 
     clean = fit(scan)
     assert {row["stage"] for row in clean.history} == stages

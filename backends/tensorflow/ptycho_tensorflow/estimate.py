@@ -12,21 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from ptycho_tensorflow.propagation import (
-    Windows,
-    fft2_ortho,
-    gather,
-    mode_sum,
-    scatter_add,
-    shift_ramps,
-    shifted_probe,
-    squared_modulus,
-)
+from ptycho_tensorflow.arrays import fft2_ortho, gather, mode_sum, scatter_add, shift_ramps, squared_modulus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-__all__ = ["Estimate", "Illumination", "canvas_zeros", "estimate_object", "group_canvases", "group_windows", "unit_phase"]
+__all__ = [
+    "Estimate",
+    "Illumination",
+    "canvas_zeros",
+    "estimate_object",
+    "group_canvases",
+    "group_windows",
+    "shifted_probe",
+    "unit_phase",
+]
 
 SMALLEST = 0.1
 """Counts added to modelled intensities before their root is taken: where hardly a count is modelled, the phase is not known."""
@@ -34,6 +34,11 @@ SMALLEST = 0.1
 
 STEP_GAIN = 4.0
 """Steps are small beside the estimate; the network sees them enlarged."""
+
+
+def shifted_probe(probe: tf.Tensor, ramps: tf.Tensor) -> tf.Tensor:
+    """The probe (mode, N, N) at every frame, moved by ``ramps``: (frame, mode, N, N)."""
+    return tf.signal.ifft2d(tf.signal.fft2d(probe)[None] * ramps)
 
 
 class Illumination(NamedTuple):
@@ -108,15 +113,15 @@ def group_canvases(corners: npt.NDArray[np.int64], size: int, dtype: tf.DType, *
     return tf.tile(canvas_zeros((extent, extent), size, dtype, few=few), (len(corners), 1))
 
 
-def group_windows(corners: tf.Tensor, side: tf.Tensor) -> Windows:
-    """Windows of groups, corners (group, C, 2), each group on a square canvas of its own, stacked along the rows.
+def group_windows(corners: tf.Tensor, side: tf.Tensor) -> tf.Tensor:
+    """Corners (group · C, 2) of groups, (group, C, 2), each group on a square canvas of its own, stacked along the rows.
 
     ``side`` is that of one canvas; all of them make (group · side, side).
     """
     places = corners - tf.reduce_min(corners, 1, keepdims=True)
     rows = tf.range(tf.shape(corners, tf.int64)[0])[:, None] * tf.cast(side, tf.int64)
     places = tf.stack([places[:, :, 0] + rows, places[:, :, 1]], 2)
-    return Windows(tf.reshape(places, (-1, 2)), None)
+    return tf.reshape(places, (-1, 2))
 
 
 def estimate_object(
@@ -172,7 +177,7 @@ class _Step:
         amplitudes: tf.Tensor,
         light: Illumination,
         mask: tf.Tensor | None,
-        windows: Windows | None,
+        windows: tf.Tensor | None,
         canvas: tf.Tensor | None,
         groups: tf.Tensor,
         alpha: float,

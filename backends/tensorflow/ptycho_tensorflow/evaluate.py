@@ -9,11 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from ptycho_core.contract import EvaluateJob, EvaluateResult, ExecutionPlan
+from ptycho_core.engine.forward.far_field import FarField, shifted_probe
+from ptycho_core.engine.state import Windows
 from ptycho_core.physics import check_job, check_model, split_positions
+from ptycho_tensorflow.arrays import tensorflow_arrays
 from ptycho_tensorflow.compiled import compiled
 from ptycho_tensorflow.devices import complex_dtype, configured, real_dtype
 from ptycho_tensorflow.losses import data_sums, total_variation
-from ptycho_tensorflow.propagation import Windows, propagate, shift_ramps
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -140,9 +142,12 @@ def _variation(transmission: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _intensities(transmission: tf.Tensor, probe: tf.Tensor, windows: Windows, background: tf.Tensor | None) -> tf.Tensor:
-    """Modelled counts (frame, N, N), zero frequency at ``[N//2, N//2]``, by the propagation that reconstructs too."""
+    """Modelled counts (frame, N, N), zero frequency at ``[N//2, N//2]``, by the forward model that reconstructs too."""
+    xp, forward, size = tensorflow_arrays(probe.dtype.real_dtype), FarField(), tf.shape(probe)[-1]
     # The few angles are computed in double precision, then rounded to that of the fields.
-    ramps = tf.cast(shift_ramps(windows.remainders, tf.shape(probe)[-1]), probe.dtype)
-    intensity = propagate(transmission, probe, windows, ramps).intensity
+    ramps = tf.cast(xp.shift_ramps(windows.remainders, size), probe.dtype)
+    patches = xp.gather(transmission, windows.corners, size)
+    waves = forward.propagate(xp, shifted_probe(xp, probe, ramps) * patches[:, None])
+    intensity = forward.measure(xp, waves, None)
     modelled = tf.signal.fftshift(intensity, axes=(-2, -1))
     return modelled if background is None else modelled + background

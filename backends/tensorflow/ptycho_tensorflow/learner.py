@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from ptycho_tensorflow.arrays import fft2_ortho, gather, mode_sum, shift_ramps, squared_modulus
 from ptycho_tensorflow.compiled import Compiled
 from ptycho_tensorflow.devices import complex_dtype
 from ptycho_tensorflow.estimate import (
@@ -18,13 +19,13 @@ from ptycho_tensorflow.estimate import (
     estimate_object,
     group_canvases,
     group_windows,
+    shifted_probe,
     unit_phase,
 )
 from ptycho_tensorflow.losses import data_sums, total_variation
 from ptycho_tensorflow.merging import merge_patches
 from ptycho_tensorflow.networks import build_network
 from ptycho_tensorflow.patches import predict
-from ptycho_tensorflow.propagation import Windows, fft2_ortho, gather, mode_sum, shift_ramps, shifted_probe, squared_modulus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -171,7 +172,7 @@ class Learner:
     ) -> Outcome:
         """The loss of a batch of groups (group, C) of a scan, and its gradient if it is to ``learn``.
 
-        ``read`` is what `Frames.read` gave for it, where that was ahead.
+        ``read`` is what `DevicePatterns.read` gave for it, where that was ahead.
         """
         amplitudes = sample.frames.amplitudes(groups.reshape(-1), read)
         told, gradient = self.step(self._batch(sample, scan, groups, amplitudes), learn=learn)
@@ -196,7 +197,7 @@ class Learner:
             total = sum(self.loss_weights[name] * float(value) / pixels for name, value in sums.items())
             if "realspace" in self.loss_weights:
                 patches = tf.fill(amplitudes.shape, tf.constant(math.sqrt(factor), probe.dtype))
-                labels = gather(sample.labels, Windows(tf.constant(sample.corners[frames]), None), sample.frames.size)
+                labels = gather(sample.labels, tf.constant(sample.corners[frames]), sample.frames.size)
                 total += self.loss_weights["realspace"] * float(_realspace(patches, labels, weight / tf.reduce_max(weight)))
             found.append(total)
         return min(found)
@@ -277,7 +278,7 @@ class Learner:
         if "tv" in self.loss_weights:
             terms["tv"] = total_variation(patches)
         if "realspace" in self.loss_weights:
-            labels = gather(batch.labels, Windows(tf.reshape(batch.corners, (-1, 2)), None), size)
+            labels = gather(batch.labels, tf.reshape(batch.corners, (-1, 2)), size)
             terms["realspace"] = _realspace(patches, labels, light.weight)
         loss = tf.add_n([self.loss_weights[name] * value for name, value in terms.items()])
         told = {"loss": loss, "difference": sums["mae"], "deviation": deviation, "terms": terms}
@@ -297,7 +298,7 @@ class Learner:
             windows = group_windows(batch.corners, tf.shape(batch.canvas)[1])
         else:
             places = tf.reshape(batch.corners, (-1, 2))
-            windows = Windows(places - tf.reduce_min(places, 0), None)
+            windows = places - tf.reduce_min(places, 0)
         return merge_patches(patches, weight, windows, batch.canvas)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from ptycho_tensorflow.arrays import gather, scatter_add
 from ptycho_tensorflow.estimate import unit_phase
-from ptycho_tensorflow.propagation import Windows, gather, scatter_add
 
 __all__ = ["merge_patches"]
 
@@ -16,7 +16,7 @@ FLOOR = 1e-3
 """Added to the illumination as a weight, so that every pixel of a window has one."""
 
 
-def merge_patches(patches: tf.Tensor, weight: tf.Tensor, windows: Windows, canvas: tf.Tensor) -> tf.Tensor:
+def merge_patches(patches: tf.Tensor, weight: tf.Tensor, windows: tf.Tensor, canvas: tf.Tensor) -> tf.Tensor:
     """Average overlapping patches with weights, and cut the windows out again.
 
     One pattern says nothing of its patch's phase as a whole. So each patch is first turned towards the average of all, in a few
@@ -25,7 +25,7 @@ def merge_patches(patches: tf.Tensor, weight: tf.Tensor, windows: Windows, canva
     Args:
         patches: complex (frame, N, N).
         weight: real (N, N), intensity of the illumination, greatest 1.
-        windows: of the patches on a canvas (or on several that are stacked).
+        windows: int64 corners (frame, 2) of the patches on a canvas (or on several that are stacked).
         canvas: real zeros (rows, columns), which gives the canvas its shape.
 
     Returns:
@@ -41,7 +41,7 @@ def merge_patches(patches: tf.Tensor, weight: tf.Tensor, windows: Windows, canva
     return gather(merged, windows, size)
 
 
-def _aligned(weighted: tf.Tensor, inverse: tf.Tensor, windows: Windows, empty: tf.Tensor) -> tf.Tensor:
+def _aligned(weighted: tf.Tensor, inverse: tf.Tensor, windows: tf.Tensor, empty: tf.Tensor) -> tf.Tensor:
     """Complex (frame,) of modulus one: what turns each weighted patch towards the average."""
     size = tf.shape(weighted)[-1]
     conjugate = tf.math.conj(weighted)

@@ -73,9 +73,12 @@ def ptycho_infer(job: InferJob, plan: ExecutionPlan, events: EventSink) -> Itera
 @hookimpl
 def ptycho_reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> ReconstructResult:
     """Fit object, probe and, if asked, positions and background to one scan."""
-    from ptycho_tensorflow.reconstruction import reconstruct
+    from ptycho_core.engine.reconstruct import reconstruct
+    from ptycho_tensorflow.arrays import tensorflow_arrays
+    from ptycho_tensorflow.devices import configured, real_dtype
 
-    return reconstruct(job, plan, events)
+    with configured(plan):
+        return reconstruct(job, plan, events, tensorflow_arrays(real_dtype(plan)))
 
 
 @hookimpl

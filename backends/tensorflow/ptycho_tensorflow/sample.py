@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from ptycho_core.engine.patterns import DevicePatterns
+from ptycho_tensorflow.arrays import squared_modulus, tensorflow_arrays
 from ptycho_tensorflow.devices import complex_dtype
 from ptycho_tensorflow.estimate import Estimate
-from ptycho_tensorflow.frames import Frames
-from ptycho_tensorflow.propagation import squared_modulus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +42,7 @@ class Sample:
     """
 
     def __init__(self, scan: TrainingScan, dtype: tf.DType, readers: Readers | None = None) -> None:
-        self.frames = Frames(scan.scan.patterns, scan.scan.mask, dtype, FRAMES_BYTES, readers)
+        self.frames = DevicePatterns(tensorflow_arrays(dtype), scan.scan.patterns, scan.scan.mask, FRAMES_BYTES, readers)
         self.positions = scan.positions
         self.corners = np.floor(scan.positions).astype(np.int64)
         self.kind = complex_dtype(dtype)

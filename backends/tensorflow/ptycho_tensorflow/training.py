@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ptycho_core.contract import EventSink, ExecutionPlan, TrainJob, TrainResult, Value
+    from ptycho_core.engine.patterns import DevicePatterns
     from ptycho_core.training.course import Batch
-    from ptycho_tensorflow.frames import Frames
     from ptycho_tensorflow.learner import Outcome
 
 __all__ = ["train"]
@@ -98,7 +98,7 @@ class _Trainer:
         self._ahead.close()
         return {"weights": sum(math.prod(leaf.shape) for leaf in self._learner.leaves().values())} | self._readers.facts()
 
-    def _frames(self, batch: Batch) -> Frames:
+    def _frames(self, batch: Batch) -> DevicePatterns:
         return self._samples[batch.scan].frames
 
     def _read(self, batch: Batch) -> npt.NDArray[np.float32]:

@@ -12,21 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ptycho_torch.propagation import (
-    Windows,
-    gather,
-    mode_sum,
-    scatter_add,
-    shift_ramps,
-    shifted_probe,
-    squared_modulus,
-    windows_at,
-)
+from ptycho_torch.arrays import Corners, gather, mode_sum, scatter_add, shift_ramps, squared_modulus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Estimate", "Illumination", "estimate_object", "group_windows"]
+__all__ = ["Estimate", "Illumination", "estimate_object", "group_windows", "shifted_probe"]
 
 SMALLEST = 0.1
 """Counts added to modelled intensities before their root is taken: where hardly a count is modelled, the phase is not known."""
@@ -34,6 +25,12 @@ SMALLEST = 0.1
 
 STEP_GAIN = 4.0
 """Steps are small beside the estimate; the network sees them enlarged."""
+
+
+def shifted_probe(probe: torch.Tensor, ramps: torch.Tensor) -> torch.Tensor:
+    """The probe (mode, N, N) at every frame, moved by ``ramps``: (frame, mode, N, N)."""
+    found: torch.Tensor = torch.fft.ifft2(torch.fft.fft2(probe)[None] * ramps)
+    return found
 
 
 class Illumination(NamedTuple):
@@ -88,7 +85,7 @@ class Estimate(NamedTuple):
         return torch.cat(given, 1)
 
 
-def group_windows(corners: npt.NDArray[np.int64], like: torch.Tensor, size: int) -> tuple[Windows, tuple[int, int]]:
+def group_windows(corners: npt.NDArray[np.int64], like: torch.Tensor, size: int) -> tuple[Corners, tuple[int, int]]:
     """Windows of groups, corners (group, C, 2), each group on a square canvas of its own, stacked along the rows.
 
     Returns:
@@ -97,7 +94,7 @@ def group_windows(corners: npt.NDArray[np.int64], like: torch.Tensor, size: int)
     places = corners - corners.min(axis=1, keepdims=True)
     side = size + int(places.max(initial=0))
     places[:, :, 0] += np.arange(len(corners))[:, None] * side
-    return windows_at(places.reshape(-1, 2).astype(np.float64), like, size), (len(corners) * side, side)
+    return Corners(places.reshape(-1, 2), like, size), (len(corners) * side, side)
 
 
 @torch.no_grad()
@@ -144,7 +141,7 @@ class _Step:
         amplitudes: torch.Tensor,
         light: Illumination,
         mask: torch.Tensor | None,
-        windows: Windows | None,
+        windows: Corners | None,
         shape: tuple[int, int] | None,
         groups: int,
         alpha: float,

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 
 from ptycho_core.contract import EvaluateJob, EvaluateResult, ExecutionPlan
+from ptycho_core.engine.forward.far_field import FarField, shifted_probe
 from ptycho_core.physics import check_job, check_model, split_positions
+from ptycho_torch.arrays import TorchArrays
 from ptycho_torch.devices import configured, real_dtype
 from ptycho_torch.losses import data_sums, total_variation
-from ptycho_torch.propagation import propagate, shift_ramps, windows_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -106,11 +107,13 @@ def _run(batch: _Batch, job: EvaluateJob) -> tuple[NDArray[np.float64], dict[str
 
 def _intensities(batch: _Batch, frames: slice) -> torch.Tensor:
     """Modelled counts (frame, N, N), zero frequency at ``[N//2, N//2]``, by the propagation that reconstructs too."""
+    xp, forward = TorchArrays(batch.probe.device, batch.probe.real.dtype), FarField()
     size = batch.probe.shape[-1]
-    windows = windows_at(batch.corners[frames].astype(np.float64), batch.transmission, size)
     # The few angles are computed in double precision, then rounded to that of the fields.
-    ramps = shift_ramps(batch.remainders[frames], size).to(batch.probe.dtype)
-    intensity = propagate(batch.transmission, batch.probe, windows, ramps).intensity
+    ramps = xp.shift_ramps(batch.remainders[frames], size).to(batch.probe.dtype)
+    patches = xp.gather(batch.transmission, xp.corners(batch.corners[frames], batch.transmission, size), size)
+    waves = forward.propagate(xp, shifted_probe(xp, batch.probe, ramps) * patches[:, None])
+    intensity = forward.measure(xp, waves, None)
     modelled: torch.Tensor = torch.fft.fftshift(intensity, dim=(-2, -1))
     return modelled if batch.background is None else modelled + batch.background
 

@@ -16,9 +16,9 @@ from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.opening import open_scan
 from ptycho_core.scan.reading import Readers
 from ptycho_core.training.groups import inference_groups
+from ptycho_torch.arrays import TorchArrays
 from ptycho_torch.devices import configured, is_mixed, real_dtype
 from ptycho_torch.estimate import Illumination, estimate_object
-from ptycho_torch.frames import on_device
 from ptycho_torch.networks import as_used, build_network
 from ptycho_torch.patches import predict
 
@@ -55,6 +55,7 @@ def infer(job: InferJob, plan: ExecutionPlan, events: EventSink) -> Iterator[Inf
     ahead = readers.read(lambda frames: _counts(scan, groups[frames]), batches)
     with configured(plan) as device, closing(ahead):
         dtype = real_dtype(plan)
+        xp = TorchArrays(device, dtype)
         network = build_network(model.network, model.weights, device, dtype).eval()
         passes = as_used(network, compiled=bool(plan.options.get("compile")))
         probe = torch.as_tensor(light, device=device).to(dtype.to_complex())
@@ -64,7 +65,7 @@ def infer(job: InferJob, plan: ExecutionPlan, events: EventSink) -> Iterator[Inf
         for frames in batches:
             if events.stop_requested:
                 return
-            counts = on_device(next(ahead), device, pinned=readers.pinned)
+            counts = xp.from_numpy(next(ahead), pinned=readers.pinned)
             with torch.no_grad():
                 estimate = _estimated(counts, groups[frames], positions, probe, mask, model.network)
                 patches = predict(passes, estimate, model.network, mixed=is_mixed(plan))[:, 0]
@@ -86,7 +87,7 @@ def _estimated(
 ) -> Any:  # noqa: ANN401 - an Estimate
     """The estimate for groups (group, C), whose counts are those of `_counts`."""
     places = np.unique(groups, return_inverse=True)[1]
-    amplitudes = counts.to(probe.real.dtype).sqrt()
+    amplitudes = counts.sqrt()
     flat = groups.reshape(-1)
     corners = np.floor(positions).astype(np.int64)
     light = Illumination.at(probe, (positions - corners)[flat], mask)

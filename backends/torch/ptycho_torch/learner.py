@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ptycho_torch.estimate import Estimate, Illumination, estimate_object, group_windows
+from ptycho_torch.arrays import Corners, gather, mode_sum, shift_ramps, squared_modulus
+from ptycho_torch.estimate import Estimate, Illumination, estimate_object, group_windows, shifted_probe
 from ptycho_torch.losses import data_sums, total_variation
 from ptycho_torch.merging import merge_patches
 from ptycho_torch.networks import as_used, build_network
 from ptycho_torch.patches import predict
-from ptycho_torch.propagation import gather, mode_sum, shift_ramps, shifted_probe, squared_modulus, windows_at
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -114,7 +114,7 @@ class Learner:
     ) -> Outcome:
         """The loss of a batch of groups (group, C) of a scan.
 
-        ``read`` is what `Frames.read` gave for it, where that was ahead.
+        ``read`` is what `DevicePatterns.read` gave for it, where that was ahead.
         """
         frames = groups.reshape(-1)
         amplitudes = sample.frames.amplitudes(frames, read)
@@ -192,7 +192,7 @@ class Learner:
             windows, shape = group_windows(corners, patches, size)
         else:
             places = corners.reshape(-1, 2) - corners.reshape(-1, 2).min(axis=0)
-            windows = windows_at(places.astype(np.float64), patches, size)
+            windows = Corners(places, patches, size)
             shape = (int(places[:, 0].max()) + size, int(places[:, 1].max()) + size)
         return merge_patches(patches, weight, windows, shape)
 
@@ -200,7 +200,7 @@ class Learner:
 def _realspace(patches: torch.Tensor, sample: Sample, frames: npt.NDArray[np.int64], weight: torch.Tensor) -> torch.Tensor:
     """Mean of ``|O e^{iφ} − label|`` under the illumination, φ the best phase of each patch, taken as a constant; float64."""
     assert sample.labels is not None
-    windows = windows_at(sample.corners[frames].astype(np.float64), sample.labels, patches.shape[-1])
+    windows = Corners(sample.corners[frames], sample.labels, patches.shape[-1])
     labels = gather(sample.labels, windows, patches.shape[-1])
     with torch.no_grad():
         turn = (labels * patches.conj() * weight).sum((1, 2))

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ptycho_torch.propagation import Windows, gather, scatter_add
+from ptycho_torch.arrays import Corners, gather, scatter_add
 
 __all__ = ["merge_patches"]
 
@@ -21,7 +21,7 @@ class _Gather(torch.autograd.Function):
     """`gather`, with `scatter_add` as its gradient: thousands of slices would each be a node of the graph otherwise."""
 
     @staticmethod
-    def forward(ctx: Any, canvas: torch.Tensor, windows: Windows, size: int) -> torch.Tensor:  # noqa: ANN401
+    def forward(ctx: Any, canvas: torch.Tensor, windows: Corners, size: int) -> torch.Tensor:  # noqa: ANN401
         ctx.windows, ctx.shape = windows, canvas.shape
         return gather(canvas, windows, size)
 
@@ -36,7 +36,7 @@ class _Scatter(torch.autograd.Function):
     """A sum of patches on an empty canvas, with `gather` as its gradient."""
 
     @staticmethod
-    def forward(ctx: Any, patches: torch.Tensor, windows: Windows, shape: tuple[int, int]) -> torch.Tensor:  # noqa: ANN401
+    def forward(ctx: Any, patches: torch.Tensor, windows: Corners, shape: tuple[int, int]) -> torch.Tensor:  # noqa: ANN401
         ctx.windows, ctx.size = windows, patches.shape[-1]
         canvas = torch.zeros(shape, dtype=patches.dtype, device=patches.device)
         scatter_add(canvas, patches, windows)
@@ -47,7 +47,7 @@ class _Scatter(torch.autograd.Function):
         return gather(gradients[0], ctx.windows, ctx.size), None, None
 
 
-def merge_patches(patches: torch.Tensor, weight: torch.Tensor, windows: Windows, shape: tuple[int, int]) -> torch.Tensor:
+def merge_patches(patches: torch.Tensor, weight: torch.Tensor, windows: Corners, shape: tuple[int, int]) -> torch.Tensor:
     """Average overlapping patches with weights, and cut the windows out again.
 
     One pattern says nothing of its patch's phase as a whole. So each patch is first turned towards the average of all, in a few
@@ -74,7 +74,7 @@ def merge_patches(patches: torch.Tensor, weight: torch.Tensor, windows: Windows,
     return found
 
 
-def _aligned(weighted: torch.Tensor, inverse: torch.Tensor, windows: Windows, shape: tuple[int, int]) -> torch.Tensor:
+def _aligned(weighted: torch.Tensor, inverse: torch.Tensor, windows: Corners, shape: tuple[int, int]) -> torch.Tensor:
     """Complex (frame,) of modulus one: what turns each weighted patch towards the average."""
     size = weighted.shape[-1]
     conjugate = weighted.conj().resolve_conj()

@@ -70,9 +70,12 @@ def ptycho_infer(job: InferJob, plan: ExecutionPlan, events: EventSink) -> Itera
 @hookimpl
 def ptycho_reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> ReconstructResult:
     """Fit object, probe and, if asked, positions and background to one scan."""
-    from ptycho_torch.reconstruction import reconstruct
+    from ptycho_core.engine.reconstruct import reconstruct
+    from ptycho_torch.arrays import TorchArrays
+    from ptycho_torch.devices import configured, real_dtype
 
-    return reconstruct(job, plan, events)
+    with configured(plan) as device:
+        return reconstruct(job, plan, events, TorchArrays(device, real_dtype(plan)))
 
 
 @hookimpl

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ptycho_core.engine.patterns import DevicePatterns
+from ptycho_torch.arrays import TorchArrays, squared_modulus
 from ptycho_torch.estimate import Estimate, Illumination, estimate_object
-from ptycho_torch.frames import Frames
-from ptycho_torch.propagation import squared_modulus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ class Sample:
     """
 
     def __init__(self, scan: TrainingScan, device: torch.device, dtype: torch.dtype, readers: Readers | None = None) -> None:
-        self.frames = Frames(scan.scan.patterns, scan.scan.mask, device, dtype, FRAMES_BYTES, readers)
+        self.frames = DevicePatterns(TorchArrays(device, dtype), scan.scan.patterns, scan.scan.mask, FRAMES_BYTES, readers)
         self.positions = scan.positions
         self.corners = np.floor(scan.positions).astype(np.int64)
         self.labels: torch.Tensor | None = None

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ptycho_core.contract import EventSink, ExecutionPlan, TrainJob, TrainResult, Value
+    from ptycho_core.engine.patterns import DevicePatterns
     from ptycho_core.training.course import Batch
-    from ptycho_torch.frames import Frames
     from ptycho_torch.learner import Outcome
 
 __all__ = ["train"]
@@ -99,7 +99,7 @@ class _Trainer:
         weights = sum(leaf.numel() for leaf in self._learner.leaves().values())
         return {"weights": weights, "compilations": compilations} | self._readers.facts()
 
-    def _frames(self, batch: Batch) -> Frames:
+    def _frames(self, batch: Batch) -> DevicePatterns:
         return self._samples[batch.scan].frames
 
     def _read(self, batch: Batch) -> npt.NDArray[np.float32]:

@@ -1,0 +1,284 @@
+"""The array operations that a framework brings, on which the algorithms of this package are written.
+
+An algorithm takes an `ArrayOps` (``xp`` in its text) and arrays that it made. What all frameworks spell alike is written as it
+is: ``+``, ``-``, ``*`` and ``/`` of arrays of one kind or with Python numbers, slices, ``[None]``, ``.shape``, ``float()`` of a
+single number. Everything else is a method here. Some methods are composite, because frameworks differ in how they are done fast;
+how it is done, and what was measured to choose it, stays inside the framework's class.
+
+Two rules keep one text right for frameworks that change arrays in place and for those that cannot:
+
+* An operation that changes an array returns it, and the caller goes on with what it returns; the array given may have changed.
+* A function given to `ArrayOps.compiled` takes arrays, None or named tuples of them by position, and plain values by keyword, for
+  each combination of which it may be compiled anew. Inside it the length of an axis may be unknown: `ArrayOps.size` gives it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+__all__ = ["Array", "ArrayOps", "Corners"]
+
+Array: TypeAlias = Any
+"""An array of the framework on its device, real or complex, in the precision of its `ArrayOps`."""
+
+Corners: TypeAlias = Any
+"""Where the windows of a batch lie, in the form in which the framework gathers fastest; made by `ArrayOps.corners`."""
+
+
+class ArrayOps(ABC):
+    """Operations on arrays of one framework, in one precision on one device.
+
+    Attributes:
+        is_cpu: whether the device is a CPU, whose caches ask for smaller portions of work than a GPU.
+        real_dtype: NumPy's name of the real data type: ``float32`` or ``float64``.
+    """
+
+    is_cpu: bool
+    real_dtype: np.dtype[Any]
+
+    @property
+    def tiny(self) -> float:
+        """The smallest normal number: added to a divisor that may be zero."""
+        return float(np.finfo(self.real_dtype).tiny)
+
+    # Making and moving arrays
+
+    @abstractmethod
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function(xp, …)`` as a function of the rest, compiled where the framework gains by it."""
+
+    @abstractmethod
+    def from_numpy(self, values: NDArray[Any], *, pinned: bool = False) -> Array:
+        """Real or complex values on the device, in its precision; may share memory with ``values``.
+
+        ``pinned`` copies through pinned memory, so that the copy runs beside what is computed there.
+        """
+
+    @abstractmethod
+    def to_numpy(self, array: Array) -> NDArray[Any]:
+        """The values as NumPy, of the same precision."""
+
+    @abstractmethod
+    def scalar(self, value: float) -> Array:
+        """A real number as what a compiled function takes without being compiled anew for each value."""
+
+    @abstractmethod
+    def zeros(self, shape: tuple[int, ...]) -> Array:
+        """Real zeros."""
+
+    @abstractmethod
+    def zeros_like(self, array: Array) -> Array:
+        """Zeros of the shape and kind of ``array``."""
+
+    @abstractmethod
+    def copy(self, array: Array) -> Array:
+        """An array that stays as it is when ``array`` is changed."""
+
+    @abstractmethod
+    def size(self, array: Array) -> Any:  # noqa: ANN401 - a number, or an array that will hold it
+        """Length of the last axis, inside a compiled function too."""
+
+    @abstractmethod
+    def number(self, size: Any) -> Any:  # noqa: ANN401 - as `size`
+        """What `size` gave as a real number to compute with."""
+
+    @abstractmethod
+    def is_finite(self, array: Array) -> bool:
+        """Whether all values, real and complex, are finite."""
+
+    # Portions of a scan that are kept on the device
+
+    @abstractmethod
+    def cache(self, shape: tuple[int, ...]) -> Any:  # noqa: ANN401 - an array that `fill` can change
+        """Room for real values, to be filled portion by portion."""
+
+    @abstractmethod
+    def fill(self, cache: Any, first: int, values: Array) -> None:  # noqa: ANN401 - what `cache` gave
+        """Put ``values`` into ``cache`` from row ``first`` on."""
+
+    @abstractmethod
+    def rows(self, array: Array, numbers: NDArray[np.int64]) -> Array:
+        """Those rows of an array or a cache; not to be changed."""
+
+    @abstractmethod
+    def columns(self, array: Array, numbers: NDArray[np.int64]) -> Array:
+        """Those rows and those columns of the last two axes."""
+
+    @abstractmethod
+    def frame_sums(self, amplitudes: Array, inside: NDArray[np.bool_]) -> tuple[NDArray[np.float64], ...]:
+        """Sums over each frame, in double precision, of real (frame, N, N) amplitudes, their squares, and those ``inside``."""
+
+    # Element by element
+
+    @abstractmethod
+    def sqrt(self, array: Array) -> Array:
+        """Root of a real array."""
+
+    @abstractmethod
+    def rsqrt(self, array: Array) -> Array:
+        """One over the root of a real array."""
+
+    @abstractmethod
+    def log(self, array: Array) -> Array:
+        """Natural logarithm of a real array."""
+
+    @abstractmethod
+    def abs(self, array: Array) -> Array:
+        """Absolute value of a real array."""
+
+    @abstractmethod
+    def at_least(self, array: Array, lowest: float) -> Array:
+        """A real array, raised to ``lowest`` where it is below."""
+
+    @abstractmethod
+    def conj(self, array: Array) -> Array:
+        """Complex conjugate."""
+
+    @abstractmethod
+    def real(self, array: Array) -> Array:
+        """Real part."""
+
+    @abstractmethod
+    def imag(self, array: Array) -> Array:
+        """Imaginary part."""
+
+    @abstractmethod
+    def imaginary(self, array: Array) -> Array:
+        """A real array as the imaginary part of a complex one."""
+
+    @abstractmethod
+    def abs2(self, array: Array) -> Array:
+        """Squared modulus of a complex array, without taking a root on the way."""
+
+    @abstractmethod
+    def times_real(self, array: Array, factor: Array) -> Array:
+        """A complex array times a real one."""
+
+    @abstractmethod
+    def over_real(self, array: Array, divisor: Array) -> Array:
+        """A complex array divided by a real one; slow in some frameworks, where a product with the inverse is not."""
+
+    # Sums
+
+    @abstractmethod
+    def sum(self, array: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+        """Sum over all axes, or those given."""
+
+    @abstractmethod
+    def mode_sum(self, array: Array) -> Array:
+        """Sum over modes, the second axis."""
+
+    @abstractmethod
+    def square_sum(self, array: Array) -> Array:
+        """Sum of the squares of a real array."""
+
+    @abstractmethod
+    def max(self, array: Array) -> Array:
+        """The largest value of a real array."""
+
+    @abstractmethod
+    def mean(self, array: Array) -> Array:
+        """Mean of all values."""
+
+    @abstractmethod
+    def dot(self, first: Array, second: Array) -> float:
+        """Inner product of two real vectors."""
+
+    # Shapes
+
+    @abstractmethod
+    def stack(self, arrays: Sequence[Array], axis: int = 0) -> Array:
+        """Arrays of one shape along a new axis."""
+
+    @abstractmethod
+    def concat(self, arrays: Sequence[Array], axis: int = 0) -> Array:
+        """Arrays one after the other along an axis."""
+
+    @abstractmethod
+    def reshape(self, array: Array, shape: tuple[int, ...]) -> Array:
+        """The same values in another shape."""
+
+    @abstractmethod
+    def pad(self, array: Array, rows: tuple[int, int], columns: tuple[int, int]) -> Array:
+        """Zeros (before, after) the last two axes."""
+
+    @abstractmethod
+    def as_real(self, array: Array) -> Array:
+        """Real vector of the real and imaginary part of each value, one after the other."""
+
+    @abstractmethod
+    def as_complex(self, vector: Array, shape: tuple[int, ...]) -> Array:
+        """The inverse of `as_real`."""
+
+    # Fourier transforms of the last two axes, square fields with the zero frequency at [0, 0]
+
+    @abstractmethod
+    def fft2(self, array: Array) -> Array:
+        """Forward transform without a factor."""
+
+    @abstractmethod
+    def ifft2(self, array: Array) -> Array:
+        """Inverse of `fft2`, which divides by the number of values."""
+
+    @abstractmethod
+    def fft2_ortho(self, array: Array) -> Array:
+        """Forward transform that keeps the sum of squares; of (…, N, N)."""
+
+    @abstractmethod
+    def ifft2_ortho(self, array: Array) -> Array:
+        """Inverse and adjoint of `fft2_ortho`."""
+
+    @abstractmethod
+    def fftshift(self, array: Array) -> Array:
+        """Zero frequency from ``[0, 0]`` to the middle, ``[N // 2, N // 2]``."""
+
+    @abstractmethod
+    def ifftshift(self, array: Array) -> Array:
+        """The inverse of `fftshift`."""
+
+    @abstractmethod
+    def fft_frequencies(self, size: Any) -> Array:  # noqa: ANN401 - a number, or what `size` gave
+        """Real (N,), cycles a pixel in the order of the FFT; for even N the Nyquist frequency is -1/2."""
+
+    @abstractmethod
+    def shift_ramps(self, remainders: Array, size: Any) -> Array:  # noqa: ANN401 - as above
+        """Fourier factors, complex (frame, 1, N, N), that move a field by (row, column) remainders (frame, 2).
+
+        ``exp(-2 pi i (f_row d_row + f_col d_col))``, the shift theorem.
+        """
+
+    # Windows on a canvas
+
+    @abstractmethod
+    def corners(self, whole: NDArray[Any], canvas: Array, size: int) -> Corners:
+        """Places of windows of ``size`` pixels whose ``[0, 0]`` corners lie at ``whole``, rows and columns (frame, 2)."""
+
+    @abstractmethod
+    def gather(self, canvas: Array, corners: Corners, size: Any) -> Array:  # noqa: ANN401 - as above
+        """Cut (frame, N, N) windows out of a (rows, columns) canvas."""
+
+    @abstractmethod
+    def scatter_add(self, canvas: Array, patches: Array, corners: Corners) -> Array:
+        """The canvas with (frame, N, N) patches added to their windows; the adjoint of `gather`.
+
+        On a CPU frames are added in order, so that the sum is the same in every run.
+        """
+
+    @abstractmethod
+    def at_each(self, field: Array, corners: Corners) -> Array:
+        """A field (N, N), (1, N, N) or (frame, N, N) as one for each window."""
+
+    @abstractmethod
+    def overlap_sum(self, patches: Array, corners: Corners, canvas: Array) -> Array:
+        """What all windows of a batch put at each pixel of each of them: `gather` of `scatter_add` on zeros.
+
+        ``patches`` is real (frame, N, N), ``canvas`` gives the shape. The cost need not grow with the canvas.
+        """

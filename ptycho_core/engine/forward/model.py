@@ -1,0 +1,82 @@
+"""What a forward model is: the three steps from a sample to a pattern, and the adjoint of each.
+
+The algorithms call only these, so that a new experiment is a new class. ``xp`` are the operations of a framework.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from ptycho_core.engine.arrays import Array, ArrayOps
+    from ptycho_core.engine.state import Fields, Windows
+
+__all__ = ["Exit", "ExitGradient", "ForwardModel"]
+
+
+class Exit(NamedTuple):
+    """A batch behind the sample.
+
+    Attributes:
+        wave: complex (frame, mode, N, N), the exit waves.
+        probes: complex (frame, mode, N, N), the probe at each position; (1, mode, N, N) where it is the same at all.
+        patches: complex (frame, N, N), the object in the windows.
+        ramps: complex (frame, 1, N, N), what shifted the probe in Fourier space, or None where nothing did.
+    """
+
+    wave: Array
+    probes: Array
+    patches: Array
+    ramps: Array | None
+
+
+class ExitGradient(NamedTuple):
+    """Derivatives of a loss by what makes the exit waves; ``dL/d conj`` of complex ones.
+
+    Attributes:
+        patches: complex (frame, N, N), of the object in each window.
+        probe: complex (mode, N, N), summed over the frames, or None where it was not asked for.
+        positions: real (frame, 2), or None.
+    """
+
+    patches: Array
+    probe: Array | None
+    positions: Array | None
+
+
+class ForwardModel(Protocol):
+    """From object, probe and positions to expected counts, step by step, and back."""
+
+    @property
+    def name(self) -> str:
+        """How it is asked for."""
+
+    def exit_wave(self, xp: ArrayOps, fields: Fields, windows: Windows) -> Exit:
+        """The waves behind the sample."""
+
+    def propagate(self, xp: ArrayOps, wave: Array) -> Array:
+        """Exit waves (…, N, N) at the detector, in the order of the FFT."""
+
+    def measure(self, xp: ArrayOps, waves: Array, background: Array | None) -> Array:
+        """Expected counts, real (frame, N, N), of waves (frame, mode, N, N) at the detector."""
+
+    def measure_adjoint(self, xp: ArrayOps, factor: Array, waves: Array) -> Array:
+        """``dL/d conj(waves)`` from real (frame, N, N) ``factor = dL/d counts``."""
+
+    def propagate_adjoint(self, xp: ArrayOps, waves: Array) -> Array:
+        """The adjoint of `propagate`."""
+
+    def exit_adjoint(
+        self,
+        xp: ArrayOps,
+        exits: Exit,
+        back: Array,
+        probe: Array,
+        *,
+        with_probe: bool,
+        with_positions: bool,
+    ) -> ExitGradient:
+        """What makes the exit waves, from ``back = dL/d conj(exit waves)``; only what is asked for is computed."""
+
+    def position_derivative(self, xp: ArrayOps, exits: Exit, probe: Array) -> Array:
+        """Derivative of the waves at the detector by row and column position: complex (2, frame, mode, N, N)."""

@@ -1,0 +1,33 @@
+"""Total variation of the object (Rudin, Osher & Fatemi, Physica D 60 (1992) 259)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ptycho_core.engine.arrays import Array, ArrayOps
+
+__all__ = ["total_variation"]
+
+
+def total_variation(xp: ArrayOps, field: Array, rounding: Array) -> tuple[Array, Array]:
+    """``sum sqrt(|D_row O|^2 + |D_column O|^2 + rounding^2) - rounding`` and its derivative ``d/dO*``.
+
+    Forward differences of the complex field, none across the border.  Differences well below ``rounding`` are smoothed
+    quadratically, larger ones like edges.
+
+    Args:
+        xp: the operations.
+        field: complex (rows, columns).
+        rounding: real number, in units of the field.
+
+    Returns:
+        Real number and complex (rows, columns).
+    """
+    down = xp.pad(field[1:] - field[:-1], (0, 1), (0, 0))
+    right = xp.pad(field[:, 1:] - field[:, :-1], (0, 0), (0, 1))
+    length = xp.sqrt(xp.abs2(down) + xp.abs2(right) + rounding**2)
+    inverse = 1 / (2 * length)
+    down, right = xp.times_real(down, inverse), xp.times_real(right, inverse)
+    gradient = xp.pad(down[:-1], (1, 0), (0, 0)) - down + xp.pad(right[:, :-1], (0, 0), (1, 0)) - right
+    return xp.sum(length - rounding), gradient

@@ -1,0 +1,97 @@
+"""What a reconstruction fits, and where its windows lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ptycho_core.engine.arrays import Array, ArrayOps, Corners
+
+__all__ = ["Fields", "Measured", "State", "Windows", "windows_at"]
+
+
+@dataclass
+class State:
+    """What is fitted, in the arrays of a framework.
+
+    Attributes:
+        xp: the operations on these arrays.
+        object: complex (rows, columns).
+        probe: complex (mode, N, N); its squared modulus sums to the mean counts of a pattern of an empty object.
+        positions: float64 NumPy (frame, 2), row and column of the window's ``[0, 0]`` corner, in object pixels.
+        background: real (1, 1) or (N, N) counts a pixel in FFT order, or None for none.
+    """
+
+    xp: ArrayOps
+    object: Array
+    probe: Array
+    positions: NDArray[np.float64]
+    background: Array | None = None
+
+    def copy(self) -> State:
+        """A state that stays as it is when this one is changed."""
+        background = None if self.background is None else self.xp.copy(self.background)
+        return State(self.xp, self.xp.copy(self.object), self.xp.copy(self.probe), self.positions.copy(), background)
+
+    def is_finite(self) -> bool:
+        """Whether object, probe and positions hold finite numbers only."""
+        finite = self.xp.is_finite(self.object) and self.xp.is_finite(self.probe)
+        return finite and bool(np.isfinite(self.positions).all())
+
+    @property
+    def fields(self) -> Fields:
+        """The arrays, as a compiled function takes them."""
+        return Fields(self.object, self.probe, self.background)
+
+
+class Fields(NamedTuple):
+    """The arrays of a state, or derivatives ``dL/d conj`` of object and probe and (real) of the background."""
+
+    object: Array
+    probe: Array
+    background: Array | None
+
+
+class Measured(NamedTuple):
+    """Amplitudes of a batch, real (frame, N, N), and the mask, real (N, N) or None, both in FFT order."""
+
+    amplitudes: Array
+    mask: Array | None
+
+
+class Windows(NamedTuple):
+    """The places of a batch of windows.
+
+    Attributes:
+        corners: whole-pixel corners, as the framework wants them.
+        remainders: real (frame, 2), what is left of the positions, or None where all are zero.
+    """
+
+    corners: Corners
+    remainders: Array | None
+
+
+def windows_at(
+    xp: ArrayOps,
+    positions: NDArray[np.float64],
+    canvas: Array,
+    size: int,
+    *,
+    whole: NDArray[np.float64] | None = None,
+    with_remainders: bool = False,
+) -> Windows:
+    """Windows of (frame, 2) ``positions`` in ``canvas`` for frames of ``size`` pixels.
+
+    ``whole`` fixes the corners (frame, 2) instead of rounding down, so that positions can move smoothly;
+    ``with_remainders`` gives remainders even where all are zero.
+    """
+    if whole is None:
+        whole = np.floor(positions)
+    rest = positions - whole
+    remainders = xp.from_numpy(rest) if with_remainders or rest.any() else None
+    return Windows(xp.corners(whole, canvas, size), remainders)
