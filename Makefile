@@ -10,7 +10,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # A process holds one framework. What is no backend's, and what compares them in processes of their own, runs with the first.
 TESTS := $(BIN)/python -m pytest
 KIT := $(TESTS) -q --pyargs ptycho_core.conformance
-OF_BACKENDS := tests/evaluate tests/reconstruction tests/learning tests/liveness tests/compatibility/test_migration_page.py tests/golden/test_golden.py tests/tensorflow tests/ptycho_tensorflow
+OF_BACKENDS := tests/evaluate tests/reconstruction tests/learning tests/liveness tests/compatibility/test_migration_page.py tests/golden/test_golden.py tests/tensorflow tests/ptycho_backend_tensorflow
 
 .PHONY: demo test test-all report check pages clean
 

@@ -10,6 +10,7 @@ import os
 import tempfile
 import time
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import numpy as np
 import ptycho_core
 from ptycho_core.cli.main import main as ptycho
 from ptycho_core.contract import ExecutionPlan
+from ptycho_core.engine.reconstruct import fit
 from ptycho_core.formats.product import StoredObject
 from ptycho_core.imaging.metrics import data_misfit, position_error
 from ptycho_core.reconstruction.start import prepare_start
@@ -27,15 +29,15 @@ from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 LEVELS = (0.10, 0.05, 0.02)
 running = {"engine": None}
-"""The engine's function ``reconstruct``."""
+"""The engine on the operations of a backend."""
 
 
 @contextmanager
 def backend(name, threads):
     """Measure with a backend: a process holds one."""
     execution = {"threads": threads, "precision": "float32", "deterministic": "on", "accelerator": "cpu"}
-    running["engine"] = import_module(f"ptycho_{name}.engine").reconstruct
-    with import_module(f"ptycho_{name}.devices").configured(ExecutionPlan("cpu", execution, {}, {})):
+    with import_module(f"ptycho_backend_{name}.devices").operations(ExecutionPlan("cpu", execution, {}, {})) as xp:
+        running["engine"] = partial(fit, xp)
         yield
 
 

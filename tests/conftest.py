@@ -38,7 +38,7 @@ seen, original = {}, ArrayPatterns.read
 
 def watched(patterns, frames):
     if "tensorflow" in sys.modules:
-        from ptycho_tensorflow.devices import threads_in_use
+        from ptycho_backend_tensorflow.devices import threads_in_use
         from tensorflow.python.framework.config import is_op_determinism_enabled  # there is no public way to ask
 
         seen["threads"], seen["mode"] = threads_in_use(), 2 * is_op_determinism_enabled()
@@ -69,7 +69,7 @@ def pytest_configure() -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out what looks inside another backend than the one under test, and the folders of its commands."""
     name, chosen = collection_path.name, config.getoption("--backend")
-    inside = name.startswith("ptycho_") and name != f"ptycho_{chosen}"
+    inside = name.startswith("ptycho_backend_") and name != f"ptycho_backend_{chosen}"
     commands = collection_path.parent == Path(__file__).parent and name in known_backends() and name != chosen
     return True if inside or commands else None
 

@@ -18,7 +18,7 @@ __all__ = ["rendered", "write_backend"]
 
 _TEMPLATE: Final = Path(__file__).with_name("template")
 _SUFFIX: Final = ".in"
-_FOLDERS: Final = {"package": "ptycho_@NAME@"}
+_FOLDERS: Final = {"package": "ptycho_backend_@NAME@"}
 
 
 def write_backend(name: str, folder: Path | None = None) -> Path:

@@ -119,4 +119,15 @@ def test_help_loads_neither_numpy_nor_a_framework_nor_yaml():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.rpartition("LOADED")[2].split())
-    assert not loaded & {"numpy", "scipy", "h5py", "matplotlib", "rich", "torch", "tensorflow", "keras", "yaml", "ptycho_torch"}
+    assert not loaded & {
+        "numpy",
+        "scipy",
+        "h5py",
+        "matplotlib",
+        "rich",
+        "torch",
+        "tensorflow",
+        "keras",
+        "yaml",
+        "ptycho_backend_torch",
+    }

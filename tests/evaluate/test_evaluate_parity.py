@@ -19,7 +19,7 @@ ALL = {"nll": 0.3, "amplitude": 1.0, "mae": 0.5, "tv": 2.0}
 @pytest.fixture(scope="module")
 def evaluate(backend):
     """The backend's function behind the hook."""
-    return import_module(f"ptycho_{backend}.evaluate").evaluate
+    return import_module(f"ptycho_backend_{backend}.evaluate").evaluate
 
 
 def plan(precision="float64", device="cpu"):
@@ -166,7 +166,11 @@ def test_bad_input_is_refused_as_the_reference_refuses_it(evaluate, change, erro
 @pytest.fixture(scope="module")
 def gpu(backend):
     """The backend's name of the GPU."""
-    found = [device.name for device in import_module(f"ptycho_{backend}.devices").probe().devices if device.accelerator == "cuda"]
+    found = [
+        device.name
+        for device in import_module(f"ptycho_backend_{backend}.devices").probe().devices
+        if device.accelerator == "cuda"
+    ]
     if not found:
         pytest.skip(f"{backend} finds no CUDA device here")
     return found[0]

@@ -26,9 +26,10 @@ def test_there_are_modules_to_look_at() -> None:
     """An empty list would make the tests below none, not failures."""
     assert {"contract.py", "model.py", "__main__.py"} <= {path.name for path in CORE_MODULES}
     assert {path.parent.name for path in CORE_MODULES} >= {"training", "settings", "cli", "reconstruction", "imaging"}
-    assert {path.parent.name for path in BACKEND_MODULES} == {"ptycho_torch", "ptycho_tensorflow"}
+    assert {path.parent.name for path in BACKEND_MODULES} == {"ptycho_backend_torch", "ptycho_backend_tensorflow"}
     assert all(
-        len([path for path in BACKEND_MODULES if path.parent.name == name]) > 10 for name in ("ptycho_torch", "ptycho_tensorflow")
+        len([path for path in BACKEND_MODULES if path.parent.name == name]) > 10
+        for name in ("ptycho_backend_torch", "ptycho_backend_tensorflow")
     )
 
 
@@ -81,6 +82,13 @@ def test_a_backend_imports_only_the_contract_and_the_neutral_core(path: Path) ->
             assert not rest.startswith(
                 ("cli", "reconstruction.run", "training.run", "inference.run", "settings.payload", "settings.planning", "imaging")
             )
+
+
+def test_what_proves_backends_shares_nothing_with_the_engine() -> None:
+    judges = [*(CORE / "conformance").rglob("*.py"), *(ROOT / "tests" / "second_opinion").glob("*.py")]
+    assert len(judges) > 20
+    for path in judges:
+        assert not {name for name in imports(path) if name.startswith("ptycho_core.engine")}, f"{path} imports what it judges"
 
 
 def test_what_counts_as_nobodys_framework_is_what_the_core_itself_depends_on() -> None:

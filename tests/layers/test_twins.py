@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 BACKENDS = Path(__file__).parents[2] / "backends"
-TORCH, TENSORFLOW = BACKENDS / "torch" / "ptycho_torch", BACKENDS / "tensorflow" / "ptycho_tensorflow"
+TORCH, TENSORFLOW = BACKENDS / "torch" / "ptycho_backend_torch", BACKENDS / "tensorflow" / "ptycho_backend_tensorflow"
 ALONE = {
     "starting.py",  # keeps what the library says at its start from the user
 }

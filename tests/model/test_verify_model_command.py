@@ -350,7 +350,7 @@ def test_a_run_folder_stands_for_its_best_model(tmp_path, file, backend, capsys)
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_torch_is_within_the_limits(precision, file, capsys):
-    pytest.importorskip("ptycho_torch")
+    pytest.importorskip("ptycho_backend_torch")
     status, out, err = verify(capsys, file, "--backends", "torch", "--precision", precision)
     print(out)
     assert status == 0, out + err

@@ -43,10 +43,10 @@ def test_every_command_of_the_guide_works(shell: Callable[[str, Path], subproces
 def test_the_name_is_everywhere_and_no_placeholder_is_left(tmp_path: Path) -> None:
     folder = write_backend("my_own", tmp_path / "new")
     texts = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
-    assert "ptycho_my_own/plugin.py" in texts
+    assert "ptycho_backend_my_own/plugin.py" in texts
     assert "tests/test_my_own.py" in texts
     assert not [name for name, text in texts.items() if "@" in name or re.search("@[A-Z]+@", text) or "template" in text.lower()]
-    assert "my_own = ptycho_my_own.plugin" in texts["setup.cfg"]
+    assert "my_own = ptycho_backend_my_own.plugin" in texts["setup.cfg"]
     assert "name = ptycho-my-own" in texts["setup.cfg"]
 
 

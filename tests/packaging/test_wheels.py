@@ -30,7 +30,7 @@ def test_the_wheels_hold_data_files_and_licences(installed: Path) -> None:
     assert "ptycho_core/conformance/reference/ptycho-backend.toml" in names
     assert "ptycho_core/samples/siemens_star.npz" in names
     assert "ptycho_core/samples/LICENSE-siemens-star.txt" in names
-    for package in ("ptycho_torch", "ptycho_tensorflow"):
+    for package in ("ptycho_backend_torch", "ptycho_backend_tensorflow"):
         assert f"{package}/ptycho-backend.toml" in names
         assert f"{package}/py.typed" in names
 
@@ -41,7 +41,10 @@ def test_the_installed_command_lists_the_backend_and_is_not_the_checkout(install
     rows = [line.split()[:2] for line in done.stdout.splitlines()]
     for name in ("torch", "tensorflow", "reference"):
         assert [name, "ok"] in rows
-    code = "import ptycho_core as a, ptycho_torch as b, ptycho_tensorflow as c; print(a.__file__, b.__file__, c.__file__)"
+    code = (
+        "import ptycho_core as a, ptycho_backend_torch as b, ptycho_backend_tensorflow as c\n"
+        "print(a.__file__, b.__file__, c.__file__)"
+    )
     python = str(installed / "venv" / "bin" / "python")
     where = subprocess.run([python, "-c", code], capture_output=True, text=True, cwd=installed, env=clean(), check=True).stdout
     assert str(ROOT) not in where

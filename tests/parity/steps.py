@@ -12,7 +12,7 @@ def steps(backend, values, gradients, rates, settings, dtype):
 
     ``values``: arrays by name; ``gradients``: by name, (step, batch, …).
     """
-    module = import_module(f"ptycho_{backend}.optimiser")
+    module = import_module(f"ptycho_backend_{backend}.optimiser")
     return (_torch if backend == "torch" else _tensorflow)(module, values, gradients, rates, settings, dtype)
 
 

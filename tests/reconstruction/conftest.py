@@ -29,7 +29,7 @@ class Engine:
         self.framework = import_module(backend)
 
     def module(self, name: str) -> ModuleType:
-        return import_module(f"ptycho_{self.backend}.{name}")
+        return import_module(f"ptycho_backend_{self.backend}.{name}")
 
     def operations(self, precision: str) -> ArrayOps:
         dtype, arrays = getattr(self.framework, precision), self.module("arrays")

@@ -188,7 +188,7 @@ def test_bad_options_give_one_sentence_a_status_and_no_folder(
 
 
 def has_gpu(backend: str) -> bool:
-    return len(import_module(f"ptycho_{backend}.devices").probe().devices) > 1
+    return len(import_module(f"ptycho_backend_{backend}.devices").probe().devices) > 1
 
 
 def test_an_output_below_a_file_is_refused(scan_file: Path, ptycho: Ptycho, tmp_path: Path) -> None:

@@ -170,7 +170,8 @@ def test_nothing_is_imported_or_written_where_a_setting_is_wrong(tmp_path):
         "    for wrong in (['--seed', '-1'], ['--opt', 'torch.nothing=1'], ['--precision', 'float16']):\n"
         "        words = [verb, 'sample:siemens-star', *rest, '-o', 'out', '--backend', 'torch', *wrong]\n"
         "        assert main(words) == 2, words\n"
-        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'torch', 'tensorflow', 'ptycho_torch'}), os.listdir())"
+        "heavy = {'torch', 'tensorflow', 'ptycho_backend_torch'}\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & heavy), os.listdir())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout.strip() == "[] []"

@@ -23,10 +23,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         source.mkdir(exist_ok=True)
         (source / name).write_bytes((PLUGIN / name).read_bytes())
-    (source / "ptycho_ptychi").mkdir()
-    for path in (PLUGIN / "ptycho_ptychi").glob("[!_]*.*"):
-        (source / "ptycho_ptychi" / path.name).write_bytes(path.read_bytes())
-    (source / "ptycho_ptychi" / "__init__.py").write_bytes((PLUGIN / "ptycho_ptychi" / "__init__.py").read_bytes())
+    (source / "ptycho_backend_ptychi").mkdir()
+    for path in (PLUGIN / "ptycho_backend_ptychi").glob("[!_]*.*"):
+        (source / "ptycho_backend_ptychi" / path.name).write_bytes(path.read_bytes())
+    (source / "ptycho_backend_ptychi" / "__init__.py").write_bytes(
+        (PLUGIN / "ptycho_backend_ptychi" / "__init__.py").read_bytes()
+    )
     pip("wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder), str(source))
     (wheel,) = folder.glob("*.whl")
     pip("install", "--no-deps", "--target", str(folder / "site"), str(wheel))

@@ -28,10 +28,10 @@ def modelled(model: Any, precision: str, counts: np.ndarray | None = None, mask:
     """What pty-chi makes of a model of ours: its patterns, in our order, and the model as it gives it back."""
     import torch
 
-    from ptycho_ptychi.conventions import Convention
-    from ptycho_ptychi.engines import Choices
-    from ptycho_ptychi.fit import Fit
-    from ptycho_ptychi.surroundings import surroundings
+    from ptycho_backend_ptychi.conventions import Convention
+    from ptycho_backend_ptychi.engines import Choices
+    from ptycho_backend_ptychi.fit import Fit
+    from ptycho_backend_ptychi.surroundings import surroundings
 
     size, frames = model.probe.shape[-1], np.arange(len(model.positions))
     counts = np.ones((len(frames), size, size)) if counts is None else counts
@@ -54,7 +54,7 @@ def modelled(model: Any, precision: str, counts: np.ndarray | None = None, mask:
 
 
 def model_of(rng: np.random.Generator, size: int, modes: int, places: str) -> Any:
-    from ptycho_ptychi.conventions import Model
+    from ptycho_backend_ptychi.conventions import Model
 
     positions = PLACES[places](rng)
     shape = tuple((np.ceil(positions.max(0)) + size + 3).astype(int))
@@ -87,7 +87,7 @@ def test_a_model_comes_back_as_it_went(precision, rng) -> None:
 
 
 def test_of_several_modes_only_the_first_is_shifted_by_the_fraction(rng) -> None:
-    from ptycho_ptychi.conventions import HALF, Model
+    from ptycho_backend_ptychi.conventions import HALF, Model
 
     model = model_of(rng, 16, 2, "fractions")
     ours = intensities(model.object, model.probe[:1], model.positions)
@@ -109,7 +109,7 @@ def test_patterns_and_mask_have_their_zero_frequency_in_the_corner(size, rng) ->
 
 
 def test_the_power_of_the_probe_is_pty_chis_times_the_number_of_pixels(rng) -> None:
-    from ptycho_ptychi.conventions import Convention
+    from ptycho_backend_ptychi.conventions import Convention
 
     model = model_of(rng, 16, 2, "whole")
     theirs = Convention.of(model).theirs(model)

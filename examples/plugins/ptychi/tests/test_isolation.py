@@ -64,10 +64,10 @@ def test_the_process_is_as_it_was(engine: str, scan_file: Path, empty: Path) -> 
 
 
 def test_it_is_as_it_was_after_a_failure_too(scan_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import ptycho_ptychi.fit
+    import ptycho_backend_ptychi.fit
 
     ptycho_core.reconstruct(scan_file, backend="ptychi", epochs=1)
-    monkeypatch.setattr(ptycho_ptychi.fit.Fit, "epoch", lambda self: 1 / 0)
+    monkeypatch.setattr(ptycho_backend_ptychi.fit.Fit, "epoch", lambda self: 1 / 0)
     before = state()
     with pytest.raises(BackendError, match="ZeroDivisionError"):
         ptycho_core.reconstruct(scan_file, backend="ptychi", epochs=1, precision="float64")
@@ -125,7 +125,7 @@ def test_the_same_seed_gives_the_same_bits(engine: str, scan_file: Path) -> None
 
 
 def test_without_torchvision_only_its_blur_is_missing_and_says_so() -> None:
-    from ptycho_ptychi.library import library
+    from ptycho_backend_ptychi.library import library
 
     library()
     if "torchvision" in sys.modules:
@@ -158,8 +158,8 @@ def test_pty_chis_warnings_reach_the_user_and_no_logger_of_his(scan_file: Path, 
 
 
 def test_what_pty_chi_warns_of_is_kept_once() -> None:
+    from ptycho_backend_ptychi.surroundings import surroundings
     from ptycho_core.contract import ExecutionPlan
-    from ptycho_ptychi.surroundings import surroundings
 
     execution = {"threads": 1, "deterministic": "on"}
     with surroundings(ExecutionPlan("cpu", execution, {}, {})) as warned:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ptycho_backend_template.engine import shift
 from ptycho_core import reconstruct
 from ptycho_core.cli.main import main
 from ptycho_core.errors import CapabilityError
 from ptycho_core.physics import shift as right_shift
-from ptycho_template.engine import shift
 
 
 @pytest.fixture(scope="module")

@@ -1,1 +1,0 @@
-"""pty-chi as a backend of ptycho; ``ptycho_ptychi.plugin`` holds the hooks."""
