@@ -127,12 +127,12 @@ class Learner:
         patches = self._merged(patches, sample.corners[groups], light.weight)
         terms = {}
         difference = torch.zeros(())
-        physical = {"nll", "amplitude", "mae"} & self.loss_weights.keys()
+        physical = self._physical()
         with torch.set_grad_enabled(torch.is_grad_enabled() and bool(physical)):
             shifted = self._shifted(scan, remainders, light) if torch.is_grad_enabled() else light.shifted
             modelled = mode_sum(squared_modulus(torch.fft.fft2(shifted * patches[:, None], norm="ortho")))
             pixels = len(frames) * (amplitudes[0].numel() if sample.good is None else int(sample.good.sum()))
-            sums = data_sums(modelled, amplitudes.square(), sample.good, names=(*physical, "mae"))
+            sums = data_sums(modelled, amplitudes.square(), sample.good, names=dict.fromkeys((*physical, "mae")))
             difference = sums["mae"].detach()
             terms = {name: sums[name] / pixels for name in physical}
         if "tv" in self.loss_weights:
@@ -151,6 +151,10 @@ class Learner:
             return sample.remembered(groups[:, 0], self.probes(scan), self.description)
         return estimate_object(amplitudes, sample.corners[groups], light, sample.frames.mask, self.description)
 
+    def _physical(self) -> tuple[str, ...]:
+        """The terms that compare patterns, in one order in every process: they are summed in it."""
+        return tuple(name for name in ("nll", "amplitude", "mae") if name in self.loss_weights)
+
     @property
     def _probe_learns(self) -> bool:
         return self.probe.requires_grad or self.log_scale.requires_grad
@@ -163,7 +167,7 @@ class Learner:
         power = float((far if sample.good is None else far[sample.good]).sum(dtype=torch.float64))
         weight = squared_modulus(probe).sum(0)
         pixels = len(frames) * (far.numel() if sample.good is None else int(sample.good.sum()))
-        physical = tuple({"nll", "amplitude", "mae"} & self.loss_weights.keys())
+        physical = self._physical()
         found = []
         for share in FLAT_SHARES:
             factor = share**2 * float(sample.frames.counts[frames].mean()) / power
