@@ -113,7 +113,9 @@ def proof(verb: str, name: str, backend: str) -> Proof | None:
     answers: tuple[str, ...] = ("applied", "adjusted") if note else ("applied",)
     answers, note = UNSUPPORTED.get((backend, name), (answers, note))
     if name in OPTIONS:
-        return Proof(verb, name, backend, tuple(OPTIONS[name][0]), answers, f"tests/ptycho_backend_{backend}/{OPTIONS[name][1]}", note)
+        return Proof(
+            verb, name, backend, tuple(OPTIONS[name][0]), answers, f"tests/ptycho_backend_{backend}/{OPTIONS[name][1]}", note
+        )
     if verb == "infer" and name in declarations(verb) and declarations(verb)[name].group == "model":
         return Proof(verb, name, backend, (), ("refused",), f"{SEALED}[{name}]", "the model file fixes it")
     if name in ELSEWHERE:
