@@ -10,6 +10,9 @@ Two rules keep one text right for frameworks that change arrays in place and for
 * An operation that changes an array returns it, and the caller goes on with what it returns; the array given may have changed.
 * A function given to `ArrayOps.compiled` takes arrays, None or named tuples of them by position, and plain values by keyword, for
   each combination of which it may be compiled anew. Inside it the length of an axis may be unknown: `ArrayOps.size` gives it.
+
+Only training needs `ArrayOps.value_and_grad`; inside it nothing changes in place, and `gather` and `scatter_add` carry their own
+derivative.  Gradients by complex arrays are ``d/d Re + i d/d Im``.
 """
 
 from __future__ import annotations
@@ -20,11 +23,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Array", "ArrayOps", "Corners"]
+    from ptycho_core.contract import Value
+    from ptycho_core.engine.network import Layout
+
+__all__ = ["MIXED", "Array", "ArrayOps", "Corners"]
+
+MIXED = "bf16-mixed"
+"""The precision in which networks compute in bfloat16 where that is safe, and everything else in float32."""
 
 Array: TypeAlias = Any
 """An array of the framework on its device, real or complex, in the precision of its `ArrayOps`."""
@@ -53,7 +62,10 @@ class ArrayOps(ABC):
 
     @abstractmethod
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """``function(xp, …)`` as a function of the rest, compiled where the framework gains by it."""
+        """``function(xp, …)`` as a function of the rest, compiled where the framework gains by it.
+
+        What is compiled of a module's function is kept for the next job; of a method, as long as the caller keeps it.
+        """
 
     @abstractmethod
     def from_numpy(self, values: NDArray[Any], *, pinned: bool = False) -> Array:
@@ -71,12 +83,20 @@ class ArrayOps(ABC):
         """A real number as what a compiled function takes without being compiled anew for each value."""
 
     @abstractmethod
+    def double(self, value: float) -> Array:
+        """As `scalar`, in double precision."""
+
+    @abstractmethod
+    def index(self, number: int) -> Any:  # noqa: ANN401 - what ``array[...]`` takes
+        """A place on the first axis, as `scalar` is for real numbers."""
+
+    @abstractmethod
     def zeros(self, shape: tuple[int, ...]) -> Array:
         """Real zeros."""
 
     @abstractmethod
-    def zeros_like(self, array: Array) -> Array:
-        """Zeros of the shape and kind of ``array``."""
+    def zeros_like(self, array: Array, kind: Array | None = None) -> Array:
+        """Zeros of the shape of ``array``, real or complex as ``kind`` is, or as ``array`` itself."""
 
     @abstractmethod
     def copy(self, array: Array) -> Array:
@@ -131,12 +151,36 @@ class ArrayOps(ABC):
         """Natural logarithm of a real array."""
 
     @abstractmethod
+    def exp(self, array: Array) -> Array:
+        """Exponential of a real array."""
+
+    @abstractmethod
+    def expm1(self, array: Array) -> Array:
+        """Exponential of a real array less one, exact near zero."""
+
+    @abstractmethod
+    def softplus(self, array: Array) -> Array:
+        """``log(1 + exp x)`` of a real array."""
+
+    @abstractmethod
+    def sigmoid(self, array: Array) -> Array:
+        """``1 / (1 + exp(-x))`` of a real array."""
+
+    @abstractmethod
+    def sign(self, array: Array) -> Array:
+        """-1, 0 or 1 for each value of a real array."""
+
+    @abstractmethod
     def abs(self, array: Array) -> Array:
         """Absolute value of a real array."""
 
     @abstractmethod
     def at_least(self, array: Array, lowest: float) -> Array:
         """A real array, raised to ``lowest`` where it is below."""
+
+    @abstractmethod
+    def at_most(self, array: Array, highest: float) -> Array:
+        """A real array, lowered to ``highest`` where it is above."""
 
     @abstractmethod
     def conj(self, array: Array) -> Array:
@@ -155,6 +199,18 @@ class ArrayOps(ABC):
         """A real array as the imaginary part of a complex one."""
 
     @abstractmethod
+    def complex(self, real: Array, imaginary: Array) -> Array:
+        """A complex array of its parts."""
+
+    @abstractmethod
+    def phase_factor(self, angles: Array) -> Array:
+        """``exp(i angle)`` of a real array."""
+
+    @abstractmethod
+    def modulus(self, array: Array) -> Array:
+        """Modulus of a complex array."""
+
+    @abstractmethod
     def abs2(self, array: Array) -> Array:
         """Squared modulus of a complex array, without taking a root on the way."""
 
@@ -165,6 +221,14 @@ class ArrayOps(ABC):
     @abstractmethod
     def over_real(self, array: Array, divisor: Array) -> Array:
         """A complex array divided by a real one; slow in some frameworks, where a product with the inverse is not."""
+
+    @abstractmethod
+    def add_scaled(self, array: Array, other: Array, factor: Any) -> Array:  # noqa: ANN401 - a number, or a `scalar`
+        """``array + factor * other``; ``array`` may have changed."""
+
+    @abstractmethod
+    def add_product(self, array: Array, left: Array, right: Array) -> Array:
+        """``array + left * right`` of real arrays; ``array`` may have changed."""
 
     # Sums
 
@@ -181,12 +245,28 @@ class ArrayOps(ABC):
         """Sum of the squares of a real array."""
 
     @abstractmethod
-    def max(self, array: Array) -> Array:
-        """The largest value of a real array."""
+    def sum64(self, array: Array) -> Array:
+        """Sum of a real array in double precision: a mean over millions of pixels must not lose digits."""
 
     @abstractmethod
-    def mean(self, array: Array) -> Array:
-        """Mean of all values."""
+    def mean64(self, array: Array) -> Array:
+        """Mean of a real array in double precision."""
+
+    @abstractmethod
+    def squares64(self, array: Array) -> Array:
+        """Sum of the squares of a real array in double precision."""
+
+    @abstractmethod
+    def rounded(self, number: Array) -> Array:
+        """A number in double precision as one in the precision of the arrays."""
+
+    @abstractmethod
+    def max(self, array: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+        """The largest value of a real array, or along the axes given."""
+
+    @abstractmethod
+    def mean(self, array: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+        """Mean of all values, or along the axes given."""
 
     @abstractmethod
     def dot(self, first: Array, second: Array) -> float:
@@ -201,6 +281,14 @@ class ArrayOps(ABC):
     @abstractmethod
     def concat(self, arrays: Sequence[Array], axis: int = 0) -> Array:
         """Arrays one after the other along an axis."""
+
+    @abstractmethod
+    def split(self, vector: Array, lengths: Sequence[int]) -> Sequence[Array]:
+        """Parts of a vector, one after the other."""
+
+    @abstractmethod
+    def broadcast(self, array: Array, like: Array) -> Array:
+        """The values of ``array`` in the shape of ``like``; not to be changed."""
 
     @abstractmethod
     def reshape(self, array: Array, shape: tuple[int, ...]) -> Array:
@@ -281,4 +369,74 @@ class ArrayOps(ABC):
         """What all windows of a batch put at each pixel of each of them: `gather` of `scatter_add` on zeros.
 
         ``patches`` is real (frame, N, N), ``canvas`` gives the shape. The cost need not grow with the canvas.
+        """
+
+    def canvas_length(self, length: int, size: int) -> int:  # noqa: ARG002 - for those that override it
+        """Side of a canvas that holds ``length`` pixels, of windows of ``size``; longer where each shape costs a compilation."""
+        return length
+
+    # Networks: pictures in the order of axes and channels that the framework takes, which a `Layout` gives and takes back
+
+    @abstractmethod
+    def layout(self, description: Mapping[str, Any]) -> Layout:
+        """How the weights and pictures of a described network are held."""
+
+    @abstractmethod
+    def convolution(self, given: Array, weight: Array, bias: Array, stride: int, *, mixed: bool) -> Array:
+        """Cross-correlation with 3 x 3 weights, which pads by one, or others, which does not; ``specs/network.md``.
+
+        With ``mixed`` what it takes and gives is rounded to bfloat16.
+        """
+
+    @abstractmethod
+    def silu(self, given: Array) -> Array:
+        """``x / (1 + exp(-x))``."""
+
+    @abstractmethod
+    def fold(self, given: Array) -> Array:
+        """Each 2 x 2 pixels as four channels."""
+
+    @abstractmethod
+    def unfold(self, given: Array) -> Array:
+        """The inverse of `fold`."""
+
+    @abstractmethod
+    def brief(self, picture: Array) -> Array:
+        """A picture rounded to bfloat16, in which a network of mixed precision keeps it."""
+
+    def accelerated(self, network: Callable[..., Array]) -> Callable[..., Array]:
+        """``network(weights, pictures)``, translated where an option of the backend asks for it."""
+        return network
+
+    def facts(self) -> dict[str, Value]:
+        """What the record of a training says of the framework's part."""
+        return {}
+
+    # Derivatives, for training
+
+    @abstractmethod
+    def repeat(self, function: Callable[..., tuple[Array, ...]], times: int, *first: Array) -> tuple[Array, ...]:
+        """``function`` applied so many times to its own results."""
+
+    @abstractmethod
+    def constant(self, array: Array) -> Array:
+        """The array, without a derivative."""
+
+    @abstractmethod
+    def value_and_grad(self, function: Callable[..., tuple[Array, Any]], vector: Array, *more: Any) -> tuple[Any, Array]:  # noqa: ANN401
+        """``function(xp, vector, *more)``, a real number and what else is told, and the gradient by ``vector``.
+
+        Returns:
+            What the function gave, and the gradient, zero where the number does not depend on the vector.
+        """
+
+    @abstractmethod
+    def with_adjoint(
+        self, function: Callable[..., tuple[Array, Any]], adjoint: Callable[..., tuple[Array, ...]]
+    ) -> Callable[..., Array]:
+        """A function of arrays with a derivative of its own.
+
+        Args:
+            function: gives a real array, and what its derivative needs.
+            adjoint: gives, of what was kept and the gradient by that array, the gradients by the arguments.
         """

@@ -5,6 +5,7 @@ They compute on the default device, which `devices.configured` sets. Inside `com
 
 from __future__ import annotations
 
+import inspect
 import math
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -12,24 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from ptycho_backend_tensorflow.compiled import Compiled
+from ptycho_backend_tensorflow.compiled import Compiled, with_xla
+from ptycho_backend_tensorflow.network import ChannelOrders, brief, silu
 from ptycho_core.engine.arrays import ArrayOps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = [
-    "TensorFlowArrays",
-    "fft2_ortho",
-    "gather",
-    "mode_sum",
-    "scatter_add",
-    "shift_ramps",
-    "squared_modulus",
-    "tensorflow_arrays",
-]
+__all__ = ["TensorFlowArrays", "tensorflow_arrays"]
 
 _Axes = int | tuple[int, ...] | None
 
@@ -40,69 +33,12 @@ def tensorflow_arrays(dtype: tf.DType) -> TensorFlowArrays:
     return TensorFlowArrays(dtype)
 
 
-def fft2_ortho(array: tf.Tensor) -> tf.Tensor:
-    """Orthonormal transform of (..., N, N); TensorFlow's own has no factor."""
-    return tf.signal.fft2d(array) * tf.cast(1 / tf.cast(tf.shape(array)[-1], tf.float64), array.dtype)
-
-
-def ifft2_ortho(array: tf.Tensor) -> tf.Tensor:
-    """Inverse of `fft2_ortho`; TensorFlow's own divides by N²."""
-    return tf.signal.ifft2d(array) * tf.cast(tf.shape(array)[-1], array.dtype)
-
-
-def fft_frequencies(size: int | tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-    """Real (N,), cycles a pixel in the order of the FFT; for even N the Nyquist frequency is -1/2."""
-    size = tf.cast(size, tf.int64)
-    steps = tf.range(size, dtype=tf.int64)
-    wrapped = tf.where(steps < (size + 1) // 2, steps, steps - size)
-    return tf.cast(wrapped / size, dtype)
-
-
-def shift_ramps(remainders: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
-    """Fourier factors, complex (frame, 1, N, N), for remainders (frame, 2), in their precision."""
-    angles = -2 * math.pi * remainders[:, :, None] * fft_frequencies(size, remainders.dtype)
-    ramps = tf.complex(tf.cos(angles), tf.sin(angles))
-    # As a matrix product: several times faster than a product with two broadcasts.
-    return tf.linalg.matmul(ramps[:, 0, :, None], ramps[:, 1, None, :])[:, None]
-
-
-def squared_modulus(array: tf.Tensor) -> tf.Tensor:
-    """``|array|^2`` (faster than through ``abs``, which takes a root)."""
-    return tf.square(tf.math.real(array)) + tf.square(tf.math.imag(array))
-
-
-def mode_sum(array: tf.Tensor) -> tf.Tensor:
-    """Sum over modes, the second axis."""
-    return tf.reduce_sum(array, 1)
-
-
-def gather(canvas: tf.Tensor, corners: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
-    """Cut (frame, N, N) windows at int64 corners (frame, 2) out of a (rows, columns) canvas."""
-    flat = _flat_indices(corners, size, tf.shape(canvas)[1])
-
-    def cut(values: tf.Tensor) -> tuple[tf.Tensor, object]:
-        # Without a gradient of its own TensorFlow would keep the indices and sum them up later, far more slowly.
-        return _taken(values, flat), lambda upstream: _summed(upstream, flat, tf.shape(values))
-
-    return tf.custom_gradient(cut)(canvas)
-
-
-def scatter_add(canvas: tf.Tensor, patches: tf.Tensor, corners: tf.Tensor) -> tf.Tensor:
-    """The canvas with (frame, N, N) patches added to their windows; the adjoint of `gather`."""
-    flat = _flat_indices(corners, tf.shape(patches)[-1], tf.shape(canvas)[1])
-
-    def add(values: tf.Tensor) -> tuple[tf.Tensor, object]:
-        return _summed(values, flat, tf.shape(canvas)), lambda upstream: _taken(upstream, flat)
-
-    return canvas + tf.custom_gradient(add)(patches)
-
-
 class TensorFlowArrays(ArrayOps):
     """See `ArrayOps`; functions become graphs, and no array is ever changed in place."""
 
-    abs2, mode_sum, shift_ramps = staticmethod(squared_modulus), staticmethod(mode_sum), staticmethod(shift_ramps)
-    gather, scatter_add = staticmethod(gather), staticmethod(scatter_add)
-    fft2_ortho, ifft2_ortho = staticmethod(fft2_ortho), staticmethod(ifft2_ortho)
+    fold = staticmethod(partial(tf.nn.space_to_depth, block_size=2))
+    unfold = staticmethod(partial(tf.nn.depth_to_space, block_size=2))
+    silu, brief = staticmethod(silu), staticmethod(brief)
 
     def __init__(self, dtype: tf.DType) -> None:
         self._real, self._complex = dtype, tf.complex64 if dtype == tf.float32 else tf.complex128
@@ -115,6 +51,8 @@ class TensorFlowArrays(ArrayOps):
         return "CPU" in tf.zeros(()).device
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.ismethod(function):  # its graphs end with its owner
+            return Compiled(partial(function, self))
         if function not in self._compiled:
             self._compiled[function] = Compiled(partial(function, self))
         return self._compiled[function]
@@ -130,11 +68,17 @@ class TensorFlowArrays(ArrayOps):
     def scalar(self, value: float) -> tf.Tensor:
         return tf.constant(value, self._real)
 
+    def double(self, value: float) -> tf.Tensor:
+        return tf.constant(value, tf.float64)
+
+    def index(self, number: int) -> tf.Tensor:
+        return tf.constant(number, tf.int32)
+
     def zeros(self, shape: tuple[int, ...]) -> tf.Tensor:
         return tf.zeros(shape, self._real)
 
-    def zeros_like(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.zeros_like(array)
+    def zeros_like(self, array: tf.Tensor, kind: tf.Tensor | None = None) -> tf.Tensor:
+        return tf.zeros_like(array, dtype=None if kind is None else kind.dtype)
 
     def copy(self, array: tf.Tensor) -> tf.Tensor:
         return array  # tensors never change
@@ -175,11 +119,29 @@ class TensorFlowArrays(ArrayOps):
     def log(self, array: tf.Tensor) -> tf.Tensor:
         return tf.math.log(array)
 
+    def exp(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.exp(array)
+
+    def expm1(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.math.expm1(array)
+
+    def softplus(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.nn.softplus(array)
+
+    def sigmoid(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.sigmoid(array)
+
+    def sign(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.sign(array)
+
     def abs(self, array: tf.Tensor) -> tf.Tensor:
         return tf.abs(array)
 
     def at_least(self, array: tf.Tensor, lowest: float) -> tf.Tensor:
         return tf.maximum(array, lowest)
+
+    def at_most(self, array: tf.Tensor, highest: float) -> tf.Tensor:
+        return tf.minimum(array, highest)
 
     def conj(self, array: tf.Tensor) -> tf.Tensor:
         return tf.math.conj(array)
@@ -193,23 +155,56 @@ class TensorFlowArrays(ArrayOps):
     def imaginary(self, array: tf.Tensor) -> tf.Tensor:
         return tf.complex(tf.zeros_like(array), array)
 
+    def complex(self, real: tf.Tensor, imaginary: tf.Tensor) -> tf.Tensor:
+        return tf.complex(real, imaginary)
+
+    def phase_factor(self, angles: tf.Tensor) -> tf.Tensor:
+        return tf.complex(tf.cos(angles), tf.sin(angles))
+
+    def modulus(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.sqrt(self.abs2(array))  # several times faster than `tf.abs`
+
+    def abs2(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.square(tf.math.real(array)) + tf.square(tf.math.imag(array))
+
     def times_real(self, array: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
         return array * tf.cast(factor, array.dtype)
 
     def over_real(self, array: tf.Tensor, divisor: tf.Tensor) -> tf.Tensor:
         return array / tf.cast(divisor, array.dtype)
 
+    def add_scaled(self, array: tf.Tensor, other: tf.Tensor, factor: float | tf.Tensor) -> tf.Tensor:
+        return array + factor * other
+
+    def add_product(self, array: tf.Tensor, left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
+        return array + left * right
+
     def sum(self, array: tf.Tensor, axis: _Axes = None) -> tf.Tensor:
         return tf.reduce_sum(array, axis)
+
+    def mode_sum(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(array, 1)
 
     def square_sum(self, array: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(tf.square(array))
 
-    def max(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_max(array)
+    def sum64(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.cast(array, tf.float64))
 
-    def mean(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_mean(array)
+    def mean64(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_mean(tf.cast(array, tf.float64))
+
+    def squares64(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(tf.square(tf.cast(array, tf.float64)))
+
+    def rounded(self, number: tf.Tensor) -> tf.Tensor:
+        return tf.cast(number, self._real)
+
+    def max(self, array: tf.Tensor, axis: _Axes = None) -> tf.Tensor:
+        return tf.reduce_max(array, axis)
+
+    def mean(self, array: tf.Tensor, axis: _Axes = None) -> tf.Tensor:
+        return tf.reduce_mean(array, axis)
 
     def dot(self, first: tf.Tensor, second: tf.Tensor) -> float:
         return float(self.compiled(_dot)(first, second))
@@ -219,6 +214,12 @@ class TensorFlowArrays(ArrayOps):
 
     def concat(self, arrays: Sequence[tf.Tensor], axis: int = 0) -> tf.Tensor:
         return tf.concat(arrays, axis)
+
+    def split(self, vector: tf.Tensor, lengths: Sequence[int]) -> Sequence[tf.Tensor]:
+        return list(tf.split(vector, list(lengths)))
+
+    def broadcast(self, array: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+        return tf.broadcast_to(array, tf.shape(like))
 
     def reshape(self, array: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
         return tf.reshape(array, shape)
@@ -239,6 +240,12 @@ class TensorFlowArrays(ArrayOps):
     def ifft2(self, array: tf.Tensor) -> tf.Tensor:
         return tf.signal.ifft2d(array)
 
+    def fft2_ortho(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.signal.fft2d(array) * tf.cast(1 / tf.cast(tf.shape(array)[-1], tf.float64), array.dtype)
+
+    def ifft2_ortho(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.signal.ifft2d(array) * tf.cast(tf.shape(array)[-1], array.dtype)
+
     def fftshift(self, array: tf.Tensor) -> tf.Tensor:
         return tf.signal.fftshift(array, axes=(-2, -1))
 
@@ -246,7 +253,32 @@ class TensorFlowArrays(ArrayOps):
         return tf.signal.ifftshift(array, axes=(-2, -1))
 
     def fft_frequencies(self, size: int | tf.Tensor) -> tf.Tensor:
-        return fft_frequencies(size, self._real)
+        size = tf.cast(size, tf.int64)
+        steps = tf.range(size, dtype=tf.int64)
+        wrapped = tf.where(steps < (size + 1) // 2, steps, steps - size)
+        return tf.cast(wrapped / size, self._real)
+
+    def shift_ramps(self, remainders: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
+        ramps = self.phase_factor(-2 * math.pi * remainders[:, :, None] * self.fft_frequencies(size))
+        # As a matrix product: several times faster than a product with two broadcasts.
+        return tf.linalg.matmul(ramps[:, 0, :, None], ramps[:, 1, None, :])[:, None]
+
+    def gather(self, canvas: tf.Tensor, corners: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
+        flat = _flat_indices(corners, size, tf.shape(canvas)[1])
+
+        def cut(values: tf.Tensor) -> tuple[tf.Tensor, object]:
+            # Without a gradient of its own TensorFlow would keep the indices and sum them up later, far more slowly.
+            return _taken(values, flat), lambda upstream: _summed(upstream, flat, tf.shape(values))
+
+        return tf.custom_gradient(cut)(canvas)
+
+    def scatter_add(self, canvas: tf.Tensor, patches: tf.Tensor, corners: tf.Tensor) -> tf.Tensor:
+        flat = _flat_indices(corners, tf.shape(patches)[-1], tf.shape(canvas)[1])
+
+        def add(values: tf.Tensor) -> tuple[tf.Tensor, object]:
+            return _summed(values, flat, tf.shape(canvas)), lambda upstream: _taken(upstream, flat)
+
+        return canvas + tf.custom_gradient(add)(patches)
 
     def corners(self, whole: NDArray[Any], canvas: tf.Tensor, size: int) -> tf.Tensor:  # noqa: ARG002 - see `ArrayOps`
         return tf.constant(whole.astype(np.int64))
@@ -257,6 +289,44 @@ class TensorFlowArrays(ArrayOps):
     def overlap_sum(self, patches: tf.Tensor, corners: tf.Tensor, canvas: tf.Tensor) -> tf.Tensor:
         total = self.scatter_add(tf.zeros(tf.shape(canvas), patches.dtype), patches, corners)
         return self.gather(total, corners, tf.shape(patches)[-1])
+
+    def canvas_length(self, length: int, size: int) -> int:
+        return -(-length // size) * size if with_xla() else length  # XLA compiles anew for each shape
+
+    def layout(self, description: Mapping[str, Any]) -> ChannelOrders:
+        return ChannelOrders(description)
+
+    def convolution(self, given: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, stride: int, *, mixed: bool) -> tf.Tensor:
+        padding = "SAME" if weight.shape[0] == 3 else "VALID"
+        if mixed:
+            given, weight, bias = brief(given), brief(weight), brief(bias)
+        return tf.nn.bias_add(tf.nn.conv2d(given, weight, stride, padding), bias)
+
+    def repeat(self, function: Callable[..., tuple[tf.Tensor, ...]], times: int, *first: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        found = tf.while_loop(lambda *_: True, function, first, parallel_iterations=1, maximum_iterations=times)
+        return tuple(found)
+
+    def constant(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.stop_gradient(array)
+
+    def value_and_grad(
+        self, function: Callable[..., tuple[tf.Tensor, Any]], vector: tf.Tensor, *more: Any
+    ) -> tuple[Any, tf.Tensor]:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(vector)
+            value, told = function(self, vector, *more)
+        return (value, told), tape.gradient(value, vector, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+    def with_adjoint(
+        self,
+        function: Callable[..., tuple[tf.Tensor, Any]],
+        adjoint: Callable[..., tuple[tf.Tensor, ...]],
+    ) -> Callable[..., tf.Tensor]:
+        def called(*arrays: tf.Tensor) -> tuple[tf.Tensor, object]:
+            found, kept = function(*arrays)
+            return found, lambda upstream: adjoint(kept, upstream)
+
+        return tf.custom_gradient(called)  # type: ignore[no-any-return]
 
 
 def _columns(_: ArrayOps, array: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:

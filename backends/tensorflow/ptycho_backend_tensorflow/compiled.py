@@ -11,7 +11,7 @@ import tensorflow as tf
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["Compiled", "compiled", "compiling_for"]
+__all__ = ["Compiled", "compiling_for", "with_xla"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,6 +28,11 @@ def compiling_for(device: str, *, jit: bool) -> Iterator[None]:
         yield
     finally:
         _TARGET.reset(token)
+
+
+def with_xla() -> bool:
+    """Whether XLA compiles what is compiled now."""
+    return _TARGET.get()[1]
 
 
 class Compiled(Generic[P, R]):
@@ -64,11 +69,6 @@ class Compiled(Generic[P, R]):
 
         signature = [tf.TensorSpec([None] * kind[1], kind[0]) for kind in kinds if kind is not None]
         self.traces += 1
-        function = tf.function(body, input_signature=signature, autograph=False, jit_compile=_TARGET.get()[1])
+        function = tf.function(body, input_signature=signature, autograph=False, jit_compile=with_xla())
         graph: Callable[..., R] = function.get_concrete_function()
         return graph
-
-
-def compiled(function: Callable[P, R]) -> Compiled[P, R]:
-    """Decorate a function that is to be compiled when it is first called."""
-    return Compiled(function)

@@ -11,6 +11,7 @@ import tensorflow as tf
 from ptycho_backend_tensorflow.arrays import tensorflow_arrays
 from ptycho_backend_tensorflow.compiled import compiling_for
 from ptycho_core.contract import Device, ExecutionPlan, ProbeReport
+from ptycho_core.engine.arrays import MIXED
 from ptycho_core.errors import CapabilityError
 
 if TYPE_CHECKING:
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 
     from ptycho_core.engine.arrays import ArrayOps
 
-MIXED = "bf16-mixed"
 _DTYPES = {"float32": tf.float32, "float64": tf.float64, MIXED: tf.float32}
+"""The real data type of each precision; of a mixed one, that of everything but the network."""
 
 
 def probe() -> ProbeReport:
@@ -35,21 +36,6 @@ def probe() -> ProbeReport:
     elif not found:
         problems.append("TensorFlow was built for CUDA but finds no usable GPU")
     return ProbeReport(tf.__version__, tuple(devices), tuple(_DTYPES), tuple(problems))
-
-
-def real_dtype(plan: ExecutionPlan) -> tf.DType:
-    """The real data type of the plan's precision; of a mixed one, that of everything but the network."""
-    return _DTYPES[str(plan.execution["precision"])]
-
-
-def is_mixed(plan: ExecutionPlan) -> bool:
-    """Whether the network computes in bfloat16 where that is safe."""
-    return plan.execution["precision"] == MIXED
-
-
-def complex_dtype(real: tf.DType) -> tf.DType:
-    """The complex data type whose parts are ``real``."""
-    return tf.complex64 if real == tf.float32 else tf.complex128
 
 
 def threads_in_use() -> int | None:
@@ -106,7 +92,7 @@ def configured(plan: ExecutionPlan) -> Iterator[str]:
 def operations(plan: ExecutionPlan) -> Iterator[ArrayOps]:
     """The array operations of the plan's precision on its device, with the process set up as `configured` does."""
     with configured(plan):
-        yield tensorflow_arrays(real_dtype(plan))
+        yield tensorflow_arrays(_DTYPES[str(plan.execution["precision"])])
 
 
 def _choose_threads(threads: int) -> None:

@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
+from ptycho_backend_torch.network import ChannelsLast, Translated
 from ptycho_core.engine.arrays import ArrayOps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-__all__ = ["Corners", "TorchArrays", "gather", "mode_sum", "scatter_add", "shift_ramps", "squared_modulus"]
+    from ptycho_core.contract import Value
+
+__all__ = ["TorchArrays"]
 
 _Axes = int | tuple[int, ...] | None
 
@@ -42,15 +46,15 @@ class Corners:
         return len(self.places)
 
 
-def gather(canvas: torch.Tensor, corners: Corners, size: int) -> torch.Tensor:
-    """Cut (frame, N, N) windows out of a (rows, columns) canvas."""
+def _cut(canvas: torch.Tensor, corners: Corners, size: int) -> torch.Tensor:
+    """Windows (frame, N, N) of a canvas."""
     if corners.flat is not None:
         return torch.take(canvas, corners.flat)
     return torch.stack([canvas[row : row + size, column : column + size] for row, column in corners.places])
 
 
-def scatter_add(canvas: torch.Tensor, patches: torch.Tensor, corners: Corners) -> torch.Tensor:
-    """Add (frame, N, N) patches to their windows of the canvas, in place; the adjoint of `gather`."""
+def _add(canvas: torch.Tensor, patches: torch.Tensor, corners: Corners) -> torch.Tensor:
+    """Patches (frame, N, N) added to their windows of the canvas, in place; the adjoint of `_cut`."""
     if corners.flat is not None:  # `index_add_` adds in no fixed order on CUDA: sums differ there in the last digits
         canvas.view(-1).index_add_(0, corners.flat.reshape(-1), patches.reshape(-1))
         return canvas
@@ -60,37 +64,58 @@ def scatter_add(canvas: torch.Tensor, patches: torch.Tensor, corners: Corners) -
     return canvas
 
 
-def shift_ramps(remainders: torch.Tensor, size: int) -> torch.Tensor:
-    """Fourier factors, complex (frame, 1, N, N), for remainders (frame, 2), in their precision."""
-    frequencies = torch.fft.fftfreq(size, device=remainders.device, dtype=remainders.dtype)
-    angles = -2 * math.pi * remainders[:, :, None] * frequencies
-    ramps = torch.polar(torch.ones_like(angles), angles)
-    return (ramps[:, 0, :, None] * ramps[:, 1, None, :])[:, None]
+class _Cut(torch.autograd.Function):
+    """`_cut`, with `_add` as its derivative: thousands of slices would each be a node of the graph otherwise."""
+
+    @staticmethod
+    def forward(ctx: Any, canvas: torch.Tensor, corners: Corners, size: int) -> torch.Tensor:  # noqa: ANN401
+        ctx.corners, ctx.shape = corners, canvas.shape
+        return _cut(canvas, corners, size)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:  # noqa: ANN401
+        return _add(gradients[0].new_zeros(ctx.shape), gradients[0], ctx.corners), None, None
 
 
-def squared_modulus(array: torch.Tensor) -> torch.Tensor:
-    """``|array|^2`` (faster than through ``abs``, which takes a root)."""
-    parts = torch.view_as_real(array.resolve_conj())
-    parts = parts * parts
-    return parts[..., 0] + parts[..., 1]
+class _Added(torch.autograd.Function):
+    """`_add`, with `_cut` as its derivative by the patches."""
+
+    @staticmethod
+    def forward(ctx: Any, canvas: torch.Tensor, patches: torch.Tensor, corners: Corners) -> torch.Tensor:  # noqa: ANN401
+        ctx.corners, ctx.size = corners, patches.shape[-1]
+        return _add(canvas.detach(), patches, corners)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:  # noqa: ANN401
+        return gradients[0], _cut(gradients[0], ctx.corners, ctx.size), None
 
 
-def mode_sum(array: torch.Tensor) -> torch.Tensor:
-    """Sum over modes, the second axis; a single mode is not copied."""
-    return array[:, 0] if array.shape[1] == 1 else array.sum(1)
+class _WithAdjoint(torch.autograd.Function):
+    """See `ArrayOps.with_adjoint`."""
+
+    @staticmethod
+    def forward(ctx: Any, function: Any, adjoint: Any, *arrays: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
+        found, ctx.kept = function(*arrays)
+        ctx.adjoint = adjoint
+        array: torch.Tensor = found
+        return array
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[Any, ...]:  # noqa: ANN401
+        return None, None, *ctx.adjoint(ctx.kept, gradients[0])
 
 
 class TorchArrays(ArrayOps):
     """See `ArrayOps`; nothing is compiled, and `scatter_add` changes the canvas in place."""
 
-    abs2, mode_sum, shift_ramps = staticmethod(squared_modulus), staticmethod(mode_sum), staticmethod(shift_ramps)
-    gather, scatter_add = staticmethod(gather), staticmethod(scatter_add)
-
-    def __init__(self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32, *, translated: bool = False
+    ) -> None:
         self.device, self._real, self._complex = torch.device(device), dtype, dtype.to_complex()
         self.is_cpu = self.device.type == "cpu"
         self.real_dtype = np.dtype(str(dtype).removeprefix("torch."))
         self._scratch = torch.zeros((0, 0), dtype=dtype, device=self.device)
+        self._translate, self._translated = translated, list[Translated]()
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return partial(function, self)
@@ -102,17 +127,23 @@ class TorchArrays(ArrayOps):
         return torch.as_tensor(values).pin_memory().to(self.device, non_blocking=True).to(dtype)
 
     def to_numpy(self, array: torch.Tensor) -> NDArray[Any]:
-        found: NDArray[Any] = array.cpu().numpy()
+        found: NDArray[Any] = array.detach().resolve_conj().cpu().numpy()
         return found
 
     def scalar(self, value: float) -> float:
         return value
 
+    def double(self, value: float) -> float:
+        return value
+
+    def index(self, number: int) -> int:
+        return number
+
     def zeros(self, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.zeros(shape, dtype=self._real, device=self.device)
 
-    def zeros_like(self, array: torch.Tensor) -> torch.Tensor:
-        return torch.zeros_like(array)
+    def zeros_like(self, array: torch.Tensor, kind: torch.Tensor | None = None) -> torch.Tensor:
+        return torch.zeros_like(array, dtype=None if kind is None else kind.dtype)
 
     def copy(self, array: torch.Tensor) -> torch.Tensor:
         return array.clone()
@@ -159,11 +190,29 @@ class TorchArrays(ArrayOps):
     def log(self, array: torch.Tensor) -> torch.Tensor:
         return array.log()
 
+    def exp(self, array: torch.Tensor) -> torch.Tensor:
+        return array.exp()
+
+    def expm1(self, array: torch.Tensor) -> torch.Tensor:
+        return array.expm1()
+
+    def softplus(self, array: torch.Tensor) -> torch.Tensor:
+        return functional.softplus(array)
+
+    def sigmoid(self, array: torch.Tensor) -> torch.Tensor:
+        return array.sigmoid()
+
+    def sign(self, array: torch.Tensor) -> torch.Tensor:
+        return array.sign()
+
     def abs(self, array: torch.Tensor) -> torch.Tensor:
         return array.abs()
 
     def at_least(self, array: torch.Tensor, lowest: float) -> torch.Tensor:
         return array.clamp_min(lowest)
+
+    def at_most(self, array: torch.Tensor, highest: float) -> torch.Tensor:
+        return array.clamp_max(highest)
 
     def conj(self, array: torch.Tensor) -> torch.Tensor:
         return array.conj()
@@ -177,24 +226,59 @@ class TorchArrays(ArrayOps):
     def imaginary(self, array: torch.Tensor) -> torch.Tensor:
         return torch.complex(torch.zeros_like(array), array)
 
+    def complex(self, real: torch.Tensor, imaginary: torch.Tensor) -> torch.Tensor:
+        return torch.complex(real, imaginary)
+
+    def phase_factor(self, angles: torch.Tensor) -> torch.Tensor:
+        return torch.polar(torch.ones_like(angles), angles)
+
+    def modulus(self, array: torch.Tensor) -> torch.Tensor:
+        return array.abs()
+
+    def abs2(self, array: torch.Tensor) -> torch.Tensor:
+        parts = torch.view_as_real(array.resolve_conj())
+        parts = parts * parts
+        return parts[..., 0] + parts[..., 1]
+
     def times_real(self, array: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
         return array * factor
 
     def over_real(self, array: torch.Tensor, divisor: torch.Tensor) -> torch.Tensor:
         return array / divisor
 
+    def add_scaled(self, array: torch.Tensor, other: torch.Tensor, factor: float) -> torch.Tensor:
+        return array.add_(other, alpha=factor)
+
+    def add_product(self, array: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+        return array.addcmul_(left, right)
+
     def sum(self, array: torch.Tensor, axis: _Axes = None) -> torch.Tensor:
         return array.sum() if axis is None else array.sum(axis)
+
+    def mode_sum(self, array: torch.Tensor) -> torch.Tensor:
+        return array[:, 0] if array.shape[1] == 1 else array.sum(1)  # a single mode is not copied
 
     def square_sum(self, array: torch.Tensor) -> torch.Tensor:
         flat = array.reshape(-1)
         return torch.dot(flat, flat)
 
-    def max(self, array: torch.Tensor) -> torch.Tensor:
-        return array.max()
+    def sum64(self, array: torch.Tensor) -> torch.Tensor:
+        return array.sum(dtype=torch.float64)
 
-    def mean(self, array: torch.Tensor) -> torch.Tensor:
-        return array.mean()
+    def mean64(self, array: torch.Tensor) -> torch.Tensor:
+        return array.mean(dtype=torch.float64)
+
+    def squares64(self, array: torch.Tensor) -> torch.Tensor:
+        return array.double().square().sum()
+
+    def rounded(self, number: torch.Tensor) -> torch.Tensor:
+        return number.to(self._real)
+
+    def max(self, array: torch.Tensor, axis: _Axes = None) -> torch.Tensor:
+        return array.max() if axis is None else array.amax(axis)
+
+    def mean(self, array: torch.Tensor, axis: _Axes = None) -> torch.Tensor:
+        return array.mean() if axis is None else array.mean(axis)
 
     def dot(self, first: torch.Tensor, second: torch.Tensor) -> float:
         return float(torch.dot(first, second))
@@ -204,6 +288,12 @@ class TorchArrays(ArrayOps):
 
     def concat(self, arrays: Sequence[torch.Tensor], axis: int = 0) -> torch.Tensor:
         return torch.cat(tuple(arrays), axis)
+
+    def split(self, vector: torch.Tensor, lengths: Sequence[int]) -> Sequence[torch.Tensor]:
+        return vector.split(list(lengths))
+
+    def broadcast(self, array: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        return array.expand(like.shape)
 
     def reshape(self, array: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         return array.reshape(shape)
@@ -248,6 +338,23 @@ class TorchArrays(ArrayOps):
         found: torch.Tensor = torch.fft.fftfreq(size, device=self.device, dtype=self._real)
         return found
 
+    def shift_ramps(self, remainders: torch.Tensor, size: int) -> torch.Tensor:
+        angles = -2 * math.pi * remainders[:, :, None] * self.fft_frequencies(size)
+        ramps = self.phase_factor(angles)
+        return (ramps[:, 0, :, None] * ramps[:, 1, None, :])[:, None]
+
+    def gather(self, canvas: torch.Tensor, corners: Corners, size: int) -> torch.Tensor:
+        if canvas.requires_grad:
+            found: torch.Tensor = _Cut.apply(canvas, corners, size)  # type: ignore[no-untyped-call]
+            return found
+        return _cut(canvas, corners, size)
+
+    def scatter_add(self, canvas: torch.Tensor, patches: torch.Tensor, corners: Corners) -> torch.Tensor:
+        if patches.requires_grad:
+            found: torch.Tensor = _Added.apply(canvas, patches, corners)  # type: ignore[no-untyped-call]
+            return found
+        return _add(canvas, patches, corners)
+
     def corners(self, whole: NDArray[Any], canvas: torch.Tensor, size: int) -> Corners:
         return Corners(whole, canvas, size)
 
@@ -266,4 +373,64 @@ class TorchArrays(ArrayOps):
         else:
             for row, column in corners.places:
                 self._scratch[row : row + size, column : column + size].zero_()
+        return found
+
+    def layout(self, description: Mapping[str, Any]) -> ChannelsLast:
+        return ChannelsLast(description, self._real)
+
+    def convolution(
+        self, given: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, stride: int, *, mixed: bool
+    ) -> torch.Tensor:
+        if mixed:
+            given, weight, bias = (one.to(torch.bfloat16) for one in (given, weight, bias))
+        return functional.conv2d(given, weight, bias, stride=stride, padding=1 if weight.shape[-1] == 3 else 0)
+
+    def silu(self, given: torch.Tensor) -> torch.Tensor:
+        return functional.silu(given)
+
+    def fold(self, given: torch.Tensor) -> torch.Tensor:
+        return functional.pixel_unshuffle(given, 2)
+
+    def unfold(self, given: torch.Tensor) -> torch.Tensor:
+        return functional.pixel_shuffle(given, 2)
+
+    def brief(self, picture: torch.Tensor) -> torch.Tensor:
+        return picture  # what a convolution gave is bfloat16, and stays so
+
+    def accelerated(self, network: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        if not self._translate:
+            return network
+        self._translated.append(Translated(network))
+        return self._translated[-1]
+
+    def facts(self) -> dict[str, Value]:
+        return {"compilations": sum(one.translations for one in self._translated)}
+
+    def repeat(
+        self, function: Callable[..., tuple[torch.Tensor, ...]], times: int, *first: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        values = first
+        for _ in range(times):
+            values = function(*values)
+        return values
+
+    def constant(self, array: torch.Tensor) -> torch.Tensor:
+        return array.detach()
+
+    def value_and_grad(
+        self, function: Callable[..., tuple[torch.Tensor, Any]], vector: torch.Tensor, *more: Any
+    ) -> tuple[Any, torch.Tensor]:
+        leaf = vector.detach().requires_grad_()
+        value, told = function(self, leaf, *more)
+        if not value.requires_grad:
+            return (value, told), torch.zeros_like(vector)
+        (gradient,) = torch.autograd.grad(value, leaf)
+        return (value, told), gradient
+
+    def with_adjoint(
+        self,
+        function: Callable[..., tuple[torch.Tensor, Any]],
+        adjoint: Callable[..., tuple[torch.Tensor, ...]],
+    ) -> Callable[..., torch.Tensor]:
+        found: Callable[..., torch.Tensor] = partial(_WithAdjoint.apply, function, adjoint)  # type: ignore[no-untyped-call]
         return found

@@ -9,6 +9,7 @@ import torch
 
 from ptycho_backend_torch.arrays import TorchArrays
 from ptycho_core.contract import Device, ExecutionPlan, ProbeReport
+from ptycho_core.engine.arrays import MIXED
 from ptycho_core.errors import CapabilityError
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ _DETERMINISM = {"off": "default", "on": "warn", "strict": "error"}
 """PyTorch's words: an operation that has a deterministic form uses it under ``warn`` and ``error``; one that has none warns or
 is refused."""
 
-MIXED = "bf16-mixed"
 _DTYPES = {"float32": torch.float32, "float64": torch.float64, MIXED: torch.float32}
+"""The real data type of each precision; of a mixed one, that of everything but the network."""
 
 
 def probe() -> ProbeReport:
@@ -35,16 +36,6 @@ def probe() -> ProbeReport:
     else:
         problems.append("PyTorch was built for CUDA but finds no usable GPU")
     return ProbeReport(torch.__version__, tuple(devices), tuple(_DTYPES), tuple(problems))
-
-
-def real_dtype(plan: ExecutionPlan) -> torch.dtype:
-    """The real data type of the plan's precision; of a mixed one, that of everything but the network."""
-    return _DTYPES[str(plan.execution["precision"])]
-
-
-def is_mixed(plan: ExecutionPlan) -> bool:
-    """Whether the network computes in bfloat16 where that is safe."""
-    return plan.execution["precision"] == MIXED
 
 
 @contextmanager
@@ -80,7 +71,8 @@ def configured(plan: ExecutionPlan) -> Iterator[torch.device]:
 def operations(plan: ExecutionPlan) -> Iterator[ArrayOps]:
     """The array operations of the plan's precision on its device, with the process set up as `configured` does."""
     with configured(plan) as device:
-        yield TorchArrays(device, real_dtype(plan))
+        translated = bool(plan.options.get("compile"))
+        yield TorchArrays(device, _DTYPES[str(plan.execution["precision"])], translated=translated)
 
 
 def _not_deterministic(said: str) -> CapabilityError:

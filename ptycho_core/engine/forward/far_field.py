@@ -33,6 +33,10 @@ class FarField:
         ramps = None if windows.remainders is None else xp.shift_ramps(windows.remainders, size)
         probes = shifted_probe(xp, fields.probe, ramps)
         patches = xp.gather(fields.object, windows.corners, size)
+        return self.illuminate(xp, probes, patches, ramps)
+
+    def illuminate(self, xp: ArrayOps, probes: Array, patches: Array, ramps: Array | None) -> Exit:  # noqa: ARG002
+        """Probe times object."""
         return Exit(probes * patches[:, None], probes, patches, ramps)
 
     def propagate(self, xp: ArrayOps, wave: Array) -> Array:

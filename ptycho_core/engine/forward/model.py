@@ -54,6 +54,9 @@ class ForwardModel(Protocol):
     def exit_wave(self, xp: ArrayOps, fields: Fields, windows: Windows) -> Exit:
         """The waves behind the sample."""
 
+    def illuminate(self, xp: ArrayOps, probes: Array, patches: Array, ramps: Array | None) -> Exit:
+        """The same, where probes (frame, mode, N, N) at each position and object patches (frame, N, N) are known."""
+
     def propagate(self, xp: ArrayOps, wave: Array) -> Array:
         """Exit waves (…, N, N) at the detector, in the order of the FFT."""
 

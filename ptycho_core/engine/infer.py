@@ -1,0 +1,121 @@
+"""The verb ``infer`` on the operations of a framework: the patterns of a scan through a trained network, batch by batch."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ptycho_core.contract import EventSink, ExecutionPlan, InferBatch, InferJob
+from ptycho_core.engine.arrays import MIXED
+from ptycho_core.engine.estimate import Illumination, Overlaps, estimate_object, group_overlaps
+from ptycho_core.engine.learner import Learner
+from ptycho_core.engine.network import Network
+from ptycho_core.engine.patches import object_patches
+from ptycho_core.inference.order import inference_order
+from ptycho_core.model import load_model
+from ptycho_core.scan.canvas import object_canvas
+from ptycho_core.scan.opening import open_scan
+from ptycho_core.scan.reading import Readers
+from ptycho_core.training.groups import inference_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from numpy.typing import NDArray
+
+    from ptycho_core.engine.arrays import Array, ArrayOps
+    from ptycho_core.engine.learner import Physics
+    from ptycho_core.model import Model
+    from ptycho_core.scan.scan import Scan
+
+__all__ = ["infer"]
+
+
+def infer(
+    job: InferJob,
+    plan: ExecutionPlan,
+    events: EventSink,
+    operations: Callable[[ExecutionPlan], AbstractContextManager[ArrayOps]],
+) -> Iterator[InferBatch]:
+    """Yield the patch of every frame, in the order of `ptycho_core.inference.order.inference_order`.
+
+    A frame's patch is that of the group whose seed frame it is, so that it does not depend on the batch it came in. Ends early if
+    asked to stop. ``operations`` sets the process up while something is computed, and not while a batch is handed out.
+
+    Raises:
+        DataError: if patterns, model file or probe cannot be used.
+    """
+    scan = open_scan(job.scan.path, job.scan.settings)
+    model = load_model(job.model_path)
+    with np.load(job.probe_path, allow_pickle=False) as stored:
+        probe = stored["probe"]
+    positions = scan.positions - object_canvas(scan.positions, scan.size)[0]
+    among = model.facts["neighbor_count"]
+    groups = inference_groups(
+        positions, model.gridsize, neighbor_count=None if among is None else int(among), source=str(scan.source)
+    )
+    order = np.concatenate(inference_order(positions, scan.size))
+    batch_size = int(job.settings["execution"]["inference_batch_size"] or 1)
+    with operations(plan) as xp:
+        network = _Passes(xp, model, scan, positions, probe, mixed=plan.execution["precision"] == MIXED)
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    readers = Readers.planned(plan.execution)
+    with closing(readers.read(lambda frames: _counts(scan, groups[frames]), batches)) as ahead:
+        for frames in batches:
+            if events.stop_requested:
+                return
+            counts = next(ahead)
+            with operations(plan):
+                patches = network.patches(groups[frames], counts, pinned=readers.pinned)
+            yield InferBatch(frames, patches)
+
+
+def _counts(scan: Scan, groups: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Counts (frame, N, N) in FFT order of the frames of groups, each once, ascending."""
+    return np.fft.ifftshift(scan.patterns.read(np.unique(groups)), axes=(-2, -1))
+
+
+class _Passes:
+    """The network and the probe on the device."""
+
+    def __init__(
+        self, xp: ArrayOps, model: Model, scan: Scan, positions: NDArray[np.float64], probe: NDArray[Any], *, mixed: bool
+    ) -> None:
+        self._xp, self._description = xp, model.network
+        self._learner = Learner(xp, model)
+        self._network = Network(xp, model.network, self._learner.layout, mixed=mixed)
+        self._probe = xp.from_numpy(probe)
+        self._mask = None if scan.mask.all() else xp.from_numpy(np.fft.ifftshift(scan.mask).astype(np.float32))
+        self._positions, self._corners = positions, np.floor(positions).astype(np.int64)
+        self._pass = xp.compiled(self._passed)
+
+    def patches(
+        self, groups: NDArray[np.int64], counts: NDArray[np.float32], *, pinned: bool
+    ) -> NDArray[np.complexfloating]:
+        """Patches (group, N, N) of the seed frames of groups (group, C), whose counts are those of `_counts`."""
+        xp, flat, size = self._xp, groups.reshape(-1), int(self._description["size"])
+        places = np.unique(groups, return_inverse=True)[1].reshape(-1)
+        amplitudes = xp.rows(xp.sqrt(xp.from_numpy(counts, pinned=pinned)), places)
+        overlaps = None if groups.shape[1] == 1 else group_overlaps(xp, self._corners[groups], size)
+        remainders = xp.from_numpy((self._positions - self._corners)[flat])
+        given = (self._learner.vector, self._learner.physics, self._probe, amplitudes, remainders, self._mask, overlaps)
+        return np.array(xp.to_numpy(self._pass(*given)))
+
+    def _passed(
+        self,
+        xp: ArrayOps,
+        vector: Array,
+        physics: Physics,
+        probe: Array,
+        amplitudes: Array,
+        remainders: Array,
+        mask: Array | None,
+        overlaps: Overlaps | None,
+    ) -> Array:
+        light = Illumination.at(xp, probe, remainders, mask)
+        estimate = estimate_object(xp, amplitudes, overlaps, light, mask, self._description)
+        channels = self._network(self._learner.parts(xp, vector, physics).weights, estimate.features(xp, light.weight))
+        return object_patches(xp, channels, estimate.patches, self._description["output"])[:, 0]

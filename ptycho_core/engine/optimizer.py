@@ -1,0 +1,111 @@
+"""Steps of the weights: the optimizers and the bounds on the gradient; ``specs/network.md`` gives the formulas.
+
+They are written out, since those of the libraries differ in where they add an epsilon and in how they clip. All that learns is one
+vector: few large operations take less time than many small ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from ptycho_core.engine.arrays import Array, ArrayOps
+
+__all__ = ["OPTIMIZERS", "Moments", "Optimizer"]
+
+
+class Moments(NamedTuple):
+    """Running means of the gradient and of its square, real vectors; None where an optimizer has none."""
+
+    mean: Array
+    square: Array | None
+
+
+class Step(NamedTuple):
+    """Numbers of a step: batches whose gradients were added, learning rate, and Adam's corrections for a start at zero."""
+
+    batches: Array
+    rate: Array
+    first: Array
+    second: Array
+
+
+Rule: TypeAlias = Callable[[ArrayOps, Array, Array, Moments, Step, Mapping[str, Any]], tuple[Array, Moments]]
+"""Vector and moments after a step, of the operations, vector, gradient, moments, numbers of the step and *training* settings."""
+
+
+def _adam(
+    xp: ArrayOps, vector: Array, gradient: Array, moments: Moments, step: Step, asked: Mapping[str, Any]
+) -> tuple[Array, Moments]:
+    """Adam (Kingma & Ba, ICLR 2015)."""
+    first, second = float(asked["adam_beta1"]), float(asked["adam_beta2"])
+    mean = xp.add_scaled(first * moments.mean, gradient, 1 - first)
+    square = xp.add_product(second * moments.square, (1 - second) * gradient, gradient)
+    root = xp.sqrt(square) / step.second + float(asked["adam_epsilon"])
+    return vector - step.first * mean / root, Moments(mean, square)
+
+
+def _sgd(
+    xp: ArrayOps, vector: Array, gradient: Array, moments: Moments, step: Step, asked: Mapping[str, Any]
+) -> tuple[Array, Moments]:
+    """Stochastic gradient descent with momentum."""
+    mean = float(asked["momentum"]) * moments.mean + gradient
+    return xp.add_scaled(vector, mean, -step.rate), Moments(mean, None)
+
+
+OPTIMIZERS: Final[Mapping[str, Rule]] = {"adam": _adam, "adamw": _adam, "sgd": _sgd}
+"""The rules by name; a new one is a function here, and its name in the *training* settings."""
+
+
+class Optimizer:
+    """Moves a vector by gradients that are added up; weight decay acts on its first ``decaying`` values alone.
+
+    Attributes:
+        moments: what it remembers of earlier steps.
+        steps: how many there were.
+    """
+
+    def __init__(self, xp: ArrayOps, settings: Mapping[str, Any], size: int, decaying: int) -> None:
+        self._xp, self._settings, self._decaying = xp, settings, decaying
+        self._rule = OPTIMIZERS[str(settings["optimizer"])]
+        self.moments = Moments(xp.zeros((size,)), None if self._rule is _sgd else xp.zeros((size,)))
+        self.steps = 0
+        self._gradient: Array | None = None
+        self._move = xp.compiled(self._moved)
+
+    def add(self, gradient: Array) -> None:
+        """Add the gradient of a batch to those of the step."""
+        self._gradient = gradient if self._gradient is None else self._gradient + gradient
+
+    def is_finite(self) -> bool:
+        """Whether the gradients, and their squares, are finite: an optimizer that met others would never recover."""
+        return self._gradient is None or self._xp.is_finite(self._xp.square_sum(self._gradient))
+
+    def step(self, vector: Array, rate: float, batches: int) -> Array:
+        """The vector, moved by the mean of the gradients of ``batches`` batches that were added; these are forgotten."""
+        self.steps += 1
+        first = 1 - float(self._settings["adam_beta1"]) ** self.steps
+        second = math.sqrt(1 - float(self._settings["adam_beta2"]) ** self.steps)
+        shrink = 1 - rate * float(self._settings["weight_decay"])
+        numbers = Step(*map(self._xp.scalar, (batches, rate, rate / first, second)))
+        vector, self.moments = self._move(vector, self._gradient, self.moments, numbers, self._xp.scalar(shrink))
+        self._gradient = None
+        return vector
+
+    def _moved(
+        self, xp: ArrayOps, vector: Array, gradient: Array, moments: Moments, step: Step, shrink: Array
+    ) -> tuple[Array, Moments]:
+        gradient = self._clipped(xp, gradient / step.batches)
+        if self._settings["optimizer"] == "adamw":
+            vector = xp.concat([vector[: self._decaying] * shrink, vector[self._decaying :]])
+        return self._rule(xp, vector, gradient, moments, step, self._settings)
+
+    def _clipped(self, xp: ArrayOps, gradient: Array) -> Array:
+        if self._settings["gradient_clip_val"] is None:
+            return gradient
+        bound = float(self._settings["gradient_clip_val"])
+        if self._settings["gradient_clip_algorithm"] == "value":
+            return xp.at_most(xp.at_least(gradient, -bound), bound)
+        norm = xp.sqrt(xp.squares64(gradient))
+        return gradient * xp.rounded(bound / xp.at_least(norm, bound))

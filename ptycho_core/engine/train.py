@@ -1,0 +1,129 @@
+"""The verb ``train`` on the operations of a framework: the steps of a `ptycho_core.training.loop.TrainingLoop`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ptycho_core.engine.arrays import MIXED
+from ptycho_core.engine.objective import Objective
+from ptycho_core.engine.optimizer import Optimizer
+from ptycho_core.engine.sample import Sample
+from ptycho_core.model import Model, load_model
+from ptycho_core.scan.reading import Readers
+from ptycho_core.settings.training import loss_weights
+from ptycho_core.training.data import TrainingData, training_data
+from ptycho_core.training.loop import Told, TrainingLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ptycho_core.contract import EventSink, ExecutionPlan, TrainJob, TrainResult, Value
+    from ptycho_core.engine.arrays import ArrayOps
+    from ptycho_core.engine.objective import Outcome
+    from ptycho_core.engine.patterns import DevicePatterns
+    from ptycho_core.training.course import Batch
+
+__all__ = ["train"]
+
+
+def train(job: TrainJob, plan: ExecutionPlan, events: EventSink, xp: ArrayOps) -> TrainResult:
+    """Fit the network of the job's model file, and probes and scales where asked, on the operations of a framework.
+
+    Raises:
+        DataError: if a scan cannot be used, or the loss is not a number: the message names epoch, batch and scan.
+        OutputError: if a checkpoint cannot be written; the one before is then whole.
+    """
+    data, model = training_data(job), load_model(job.model_path, training=job.resume)
+    with closing(_Trainer(job, plan, data, model, xp)) as trainer:
+        return TrainingLoop(job, events, data, model, trainer).run(plan)
+
+
+class _Trainer:
+    """What learns, its optimizer, and the scans on the device."""
+
+    def __init__(self, job: TrainJob, plan: ExecutionPlan, data: TrainingData, model: Model, xp: ArrayOps) -> None:
+        settings = job.settings["training"]
+        weights = loss_weights(settings, str(model.facts["model_type"]))
+        self._xp, self._readers = xp, Readers.planned(plan.execution)
+        self._samples = [Sample(xp, scan, self._readers) for scan in data.scans]
+        self._objective = Objective(xp, model, weights, mixed=plan.execution["precision"] == MIXED)
+        self._learner = self._objective.learner
+        self._optimizer = Optimizer(xp, settings, self._learner.size, self._learner.weights)
+        self._ahead = self._readers.read(self._read, ())
+
+    def begin(self, batches: Sequence[Batch]) -> None:
+        self._ahead.close()
+        self._ahead = self._readers.read(self._read, [batch for batch in batches if not self._frames(batch).cached])
+
+    def close(self) -> None:
+        """End what reads ahead."""
+        self._ahead.close()
+
+    def learn(self, batch: Batch) -> Told:
+        outcome = self._outcome(batch, learn=True)
+        self._optimizer.add(outcome.gradient)
+        return _told(outcome)
+
+    def judge(self, batch: Batch) -> Told:
+        return _told(self._outcome(batch, learn=False))
+
+    def is_finite(self) -> bool:
+        return self._optimizer.is_finite()
+
+    def step(self, rate: float, batches: int) -> None:
+        self._learner.vector = self._optimizer.step(self._learner.vector, rate, batches)
+
+    def flat_loss(self, scan: int, frames: NDArray[np.int64]) -> float:
+        return self._objective.flat_loss(self._samples[scan], scan, frames)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        # A model file holds float32, and a probe in counts; what goes on goes on from exactly what it is.
+        found = {f"exact.{name}": value for name, value in self._learner.exact().items()}
+        if self._optimizer.steps:
+            for part, vector in self._optimizer.moments._asdict().items():
+                if vector is not None:
+                    named = self._learner.named(vector)
+                    found |= {f"optimizer.{name}.{part}": value for name, value in named.items()}
+        return found
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]], steps: int) -> None:
+        self._learner.restore(_under("exact.", arrays))
+        self._optimizer.steps = steps
+        state, held = _under("optimizer.", arrays), self._optimizer.moments._asdict()
+        parts = {
+            part: {name.removesuffix(f".{part}"): value for name, value in state.items() if name.endswith(f".{part}")}
+            for part, vector in held.items()
+            if vector is not None
+        }
+        moments = {part: self._learner.vector_of(named) for part, named in parts.items()}
+        self._optimizer.moments = self._optimizer.moments._replace(**moments)
+
+    def trained(self, model: Model) -> Model:
+        return replace(model, weights=self._learner.weights_now(), physics=self._learner.physics_now())
+
+    def facts(self) -> dict[str, Value]:
+        self._ahead.close()
+        return {"weights": self._learner.size} | self._xp.facts() | self._readers.facts()
+
+    def _frames(self, batch: Batch) -> DevicePatterns:
+        return self._samples[batch.scan].frames
+
+    def _read(self, batch: Batch) -> NDArray[np.float32]:
+        return self._frames(batch).read(batch.groups.reshape(-1))
+
+    def _outcome(self, batch: Batch, *, learn: bool) -> Outcome:
+        read = None if self._frames(batch).cached else next(self._ahead)
+        return self._objective.outcome(self._samples[batch.scan], batch.scan, batch.groups, read, learn=learn)
+
+
+def _told(outcome: Outcome) -> Told:
+    return Told(outcome.loss, outcome.difference, outcome.amplitudes, outcome.deviation)
+
+
+def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): value for name, value in arrays.items() if name.startswith(prefix)}
