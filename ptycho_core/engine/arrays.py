@@ -208,7 +208,7 @@ class ArrayOps(ABC):
 
     @abstractmethod
     def modulus(self, array: Array) -> Array:
-        """Modulus of a complex array."""
+        """Modulus of a complex array, near zero too, where the root of `abs2` is slightly faster and loses digits."""
 
     @abstractmethod
     def abs2(self, array: Array) -> Array:
@@ -227,8 +227,8 @@ class ArrayOps(ABC):
         """``array + factor * other``; ``array`` may have changed."""
 
     @abstractmethod
-    def add_product(self, array: Array, left: Array, right: Array) -> Array:
-        """``array + left * right`` of real arrays; ``array`` may have changed."""
+    def add_square(self, array: Array, values: Array, factor: float) -> Array:
+        """``array + factor * values^2`` of real arrays; ``array`` may have changed."""
 
     # Sums
 

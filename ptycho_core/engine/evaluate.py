@@ -11,7 +11,7 @@ import numpy as np
 
 from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, EvaluateResult, ExecutionPlan
 from ptycho_core.engine.forward import FORWARD_MODELS
-from ptycho_core.engine.losses import LOSSES
+from ptycho_core.engine.losses import BUILT_IN, good
 from ptycho_core.engine.objective import Objective
 from ptycho_core.engine.regularization import mean_variation, total_variation
 from ptycho_core.engine.sample import Sample
@@ -60,7 +60,7 @@ def _of_training(job: EvaluateBatchJob, xp: ArrayOps) -> EvaluateResult:
     model = load_model(job.training.model_path)
     check_groups(job.groups, data, job.scan, model)
     weights = loss_weights(job.training.settings["training"], str(model.facts["model_type"]))
-    objective = Objective(xp, model, weights, mixed=False)
+    objective = Objective(xp, model, {kind.name: kind() for kind in BUILT_IN}, weights, mixed=False)
     outcome = objective.outcome(Sample(xp, data.scans[job.scan]), job.scan, job.groups, learn=job.gradients)
     gradients: dict[str, NDArray[Any]] = {}
     if outcome.gradient is not None:
@@ -136,9 +136,7 @@ def _parts(
         frames = slice(first, first + FRAMES_AT_ONCE)
         windows = windows_at(xp, np.asarray(job.positions, np.float64)[frames], fields.object, size, with_remainders=True)
         measured = Measured(xp.from_numpy(np.sqrt(counts[frames])), good)
-        yield part(
-            fields, measured, windows, weights, forward=FORWARD_MODELS["far-field"], gradients=job.gradients
-        )
+        yield part(fields, measured, windows, weights, forward=FORWARD_MODELS["far-field"], gradients=job.gradients)
 
 
 def _part(
@@ -156,14 +154,12 @@ def _part(
     modelled = forward.measure(xp, waves, fields.background)
     floored, (amplitudes, mask) = modelled + INTENSITY_FLOOR, measured
 
-    def good(values: Array) -> Array:
-        return values if mask is None else values * mask
-
-    sums = {name: xp.sum64(good(LOSSES[name].values(xp, floored, amplitudes))) for name in DATA_TERMS}
+    losses = [kind() for kind in BUILT_IN]
+    sums = {loss.name: xp.sum64(good(loss.values(xp, floored, amplitudes), mask)) for loss in losses}
     if not gradients:
         return _Part(modelled, sums, None, None, None, None)
-    slopes = [w * LOSSES[name].derivative(xp, floored, amplitudes) for name, w in zip(DATA_TERMS, weights, strict=True)]
-    factor = good(slopes[0] + slopes[1] + slopes[2])
+    slopes = [weight * loss.derivative(xp, floored, amplitudes) for loss, weight in zip(losses, weights, strict=True)]
+    factor = good(sum(slopes), mask)
     wave = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, factor, waves))
     by = forward.exit_adjoint(xp, exits, wave, fields.probe, with_probe=True, with_positions=True)
     changed = xp.scatter_add(xp.zeros_like(fields.object), by.patches, windows.corners)

@@ -92,9 +92,7 @@ class _Passes:
         self._positions, self._corners = positions, np.floor(positions).astype(np.int64)
         self._pass = xp.compiled(self._passed)
 
-    def patches(
-        self, groups: NDArray[np.int64], counts: NDArray[np.float32], *, pinned: bool
-    ) -> NDArray[np.complexfloating]:
+    def patches(self, groups: NDArray[np.int64], counts: NDArray[np.float32], *, pinned: bool) -> NDArray[np.complexfloating]:
         """Patches (group, N, N) of the seed frames of groups (group, C), whose counts are those of `_counts`."""
         xp, flat, size = self._xp, groups.reshape(-1), int(self._description["size"])
         places = np.unique(groups, return_inverse=True)[1].reshape(-1)

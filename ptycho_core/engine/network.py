@@ -67,22 +67,23 @@ class Network:
         for layer, finished in zip(self._layers, self._finished, strict=True):
             name = layer["name"]
             given = [self._layout.ordered(values[one], name, place) for place, one in enumerate(layer["from"])]
-            own = (next(following), next(following)) if layer["op"] == "convolution" else ()
-            found = self._of_layer(layer, given, *own)
+            if layer["op"] == "convolution":
+                weight, bias = next(following), next(following)
+                found = self._xp.convolution(given[0], weight, bias, int(layer["stride"]), mixed=self._mixed)
+            else:
+                found = self._of_layer(layer["op"], given)
             values[name] = self._xp.brief(found) if self._mixed else found
             for one in finished:  # what no later layer needs
                 del values[one]
         return values[self._layers[-1]["name"]]
 
-    def _of_layer(self, layer: Mapping[str, Any], given: list[Array], *own: Array) -> Array:
-        match layer["op"]:
+    def _of_layer(self, operation: str, given: list[Array]) -> Array:
+        match operation:
             case "add":
                 return given[0] + given[1]
             case "silu":
                 return self._xp.silu(given[0])
             case "fold":
                 return self._xp.fold(given[0])
-            case "unfold":
-                return self._xp.unfold(given[0])
             case _:
-                return self._xp.convolution(given[0], *own, int(layer["stride"]), mixed=self._mixed)
+                return self._xp.unfold(given[0])

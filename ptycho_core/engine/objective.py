@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from ptycho_core.engine.estimate import (
     Estimate,
     Illumination,
@@ -19,7 +17,7 @@ from ptycho_core.engine.estimate import (
 )
 from ptycho_core.engine.forward import FORWARD_MODELS
 from ptycho_core.engine.learner import Learner
-from ptycho_core.engine.losses import LOSSES
+from ptycho_core.engine.losses import Mae, good
 from ptycho_core.engine.merging import merge_patches
 from ptycho_core.engine.network import Network
 from ptycho_core.engine.patches import object_patches
@@ -29,10 +27,12 @@ from ptycho_core.physics import INTENSITY_FLOOR
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from ptycho_core.engine.arrays import Array, ArrayOps, Corners
     from ptycho_core.engine.learner import Physics
+    from ptycho_core.engine.losses import Loss
     from ptycho_core.engine.sample import Sample
     from ptycho_core.model import Model
 
@@ -114,20 +114,19 @@ class Objective:
     Attributes:
         learner: these tensors.
         weights: those of the loss terms above 0.
+        physical: the terms that compare patterns, in one order in every process: they are summed in it.
     """
 
-    def __init__(self, xp: ArrayOps, model: Model, weights: Mapping[str, float], *, mixed: bool) -> None:
+    def __init__(
+        self, xp: ArrayOps, model: Model, losses: Mapping[str, Loss], weights: Mapping[str, float], *, mixed: bool
+    ) -> None:
         self._xp, self._description, self._facts = xp, model.network, model.facts
         self._forward = FORWARD_MODELS["far-field"]
         self.learner = Learner(xp, model)
         self.weights = {name: value for name, value in weights.items() if value > 0}
+        self.physical = {name: loss for name, loss in losses.items() if name in self.weights}
         self._network = Network(xp, model.network, self.learner.layout, mixed=mixed)
         self._step, self._estimate = xp.compiled(self._stepped), xp.compiled(self._estimated)
-
-    @property
-    def physical(self) -> tuple[str, ...]:
-        """The terms that compare patterns, in one order in every process: they are summed in it."""
-        return tuple(name for name in LOSSES if name in self.weights)
 
     def outcome(
         self,
@@ -212,9 +211,7 @@ class Objective:
         found: Estimate = self._estimate(self.learner.probe(scan), *given)
         return found
 
-    def _estimated(
-        self, xp: ArrayOps, probe: Array, amplitudes: Array, remainders: Array, mask: Array | None
-    ) -> Estimate:
+    def _estimated(self, xp: ArrayOps, probe: Array, amplitudes: Array, remainders: Array, mask: Array | None) -> Estimate:
         light = Illumination.at(xp, probe, remainders, mask)
         return estimate_object(xp, amplitudes, None, light, mask, self._description)
 
@@ -254,7 +251,7 @@ class Objective:
             terms["realspace"] = _realspace(xp, patches, labels, light.weight, batch.frames)
         loss = sum(self.weights[name] * value for name, value in terms.items())
         known, terms = xp.constant(modelled), {name: xp.constant(value) for name, value in terms.items()}
-        difference = xp.sum64(_good(LOSSES["mae"].values(xp, known + INTENSITY_FLOOR, batch.amplitudes), batch.mask))
+        difference = xp.sum64(good(Mae().values(xp, known + INTENSITY_FLOOR, batch.amplitudes), batch.mask))
         return loss, _Told(difference, deviation, terms, known, xp.constant(patches))
 
     def _modelled(self, xp: ArrayOps, patches: Array, physics: Physics, batch: _Batch, light: Illumination) -> Array:
@@ -278,11 +275,7 @@ class Objective:
     def _sums(self, xp: ArrayOps, modelled: Array, amplitudes: Array, mask: Array | None) -> dict[str, Array]:
         """Sums over good pixels and patterns of the terms that compare patterns, in double precision."""
         floored = modelled + INTENSITY_FLOOR
-        return {name: xp.sum64(_good(LOSSES[name].values(xp, floored, amplitudes), mask)) for name in self.physical}
-
-
-def _good(values: Array, mask: Array | None) -> Array:
-    return values if mask is None else values * mask
+        return {name: xp.sum64(good(loss.values(xp, floored, amplitudes), mask)) for name, loss in self.physical.items()}
 
 
 def _realspace(xp: ArrayOps, patches: Array, labels: Array, weight: Array, frames: Array) -> Array:
@@ -297,5 +290,5 @@ def _deviation(xp: ArrayOps, patches: Array, weight: Array) -> Array:
     share = weight / xp.sum(weight)
     mean = xp.sum(xp.times_real(patches, share), (1, 2))[:, None, None]
     spread = xp.sqrt(xp.sum(xp.abs2(patches - mean) * share, (1, 2)))
-    modulus = xp.sum(xp.modulus(patches) * share, (1, 2))
+    modulus = xp.sum(xp.sqrt(xp.abs2(patches)) * share, (1, 2))
     return xp.mean(spread / xp.at_least(modulus, xp.tiny))

@@ -1,7 +1,7 @@
 """Steps of the weights: the optimizers and the bounds on the gradient; ``specs/network.md`` gives the formulas.
 
-They are written out, since those of the libraries differ in where they add an epsilon and in how they clip. All that learns is one
-vector: few large operations take less time than many small ones.
+They are written out, since those of the libraries differ in where they add an epsilon and in how they clip. All that learns is
+one vector: few large operations take less time than many small ones.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ __all__ = ["OPTIMIZERS", "Moments", "Optimizer"]
 
 
 class Moments(NamedTuple):
-    """Running means of the gradient and of its square, real vectors; None where an optimizer has none."""
+    """Running means of the gradient and, where an optimizer has it, of its square: real vectors."""
 
     mean: Array
-    square: Array | None
+    square: Array
 
 
 class Step(NamedTuple):
@@ -41,7 +41,7 @@ def _adam(
     """Adam (Kingma & Ba, ICLR 2015)."""
     first, second = float(asked["adam_beta1"]), float(asked["adam_beta2"])
     mean = xp.add_scaled(first * moments.mean, gradient, 1 - first)
-    square = xp.add_product(second * moments.square, (1 - second) * gradient, gradient)
+    square = xp.add_square(second * moments.square, gradient, 1 - second)
     root = xp.sqrt(square) / step.second + float(asked["adam_epsilon"])
     return vector - step.first * mean / root, Moments(mean, square)
 

@@ -36,7 +36,7 @@ def total_variation(xp: ArrayOps, field: Array, rounding: Array) -> tuple[Array,
 
 
 def mean_variation(xp: ArrayOps, field: Array) -> Array:
-    """Isotropic total variation of complex objects (…, rows, columns), a mean over all their pixels; a number in double precision.
+    """Isotropic total variation of complex objects (…, rows, columns), a mean over all their pixels, in double precision.
 
     As `physics.total_variation`, for automatic differentiation.
     """

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.engine.arrays import MIXED
+from ptycho_core.engine.losses import BUILT_IN
 from ptycho_core.engine.objective import Objective
 from ptycho_core.engine.optimizer import Optimizer
 from ptycho_core.engine.sample import Sample
@@ -51,7 +52,8 @@ class _Trainer:
         weights = loss_weights(settings, str(model.facts["model_type"]))
         self._xp, self._readers = xp, Readers.planned(plan.execution)
         self._samples = [Sample(xp, scan, self._readers) for scan in data.scans]
-        self._objective = Objective(xp, model, weights, mixed=plan.execution["precision"] == MIXED)
+        losses = {kind.name: kind() for kind in BUILT_IN}
+        self._objective = Objective(xp, model, losses, weights, mixed=plan.execution["precision"] == MIXED)
         self._learner = self._objective.learner
         self._optimizer = Optimizer(xp, settings, self._learner.size, self._learner.weights)
         self._ahead = self._readers.read(self._read, ())

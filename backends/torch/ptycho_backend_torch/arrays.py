@@ -249,8 +249,8 @@ class TorchArrays(ArrayOps):
     def add_scaled(self, array: torch.Tensor, other: torch.Tensor, factor: float) -> torch.Tensor:
         return array.add_(other, alpha=factor)
 
-    def add_product(self, array: torch.Tensor, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-        return array.addcmul_(left, right)
+    def add_square(self, array: torch.Tensor, values: torch.Tensor, factor: float) -> torch.Tensor:
+        return array.addcmul_(values, values, value=factor)
 
     def sum(self, array: torch.Tensor, axis: _Axes = None) -> torch.Tensor:
         return array.sum() if axis is None else array.sum(axis)
@@ -290,7 +290,7 @@ class TorchArrays(ArrayOps):
         return torch.cat(tuple(arrays), axis)
 
     def split(self, vector: torch.Tensor, lengths: Sequence[int]) -> Sequence[torch.Tensor]:
-        return vector.split(list(lengths))
+        return torch.split(vector, list(lengths))
 
     def broadcast(self, array: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
         return array.expand(like.shape)
@@ -418,7 +418,10 @@ class TorchArrays(ArrayOps):
         return array.detach()
 
     def value_and_grad(
-        self, function: Callable[..., tuple[torch.Tensor, Any]], vector: torch.Tensor, *more: Any
+        self,
+        function: Callable[..., tuple[torch.Tensor, Any]],
+        vector: torch.Tensor,
+        *more: Any,  # noqa: ANN401 - as the function takes
     ) -> tuple[Any, torch.Tensor]:
         leaf = vector.detach().requires_grad_()
         value, told = function(self, leaf, *more)
@@ -432,5 +435,5 @@ class TorchArrays(ArrayOps):
         function: Callable[..., tuple[torch.Tensor, Any]],
         adjoint: Callable[..., tuple[torch.Tensor, ...]],
     ) -> Callable[..., torch.Tensor]:
-        found: Callable[..., torch.Tensor] = partial(_WithAdjoint.apply, function, adjoint)  # type: ignore[no-untyped-call]
+        found: Callable[..., torch.Tensor] = partial(_WithAdjoint.apply, function, adjoint)
         return found
