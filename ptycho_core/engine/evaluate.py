@@ -39,9 +39,9 @@ def evaluate(job: EvaluateJob | EvaluateBatchJob, plan: ExecutionPlan, xp: Array
     """Evaluate one batch, of arrays or of a training.
 
     Returns:
-        As specified: intensities in float64, zero frequency at ``[N // 2, N // 2]``. Of arrays all four loss terms, gradients in
-        the precision of the operations (of the positions in float64). Of a training the terms with a weight, gradients of all that
-        learns, merged patches.
+        As specified: intensities in float64, zero frequency at ``[N // 2, N // 2]``. Of arrays all four loss terms, and gradients
+        in the precision of the operations, of the positions in float64. Of a training the terms with a weight, gradients of all
+        that learns, and merged patches.
 
     Raises:
         DataError: if a shape does not fit, a number is not finite or negative where it counts, or a window leaves the object; if

@@ -19,7 +19,7 @@ ALL = {"nll": 0.3, "amplitude": 1.0, "mae": 0.5, "tv": 2.0}
 @pytest.fixture(scope="module")
 def evaluate(backend):
     """The backend's function behind the hook."""
-    return import_module(f"ptycho_backend_{backend}.evaluate").evaluate
+    return import_module(f"ptycho_backend_{backend}.plugin").ptycho_evaluate
 
 
 def plan(precision="float64", device="cpu"):

@@ -27,10 +27,10 @@ def test_there_are_modules_to_look_at() -> None:
     assert {"contract.py", "model.py", "__main__.py"} <= {path.name for path in CORE_MODULES}
     assert {path.parent.name for path in CORE_MODULES} >= {"training", "settings", "cli", "reconstruction", "imaging"}
     assert {path.parent.name for path in BACKEND_MODULES} == {"ptycho_backend_torch", "ptycho_backend_tensorflow"}
-    assert all(
-        len([path for path in BACKEND_MODULES if path.parent.name == name]) > 10
-        for name in ("ptycho_backend_torch", "ptycho_backend_tensorflow")
-    )
+    for name in ("ptycho_backend_torch", "ptycho_backend_tensorflow"):
+        assert {"arrays.py", "devices.py", "network.py", "planning.py", "plugin.py"} <= {
+            path.name for path in BACKEND_MODULES if path.parent.name == name
+        }
 
 
 def imports(path: Path) -> set[str]:
@@ -79,9 +79,7 @@ def test_a_backend_imports_only_the_contract_and_the_neutral_core(path: Path) ->
         top, _, rest = name.partition(".")
         if top.startswith("ptycho_") and top != own:
             assert top == "ptycho_core", f"{path} imports another backend"
-            assert not rest.startswith(
-                ("cli", "reconstruction.run", "training.run", "inference.run", "settings.payload", "settings.planning", "imaging")
-            )
+            assert rest in ("", "contract", "errors", "hookspecs", "backends.plans") or rest.startswith(("engine.", "physics"))
 
 
 def test_what_proves_backends_shares_nothing_with_the_engine() -> None:

@@ -1,6 +1,5 @@
 """The same training twice gives the same bits, and so does one that was stopped and went on, however it was stopped."""
 
-import importlib
 import json
 import os
 import shutil
@@ -213,7 +212,7 @@ READ_AGAIN = SMALL | {"epochs": 2, "gridsize": 2, "validation_split": 0.2, "prog
 
 def test_what_is_read_ahead_makes_no_difference(scans, tmp_path, backend, monkeypatch):
     """Two scans that are not kept on the device, so that every batch is read again, by no thread or by three."""
-    monkeypatch.setattr(importlib.import_module(f"ptycho_backend_{backend}.sample"), "FRAMES_BYTES", 0)
+    monkeypatch.setattr("ptycho_core.engine.sample.FRAMES_BYTES", 0)
     for workers in (0, 3):
         ptycho_core.train(scans, tmp_path / str(workers), backend=backend, num_workers=workers, **READ_AGAIN)
     for file in ("best.ptycho", "last.ptycho"):
@@ -227,7 +226,7 @@ def test_what_is_read_ahead_makes_no_difference(scans, tmp_path, backend, monkey
 @pytest.mark.parametrize("workers", [0, 2])
 def test_damage_that_is_read_late_is_told_as_ever_and_leaves_no_thread(scans, tmp_path, backend, monkeypatch, workers):
     """A file that is spoiled after the first epoch; what was learned until then is kept."""
-    monkeypatch.setattr(importlib.import_module(f"ptycho_backend_{backend}.sample"), "FRAMES_BYTES", 0)
+    monkeypatch.setattr("ptycho_core.engine.sample.FRAMES_BYTES", 0)
     with np.load(scans[0]) as file:
         arrays = {name: file[name] for name in file.files}
     key = max(arrays, key=lambda name: arrays[name].ndim * 1000 + arrays[name].size)

@@ -1,8 +1,11 @@
-"""Run in the worker process of a backend: steps of its optimiser with gradients that are given."""
+"""Run in the worker process of a backend: steps of an optimizer with gradients that are given."""
 
 from importlib import import_module
 
 import numpy as np
+
+from ptycho_core.contract import ExecutionPlan
+from ptycho_core.engine.optimizer import Optimizer
 
 __all__ = ["steps"]
 
@@ -10,31 +13,17 @@ __all__ = ["steps"]
 def steps(backend, values, gradients, rates, settings, dtype):
     """The tensors after as many steps as there are ``rates``, each with the sum of two batches' gradients.
 
-    ``values``: arrays by name; ``gradients``: by name, (step, batch, …).
+    ``values``: arrays by name, those of the network first; ``gradients``: by name, (step, batch, …).
     """
-    module = import_module(f"ptycho_backend_{backend}.optimiser")
-    return (_torch if backend == "torch" else _tensorflow)(module, values, gradients, rates, settings, dtype)
-
-
-def _torch(module, values, gradients, rates, settings, dtype):
-    import torch
-
-    leaves = {name: torch.tensor(value.astype(dtype), requires_grad=True) for name, value in values.items()}
-    optimiser = module.Optimiser(leaves, settings)
-    for number, rate in enumerate(rates):
-        for name, leaf in leaves.items():
-            leaf.grad = torch.tensor(gradients[name][number].sum(axis=0).astype(dtype))
-        optimiser.step(rate, next(iter(gradients.values())).shape[1])
-    return {name: leaf.detach().numpy() for name, leaf in leaves.items()}
-
-
-def _tensorflow(module, values, gradients, rates, settings, dtype):
-    import tensorflow as tf
-
-    leaves = {name: tf.Variable(value.astype(dtype)) for name, value in values.items()}
-    optimiser = module.Optimiser(leaves, settings)
-    for number, rate in enumerate(rates):
-        summed = [gradients[name][number].sum(axis=0).astype(dtype).reshape(-1) for name in leaves]
-        optimiser.add(tf.constant(np.concatenate(summed)))
-        optimiser.step(rate, next(iter(gradients.values())).shape[1])
-    return {name: leaf.numpy() for name, leaf in leaves.items()}
+    plan = ExecutionPlan("cpu", {"precision": dtype, "threads": 1, "deterministic": "on"}, {}, {})
+    with import_module(f"ptycho_backend_{backend}.devices").operations(plan) as xp:
+        sizes = [value.size for value in values.values()]
+        decaying = sum(value.size for name, value in values.items() if name.startswith("network."))
+        vector = xp.from_numpy(np.concatenate([value.reshape(-1) for value in values.values()]))
+        optimizer = Optimizer(xp, settings, sum(sizes), decaying)
+        for number, rate in enumerate(rates):
+            summed = [gradients[name][number].sum(axis=0).reshape(-1) for name in values]
+            optimizer.add(xp.from_numpy(np.concatenate(summed)))
+            vector = optimizer.step(vector, rate, next(iter(gradients.values())).shape[1])
+        parts = np.split(xp.to_numpy(vector), np.cumsum(sizes)[:-1])
+        return {name: part.reshape(value.shape) for part, (name, value) in zip(parts, values.items(), strict=True)}

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from ptycho_backend_tensorflow.arrays import tensorflow_arrays
-from ptycho_backend_tensorflow.evaluate import evaluate
+from ptycho_backend_tensorflow.plugin import ptycho_evaluate
 from ptycho_core.cli.main import main
 from ptycho_core.contract import EvaluateJob, ExecutionPlan
 from ptycho_core.engine import joint, pie
@@ -33,7 +33,7 @@ def test_evaluate_compiled_by_xla_is_within_the_limits(precision: str, limit: fl
         weights={"nll": 1.0, "amplitude": 0.5, "mae": 0.2, "tv": 1.0},
     )
     plan = ExecutionPlan("cpu", {"precision": precision, "threads": 1, "deterministic": "on"}, {"jit": True}, {})
-    expected, found = reference(job), evaluate(job, plan)
+    expected, found = reference(job), ptycho_evaluate(job, plan)
     for name, value in expected.gradients.items():
         assert np.linalg.norm(found.gradients[name] - value) <= limit * np.linalg.norm(value), name
 

@@ -28,7 +28,7 @@ def graphs(monkeypatch):
     made, original = Counter(), compiled.Compiled._trace
 
     def watched(piece, *given):
-        made[piece._function.__name__, compiled._TARGET.get()[1]] += 1
+        made[piece._function.func.__name__, compiled._TARGET.get()[1]] += 1
         return original(piece, *given)
 
     monkeypatch.setattr(compiled.Compiled, "_trace", watched)
@@ -61,10 +61,10 @@ def test_one_graph_learns_and_one_judges_for_uneven_batches_of_several_scans(set
     assert {event.values["batches"] for event in told if event.kind == "step"} == {7}
     # Estimates of single frames that never change are made once, by a graph of their own.
     own = {("_estimated", False): 1} if settings == {"gridsize": 1} else {}
-    assert graphs == own | {("_learned", False): 2, ("_moved", False): 1}
+    assert graphs == own | {("_stepped", False): 2, ("_moved", False): 1}
     graphs.clear()
     ptycho_core.infer(scans[0], tmp_path / "run", inference_batch_size=7)
-    assert graphs == {("_pass", False): 1}
+    assert graphs == {("_passed", False): 1}
 
 
 def test_xla_trains_and_infers_what_is_trained_and_inferred_without(scans, graphs, tmp_path):
@@ -85,13 +85,13 @@ def test_xla_trains_and_infers_what_is_trained_and_inferred_without(scans, graph
 def test_what_is_read_ahead_is_learned_from_as_what_is_kept(scans, monkeypatch, tmp_path):
     for name in ("kept", "read"):
         ptycho_core.train(scans, tmp_path / name, batch_size=10, accumulate_grad_batches=2, **QUICK)
-        monkeypatch.setattr("ptycho_backend_tensorflow.sample.FRAMES_BYTES", 0)
+        monkeypatch.setattr("ptycho_core.engine.sample.FRAMES_BYTES", 0)
     kept, read = (load_model(tmp_path / name / "last.ptycho").weights for name in ("kept", "read"))
     assert all(np.array_equal(value, read[name]) for name, value in kept.items())
 
 
 def test_a_pattern_that_cannot_be_read_ahead_is_told_as_such(scans, monkeypatch, tmp_path):
-    monkeypatch.setattr("ptycho_backend_tensorflow.sample.FRAMES_BYTES", 0)
+    monkeypatch.setattr("ptycho_core.engine.sample.FRAMES_BYTES", 0)
     original, calls = ArrayPatterns.read, []
 
     def broken(patterns, frames):

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ptycho_backend_tensorflow import evaluate
 from ptycho_backend_tensorflow.arrays import tensorflow_arrays
-from ptycho_backend_tensorflow.compiled import compiled
+from ptycho_backend_tensorflow.compiled import Compiled
 from ptycho_backend_tensorflow.devices import configured
+from ptycho_backend_tensorflow.plugin import ptycho_evaluate
 from ptycho_core.contract import EvaluateJob, ExecutionPlan
-from ptycho_core.engine import joint, pie
+from ptycho_core.engine import evaluate, joint, pie
 from ptycho_core.engine.reconstruct import fit
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 PLAN = ExecutionPlan("cpu", {"threads": 1, "precision": "float32", "deterministic": "on"}, {}, {})
 ARRAYS = tensorflow_arrays(tf.float32)
-REQUIRED = [*map(ARRAYS.compiled, (pie._update, joint._with_portion, joint._score)), evaluate._part]
+REQUIRED = [*map(ARRAYS.compiled, (pie._update, joint._with_portion, joint._score, evaluate._part))]
 
 
 class Patterns:
@@ -43,7 +43,7 @@ def reconstruct(frames: int, size: int, rows: int) -> None:
 def evaluate_batch(frames: int, size: int, rows: int) -> None:
     random = np.random.default_rng(0)
     counts, positions = random.poisson(9.0, (frames, size, size)).astype(float), random.uniform(0, rows - size, (frames, 2))
-    evaluate.evaluate(EvaluateJob(np.ones((rows, rows), complex), np.ones((1, size, size), complex), positions, counts), PLAN)
+    ptycho_evaluate(EvaluateJob(np.ones((rows, rows), complex), np.ones((1, size, size), complex), positions, counts), PLAN)
 
 
 def traces() -> list[int]:
@@ -64,9 +64,10 @@ def test_other_numbers_of_frames_and_other_objects_cost_no_new_graph() -> None:
 
 
 def test_a_graph_is_made_for_each_kind_of_arguments_and_no_more() -> None:
-    @compiled
-    def scaled(values: tf.Tensor, offset: tf.Tensor | None, *, factor: int) -> tf.Tensor:
+    def multiplied(values: tf.Tensor, offset: tf.Tensor | None, *, factor: int) -> tf.Tensor:
         return values * factor if offset is None else values * factor + offset
+
+    scaled = Compiled(multiplied)
 
     def call(values, offset=None, *, factor=2):
         found = scaled(tf.constant(values), offset, factor=factor).numpy()
@@ -85,6 +86,6 @@ def test_a_graph_is_made_for_each_kind_of_arguments_and_no_more() -> None:
 def test_what_is_compiled_says_the_same_without_gradients(gradients: bool) -> None:
     random = np.random.default_rng(1)
     job = EvaluateJob(np.ones((20, 20), complex), np.ones((1, 8, 8), complex), np.ones((3, 2)), random.poisson(2.0, (3, 8, 8)))
-    found = evaluate.evaluate(replace(job, gradients=gradients), PLAN)
+    found = ptycho_evaluate(replace(job, gradients=gradients), PLAN)
     assert set(found.gradients) == ({"object", "probe", "positions"} if gradients else set())
     assert found.losses["amplitude"] > 0

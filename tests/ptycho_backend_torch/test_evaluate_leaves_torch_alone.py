@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ptycho_backend_torch.devices import configured
-from ptycho_backend_torch.evaluate import evaluate
+from ptycho_backend_torch.plugin import ptycho_evaluate
 from ptycho_core.contract import EvaluateJob, ExecutionPlan
 from ptycho_core.errors import CapabilityError
 
@@ -13,7 +13,7 @@ from ptycho_core.errors import CapabilityError
 def test_evaluating_leaves_the_state_of_torch_alone():
     job = EvaluateJob(np.ones((9, 9), complex), np.ones((1, 8, 8), complex), np.zeros((2, 2)), np.ones((2, 8, 8)))
     state = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.random.get_rng_state()
-    evaluate(job, ExecutionPlan("cpu", {"precision": "float64", "threads": 1, "deterministic": "on"}, {}, {}))
+    ptycho_evaluate(job, ExecutionPlan("cpu", {"precision": "float64", "threads": 1, "deterministic": "on"}, {}, {}))
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == state[:2]
     assert torch.equal(torch.random.get_rng_state(), state[2])
 
