@@ -119,7 +119,7 @@ def _update(
     """One batch: object and, where asked, probe and steps of the positions, all from the fields as they were."""
     exits = forward.exit_wave(xp, fields, windows)
     waves = forward.propagate(xp, exits.wave)
-    modelled = xp.sqrt(forward.measure(xp, waves, fields.background) + SMALLEST)
+    modelled = xp.root_of_sum(forward.measure(xp, waves, fields.background), SMALLEST)
     residual = measured.amplitudes - modelled
     if measured.mask is not None:
         residual = residual * measured.mask

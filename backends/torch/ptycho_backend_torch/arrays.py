@@ -153,6 +153,9 @@ class TorchArrays(ArrayOps):
     def sqrt(self, array: torch.Tensor) -> torch.Tensor:
         return array.sqrt()
 
+    def root_of_sum(self, array: torch.Tensor, added: torch.Tensor | float) -> torch.Tensor:
+        return (array + added).sqrt_()  # in place: one array less to make
+
     def rsqrt(self, array: torch.Tensor) -> torch.Tensor:
         return array.rsqrt()
 
