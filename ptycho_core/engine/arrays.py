@@ -143,6 +143,10 @@ class ArrayOps(ABC):
         """Root of a real array."""
 
     @abstractmethod
+    def root_of_sum(self, array: Array, added: Array) -> Array:
+        """``sqrt(array + added)`` of a real array and another one or a number."""
+
+    @abstractmethod
     def rsqrt(self, array: Array) -> Array:
         """One over the root of a real array."""
 

@@ -137,7 +137,7 @@ class Amplitude(Loss):
 
     def compare(self, xp: ArrayOps, intensity: Array, measured: Measured) -> Comparison:
         """See `Loss`."""
-        modelled = xp.sqrt(intensity + SMALLEST)
+        modelled = xp.root_of_sum(intensity, SMALLEST)
         difference = good(modelled - measured.amplitudes, measured.mask)
         return Comparison(xp.square_sum(difference), difference / modelled, xp.sum(xp.abs(difference)))
 

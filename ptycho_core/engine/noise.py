@@ -55,7 +55,7 @@ class Amplitude:
 
     def compare(self, xp: ArrayOps, intensity: Array, measured: Measured) -> Comparison:
         """See `NoiseModel`."""
-        modelled = xp.sqrt(intensity + SMALLEST)
+        modelled = xp.root_of_sum(intensity, SMALLEST)
         difference = _good(modelled - measured.amplitudes, measured.mask)
         return Comparison(xp.square_sum(difference), difference / modelled, xp.sum(xp.abs(difference)))
 

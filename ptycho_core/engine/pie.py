@@ -6,13 +6,13 @@ summed before they are divided, so that overlapping windows of one batch do not 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
 from ptycho_core.engine.positions import bounded, gauss_newton_steps
 from ptycho_core.engine.state import Fields, Measured, State, Windows, windows_at
-from ptycho_core.reconstruction.constants import BATCHES_PER_KICK, FRICTION, KICK, PROBE_ALPHA, SMALLEST
+from ptycho_core.reconstruction.constants import PROBE_ALPHA, SMALLEST
 from ptycho_core.reconstruction.schedule import keep_inside
 
 if TYPE_CHECKING:
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
     from ptycho_core.engine.forward.model import Exit, ForwardModel
     from ptycho_core.engine.patterns import OnDevice
 
-__all__ = ["Momentum", "pie_epoch"]
+__all__ = ["BATCHES_PER_KICK", "Momentum", "pie_epoch"]
+
+BATCHES_PER_KICK: Final = 20
+FRICTION: Final = 0.5
+KICK: Final = 0.5
+"""Momentum: every 20 batches the velocity is halved, gains the change since, and half of it is added."""
 
 
 class Momentum:
@@ -114,7 +119,7 @@ def _update(
     """One batch: object and, where asked, probe and steps of the positions, all from the fields as they were."""
     exits = forward.exit_wave(xp, fields, windows)
     waves = forward.propagate(xp, exits.wave)
-    modelled = xp.sqrt(forward.measure(xp, waves, fields.background) + SMALLEST)
+    modelled = xp.root_of_sum(forward.measure(xp, waves, fields.background), SMALLEST)
     residual = measured.amplitudes - modelled
     if measured.mask is not None:
         residual = residual * measured.mask

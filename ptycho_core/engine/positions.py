@@ -6,11 +6,9 @@ two equations a frame (compare Dwivedi et al., Ultramicroscopy 192 (2018) 29, an
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-
-from ptycho_core.reconstruction.constants import DAMPING, LARGEST_STEP
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +16,12 @@ if TYPE_CHECKING:
     from ptycho_core.engine.arrays import Array, ArrayOps
 
 __all__ = ["bounded", "gauss_newton_steps"]
+
+LARGEST_STEP: Final = 0.5
+"""Pixels a position may move in one step; the linearisation holds for less than a speckle."""
+
+DAMPING: Final = 0.05
+"""Of the Gauss-Newton steps of positions, relative to the mean over frames: frames that see nothing of a flat object stay put."""
 
 
 def gauss_newton_steps(xp: ArrayOps, waves: Array, modelled: Array, residual: Array, changes: Array) -> Array:

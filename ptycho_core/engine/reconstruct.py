@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ptycho_core.engine.pie import Momentum, pie_epoch
 from ptycho_core.engine.state import State
 from ptycho_core.reconstruction.job import fit_scan
 from ptycho_core.reconstruction.schedule import keep_inside
-from ptycho_core.reconstruction.stages import FIRST_BACKGROUND, Arrays, Result, Run
+from ptycho_core.reconstruction.stages import Arrays, Result, Run
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 if TYPE_CHECKING:
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from ptycho_core.scan.reading import Readers
 
 __all__ = ["fit", "reconstruct"]
+
+FIRST_BACKGROUND: Final = 0.01
+"""Of the mean counts a pixel.  Not zero: the fit is on the background's square root, which has no slope there."""
 
 
 def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink, xp: ArrayOps) -> ReconstructResult:
@@ -79,6 +82,8 @@ def fit(
 class _Engine:
     """The stages' `Engine`; see there."""
 
+    coarse, fine = staticmethod(coarse_state), staticmethod(fine_state)
+
     def __init__(self, frames: DevicePatterns, options: ReconstructionSettings) -> None:
         self._frames, self._options, self._xp = frames, options, frames.xp
         self._forward = FORWARD_MODELS["far-field"]
@@ -102,15 +107,6 @@ class _Engine:
             background = xp.from_numpy(np.full(shape, FIRST_BACKGROUND * self.mean_counts))
         inside = keep_inside(np.array(positions, dtype=np.float64), tuple(first.shape), self.size)
         return State(xp, first, modes, inside, background)
-
-    def copy(self, model: State) -> State:
-        return model.copy()
-
-    def coarse(self, model: State) -> State:
-        return coarse_state(model)
-
-    def fine(self, coarse: State, model: State) -> State:
-        return fine_state(coarse, model)
 
     def epochs(self, model: State, *, coarse: bool) -> Callable[[list[NDArray[np.int64]], float], float]:
         frames = InnerPatterns(self._frames) if coarse else self._frames

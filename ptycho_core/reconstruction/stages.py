@@ -1,6 +1,7 @@
 """A reconstruction from start to end: rPIE epochs, the joint fit, then total variation where photons are few.
 
-Every backend goes through these stages; what they compute is behind `Engine`.
+The engine and the reference, which shares none of the engine's text, both go through these stages; what they compute is behind
+`Engine`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,9 +44,6 @@ TV_ITERATIONS = 8
 REFIT_ITERATIONS = 10
 """Iterations at the end in which the frames held out to stop by are used too."""
 
-FIRST_BACKGROUND = 0.01
-"""Of the mean counts a pixel.  Not zero: the fit is on the background's square root, which has no slope there."""
-
 IntArray = npt.NDArray[np.int64]
 
 
@@ -68,6 +66,9 @@ class AnyModel(Protocol):
     """What is reconstructed, in the arrays of a framework; ``positions`` float64 NumPy (frame, 2)."""
 
     positions: npt.NDArray[np.float64]
+
+    def copy(self) -> Self:
+        """A model that stays as it is when this one is changed."""
 
     def is_finite(self) -> bool:
         """Whether all its numbers are finite."""
@@ -98,9 +99,6 @@ class Engine(Protocol[M]):
     number: int
     size: int
     mean_counts: float
-
-    def copy(self, model: M) -> M:
-        """A model that shares no memory which is changed in place."""
 
     def coarse(self, model: M) -> M:
         """The model at half the resolution."""
@@ -216,8 +214,8 @@ class Run(Generic[M]):
 
     def _pie(self, stage: str, model: M, epochs: int, training: IntArray) -> Iterator[M]:
         """Epochs of rPIE; the state is handed on as it is, unless R got much worse, which ends the stage."""
-        model = self.engine.copy(model)
-        best, lowest = self.engine.copy(model), math.inf
+        model = model.copy()
+        best, lowest = model.copy(), math.inf
         update = self.engine.epochs(model, coarse=stage == "coarse")
         places: list[npt.NDArray[np.float64]] = []
         for epoch in range(1, epochs + 1):
@@ -227,7 +225,7 @@ class Run(Generic[M]):
                 yield best
                 return
             if misfit < lowest:
-                best, lowest = self.engine.copy(model), misfit
+                best, lowest = model.copy(), misfit
             self._record(stage, epoch, epochs, None, misfit, model)
             yield model
             places.append(model.positions.copy())

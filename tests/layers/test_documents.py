@@ -24,6 +24,17 @@ def test_links_between_documents_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
 
 
+def test_the_files_to_touch_for_a_change_exist_and_are_as_many_as_said() -> None:
+    text = (ROOT / "docs" / "changing-ptycho.md").read_text("utf-8")
+    named = {word for word in re.findall(r"`([^`\s]+/[^`\s]+)`", text) if "NAME" not in word}
+    assert len(named) > 8
+    assert sorted(word for word in named if not (ROOT / word).exists()) == []
+    rows = re.findall(r"^\| (.+?) \| (\d+) \| (.+) \|$", text, flags=re.MULTILINE)
+    assert len(rows) >= 4
+    for change, number, files in rows:
+        assert int(number) == files.count("`") / 2, change
+
+
 @pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "docs" / "tutorial.md"], ids=lambda path: path.name)
 def test_flags_of_the_shown_commands_exist(document: Path) -> None:
     shown = re.findall(r"^\s*ptycho (\w+) (.*)$", document.read_text("utf-8"), flags=re.MULTILINE)

@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 
-from ptycho_core.conformance.limits import LIMITS, Limits
+from ptycho_core.conformance.limits import LIMITS, LIMITS_ON_CUDA
 from ptycho_core.conformance.parity import relative_distance as distance
 
 PAIRS = [("torch", "reference"), ("tensorflow", "reference"), ("torch", "tensorflow")]
-LIMITS_ON_CUDA = LIMITS | {"float32": Limits(forward=1e-4, loss=1e-5, gradient=1e-3)}
-"""A GPU adds in another order, and its transforms are other ones; TF32 is off."""
 
 LEARNS = {"train_probe": True, "train_scale": True}
 CASES = {

@@ -7,6 +7,7 @@ import pytest
 from numpy_fit import NumpyFit, State
 from small_scans import small_scan
 
+from ptycho_core.conformance.limits import FITTED, INFERRED, STEPS
 from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.formats.plain_npz import write_plain_npz
 from ptycho_core.reconstruction.start import prepare_start
@@ -18,17 +19,8 @@ SECONDS = 600
 JOBS = Path(__file__).with_name("jobs.py")
 BACKENDS = ("torch", "tensorflow")
 
-STEPS = 1e-11
-"""Relative; loss curves of twenty steps in double precision. Measured 4e-16."""
-
-INFERRED = {"float64": 1e-8, "float32": 1e-5}
-"""Relative L2 of stitched objects. Patches cross in single precision, whose last digit is 6e-8 and may round either way."""
-
-FITTED = 1e-10
-"""Relative L2 of object, probe and positions after a fit in double precision. Measured 1e-14."""
-
 FITTED_ALL = 5e-10
-"""The same where everything is fitted at once: a rounding of the start, 1e-15, has then grown to 4e-11 in NumPy alone."""
+"""As `FITTED`, where everything is fitted at once: a rounding of the start, 1e-15, has then grown to 4e-11 in NumPy alone."""
 
 
 TRAININGS = {

@@ -28,6 +28,16 @@ def test_products_and_convolutions_keep_all_digits_of_single_precision_and_only_
     assert shortened() == before
 
 
+def test_new_arrays_are_not_filled_first_and_only_during_a_job():
+    def filled():
+        return torch.utils.deterministic.fill_uninitialized_memory
+
+    assert filled()
+    with configured(ExecutionPlan("cpu", {"threads": 1, "deterministic": "on"}, {}, {})):
+        assert not filled()
+    assert filled()
+
+
 def test_what_has_no_deterministic_form_is_run_warned_of_or_refused():
     """`torch.Tensor.put_` has none, on a processor neither."""
 

@@ -10,9 +10,8 @@ from small_scans import small_scan
 from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.engine.coarse import coarse_state, fine_state
 from ptycho_core.engine.patterns import InnerPatterns
-from ptycho_core.engine.pie import Momentum
+from ptycho_core.engine.pie import BATCHES_PER_KICK, Momentum
 from ptycho_core.physics.forward import intensities
-from ptycho_core.reconstruction.constants import BATCHES_PER_KICK
 from ptycho_core.reconstruction.schedule import keep_inside, positions_settled
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 

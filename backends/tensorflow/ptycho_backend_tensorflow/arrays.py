@@ -109,6 +109,9 @@ class TensorFlowArrays(ArrayOps):
     def sqrt(self, array: tf.Tensor) -> tf.Tensor:
         return tf.sqrt(array)
 
+    def root_of_sum(self, array: tf.Tensor, added: tf.Tensor | float) -> tf.Tensor:
+        return tf.sqrt(array + added)
+
     def rsqrt(self, array: tf.Tensor) -> tf.Tensor:
         return tf.math.rsqrt(array)
 

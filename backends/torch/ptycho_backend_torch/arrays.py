@@ -50,7 +50,7 @@ def _cut(canvas: torch.Tensor, corners: Corners, size: int) -> torch.Tensor:
     """Windows (frame, N, N) of a canvas."""
     if corners.flat is not None:
         return torch.take(canvas, corners.flat)
-    return torch.stack([canvas[row : row + size, column : column + size] for row, column in corners.places])
+    return torch.stack(_views(canvas, corners, size))
 
 
 def _add(canvas: torch.Tensor, patches: torch.Tensor, corners: Corners) -> torch.Tensor:
@@ -58,10 +58,14 @@ def _add(canvas: torch.Tensor, patches: torch.Tensor, corners: Corners) -> torch
     if corners.flat is not None:  # `index_add_` adds in no fixed order on CUDA: sums differ there in the last digits
         canvas.view(-1).index_add_(0, corners.flat.reshape(-1), patches.reshape(-1))
         return canvas
-    size = patches.shape[-1]
-    for patch, (row, column) in zip(patches.unbind(0), corners.places, strict=True):
-        canvas[row : row + size, column : column + size].add_(patch)
+    for patch, view in zip(patches.unbind(0), _views(canvas, corners, patches.shape[-1]), strict=True):
+        view.add_(patch)
     return canvas
+
+
+def _views(canvas: torch.Tensor, corners: Corners, size: int) -> list[torch.Tensor]:
+    """The windows as parts of the canvas."""
+    return [canvas[row : row + size, column : column + size] for row, column in corners.places]
 
 
 class _Cut(torch.autograd.Function):
@@ -183,6 +187,9 @@ class TorchArrays(ArrayOps):
 
     def sqrt(self, array: torch.Tensor) -> torch.Tensor:
         return array.sqrt()
+
+    def root_of_sum(self, array: torch.Tensor, added: torch.Tensor | float) -> torch.Tensor:
+        return (array + added).sqrt_()  # in place: one array less to make
 
     def rsqrt(self, array: torch.Tensor) -> torch.Tensor:
         return array.rsqrt()
@@ -366,13 +373,16 @@ class TorchArrays(ArrayOps):
         if self._scratch.shape != canvas.shape:
             self._scratch = self.zeros(tuple(canvas.shape))
         size = int(patches.shape[-1])
-        self.scatter_add(self._scratch, patches, corners)
-        found = self.gather(self._scratch, corners, size)
         if corners.flat is not None:
+            found = self.gather(self.scatter_add(self._scratch, patches, corners), corners, size)
             self._scratch.zero_()
-        else:
-            for row, column in corners.places:
-                self._scratch[row : row + size, column : column + size].zero_()
+            return found
+        views = _views(self._scratch, corners, size)  # once: cutting them out takes as long as adding to them
+        for patch, view in zip(patches.unbind(0), views, strict=True):
+            view.add_(patch)
+        found = torch.stack(views)
+        for view in views:
+            view.zero_()
         return found
 
     def layout(self, description: Mapping[str, Any]) -> ChannelsLast:

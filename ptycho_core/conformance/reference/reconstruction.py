@@ -78,6 +78,9 @@ class _Model:
     probe: Complex
     positions: Real
 
+    def copy(self) -> _Model:
+        return _Model(self.object.copy(), self.probe.copy(), self.positions.copy())
+
     def is_finite(self) -> bool:
         return bool(np.isfinite(self.object).all() and np.isfinite(self.probe).all())
 
@@ -89,9 +92,6 @@ class _Engine:
         self.counts, self.mask, self._options = counts, mask, options
         self.number, self.size = len(counts), counts.shape[-1]
         self.mean_counts = float(counts[:, mask].mean())
-
-    def copy(self, model: _Model) -> _Model:
-        return _Model(model.object.copy(), model.probe.copy(), model.positions.copy())
 
     def coarse(self, model: _Model) -> _Model:
         raise NotImplementedError("it never starts at half the resolution")
