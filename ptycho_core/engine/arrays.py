@@ -131,6 +131,14 @@ class ArrayOps(ABC):
         """Natural logarithm of a real array."""
 
     @abstractmethod
+    def exp(self, array: Array) -> Array:
+        """Exponential of a real array."""
+
+    @abstractmethod
+    def sign(self, array: Array) -> Array:
+        """-1, 0 or 1 for each value of a real array."""
+
+    @abstractmethod
     def abs(self, array: Array) -> Array:
         """Absolute value of a real array."""
 

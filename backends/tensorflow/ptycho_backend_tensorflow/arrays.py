@@ -175,6 +175,12 @@ class TensorFlowArrays(ArrayOps):
     def log(self, array: tf.Tensor) -> tf.Tensor:
         return tf.math.log(array)
 
+    def exp(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.exp(array)
+
+    def sign(self, array: tf.Tensor) -> tf.Tensor:
+        return tf.sign(array)
+
     def abs(self, array: tf.Tensor) -> tf.Tensor:
         return tf.abs(array)
 

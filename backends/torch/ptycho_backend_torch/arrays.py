@@ -159,6 +159,12 @@ class TorchArrays(ArrayOps):
     def log(self, array: torch.Tensor) -> torch.Tensor:
         return array.log()
 
+    def exp(self, array: torch.Tensor) -> torch.Tensor:
+        return array.exp()
+
+    def sign(self, array: torch.Tensor) -> torch.Tensor:
+        return array.sign()
+
     def abs(self, array: torch.Tensor) -> torch.Tensor:
         return array.abs()
 
