@@ -1,4 +1,4 @@
-"""An exception as plain data, so that it can be raised again in another process."""
+"""An exception as plain data, so that it can be raised again in another process, and as one line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ptycho_core import errors
 from ptycho_core.errors import BackendError, PtychoError
 
-__all__ = ["described", "raised_again"]
+__all__ = ["described", "in_one_line", "raised_again"]
 
 _FIELDS = ("message", "remedy", "source", "backend", "distribution")
 
@@ -51,6 +51,21 @@ def raised_again(failure: dict[str, Any], backend: str, doing: str) -> PtychoErr
         )
     error.add_note(f"In the worker process of backend '{backend}':\n{failure['trace']}".rstrip())
     return error
+
+
+def in_one_line(error: BaseException, top: str) -> str:
+    """Type, message and the last line of the plugin's own code that the error went through."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [item for item in frames if str(item[0].f_globals.get("__name__", "")).partition(".")[0] == top]
+    text = " ".join(str(error).split())
+    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"SyntaxError: {error.msg} ({Path(error.filename).name}:{error.lineno})"
+    if not own:
+        return what
+    frame, line = own[-1]
+    path = Path(frame.f_code.co_filename)
+    return f"{what} ({path.parent.name}/{path.name}:{line})"
 
 
 def _place(error: BaseException) -> str:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Iterator
 from dataclasses import fields
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import NoReturn, TypeVar
 
 import pluggy
 
 from ptycho_core import contract, hookspecs
+from ptycho_core.backends.failures import in_one_line
 from ptycho_core.backends.known import known_backends
 from ptycho_core.backends.registry import find_backends, registered_plugin, those_that
 from ptycho_core.backends.states import Row, family, unusable
@@ -193,7 +192,7 @@ class Backend:
 
     def _failure(self, error: BaseException, hook: str) -> BackendError:
         return BackendError(
-            f"backend '{self.name}' ({self.source}) failed in {hook}: {_describe(error, self._top)}.",
+            f"backend '{self.name}' ({self.source}) failed in {hook}: {in_one_line(error, self._top)}.",
             remedy="Add --traceback to see the whole trace.",
             backend=self.name,
             distribution=self.source,
@@ -210,7 +209,7 @@ def _import_plugin(row: Row) -> object:
         raise
     except (Exception, SystemExit) as error:
         raise BackendUnusableError(
-            f"backend '{row.name}' ({row.source}) cannot be loaded: {_describe(error, row.claim.module.partition('.')[0])}.",
+            f"backend '{row.name}' ({row.source}) cannot be loaded: {in_one_line(error, row.claim.module.partition('.')[0])}.",
             state="broken",
             remedy=f"Run 'ptycho backends doctor {row.name}' for the trace.",
             backend=row.name,
@@ -235,21 +234,6 @@ def _refuse_mixture(row: Row) -> None:
                 backend=row.name,
                 distribution=row.source,
             )
-
-
-def _describe(error: BaseException, top: str) -> str:
-    """Type, message and the last line of the plugin's own code that the error went through."""
-    frames = list(traceback.walk_tb(error.__traceback__))
-    own = [item for item in frames if str(item[0].f_globals.get("__name__", "")).partition(".")[0] == top]
-    text = " ".join(str(error).split())
-    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    if isinstance(error, SyntaxError) and error.filename:
-        return f"SyntaxError: {error.msg} ({Path(error.filename).name}:{error.lineno})"
-    if not own:
-        return what
-    frame, line = own[-1]
-    path = Path(frame.f_code.co_filename)
-    return f"{what} ({path.parent.name}/{path.name}:{line})"
 
 
 def _article(noun: str) -> str:

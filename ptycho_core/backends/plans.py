@@ -9,8 +9,9 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from ptycho_core.components import likelihoods, loss_declarations
 from ptycho_core.contract import VERBS, Disposition, ExecutionPlan, ExecutionRequest, ProbeReport, Value
-from ptycho_core.errors import did_you_mean
+from ptycho_core.errors import CapabilityError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -41,14 +42,18 @@ def make_plan(
             takes ``prefetch`` with it.
         honours: the settings that act in this verb: of what is computed, and of ``num_workers``, ``prefetch``, ``pin_memory``
             and ``deterministic``, which nothing but the backend can act on. Another value than the default of one that is not
-            named is ``unsupported``. Those of the group *data* need not be named: they act through ``open_scan``.
+            named is ``unsupported``. Those of the group *data* need not be named: they act through ``open_scan``. Where
+            there are any, a ``likelihood`` that another distribution brings is ``unsupported``: only the engine computes it.
         anyway: of what is not honoured, what is done all the same, and why nothing else is: whoever asks for just that value
             is not refused.
 
     Raises:
         ValueError: ``fixed``, ``honours`` or ``anyway`` names what is no setting of any verb, or the probe has no device.
+        CapabilityError: a training that goes on has a loss of another distribution, which ``honours`` does not name.
     """
     _check_names(fixed or (), honours or (), anyway or ())
+    if honours is not None:
+        _check_losses(request, title, honours)
     effective: dict[str, Value] = dict(request.execution)
     refused: dict[str, str] = {}
     notes: list[str] = []
@@ -127,7 +132,19 @@ def _not_honoured(
         value, why = anyway.get(name, (None, f"{title} does not look at it"))
         if name not in anyway or value != computed[name]:
             refused[name] = why
+    likelihood = str(computed.get("likelihood"))
+    if "likelihood" in request.requested and likelihood in likelihoods():
+        refused["likelihood"] = f"{title} computes its own likelihoods, none that another distribution brings"
     return refused
+
+
+def _check_losses(request: ExecutionRequest, title: str, honours: Collection[str]) -> None:
+    """A term of the loss that a checkpoint states is not asked for, so that no answer could refuse it."""
+    for one in loss_declarations():
+        weight = request.settings.get(one.group, {}).get(one.name)
+        if one.name.endswith("_weight") and weight and one.name not in {*request.requested, *honours}:
+            told = f"the training that goes on has {one.name} {weight}, and {title} does not compute that loss."
+            raise CapabilityError(told, remedy="Go on with the backend that it began with.")
 
 
 def _not_done(

@@ -45,6 +45,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 def _list(args: argparse.Namespace) -> int:
     from ptycho_core.backends.known import how_to_install
     from ptycho_core.backends.registry import find_backends
+    from ptycho_core.components import claimed
 
     rows = find_backends()
     if args.json:
@@ -54,6 +55,10 @@ def _list(args: argparse.Namespace) -> int:
         _print_table(("NAME", "STATE", "TITLE", "PROVIDED BY", ""), cells)
     else:
         print(f"No backend is installed. {how_to_install()}")
+    components = claimed()
+    if components and not args.json:
+        print()
+        _print_table(("COMPONENT", "KIND", "PROVIDED BY"), [(claim.name, kind, claim.source) for kind, claim in components])
     return _UNUSABLE if args.strict and any(row.state != "ok" for row in rows) else 0
 
 
@@ -100,9 +105,20 @@ def _doctor(args: argparse.Namespace) -> int:
     elif rows:
         for row in rows:
             _print_diagnosis(row)
+    if args.name is None and not args.json:
+        _print_components()
     if not rows:
         print(f"ptycho: no backend is installed. {how_to_install()}", file=sys.stderr)
     return 0 if rows and all(row.state == "ok" for row in rows) else _UNUSABLE
+
+
+def _print_components() -> None:
+    """What other distributions bring beside backends, each really imported."""
+    from ptycho_core.components import claimed, components
+
+    for kind in dict.fromkeys(kind for kind, _ in claimed()):
+        for one in components(kind):
+            print(one.told if one.reason else f"{one.said}: ok")
 
 
 def _new(args: argparse.Namespace) -> int:

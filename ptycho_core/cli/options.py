@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.components import why_left_out
 from ptycho_core.errors import PtychoError, SettingsError, did_you_mean
 from ptycho_core.settings.declare import option_declaration
 from ptycho_core.settings.groups import declarations
@@ -26,6 +27,7 @@ _TITLES = {
     "model": "model: what the network is",
     "training": "training: how it learns",
     "reconstruction": "reconstruction: what is computed",
+    "losses": "losses: of those that other distributions bring",
     "execution": "execution: how it is run",
 }
 
@@ -174,8 +176,9 @@ def _watch(parser: argparse.ArgumentParser, alone: Mapping[str, Declaration]) ->
         found, rest = parse(words, namespace)
         flag = next((word.partition("=")[0] for word in rest if word.startswith("--")), "")
         if flag:
+            why = why_left_out(flag.removeprefix("--").replace("-", "_")).rstrip(".")
             near = did_you_mean(flag, parser._option_string_actions).strip()  # noqa: SLF001 - there is no public list of flags
-            parser.error(f"there is no flag {flag}" + (f" ({near})" if near else ""))
+            parser.error(f"there is no flag {flag}" + (f". {why}" if why else f" ({near})" if near else ""))
         return found, rest
 
     parser.parse_known_args = parse_known_args  # type: ignore[method-assign]

@@ -73,6 +73,8 @@ def _scored(args: argparse.Namespace) -> tuple[Score, dict[str, Any]]:
     from ptycho_core.imaging.metrics import score
 
     found = score(args.result, args.reference, twin=args.twin, max_shift=args.max_shift)
+    for note in found.notes:
+        print(f"ptycho: warning: {note}", file=sys.stderr)
     return found, found.as_dict() | ({} if args.scan is None else _misfits(args.result, args.scan))
 
 
@@ -131,10 +133,15 @@ def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
 
 
 def _print(values: dict[str, Any]) -> None:
+    from ptycho_core.components import metrics
+
     for name, label in _LABELS.items():
         if name in values and not (name in ("position_error_px",) and values[name] is None):
             value = values[name]
-            print(f"{label:<46}{'-' if value is None else format(value, '.5g'):>12}")
+            print(_line(label, value))
+    for name, kind in metrics().items():
+        if name in values:
+            print(_line(f"{name} ({', '.join(filter(None, [kind.unit, f'{kind.better} is better']))})", values[name]))
     removed = values["registration"]
     shift, ramp = removed["shift_px"], removed["ramp_rad_per_px"]
     twin = ", twin" if removed["twin"] else ""
@@ -142,6 +149,10 @@ def _print(values: dict[str, Any]) -> None:
           f"factor {removed['factor_abs']:.5g} at {removed['factor_phase_rad']:.3f} rad{twin}")  # fmt: skip
     rows, columns = removed["area_rows"], removed["area_columns"]
     print(f"area: rows {rows[0]} to {rows[1] - 1}, columns {columns[0]} to {columns[1] - 1} of the reference")
+
+
+def _line(label: str, value: float | None) -> str:
+    return f"{label:<46}{'-' if value is None else format(value, '.5g'):>12}"
 
 
 def _bound(removed: dict[str, Any]) -> str:

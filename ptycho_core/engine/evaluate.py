@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ptycho_core.components import losses_of
 from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, EvaluateResult, ExecutionPlan
 from ptycho_core.engine.forward import FORWARD_MODELS
 from ptycho_core.engine.losses import BUILT_IN, good
@@ -60,7 +61,7 @@ def _of_training(job: EvaluateBatchJob, xp: ArrayOps) -> EvaluateResult:
     model = load_model(job.training.model_path)
     check_groups(job.groups, data, job.scan, model)
     weights = loss_weights(job.training.settings["training"], str(model.facts["model_type"]))
-    objective = Objective(xp, model, {kind.name: kind() for kind in BUILT_IN}, weights, mixed=False)
+    objective = Objective(xp, model, losses_of(job.training.settings), weights, mixed=False)
     outcome = objective.outcome(Sample(xp, data.scans[job.scan]), job.scan, job.groups, learn=job.gradients)
     gradients: dict[str, NDArray[Any]] = {}
     if outcome.gradient is not None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.engine.arrays import Array, ArrayOps
     from ptycho_core.engine.forward.model import ForwardModel
-    from ptycho_core.engine.noise import NoiseModel
+    from ptycho_core.engine.losses import Loss
     from ptycho_core.engine.patterns import OnDevice
 
 __all__ = ["Joint", "illumination_of", "score"]
@@ -63,7 +63,7 @@ def _seen(xp: ArrayOps, transmission: Array, windows: Windows, like: Array) -> A
 
 
 def score(
-    state: State, frames: OnDevice, chosen: NDArray[np.int64], *, forward: ForwardModel, noise: NoiseModel
+    state: State, frames: OnDevice, chosen: NDArray[np.int64], *, forward: ForwardModel, likelihood: Loss
 ) -> tuple[float, float]:
     """(loss a frame, R) of the ``chosen`` frames, without changing anything."""
     xp, total, misfit = state.xp, 0.0, 0.0
@@ -71,16 +71,16 @@ def score(
     for part, amplitudes in frames.in_turn(_portions(frames, chosen, state)):
         windows = windows_at(xp, state.positions[part], state.object, frames.size)
         measured = Measured(amplitudes, frames.mask)
-        loss, absolute = compare(state.fields, windows, measured, forward=forward, noise=noise)
+        loss, absolute = compare(state.fields, windows, measured, forward=forward, likelihood=likelihood)
         total, misfit = total + float(loss), misfit + float(absolute)
     return total / max(len(chosen), 1), misfit / max(float(frames.amplitude_sums[chosen].sum()), 1.0)
 
 
 def _score(
-    xp: ArrayOps, fields: Fields, windows: Windows, measured: Measured, *, forward: ForwardModel, noise: NoiseModel
+    xp: ArrayOps, fields: Fields, windows: Windows, measured: Measured, *, forward: ForwardModel, likelihood: Loss
 ) -> tuple[Array, Array]:
     waves = forward.propagate(xp, forward.exit_wave(xp, fields, windows).wave)
-    found = noise.compare(xp, forward.measure(xp, waves, fields.background), measured)
+    found = likelihood.compare(xp, forward.measure(xp, waves, fields.background), measured)
     return found.loss, found.absolute
 
 
@@ -98,7 +98,7 @@ class Joint:
         used: NDArray[np.int64],
         *,
         forward: ForwardModel,
-        noise: NoiseModel,
+        likelihood: Loss,
         refine_probe: bool,
         refine_positions: bool,
         tv_weight: float,
@@ -106,7 +106,7 @@ class Joint:
         """``tv_weight`` is relative to the photon noise: it is multiplied by the root of the typical illumination."""
         self._xp = state.xp
         self._start, self._frames, self._used = state.copy(), frames, used
-        self._forward, self._noise = forward, noise
+        self._forward, self._likelihood = forward, likelihood
         self._refine_probe, self._refine_positions = refine_probe, refine_positions
         self._whole = np.floor(state.positions)
         self.misfit = math.nan
@@ -224,7 +224,7 @@ class Joint:
         """What the gradient of some frames is compiled for."""
         return {
             "forward": self._forward,
-            "noise": self._noise,
+            "likelihood": self._likelihood,
             "refine_probe": self._refine_probe,
             "refine_positions": self._refine_positions,
             "constant_background": state.background is not None and math.prod(state.background.shape) == 1,
@@ -239,7 +239,7 @@ def _with_portion(
     measured: Measured,
     *,
     forward: ForwardModel,
-    noise: NoiseModel,
+    likelihood: Loss,
     refine_probe: bool,
     refine_positions: bool,
     constant_background: bool,
@@ -247,7 +247,7 @@ def _with_portion(
     """``gradient`` with that of a few frames added, slopes of their positions, loss, sum of absolute amplitude differences."""
     exits = forward.exit_wave(xp, fields, windows)
     waves = forward.propagate(xp, exits.wave)
-    loss, factor, absolute = noise.compare(xp, forward.measure(xp, waves, fields.background), measured)
+    loss, factor, absolute = likelihood.compare(xp, forward.measure(xp, waves, fields.background), measured)
     by_background = gradient.background
     if by_background is not None:
         by_pixel = xp.sum(factor, 0)

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ptycho_core.components import losses_of
 from ptycho_core.engine.coarse import coarse_state, fine_state
 from ptycho_core.engine.forward import FORWARD_MODELS
 from ptycho_core.engine.joint import Joint, score
-from ptycho_core.engine.noise import NOISE_MODELS
+from ptycho_core.engine.losses import LIKELIHOODS
 from ptycho_core.engine.patterns import DevicePatterns, InnerPatterns, Patterns
 from ptycho_core.engine.pie import Momentum, pie_epoch
 from ptycho_core.engine.state import State
@@ -20,12 +21,13 @@ from ptycho_core.reconstruction.stages import Arrays, Result, Run
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from ptycho_core.contract import EventSink, ExecutionPlan, ReconstructJob, ReconstructResult
     from ptycho_core.engine.arrays import ArrayOps
+    from ptycho_core.engine.losses import Loss
     from ptycho_core.reconstruction.schedule import Progress
     from ptycho_core.scan.reading import Readers
 
@@ -41,7 +43,8 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink, xp:
     Raises:
         DataError: if the scan's patterns cannot be used; the message names the frame.
     """
-    return fit_scan(job, plan, events, partial(fit, xp))
+    likelihoods = {loss.likelihood: loss for loss in losses_of(job.settings).values() if loss.likelihood is not None}
+    return fit_scan(job, plan, events, partial(fit, xp, likelihoods=likelihoods))
 
 
 def fit(
@@ -53,6 +56,7 @@ def fit(
     *,
     mask: NDArray[np.bool_] | None = None,
     options: ReconstructionSettings | None = None,
+    likelihoods: Mapping[str, Loss] = LIKELIHOODS,
     readers: Readers | None = None,
     seed: int = 0,
     report: Callable[[Progress, State], None] | None = None,
@@ -68,6 +72,7 @@ def fit(
         object_start: complex (rows, columns), ones unless something better is known.
         mask: bool (N, N), True for good pixels, zero frequency at ``[N // 2, N // 2]``.
         options: defaults serve most scans.
+        likelihoods: what the joint fit can minimise, by the words of ``options.likelihood``.
         readers: the threads that read patterns ahead; None reads them where they are wanted.
         seed: of the order of frames and of the frames held out.  On a CPU the same seed and number of threads give the same
             result; on a GPU sums over overlapping windows may be taken in no fixed order.
@@ -75,7 +80,7 @@ def fit(
         stop_requested: asked after every epoch and iteration; True ends the reconstruction with the best so far.
     """
     options = options or ReconstructionSettings()
-    engine = _Engine(DevicePatterns(xp, patterns, mask, options.memory_gib * 2**30, readers), options)
+    engine = _Engine(DevicePatterns(xp, patterns, mask, options.memory_gib * 2**30, readers), options, likelihoods)
     return Run(engine, options, seed, report, stop_requested).result(engine.start(positions, probe, object_start))
 
 
@@ -84,9 +89,9 @@ class _Engine:
 
     coarse, fine = staticmethod(coarse_state), staticmethod(fine_state)
 
-    def __init__(self, frames: DevicePatterns, options: ReconstructionSettings) -> None:
+    def __init__(self, frames: DevicePatterns, options: ReconstructionSettings, likelihoods: Mapping[str, Loss]) -> None:
         self._frames, self._options, self._xp = frames, options, frames.xp
-        self._forward = FORWARD_MODELS["far-field"]
+        self._forward, self._likelihoods = FORWARD_MODELS["far-field"], likelihoods
         self.number, self.size = frames.number, frames.size
         self.mean_counts = frames.mean_counts_per_pixel()
 
@@ -132,14 +137,14 @@ class _Engine:
             self._frames,
             used,
             forward=self._forward,
-            noise=NOISE_MODELS[likelihood],
+            likelihood=self._likelihoods[likelihood],
             refine_probe=self._options.refine_probe,
             refine_positions=self._options.refine_positions,
             tv_weight=total_variation,
         )
 
     def score(self, model: State, chosen: NDArray[np.int64], likelihood: str) -> tuple[float, float]:
-        return score(model, self._frames, chosen, forward=self._forward, noise=NOISE_MODELS[likelihood])
+        return score(model, self._frames, chosen, forward=self._forward, likelihood=self._likelihoods[likelihood])
 
     def arrays(self, model: State) -> Arrays:
         background = None if model.background is None else self._xp.to_numpy(model.background)

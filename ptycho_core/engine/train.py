@@ -6,8 +6,8 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.components import losses_of
 from ptycho_core.engine.arrays import MIXED
-from ptycho_core.engine.losses import BUILT_IN
 from ptycho_core.engine.objective import Objective
 from ptycho_core.engine.optimizer import Optimizer
 from ptycho_core.engine.sample import Sample
@@ -52,8 +52,7 @@ class _Trainer:
         weights = loss_weights(settings, str(model.facts["model_type"]))
         self._xp, self._readers = xp, Readers.planned(plan.execution)
         self._samples = [Sample(xp, scan, self._readers) for scan in data.scans]
-        losses = {kind.name: kind() for kind in BUILT_IN}
-        self._objective = Objective(xp, model, losses, weights, mixed=plan.execution["precision"] == MIXED)
+        self._objective = Objective(xp, model, losses_of(job.settings), weights, mixed=plan.execution["precision"] == MIXED)
         self._learner = self._objective.learner
         self._optimizer = Optimizer(xp, settings, self._learner.size, self._learner.weights)
         self._ahead = self._readers.read(self._read, ())

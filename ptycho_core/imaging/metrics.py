@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ptycho_core.imaging.area import Area, centre_area
 from ptycho_core.imaging.registration import Registration, register
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from ptycho_core.scan.scan import Scan
 
 __all__ = [
+    "Metric",
     "RingCorrelation",
     "Score",
     "complex_correlation",
     "data_misfit",
     "image_quality",
+    "measures",
     "nrmse",
     "phases",
     "position_error",
@@ -38,6 +41,26 @@ _MEASURES = ("nrmse", "correlation", "psnr_amplitude", "ssim_amplitude", "psnr_p
 _SSIM_WINDOW = 11  # pixels that a Gaussian of sigma 1.5, cut at 3.5 sigma, covers
 _SSIM_ROWS = 256  # rows compared at a time: SSIM holds a dozen images of what it compares
 _RING_ROWS = 64
+
+
+class Metric(ABC):
+    """A number that says how like a reference a result is, which another distribution adds to those of this module.
+
+    It is made without arguments. The entry points in ``ptycho.metrics`` are found by `ptycho_core.components`.
+
+    Attributes:
+        name: its key in the score, and the name of its entry point.
+        unit: of the number; empty for a ratio.
+        better: whether a ``lower`` or a ``higher`` number is the better one.
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str] = ""
+    better: ClassVar[Literal["lower", "higher"]]
+
+    @abstractmethod
+    def of(self, result: NDArray[np.complex128], reference: NDArray[np.complex128]) -> float:
+        """The number for a registered result and its reference, complex (row, column), over the area that is compared."""
 
 
 def data_misfit(
@@ -227,7 +250,8 @@ def position_error(positions: NDArray[np.floating[Any]], truth: NDArray[np.float
 class Score:
     """A result compared with a reference over the area spanned by the window centres, after registration.
 
-    PSNR is in decibels; ``pixel_size_m`` is the mean of the object pixel's sides; ``reference`` is the reference over the area.
+    PSNR is in decibels; ``pixel_size_m`` is the mean of the object pixel's sides; ``reference`` is the reference over the area;
+    ``others`` are the metrics of other distributions by name, and ``notes`` say which of these are left out.
     """
 
     registration: Registration
@@ -241,10 +265,12 @@ class Score:
     position_error_px: float | None = None
     pixel_size_m: float | None = None
     reference: NDArray[Any] = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
+    others: Mapping[str, float | None] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Every number, ready for JSON; ``half_period_m`` (the pixel over the crossing) only with a pixel size."""
-        found: dict[str, Any] = {name: getattr(self, name) for name in (*_MEASURES, "position_error_px")}
+        found: dict[str, Any] = {name: getattr(self, name) for name in (*_MEASURES, "position_error_px")} | dict(self.others)
         for name, threshold in (("half", 1 / 2), ("seventh", 1 / 7)):
             crossing = found[f"frc_{name}"] = self.frc.crossing(threshold)
             if self.pixel_size_m is not None:
@@ -299,6 +325,7 @@ def score(
     if places is not None:  # a rotated scan runs the other way
         error = position_error(-places[0] if found.twin else places[0], places[1])
     size = ours.pixel_size_m or theirs.pixel_size_m
+    others, notes = _others(found.aligned, fixed)
     return Score(
         registration=found,
         nrmse=nrmse(found.aligned, fixed),
@@ -311,7 +338,37 @@ def score(
         position_error_px=error,
         pixel_size_m=None if size is None else sum(size) / 2,
         reference=fixed,
+        others=others,
+        notes=notes,
     )
+
+
+def measures() -> frozenset[str]:
+    """The keys of a score that no metric of another distribution may have."""
+    keys = {"misfit", "held_out_misfit", "registration", "frc_half", "frc_seventh"}
+    return frozenset(keys | {f"frc_{name}_half_period_m" for name in ("half", "seventh")} | {one.name for one in fields(Score)})
+
+
+def _others(
+    aligned: NDArray[np.complex128], reference: NDArray[np.complex128]
+) -> tuple[dict[str, float | None], tuple[str, ...]]:
+    """The metrics of other distributions; those that cannot be had are said why, and disturb no other."""
+    from ptycho_core.backends.failures import in_one_line
+    from ptycho_core.components import components
+
+    found: dict[str, float | None] = {}
+    notes = []
+    for one in components("metric"):
+        if one.found is None:
+            notes.append(one.told)
+            continue
+        try:
+            value = float(one.found().of(aligned.copy(), reference.copy()))
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - another distribution's code can raise anything
+            notes.append(f"{one.said} failed: {in_one_line(error, one.found.__module__.partition('.')[0])}.")
+        else:
+            found[one.name] = value if np.isfinite(value) else None
+    return found, tuple(notes)
 
 
 def _stored(one: Reconstruction | StoredObject | NDArray[Any] | str | Path, purpose: Purpose) -> StoredObject:

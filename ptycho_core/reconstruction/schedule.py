@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ class Plan:
 
     epochs: int
     coarse_epochs: int
-    likelihood: Literal["amplitude", "poisson"]
+    likelihood: str
     total_variation: float | None
     stop_on_held_out: bool
     notes: tuple[str, ...]
@@ -92,8 +92,8 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
     """
     notes: list[str] = []
     low = counts_per_pixel < LOW_COUNTS
-    likelihood: Literal["amplitude", "poisson"] = "poisson" if options.likelihood == "poisson" else "amplitude"
-    if options.likelihood == "auto":
+    likelihood = options.likelihood
+    if likelihood == "auto":
         likelihood = "poisson" if low else "amplitude"
         notes.append(f"likelihood {likelihood}: {counts_per_pixel:.3g} counts a pixel")
     total_variation = options.total_variation

@@ -8,18 +8,19 @@ import re
 from dataclasses import dataclass, field, fields
 from functools import cache
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, get_args
 
 from ptycho_core.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
     from ptycho_core.contract import OptionSpec, Value
 
-__all__ = ["VERBS", "Declaration", "declarations_of", "option_declaration", "setting"]
+__all__ = ["KINDS", "VERBS", "Declaration", "declaration_of", "declarations_of", "declared_by", "option_declaration", "setting"]
 
 VERBS = ("train", "infer", "reconstruct", "evaluate")
 
 Kind: TypeAlias = Literal["bool", "int", "float", "str", "path"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _NOUNS = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "text", "path": "a path"}
 _TRUTHS = {"true": True, "1": True, "false": False, "0": False}
@@ -43,6 +44,7 @@ class Declaration:
         multiple: whole number that a value must be a multiple of, or None.
         choices: the words allowed.
         also: words allowed beside ``choices`` and what they mean.
+        unusable: words that would be among ``choices`` if what brings them worked, and why it does not.
         truths: the two of ``choices`` that true and false mean, which a flag alone and its ``--no-`` form stand for; or none.
         flags: further spellings on the command line.
         verbs: the jobs that take it.
@@ -62,6 +64,7 @@ class Declaration:
     multiple: int | None = None
     choices: tuple[str, ...] = ()
     also: tuple[tuple[str, str], ...] = ()
+    unusable: tuple[tuple[str, str], ...] = ()
     truths: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     verbs: tuple[str, ...] = VERBS
@@ -80,6 +83,12 @@ class Declaration:
     def variable(self) -> str:
         """Its environment variable."""
         return "PTYCHO_" + self.name.upper()
+
+    @property
+    def spellings(self) -> tuple[str, ...]:
+        """Everything that it is written as: key, flags and variable."""
+        negative = (f"--no-{self.flag.removeprefix('--')}",) if self.switches else ()
+        return (self.name, self.flag, *negative, *self.flags, self.variable)
 
     @property
     def allowed(self) -> str:
@@ -111,6 +120,8 @@ class Declaration:
         checked = self._typed(self._word(value), where)
         if isinstance(checked, str) and self.choices:
             checked = dict(self.also).get(checked, checked)
+            if checked not in self.choices and checked in dict(self.unusable):
+                self._refuse(value, where, f"cannot be used: {dict(self.unusable)[checked].rstrip('.')}")
             if checked not in self.choices:
                 self._refuse(value, where, f"must be {self.allowed}", did_you_mean(checked, self.choices))
         elif isinstance(checked, int | float) and not isinstance(checked, bool):
@@ -214,13 +225,21 @@ def setting(
 @cache
 def declarations_of(group: type) -> tuple[Declaration, ...]:
     """The declarations of a group, in order."""
-    return tuple(_declaration(item, group.GROUP) for item in fields(group))  # type: ignore[attr-defined]
+    return tuple(declaration_of(item, item.name, group.GROUP) for item in fields(group))  # type: ignore[attr-defined]
 
 
-def _declaration(item: Any, group: str) -> Declaration:  # noqa: ANN401 - dataclasses.Field of any type
-    words = [word.strip() for word in str(item.type).split("|")]
+def declaration_of(item: Any, name: str, group: str) -> Declaration:  # noqa: ANN401 - dataclasses.Field of any type
+    """The declaration that a field made with `setting` is, under a name and in a group."""
+    annotation = item.type.__name__ if isinstance(item.type, type) else str(item.type)
+    words = [word.strip() for word in annotation.split("|")]
     kind = "path" if item.metadata["path"] else words[0]
-    return Declaration(item.name, group, kind, "None" in words, item.default, **item.metadata["told"])  # type: ignore[arg-type]
+    return Declaration(name, group, kind, "None" in words, item.default, **item.metadata["told"])  # type: ignore[arg-type]
+
+
+def declared_by(owner: type, name: str) -> Any:  # noqa: ANN401 - as `setting`
+    """The setting that another class declares as its field ``name``, as a field of a group too; its annotation is repeated."""
+    item = next(item for item in fields(owner) if item.name == name)
+    return field(default=item.default, metadata=item.metadata)
 
 
 def option_declaration(backend: str, option: OptionSpec) -> Declaration:

@@ -100,9 +100,22 @@ def resumption_facts(checkpoint: str | Path) -> Facts:
             f"{place} is the result of a training without checkpoints: it holds no state that a training could go on from.",
             remedy="Train anew with checkpoints (--enable-checkpointing, --checkpoint-save-top-k 1).",
         )
+    _check_losses(place, trained)
     stated = {name: (value, f"{place}: {name}") for name, value in trained.items()}
     sealed = frozenset(name for name in stated if "." not in name) - changeable()
     return Facts({}, stated, sealed)
+
+
+def _check_losses(place: Path, trained: Mapping[str, Value]) -> None:
+    """A term of the loss that is not there any more must not be dropped from a training that goes on."""
+    from ptycho_core.components import why_left_out
+
+    for name, value in trained.items():
+        if name.endswith("_weight") and value and "." not in name and name not in declarations("train"):
+            loss = name.removesuffix("_weight")
+            why = why_left_out(name) or f"No loss '{loss}' is installed."
+            told = f"{place} was trained with {name} {value}, and the training cannot go on without that loss."
+            raise DataError(told, remedy=f"{why} Install what brings it.")
 
 
 def is_model(path: Path) -> bool:

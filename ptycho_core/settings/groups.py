@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 from ptycho_core.settings.data import DataSettings
@@ -11,7 +12,7 @@ from ptycho_core.settings.model import ModelSettings
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 from ptycho_core.settings.training import TrainingSettings
 
-__all__ = ["GROUPS", "declarations"]
+__all__ = ["GROUPS", "declarations", "grouped"]
 
 GROUPS: tuple[type, ...] = (
     DataSettings,
@@ -20,9 +21,27 @@ GROUPS: tuple[type, ...] = (
     ReconstructionSettings,
     ExecutionSettings,
 )
+"""The groups that ptycho itself declares."""
+
+
+@cache
+def grouped() -> dict[str, tuple[Declaration, ...]]:
+    """The settings of each group by its name, in order, with those that installed losses add."""
+    from ptycho_core.components import likelihoods, loss_declarations
+
+    found = {str(group.GROUP): declarations_of(group) for group in GROUPS}  # type: ignore[attr-defined]
+    for one in loss_declarations():
+        found[one.group] = (*found.get(one.group, ()), one)
+    words = likelihoods()
+    usable, unusable = [word for word, why in words.items() if not why], [(word, why) for word, why in words.items() if why]
+    found["reconstruction"] = tuple(
+        replace(one, choices=(*one.choices, *usable), unusable=tuple(unusable)) if one.name == "likelihood" else one
+        for one in found["reconstruction"]
+    )
+    return found
 
 
 @cache
 def declarations(verb: str) -> dict[str, Declaration]:
     """The settings that a verb takes, by name, in order; a name is unique among those of one verb."""
-    return {one.name: one for group in GROUPS for one in declarations_of(group) if verb in one.verbs}
+    return {one.name: one for group in grouped().values() for one in group if verb in one.verbs}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ptycho_core.errors import SettingsError, did_you_mean
@@ -84,7 +84,8 @@ class Resolved:
 
     def group(self, group: type[_Group]) -> _Group:
         """The typed object of a group."""
-        return group(**self.groups()[group.GROUP])  # type: ignore[attr-defined]
+        values = self.groups()[group.GROUP]  # type: ignore[attr-defined]
+        return group(**{item.name: values[item.name] for item in fields(group) if item.name in values})  # type: ignore[arg-type]
 
     def groups(self) -> dict[str, dict[str, Value]]:
         """Plain values by group, as they cross the contract: the groups of which the verb takes settings."""

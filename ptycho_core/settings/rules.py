@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, NoReturn
 
+from ptycho_core.components import losses
 from ptycho_core.errors import SettingsError
 from ptycho_core.settings.resolution import REQUESTING
 from ptycho_core.settings.training import loss_weights
@@ -67,6 +69,7 @@ def check_together(resolved: Resolved) -> None:
             _refuse(values, name, f"{name} acts only beside {other}, which is not given")
     if _asked(values, "prefetch") and values["prefetch"].value is not None and not values["num_workers"].value:
         _refuse(values, "prefetch", f"prefetch acts only with workers, and num_workers is {_show(values, 'num_workers')}")
+    _check_settings_of_losses(values)
     if "learning_rate" in values:
         _check_groups(values)
         _check_subsample(values)
@@ -137,8 +140,9 @@ def _check_losses(values: Mapping[str, Sourced]) -> None:
     """Something must hold the network to its data, and what is asked for must act through it."""
     model_type = str(values["model_type"].value)
     weights = loss_weights({name: one.value for name, one in values.items()}, model_type)
-    far = [f"{name}_weight" for name in ("nll", "amplitude", "mae")]
-    if not any(weights[name] > 0 for name in ("nll", "amplitude", "mae", "realspace")):
+    patterns = [*losses()]
+    far = [f"{name}_weight" for name in patterns]
+    if not any(weights[name] > 0 for name in (*patterns, "realspace")):
         blamed = next(name for name in (*far, "realspace_weight") if values[name].value == 0)
         blamed = next((name for name in (*far, "realspace_weight") if _asked(values, name)), blamed)
         _refuse(values, blamed, f"one of {', '.join(far)} and realspace_weight must be above 0, or no data are learned from")
@@ -146,10 +150,24 @@ def _check_losses(values: Mapping[str, Sourced]) -> None:
         _refuse(values, "realspace_weight", "realspace_weight 0 leaves nothing supervised in a supervised model")
     if _asked(values, "labels") and values["labels"].value is not None and not weights["realspace"] > 0:
         _refuse(values, "labels", "labels act only with a realspace_weight above 0, or model_type supervised")
-    if not any(weights[name] > 0 for name in ("nll", "amplitude", "mae")):
+    if not any(weights[name] > 0 for name in patterns):
         for name in ("train_probe", "train_scale"):
             if _asked(values, name) and values[name].value:
                 _refuse(values, name, f"{name} acts only through the patterns: with {', '.join(far)} all 0 nothing moves it")
+
+
+def _check_settings_of_losses(values: Mapping[str, Sourced]) -> None:
+    """A setting of a loss acts only where the loss does: as a term with a weight, or as the likelihood."""
+    for kind in losses().values():
+        own = [f"{kind.name}_{item.name}" for item in fields(kind) if item.name != "weight"]
+        asked = next((name for name in own if _asked(values, name)), None)
+        if asked is None:
+            continue
+        if "likelihood" in values and values["likelihood"].value != kind.likelihood:
+            now = f"likelihood is {_show(values, 'likelihood')}"
+            _refuse(values, asked, f"{asked} acts only with likelihood {kind.likelihood}, and {now}")
+        if "learning_rate" in values and not _number(values, f"{kind.name}_weight") > 0:
+            _refuse(values, asked, f"{asked} acts only with a {kind.name}_weight above 0")
 
 
 def _asked(values: Mapping[str, Sourced], name: str) -> bool:

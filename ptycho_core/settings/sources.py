@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.errors import SettingsError, did_you_mean
 from ptycho_core.settings.execution import ExecutionSettings
-from ptycho_core.settings.groups import GROUPS, declarations
+from ptycho_core.settings.groups import declarations, grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOT_SETTINGS",
+    "OPTION_VARIABLES",
     "ORIGINS",
     "Given",
     "Translated",
@@ -42,7 +43,8 @@ ORIGINS = (
 NOT_SETTINGS = ("PTYCHO_BACKENDS_ALLOW", "PTYCHO_BACKENDS_BLOCK")
 """Variables that are no settings."""
 
-_OPTION = "PTYCHO_OPT_"
+OPTION_VARIABLES = "PTYCHO_OPT_"
+"""What the variables of the options of backends begin with."""
 
 
 @dataclass(frozen=True)
@@ -131,20 +133,20 @@ def from_environment(
     other backends are left alone.
     """
     everything: dict[str, list[Declaration]] = {}
-    for one in (one for group in GROUPS for one in _all(group)):
+    for one in (one for group in grouped().values() for one in group):
         everything.setdefault(one.variable, []).append(one)
-    own = {_OPTION + name.replace(".", "_").upper(): one for name, one in options.items()}
+    own = {OPTION_VARIABLES + name.replace(".", "_").upper(): one for name, one in options.items()}
     found = []
     for variable, text in sorted(environment.items()):
         if not variable.startswith("PTYCHO_") or variable in NOT_SETTINGS:
             continue
         if variable in own:
             found.append(Given(own[variable].name, own[variable].parse(text, variable), "environment", variable))
-        elif variable.startswith(_OPTION):
+        elif variable.startswith(OPTION_VARIABLES):
             _check_option_variable(variable, own, backend)
         elif variable not in everything:
-            names = [*everything, *NOT_SETTINGS]
-            raise SettingsError(f"{variable} is no setting of ptycho.{did_you_mean(variable, names)}", source=variable)
+            hint = _left_out(variable.removeprefix("PTYCHO_").lower()) or did_you_mean(variable, [*everything, *NOT_SETTINGS])
+            raise SettingsError(f"{variable} is no setting of ptycho.{hint}", source=variable)
         else:
             own_setting = next((one for one in everything[variable] if verb in one.verbs), None)
             if own_setting is None:
@@ -164,7 +166,7 @@ def _check_for_others(declared: Sequence[Declaration], text: str, variable: str)
 
 
 def _check_option_variable(variable: str, own: Mapping[str, Declaration], backend: str) -> None:
-    if backend and variable.startswith(f"{_OPTION}{backend.upper()}_"):
+    if backend and variable.startswith(f"{OPTION_VARIABLES}{backend.upper()}_"):
         hint = did_you_mean(variable, own) or (f" There are: {', '.join(own)}." if own else " There is none.")
         raise SettingsError(f"{variable} is no option of backend '{backend}'.{hint}", source=variable)
 
@@ -175,7 +177,7 @@ def from_file(verb: str, path: Path, backend: str, options: Mapping[str, Declara
     Tables of other verbs and of other backends are checked where they can be, kept, and not used: one file serves many jobs.
     """
     text, tables = _read(path)
-    groups = {str(group.GROUP): _all(group) for group in GROUPS}  # type: ignore[attr-defined]
+    groups = grouped()
     known_tables = [*groups, "backend", "backends"]
     found = []
     for table, values in tables.items():
@@ -254,14 +256,17 @@ def check_name(name: str, known: Iterable[str], where: str) -> None:
     names = list(known)
     if name in names:
         return
-    hint = did_you_mean(name, names) or (f" There are: {', '.join(names)}." if names else " There is none.")
+    hint = _left_out(name) or did_you_mean(name, names)
+    hint = hint or (f" There are: {', '.join(names)}." if names else " There is none.")
     raise SettingsError(f"{where}: '{name}' is not a setting here.{hint}", source=where)
 
 
-def _all(group: type) -> tuple[Declaration, ...]:
-    from ptycho_core.settings.declare import declarations_of
+def _left_out(name: str) -> str:
+    """A sentence, after a blank, where a name is that of a loss that is left out; else nothing."""
+    from ptycho_core.components import why_left_out
 
-    return declarations_of(group)
+    why = why_left_out(name)
+    return f" {why}" if why else ""
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:

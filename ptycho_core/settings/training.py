@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ptycho_core.settings.declare import setting
+from ptycho_core.engine.losses import Amplitude, Mae, Nll
+from ptycho_core.settings.declare import declared_by, setting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -85,16 +86,9 @@ class TrainingSettings:
     accumulate_grad_batches: int = setting(
         1, minimum=1, verbs=_VERBS, help="batches whose gradients make one step. More for larger steps than memory allows."
     )
-    nll_weight: float = setting(
-        0.0, minimum=0, verbs=_VERBS, help="weight of the Poisson likelihood of the counts. Use it where counts are few."
-    )
-    amplitude_weight: float | None = setting(
-        None, minimum=0, verbs=_VERBS,
-        help="weight of the squared misfit of amplitudes; auto is 1, and 0 in a supervised model. The robust choice.",
-    )  # fmt: skip
-    mae_weight: float = setting(
-        0.0, minimum=0, verbs=_VERBS, help="weight of the absolute misfit of amplitudes. Use it where single pixels are wrong."
-    )
+    nll_weight: float = declared_by(Nll, "weight")
+    amplitude_weight: float | None = declared_by(Amplitude, "weight")
+    mae_weight: float = declared_by(Mae, "weight")
     tv_weight: float = setting(
         0.0, minimum=0, verbs=_VERBS, help="weight of the object's total variation. Raise it where the object is speckled."
     )
@@ -132,16 +126,18 @@ class TrainingSettings:
 
 
 def loss_weights(training: Mapping[str, object], model_type: str) -> dict[str, float]:
-    """The weight of each loss term by name (``nll``, ``amplitude``, ``mae``, ``tv``, ``realspace``), every auto resolved.
+    """The weight of each loss term by name, every auto resolved: losses that compare patterns, then ``tv`` and ``realspace``.
 
     Args:
         training: the *training* settings.
         model_type: ``physics-informed`` or ``supervised``.
     """
+    from ptycho_core.components import losses
+
     supervised = model_type == "supervised"
     auto = {"amplitude": 0.0 if supervised else 1.0, "realspace": 1.0 if supervised else 0.0}
     found = {}
-    for name in ("nll", "amplitude", "mae", "tv", "realspace"):
+    for name in (*losses(), "tv", "realspace"):
         value = training[f"{name}_weight"]
         found[name] = auto[name] if value is None else float(str(value))
     return found

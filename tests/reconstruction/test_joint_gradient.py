@@ -7,7 +7,7 @@ import pytest
 
 from ptycho_core.engine.forward import FORWARD_MODELS
 from ptycho_core.engine.joint import Joint
-from ptycho_core.engine.noise import NOISE_MODELS
+from ptycho_core.engine.losses import LIKELIHOODS
 from ptycho_core.physics.forward import intensities
 
 SIZE, FRAMES = 12, 9
@@ -41,7 +41,7 @@ def test_the_gradient_agrees_with_central_differences(engine: Any, likelihood, m
     level = None if background is None else random.uniform(1, 3, background)
     joint = Joint(
         engine.state(transmission, probe, positions, level), engine.frames(Patterns(counts), mask, "float64"), np.arange(FRAMES),
-        forward=FORWARD_MODELS["far-field"], noise=NOISE_MODELS[likelihood], refine_probe=True, refine_positions=True,
+        forward=FORWARD_MODELS["far-field"], likelihood=LIKELIHOODS[likelihood], refine_probe=True, refine_positions=True,
         tv_weight=variation,
     )  # fmt: skip
     point = joint._pack()

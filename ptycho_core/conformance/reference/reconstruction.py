@@ -66,7 +66,9 @@ def _run(
     counts = np.where(mask, patterns.read(np.arange(len(patterns))), 0.0).astype(np.float64)
     inside = keep_inside(np.array(positions, dtype=np.float64), object_start.shape, counts.shape[-1])
     start = _Model(object_start.astype(np.complex128), probe.astype(np.complex128), inside)
-    options = replace(options, coarse_start=False)
+    # What the plan refuses may have been allowed all the same: then it is done without.
+    likelihood = options.likelihood if options.likelihood in _TERMS else "auto"
+    options = replace(options, coarse_start=False, likelihood=likelihood)
     return Run(_Engine(counts, mask, options), options, seed, report, stop_requested).result(start)
 
 

@@ -78,6 +78,8 @@ def _only(engines: tuple[str, ...], why: str, *without: Value) -> _Answer:
 def _likelihood(value: Value, engine: str) -> Disposition:
     if value == "auto" and engine not in _LIKELIHOOD:
         return Disposition("adjusted", "amplitude", f"engine {engine} knows no other")
+    if value not in ("auto", "amplitude", "poisson"):
+        return Disposition("unsupported", None, "pty-chi computes its own likelihoods, none that another distribution brings")
     return _only(_LIKELIHOOD, "only lsqml fits the Poisson likelihood", "auto", "amplitude")(value, engine)
 
 

@@ -1,0 +1,310 @@
+"""Losses and metrics that other distributions add: found by entry points, held against the rules, left out where they fail.
+
+An entry point in the group ``ptycho.losses`` names a class derived from `engine.losses.Loss`, one in ``ptycho.metrics`` a class
+derived from `imaging.metrics.Metric`; the entry point has the name that the class states.  A class is imported where losses or
+metrics are wanted, never to list it.  What is wrong with one is kept as its reason and told where it is asked for by name;
+nothing else suffers from it.
+
+A field of a loss that is made with ``setting(...)`` is a setting: ``weight`` is ``NAME_weight`` of the table ``[training]``,
+any other ``FIELD`` is ``NAME_FIELD`` of the table ``[losses]``, where both jobs that use losses look for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
+from importlib import import_module
+from inspect import isabstract
+from typing import TYPE_CHECKING, Any, Final
+
+from ptycho_core.backends.discovery import Claim, scan
+from ptycho_core.engine.losses import BUILT_IN, Loss
+from ptycho_core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from ptycho_core.contract import Value
+    from ptycho_core.imaging.metrics import Metric
+    from ptycho_core.settings.declare import Declaration
+
+__all__ = [
+    "COMMAND_FLAGS",
+    "Component",
+    "claimed",
+    "components",
+    "forget",
+    "likelihoods",
+    "loss_declarations",
+    "losses",
+    "losses_of",
+    "metrics",
+    "why_left_out",
+]
+
+GROUPS: Final = {"loss": "ptycho.losses", "metric": "ptycho.metrics"}
+"""The group of entry points of each kind of component."""
+
+COMMAND_FLAGS: Final = ("--allow-unsupported", "--dry-run", "--json-events", "--output-dir")
+"""Flags of the commands that take settings which no setting of a loss may be spelled as; every such setting has a hyphen."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """A component of another distribution.
+
+    Attributes:
+        kind: ``loss`` or ``metric``.
+        name: of its entry point.
+        source: distribution and version that bring it.
+        found: its class; None where it is left out.
+        reason: why it is left out, a clause without a full stop; empty where it is not.
+    """
+
+    kind: str
+    name: str
+    source: str
+    found: type | None = None
+    reason: str = ""
+
+    @property
+    def said(self) -> str:
+        """What it is and where it comes from, as sentences begin."""
+        return f"{self.kind.capitalize()} '{self.name}' ({self.source})"
+
+    @property
+    def told(self) -> str:
+        """Why it is left out, as a sentence."""
+        return f"{self.said} is left out: {self.reason}."
+
+
+class _LeftOut(Exception):  # noqa: N818 - a reason, not an error: it ends nothing
+    """Why a component is left out."""
+
+
+def claimed() -> tuple[tuple[str, Claim], ...]:
+    """Kind and entry point of each component of another distribution, usable or not; nothing is imported."""
+    return tuple((kind, claim) for kind, group in GROUPS.items() for claim in scan(group))
+
+
+@cache
+def components(kind: str) -> tuple[Component, ...]:
+    """The components of a kind that other distributions bring, by name; each is imported, once in a process."""
+    claims = scan(GROUPS[kind])
+    found: list[Component] = []
+    for claim in claims:
+        one = Component(kind, claim.name, claim.source)
+        try:
+            rivals = [other.source for other in claims if other.name == claim.name]
+            if len(rivals) > 1:
+                raise _LeftOut(f"it is provided {len(rivals)} times: {', '.join(rivals)}")
+            usable = [other.found for other in found if other.found is not None]
+            found.append(replace(one, found=_loss(claim, usable) if kind == "loss" else _metric(claim)))
+        except _LeftOut as reason:
+            found.append(replace(one, reason=str(reason)))
+    return tuple(found)
+
+
+def forget() -> None:
+    """Look again at the next call. For tests, which install while the process runs."""
+    from ptycho_core.settings import groups
+
+    for cached in (components, groups.grouped, groups.declarations):
+        cached.cache_clear()
+
+
+def losses() -> dict[str, type[Loss]]:
+    """The usable losses by name: the built-in ones in the order in which terms are summed, then others by name."""
+    return {kind.name: kind for kind in (*BUILT_IN, *_usable("loss"))}
+
+
+def metrics() -> dict[str, type[Metric]]:
+    """The usable metrics of other distributions by name."""
+    return {kind.name: kind for kind in _usable("metric")}
+
+
+def losses_of(settings: Mapping[str, Mapping[str, Value]]) -> dict[str, Loss]:
+    """Each usable loss by name, made with what the settings of a job, by group, say of it."""
+    given = {**settings.get("training", {}), **settings.get("losses", {})}
+    made = {}
+    for name, kind in losses().items():
+        names = {item.name: f"{name}_{item.name}" for item in fields(kind)}
+        made[name] = kind(**{item: given[full] for item, full in names.items() if full in given})
+    return made
+
+
+def loss_declarations() -> tuple[Declaration, ...]:
+    """The settings of the losses of other distributions."""
+    return tuple(one for kind in _usable("loss") for one in _declarations(kind))
+
+
+def likelihoods() -> dict[str, str]:
+    """The words that losses of other distributions add to ``--likelihood``; each with the reason if it is left out, else empty.
+
+    The word of one that is left out may not be known: that is its name then.
+    """
+    words = {str(kind.likelihood): "" for kind in _usable("loss") if kind.likelihood is not None}
+    return {one.name: one.told for one in components("loss") if one.reason} | words
+
+
+def why_left_out(setting: str) -> str:
+    """Why there is no such setting, as a sentence: it would be that of a loss that is left out; empty where none would."""
+    left_out = (one for one in components("loss") if one.reason)
+    return next((one.told for one in left_out if setting.startswith(f"{one.name}_")), "")
+
+
+def _usable(kind: str) -> list[Any]:
+    return [one.found for one in components(kind) if one.found is not None]
+
+
+def _declarations(kind: type[Loss]) -> tuple[Declaration, ...]:
+    """The settings of a loss; those that are no weight serve a training, and a reconstruction where the loss does."""
+    from ptycho_core.settings.declare import declaration_of
+
+    found = []
+    for item in fields(kind):
+        is_weight = item.name == "weight"
+        one = declaration_of(item, f"{kind.name}_{item.name}", "training" if is_weight else "losses")
+        jobs = ("train",) if is_weight or kind.likelihood is None else ("train", "reconstruct")
+        found.append(replace(one, verbs=tuple(verb for verb in jobs if verb in one.verbs)))
+    return tuple(found)
+
+
+def _loss(claim: Claim, others: Iterable[type[Loss]]) -> type[Loss]:
+    """The class of a loss, beside ``others`` that are already taken.
+
+    Raises:
+        _LeftOut: it breaks a rule; the message says which.
+    """
+    if claim.name in {kind.name for kind in BUILT_IN} | {"tv", "realspace"}:
+        raise _LeftOut("ptycho itself has a term of that name")
+    frameworks = _frameworks()
+    kind: type[Loss] = _imported(claim, Loss)
+    brought = sorted(_frameworks() - frameworks)
+    if brought:
+        raise _LeftOut(
+            f"it imports '{brought[0]}' when it is loaded; a loss computes on `ArrayOps` alone, and serves each backend"
+        )
+    _check_fields(kind)
+    _check_word(kind, [*BUILT_IN, *others])
+    _check_settings(_declarations(kind), others)
+    _check_made(kind, claim)
+    return kind
+
+
+def _metric(claim: Claim) -> type[Metric]:
+    """The class of a metric.
+
+    Raises:
+        _LeftOut: it breaks a rule; the message says which.
+    """
+    from ptycho_core.imaging.metrics import Metric, measures
+
+    if claim.name in measures():
+        raise _LeftOut("ptycho itself has a metric of that name")
+    kind: type[Metric] = _imported(claim, Metric)
+    if getattr(kind, "better", None) not in ("lower", "higher"):
+        raise _LeftOut('its class states no \'better\', "lower" or "higher"')
+    _check_made(kind, claim)
+    return kind
+
+
+def _imported(claim: Claim, base: type) -> Any:  # noqa: ANN401 - a class derived from base
+    """What an entry point names, if it is a class derived from ``base`` that states the name of the entry point."""
+    from ptycho_core.backends.failures import in_one_line
+    from ptycho_core.backends.lists import NO_LISTS, Lists
+    from ptycho_core.backends.registry import bad_name
+
+    if bad_name(claim.name):
+        raise _LeftOut(bad_name(claim.name).replace("for a backend", f"for a {base.__name__.lower()}"))
+    blocked = Lists(block=NO_LISTS.below_environment().block).refusal(claim.name, claim.distribution)
+    if blocked:
+        raise _LeftOut(blocked)
+    try:
+        found: Any = import_module(claim.module)
+        for name in filter(None, claim.attribute.split(".")):
+            found = getattr(found, name)
+    except MemoryError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise _LeftOut(f"it cannot be loaded: {in_one_line(error, claim.module.partition('.')[0])}") from error
+    if not isinstance(found, type) or not issubclass(found, base):
+        raise _LeftOut(f"{claim.value} is no class derived from {base.__module__}.{base.__name__}")
+    if isabstract(found):
+        missing = ", ".join(sorted(getattr(found, "__abstractmethods__", ())))
+        raise _LeftOut(f"its class lacks {missing}")
+    if getattr(found, "name", None) != claim.name:
+        raise _LeftOut(f"its entry point is called '{claim.name}', and its class {getattr(found, 'name', None)!r}")
+    return found
+
+
+def _frameworks() -> set[str]:
+    """The frameworks that are imported in this process."""
+    from ptycho_core.backends.known import known_backends
+
+    return {known.module for known in known_backends().values()} & sys.modules.keys()
+
+
+def _check_fields(kind: type[Loss]) -> None:
+    """That each field is a setting that can be checked, and that ``weight`` is one that leaves the loss out by itself."""
+    from ptycho_core.settings.declare import KINDS
+
+    if "__dataclass_params__" not in vars(kind) or not is_dataclass(kind) or not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise _LeftOut("its class is no frozen dataclass")
+    loose = [item.name for item in fields(kind) if "told" not in item.metadata]
+    if loose:
+        raise _LeftOut(f"its field '{loose[0]}' is not made with setting(...)")
+    for one in _declarations(kind):
+        if one.kind not in KINDS:
+            raise _LeftOut(f"its setting '{one.name}' is a {one.kind}; there are {', '.join(KINDS)}")
+        if not one.verbs:
+            raise _LeftOut(f"its setting '{one.name}' serves no job that uses the loss")
+        try:
+            one.check(one.default, "its default")
+        except SettingsError as error:
+            raise _LeftOut(error.message.rstrip(".")) from error
+    weight = next((one for one in _declarations(kind) if one.name == f"{kind.name}_weight"), None)
+    if weight is None or weight.kind not in ("float", "int") or weight.default != 0:
+        raise _LeftOut("its class has no field 'weight', a number that is 0 by default")
+
+
+def _check_word(kind: type[Loss], others: Iterable[type[Loss]]) -> None:
+    """That its word in ``--likelihood`` is one, and no other's."""
+    from ptycho_core.backends.registry import bad_name
+
+    word = getattr(kind, "likelihood", None)
+    if not hasattr(kind, "likelihood"):
+        raise _LeftOut("its class states no 'likelihood', a word or None")
+    if word is not None and (not isinstance(word, str) or bad_name(word)):
+        raise _LeftOut(f"{word!r} cannot be a word for --likelihood: lower-case letters, digits and '_', a letter first")
+    if word is not None and word in {other.likelihood for other in others}:
+        raise _LeftOut(f"--likelihood {word} already means another loss")
+
+
+def _check_settings(declared: Iterable[Declaration], others: Iterable[type[Loss]]) -> None:
+    """That no setting is spelled as one of ptycho, as a flag of a command, or as one of ``others``."""
+    from ptycho_core.settings.declare import declarations_of
+    from ptycho_core.settings.groups import GROUPS as SETTINGS
+    from ptycho_core.settings.sources import NOT_SETTINGS, OPTION_VARIABLES
+
+    core = [one for group in SETTINGS for one in declarations_of(group)]
+    taken = [*core, *(one for other in others for one in _declarations(other))]
+    spelled = {word: one.name for one in taken for word in one.spellings}
+    spelled |= {word: word for word in (*COMMAND_FLAGS, *NOT_SETTINGS)}
+    for one in declared:
+        clash = next((word for word in one.spellings if word in spelled), None)
+        if clash is not None:
+            raise _LeftOut(f"its setting '{one.name}' would be written as '{spelled[clash]}' is, {clash}")
+        if one.variable.startswith(OPTION_VARIABLES):
+            raise _LeftOut(f"its setting '{one.name}' has the variable {one.variable}, as options of backends have")
+
+
+def _check_made(kind: type, claim: Claim) -> None:
+    """That the class can be made with its defaults, and kept by its values."""
+    from ptycho_core.backends.failures import in_one_line
+
+    try:
+        hash(kind())
+    except (Exception, SystemExit) as error:
+        raise _LeftOut(f"it cannot be made: {in_one_line(error, claim.module.partition('.')[0])}") from error

@@ -1,0 +1,47 @@
+"""A training with the loss of the guide, and what becomes of its checkpoint where the loss is not installed."""
+
+import json
+
+import pytest
+
+from ptycho_core.model import read_model_manifest
+
+SHORT = ("--epochs", "2", "--batch-size", "8", "--threads", "1", "--seed", "1")
+LOSS = ("--log-cosh-weight", "1", "--amplitude-weight", "0")
+
+
+@pytest.fixture(scope="module", params=["torch", "tensorflow"])
+def run(request, guide, scan, tmp_path_factory):
+    """The folder of a training with nothing but that loss."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    guide.done("train", scan, "-o", folder, "--backend", request.param, *SHORT, *LOSS)
+    return request.param, folder
+
+
+def losses(folder):
+    return [row["loss"] for row in json.loads((folder / "metrics.json").read_text())["history"]]
+
+
+def test_it_is_what_is_learned_from(run):
+    _, folder = run
+    found = losses(folder)
+    assert found[-1] < found[0]
+    assert read_model_manifest(folder / "last.ptycho")["settings"]["settings"]["log_cosh_weight"]["value"] == 1.0
+
+
+def test_its_weight_and_width_act(run, guide, scan, tmp_path):
+    backend, folder = run
+    for name, words in {"weight": ("--log-cosh-weight", "2"), "width": ("--log-cosh-width", "0.3")}.items():
+        asked = {**dict(zip(LOSS[::2], LOSS[1::2], strict=True)), **dict([words])}
+        flags = [word for pair in asked.items() for word in pair]
+        guide.done("train", scan, "-o", tmp_path / name, "--backend", backend, *SHORT, *flags)
+        assert losses(tmp_path / name) != losses(folder)
+
+
+def test_it_does_not_go_on_without_the_loss(run, guide, site, scan):
+    backend, folder = run
+    words = ("train", scan, "-o", folder, "--resume", "--epochs", "3")
+    told = site.refused(*words, "--backend", backend, status=5)
+    assert "was trained with log_cosh_weight 1.0, and the training cannot go on without that loss" in told
+    told = guide.refused(*words, "--backend", "reference", status=4)
+    assert "the training that goes on has log_cosh_weight 1.0, and NumPy does not compute that loss" in told
