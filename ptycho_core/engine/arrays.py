@@ -207,8 +207,8 @@ class ArrayOps(ABC):
         """A complex array of its parts."""
 
     @abstractmethod
-    def phase_factor(self, angles: Array) -> Array:
-        """``exp(i angle)`` of a real array."""
+    def times_polar(self, array: Array, moduli: Array, angles: Array) -> Array:
+        """``array * modulus * exp(i angle)`` of a complex and two real arrays."""
 
     @abstractmethod
     def modulus(self, array: Array) -> Array:

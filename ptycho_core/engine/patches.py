@@ -27,7 +27,7 @@ def object_patches(xp: ArrayOps, channels: Array, estimate: Array, output: Mappi
     modulus = xp.modulus(estimate)
     unit = xp.over_real(estimate, xp.at_least(modulus, SMALLEST))
     amplitude = _activated(xp, modulus, first, str(output["activation"]))
-    return xp.times_real(unit, amplitude) * xp.phase_factor(second)
+    return xp.times_polar(unit, amplitude, second)
 
 
 def _activated(xp: ArrayOps, modulus: Array, change: Array, activation: str) -> Array:

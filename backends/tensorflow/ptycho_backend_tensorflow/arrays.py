@@ -157,8 +157,9 @@ class TensorFlowArrays(ArrayOps):
     def complex(self, real: tf.Tensor, imaginary: tf.Tensor) -> tf.Tensor:
         return tf.complex(real, imaginary)
 
-    def phase_factor(self, angles: tf.Tensor) -> tf.Tensor:
-        return tf.complex(tf.cos(angles), tf.sin(angles))
+    def times_polar(self, array: tf.Tensor, moduli: tf.Tensor, angles: tf.Tensor) -> tf.Tensor:
+        real, imaginary, cosine, sine = tf.math.real(array), tf.math.imag(array), tf.cos(angles), tf.sin(angles)
+        return tf.complex(moduli * (real * cosine - imaginary * sine), moduli * (real * sine + imaginary * cosine))
 
     def modulus(self, array: tf.Tensor) -> tf.Tensor:
         return tf.abs(array)
@@ -258,7 +259,8 @@ class TensorFlowArrays(ArrayOps):
         return tf.cast(wrapped / size, self._real)
 
     def shift_ramps(self, remainders: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
-        ramps = self.phase_factor(-2 * math.pi * remainders[:, :, None] * self.fft_frequencies(size))
+        angles = -2 * math.pi * remainders[:, :, None] * self.fft_frequencies(size)
+        ramps = tf.complex(tf.cos(angles), tf.sin(angles))
         # As a matrix product: several times faster than a product with two broadcasts.
         return tf.linalg.matmul(ramps[:, 0, :, None], ramps[:, 1, None, :])[:, None]
 

@@ -236,8 +236,8 @@ class TorchArrays(ArrayOps):
     def complex(self, real: torch.Tensor, imaginary: torch.Tensor) -> torch.Tensor:
         return torch.complex(real, imaginary)
 
-    def phase_factor(self, angles: torch.Tensor) -> torch.Tensor:
-        return torch.polar(torch.ones_like(angles), angles)
+    def times_polar(self, array: torch.Tensor, moduli: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
+        return moduli * array * torch.polar(torch.ones_like(angles), angles)
 
     def modulus(self, array: torch.Tensor) -> torch.Tensor:
         return array.abs()
@@ -347,7 +347,7 @@ class TorchArrays(ArrayOps):
 
     def shift_ramps(self, remainders: torch.Tensor, size: int) -> torch.Tensor:
         angles = -2 * math.pi * remainders[:, :, None] * self.fft_frequencies(size)
-        ramps = self.phase_factor(angles)
+        ramps = torch.polar(torch.ones_like(angles), angles)
         return (ramps[:, 0, :, None] * ramps[:, 1, None, :])[:, None]
 
     def gather(self, canvas: torch.Tensor, corners: Corners, size: int) -> torch.Tensor:
