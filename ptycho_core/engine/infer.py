@@ -67,9 +67,8 @@ def infer(
         for frames in batches:
             if events.stop_requested:
                 return
-            counts = next(ahead)
             with operations(plan):
-                patches = network.patches(groups[frames], counts, pinned=readers.pinned)
+                patches = network.patches(groups[frames], next(ahead), pinned=readers.pinned)
             yield InferBatch(frames, patches)
 
 

@@ -118,6 +118,15 @@ def test_it_is_answered(name: str, scan_file: Path) -> None:
         assert answer.why or kind == "applied"
 
 
+def test_a_likelihood_that_another_distribution_brings_is_refused_by_every_engine() -> None:
+    from ptycho_backend_ptychi.planning import _likelihood
+
+    for engine in ("lsqml", "rpie"):
+        answer = _likelihood("log_cosh", engine)
+        assert answer.kind == "unsupported"
+        assert "none that another distribution brings" in answer.why
+
+
 def test_no_setting_of_a_reconstruction_is_forgotten(scan_file: Path) -> None:
     asked = {
         one.name: one.default for one in declarations("reconstruct").values() if one.group in ("reconstruction", "execution")
