@@ -163,12 +163,9 @@ def test_the_reference_shows_every_setting_with_its_flag_and_default():
         assert f"`{one.variable}`" in section
 
 
-def test_the_specification_names_the_groups_settings_origins_and_variables_of_the_code():
+def test_the_specification_names_the_groups_origins_and_variables_of_the_code():
     text = (ROOT / "specs" / "options.md").read_text("utf-8")
-    rows = dict(re.findall(r"^\| `(\w+)` \| (`[^|]+`) \|$", text, re.MULTILINE))
-    assert {name: tuple(re.findall(r"`(\w+)`", row)) for name, row in rows.items()} == {
-        group.GROUP: tuple(one.name for one in declarations_of(group)) for group in GROUPS
-    }
+    assert re.findall(r"^\| `(\w+)` \| [a-z ,]+ \|$", text, re.MULTILINE) == [group.GROUP for group in GROUPS]
     ranks = re.findall(r"^\| (\d) \| `([\w ]+)` \| .* \| (yes|no) \|$", text, re.MULTILINE)
     assert [name for _, name, _ in ranks] == list(ORIGINS)
     assert [number for number, _, _ in ranks] == [str(rank) for rank in range(1, len(ORIGINS) + 1)]
