@@ -11,7 +11,7 @@ import numpy as np
 
 from ptycho_core.components import losses_of
 from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, EvaluateResult, ExecutionPlan
-from ptycho_core.engine.forward import FORWARD_MODELS
+from ptycho_core.engine.forward import DEFAULT
 from ptycho_core.engine.losses import BUILT_IN, good
 from ptycho_core.engine.objective import Objective
 from ptycho_core.engine.regularization import mean_variation, total_variation
@@ -137,7 +137,7 @@ def _parts(
         frames = slice(first, first + FRAMES_AT_ONCE)
         windows = windows_at(xp, np.asarray(job.positions, np.float64)[frames], fields.object, size, with_remainders=True)
         measured = Measured(xp.from_numpy(np.sqrt(counts[frames])), good)
-        yield part(fields, measured, windows, weights, forward=FORWARD_MODELS["far-field"], gradients=job.gradients)
+        yield part(fields, measured, windows, weights, forward=DEFAULT, gradients=job.gradients)
 
 
 def _part(

@@ -15,7 +15,7 @@ from ptycho_core.engine.estimate import (
     relative_intensity,
     unit_phase,
 )
-from ptycho_core.engine.forward import FORWARD_MODELS
+from ptycho_core.engine.forward import DEFAULT
 from ptycho_core.engine.learner import Learner
 from ptycho_core.engine.losses import Mae, good
 from ptycho_core.engine.merging import merge_patches
@@ -121,7 +121,7 @@ class Objective:
         self, xp: ArrayOps, model: Model, losses: Mapping[str, Loss], weights: Mapping[str, float], *, mixed: bool
     ) -> None:
         self._xp, self._description, self._facts = xp, model.network, model.facts
-        self._forward = FORWARD_MODELS["far-field"]
+        self._forward = DEFAULT
         self.learner = Learner(xp, model)
         self.weights = {name: value for name, value in weights.items() if value > 0}
         self.physical = {name: loss for name, loss in losses.items() if name in self.weights}
@@ -153,7 +153,7 @@ class Objective:
         """The loss of the best flat object: what a collapsed network reaches."""
         xp, mask = self._xp, sample.frames.mask
         probe, amplitudes = self.learner.probe(scan), sample.frames.amplitudes(frames)
-        far, power = xp.sum(xp.abs2(xp.fft2_ortho(probe)), 0), float(counts_of_empty(xp, probe, mask))
+        far, power = xp.sum(xp.abs2(self._forward.propagate(xp, probe)), 0), float(counts_of_empty(xp, probe, mask))
         pixels, places = len(frames) * sample.good, self._places(sample, frames)
         found = []
         for share in FLAT_SHARES:

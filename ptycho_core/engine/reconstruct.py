@@ -9,7 +9,7 @@ import numpy as np
 
 from ptycho_core.components import losses_of
 from ptycho_core.engine.coarse import coarse_state, fine_state
-from ptycho_core.engine.forward import FORWARD_MODELS
+from ptycho_core.engine.forward import DEFAULT
 from ptycho_core.engine.joint import Joint, score
 from ptycho_core.engine.losses import LIKELIHOODS
 from ptycho_core.engine.patterns import DevicePatterns, InnerPatterns, Patterns
@@ -91,7 +91,7 @@ class _Engine:
 
     def __init__(self, frames: DevicePatterns, options: ReconstructionSettings, likelihoods: Mapping[str, Loss]) -> None:
         self._frames, self._options, self._xp = frames, options, frames.xp
-        self._forward, self._likelihoods = FORWARD_MODELS["far-field"], likelihoods
+        self._forward, self._likelihoods = DEFAULT, likelihoods
         self.number, self.size = frames.number, frames.size
         self.mean_counts = frames.mean_counts_per_pixel()
 

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
     from ptycho_core.engine.forward.model import ForwardModel
 
-__all__ = ["FORWARD_MODELS"]
+__all__ = ["DEFAULT", "FORWARD_MODELS"]
 
 FORWARD_MODELS: Final[Mapping[str, ForwardModel]] = {model.name: model for model in (FarField(),)}
 """The forward models there are."""
+
+DEFAULT: Final[ForwardModel] = FORWARD_MODELS["far-field"]
+"""The one that jobs compute with."""
