@@ -1,7 +1,11 @@
-"""Backends that are wrong in one thing each, derived from the reference, and the tests of the kit that tell it."""
+"""Backends that are wrong in one thing each, and the tests of the kit that tell it.
+
+Most are derived from the reference. Those whose verbs are the engine's have one wrong array operation.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent, indent
 
 HEAD = """
 import tempfile
@@ -51,6 +55,44 @@ class Deaf:
     @property
     def stop_requested(self):
         return self.events.stop_requested and not self.deaf(self.events.events)
+"""
+
+ENGINE_PLUGIN = """
+from ptycho_core.engine.hooks import engine_hooks
+
+(
+    ptycho_backend_spec,
+    ptycho_probe,
+    ptycho_plan,
+    ptycho_train,
+    ptycho_infer,
+    ptycho_reconstruct,
+    ptycho_evaluate,
+) = engine_hooks("{name}", __package__)
+"""
+
+ENGINE_DEVICES = """
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+
+from ptycho_backend_torch import devices
+from ptycho_backend_torch.arrays import TorchArrays
+
+
+def probe():
+    found = devices.probe()
+    return replace(found, devices=found.devices[:1], precisions=("float64",))
+
+
+@contextmanager
+def operations(plan):
+    with devices.configured(plan) as device:
+        yield Wrong(device, torch.float64)
+
+
+class Wrong(TorchArrays):
 """
 
 MANIFEST = """
@@ -105,14 +147,30 @@ class Animal:
         package, info = site / f"wrong_{name}", site / f"wrong_{name}-1.0.dist-info"
         for folder in (package, info):
             folder.mkdir(parents=True)
-        (package / "__init__.py").write_text("")
-        (package / "plugin.py").write_text(HEAD.format(name=name) + self.code)
+        for module, source in self.modules(name).items():
+            (package / f"{module}.py").write_text(source)
         manifest = MANIFEST.format(
             name=name, contract=self.contract, claims=list(self.claims), options=self.options, precisions=list(self.precisions)
         )
         (package / "ptycho-backend.toml").write_text(manifest.replace("'", '"'))
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: wrong-{name}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[ptycho.backends]\n{name} = wrong_{name}.plugin\n")
+
+    def modules(self, name: str) -> dict[str, str]:
+        """Sources of its modules."""
+        return {"__init__": "", "plugin": HEAD.format(name=name) + self.code}
+
+
+class OnTheEngine(Animal):
+    """A wrong backend whose verbs are the engine's: ``code`` holds methods, which PyTorch's array operations have wrong."""
+
+    def modules(self, name: str) -> dict[str, str]:
+        return {
+            "__init__": "",
+            "plugin": ENGINE_PLUGIN.format(name=name),
+            "devices": ENGINE_DEVICES + indent(self.code, "    "),
+            "planning": "from ptycho_backend_torch.planning import plan\n",
+        }
 
 
 def evaluating(change, told_by="", **more):
@@ -192,6 +250,11 @@ def ptycho_plan(request, probe):
     return replace(plan, dispositions=said, execution=run, options=options)
 """
     return Animal({one if "::" in one else f"{module}::{one}" for one in told_by.split()}, plan + code, claims, **more)
+
+
+def operating(code, told_by, claims=("evaluate",), **more):
+    """An array operation is changed: ``code`` overrides a method of PyTorch's; the engine's verbs are as they are."""
+    return OnTheEngine(ids(claims[0], told_by), dedent(code), claims, **more)
 
 
 def accepting(*names):
@@ -554,6 +617,8 @@ REWRITTEN = """from ptycho_core.model import load_model, save_model
     model = load_model(found.last_path, training=True)
     save_model(found.last_path, replace(model, history=[{{**row, '{name}': {value}}} for row in model.history]))
     return found"""
+WAY = "test_train.py::test_training_goes_the_way_of_the_reference"
+EVERY_WAY = f"{WAY}[adam] {WAY}[adamw] {WAY}[sgd]"
 EVERY_HISTORY = f"{HISTORY}[adam] {HISTORY}[adamw] {HISTORY}[sgd]"
 
 TRAIN = {
@@ -611,8 +676,78 @@ TRAIN = {
     ),
 }
 BATCH = "test_batches.py::test_a_batch_of_a_training"
-TRAIN["another_batch"].told_by.update({f"{BATCH}[float64-one frame]", f"{BATCH}[float64-four frames]"})
+EVERY_BATCH = f"{BATCH}[float64-one+frame] {BATCH}[float64-four+frames]"
+TRAIN["another_batch"].told_by.update(ids("train", EVERY_BATCH))
 TRAIN["a_trace_for_a_missing_frame"].told_by.add("test_batches.py::test_a_batch_of_frames_that_are_not_there_is_refused")
+
+OPERATIONS = {
+    "transform_without_its_factor": operating(
+        """
+        def fft2_ortho(self, array):
+            return torch.fft.fft2(array)
+        """,
+        "test_no_counts_are_lost",
+    ),
+    "both_transforms_orthonormal": operating(
+        """
+        def fft2(self, array):
+            return super().fft2_ortho(array)
+
+        def ifft2(self, array):
+            return super().ifft2_ortho(array)
+        """,
+        "test_gradients[float64]",
+    ),
+    "last_window_wins": operating(
+        """
+        def scatter_add(self, canvas, patches, corners):
+            size, last = patches.shape[-1], canvas.clone()
+            for patch, (row, column) in zip(patches.detach(), corners.places, strict=True):
+                window = slice(row, row + size), slice(column, column + size)
+                last[window] = canvas[window] + patch
+            summed = super().scatter_add(canvas, patches, corners)
+            return summed + (last - summed).detach()  # with the derivative of the sum
+        """,
+        "test_gradients[float64] test_train.py::test_training_lowers_the_loss",
+        ("evaluate", "train"),
+    ),
+    "sum_with_half_its_derivative": operating(
+        """
+        def scatter_add(self, canvas, patches, corners):
+            summed = super().scatter_add(canvas, patches, corners)
+            return (summed + summed.detach()) / 2
+        """,
+        f"{EVERY_BATCH} {EVERY_WAY}",
+        ("evaluate", "train"),
+        long=True,
+    ),
+    # As of a framework whose gradients are d/d Re - i d/d Im. What learns is one real vector: gradients by complex arrays pass
+    # between framework and engine here alone.
+    "gradients_conjugated": operating(
+        """
+        def with_adjoint(self, function, adjoint):
+            return super().with_adjoint(function, lambda *given: tuple(one.conj() for one in adjoint(*given)))
+        """,
+        f"{EVERY_BATCH} test_train.py::test_training_lowers_the_loss",
+        ("evaluate", "train"),
+    ),
+    "overlap_off_by_a_pixel": operating(
+        """
+        def overlap_sum(self, patches, corners, canvas):
+            return super().overlap_sum(patches, corners, canvas).roll(1, -1)
+        """,
+        "test_half_a_turn_of_the_scan_turns_the_object",
+        ("reconstruct",),
+    ),
+    "convolution_for_correlation": operating(
+        """
+        def convolution(self, given, weight, bias, stride, *, mixed):
+            return super().convolution(given, weight.flip(-2, -1), bias, stride, mixed=mixed)
+        """,
+        EVERY_MODEL,
+        ("infer",),
+    ),
+}
 
 ZOO: dict[str, Animal] = {
     "nothing_wrong": Animal(set(), alone=True),
@@ -622,4 +757,5 @@ ZOO: dict[str, Animal] = {
     **INFER,
     **RECONSTRUCT,
     **TRAIN,
+    **OPERATIONS,  # last: they import a framework, and the others share their process
 }
