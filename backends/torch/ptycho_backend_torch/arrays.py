@@ -112,6 +112,24 @@ class _WithAdjoint(torch.autograd.Function):
 class TorchArrays(ArrayOps):
     """See `ArrayOps`; nothing is compiled, and `scatter_add` changes the canvas in place."""
 
+    # What PyTorch itself has
+    sqrt = staticmethod(torch.sqrt)
+    rsqrt = staticmethod(torch.rsqrt)
+    log = staticmethod(torch.log)
+    exp = staticmethod(torch.exp)
+    expm1 = staticmethod(torch.expm1)
+    softplus = staticmethod(functional.softplus)
+    sigmoid = staticmethod(torch.sigmoid)
+    sign = staticmethod(torch.sign)
+    abs = staticmethod(torch.abs)
+    conj = staticmethod(torch.conj)
+    real = staticmethod(torch.real)
+    imag = staticmethod(torch.imag)
+    complex = staticmethod(torch.complex)
+    fft2 = staticmethod(torch.fft.fft2)
+    ifft2 = staticmethod(torch.fft.ifft2)
+    silu = staticmethod(functional.silu)
+
     def __init__(
         self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32, *, translated: bool = False
     ) -> None:
@@ -185,35 +203,8 @@ class TorchArrays(ArrayOps):
         )
         return tuple(one.cpu().numpy() for one in sums)
 
-    def sqrt(self, array: torch.Tensor) -> torch.Tensor:
-        return array.sqrt()
-
     def root_of_sum(self, array: torch.Tensor, added: torch.Tensor | float) -> torch.Tensor:
         return (array + added).sqrt_()  # in place: one array less to make
-
-    def rsqrt(self, array: torch.Tensor) -> torch.Tensor:
-        return array.rsqrt()
-
-    def log(self, array: torch.Tensor) -> torch.Tensor:
-        return array.log()
-
-    def exp(self, array: torch.Tensor) -> torch.Tensor:
-        return array.exp()
-
-    def expm1(self, array: torch.Tensor) -> torch.Tensor:
-        return array.expm1()
-
-    def softplus(self, array: torch.Tensor) -> torch.Tensor:
-        return functional.softplus(array)
-
-    def sigmoid(self, array: torch.Tensor) -> torch.Tensor:
-        return array.sigmoid()
-
-    def sign(self, array: torch.Tensor) -> torch.Tensor:
-        return array.sign()
-
-    def abs(self, array: torch.Tensor) -> torch.Tensor:
-        return array.abs()
 
     def at_least(self, array: torch.Tensor, lowest: float) -> torch.Tensor:
         return array.clamp_min(lowest)
@@ -221,26 +212,8 @@ class TorchArrays(ArrayOps):
     def at_most(self, array: torch.Tensor, highest: float) -> torch.Tensor:
         return array.clamp_max(highest)
 
-    def conj(self, array: torch.Tensor) -> torch.Tensor:
-        return array.conj()
-
-    def real(self, array: torch.Tensor) -> torch.Tensor:
-        return array.real
-
-    def imag(self, array: torch.Tensor) -> torch.Tensor:
-        return array.imag
-
-    def imaginary(self, array: torch.Tensor) -> torch.Tensor:
-        return torch.complex(torch.zeros_like(array), array)
-
-    def complex(self, real: torch.Tensor, imaginary: torch.Tensor) -> torch.Tensor:
-        return torch.complex(real, imaginary)
-
     def times_polar(self, array: torch.Tensor, moduli: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
         return moduli * array * torch.polar(torch.ones_like(angles), angles)
-
-    def modulus(self, array: torch.Tensor) -> torch.Tensor:
-        return array.abs()
 
     def abs2(self, array: torch.Tensor) -> torch.Tensor:
         parts = torch.view_as_real(array.resolve_conj())
@@ -317,14 +290,6 @@ class TorchArrays(ArrayOps):
     def as_complex(self, vector: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.view_as_complex(vector.view(*shape, 2))
 
-    def fft2(self, array: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.fft.fft2(array)
-        return found
-
-    def ifft2(self, array: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.fft.ifft2(array)
-        return found
-
     def fft2_ortho(self, array: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = torch.fft.fft2(array, norm="ortho")
         return found
@@ -394,9 +359,6 @@ class TorchArrays(ArrayOps):
         if mixed:
             given, weight, bias = (one.to(torch.bfloat16) for one in (given, weight, bias))
         return functional.conv2d(given, weight, bias, stride=stride, padding=1 if weight.shape[-1] == 3 else 0)
-
-    def silu(self, given: torch.Tensor) -> torch.Tensor:
-        return functional.silu(given)
 
     def fold(self, given: torch.Tensor) -> torch.Tensor:
         return functional.pixel_unshuffle(given, 2)
