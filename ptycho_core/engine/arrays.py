@@ -100,7 +100,7 @@ class ArrayOps(ABC):
         """Zeros of the shape of ``array``, real or complex as ``kind`` is, or as ``array`` itself."""
 
     @abstractmethod
-    def copy(self, array: Array) -> Array:
+    def copy(self, array: Array, /) -> Array:
         """An array that stays as it is when ``array`` is changed."""
 
     @abstractmethod
@@ -317,19 +317,19 @@ class ArrayOps(ABC):
         """Inverse of `fft2`, which divides by the number of values."""
 
     @abstractmethod
-    def fft2_ortho(self, array: Array) -> Array:
+    def fft2_ortho(self, array: Array, /) -> Array:
         """Forward transform that keeps the sum of squares; of (…, N, N)."""
 
     @abstractmethod
-    def ifft2_ortho(self, array: Array) -> Array:
+    def ifft2_ortho(self, array: Array, /) -> Array:
         """Inverse and adjoint of `fft2_ortho`."""
 
     @abstractmethod
-    def fftshift(self, array: Array) -> Array:
+    def fftshift(self, array: Array, /) -> Array:
         """Zero frequency from ``[0, 0]`` to the middle, ``[N // 2, N // 2]``."""
 
     @abstractmethod
-    def ifftshift(self, array: Array) -> Array:
+    def ifftshift(self, array: Array, /) -> Array:
         """The inverse of `fftshift`."""
 
     @abstractmethod
@@ -393,11 +393,11 @@ class ArrayOps(ABC):
         """``x / (1 + exp(-x))``."""
 
     @abstractmethod
-    def fold(self, given: Array) -> Array:
+    def fold(self, given: Array, /) -> Array:
         """Each 2 x 2 pixels as four channels."""
 
     @abstractmethod
-    def unfold(self, given: Array) -> Array:
+    def unfold(self, given: Array, /) -> Array:
         """The inverse of `fold`."""
 
     @abstractmethod

@@ -62,6 +62,10 @@ class TensorFlowArrays(ArrayOps):
     silu = staticmethod(silu)
     brief = staticmethod(brief)
     constant = staticmethod(tf.stop_gradient)
+    fftshift = staticmethod(partial(tf.signal.fftshift, axes=(-2, -1)))
+    ifftshift = staticmethod(partial(tf.signal.ifftshift, axes=(-2, -1)))
+    fold = staticmethod(partial(tf.nn.space_to_depth, block_size=2))
+    unfold = staticmethod(partial(tf.nn.depth_to_space, block_size=2))
 
     def __init__(self, dtype: tf.DType) -> None:
         self._real, self._complex = dtype, tf.complex64 if dtype == tf.float32 else tf.complex128
@@ -201,12 +205,6 @@ class TensorFlowArrays(ArrayOps):
     def ifft2_ortho(self, array: tf.Tensor) -> tf.Tensor:
         return tf.signal.ifft2d(array) * tf.cast(tf.shape(array)[-1], array.dtype)
 
-    def fftshift(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.signal.fftshift(array, axes=(-2, -1))
-
-    def ifftshift(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.signal.ifftshift(array, axes=(-2, -1))
-
     def fft_frequencies(self, size: int | tf.Tensor) -> tf.Tensor:
         size = tf.cast(size, tf.int64)
         steps = tf.range(size, dtype=tf.int64)
@@ -257,12 +255,6 @@ class TensorFlowArrays(ArrayOps):
         if mixed:
             given, weight, bias = brief(given), brief(weight), brief(bias)
         return tf.nn.bias_add(tf.nn.conv2d(given, weight, stride, padding), bias)
-
-    def fold(self, given: tf.Tensor) -> tf.Tensor:
-        return tf.nn.space_to_depth(given, 2)
-
-    def unfold(self, given: tf.Tensor) -> tf.Tensor:
-        return tf.nn.depth_to_space(given, 2)
 
     def repeat(self, function: Callable[..., tuple[tf.Tensor, ...]], times: int, *first: tf.Tensor) -> tuple[tf.Tensor, ...]:
         found = tf.while_loop(lambda *_: True, function, first, parallel_iterations=1, maximum_iterations=times)

@@ -129,6 +129,14 @@ class TorchArrays(ArrayOps):
     fft2 = staticmethod(torch.fft.fft2)
     ifft2 = staticmethod(torch.fft.ifft2)
     silu = staticmethod(functional.silu)
+    copy = staticmethod(torch.clone)
+    constant = staticmethod(torch.detach)
+    fft2_ortho = staticmethod(partial(torch.fft.fft2, norm="ortho"))
+    ifft2_ortho = staticmethod(partial(torch.fft.ifft2, norm="ortho"))
+    fftshift = staticmethod(partial(torch.fft.fftshift, dim=(-2, -1)))
+    ifftshift = staticmethod(partial(torch.fft.ifftshift, dim=(-2, -1)))
+    fold = staticmethod(partial(functional.pixel_unshuffle, downscale_factor=2))
+    unfold = staticmethod(partial(functional.pixel_shuffle, upscale_factor=2))
 
     def __init__(
         self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32, *, translated: bool = False
@@ -166,9 +174,6 @@ class TorchArrays(ArrayOps):
 
     def zeros_like(self, array: torch.Tensor, kind: torch.Tensor | None = None) -> torch.Tensor:
         return torch.zeros_like(array, dtype=None if kind is None else kind.dtype)
-
-    def copy(self, array: torch.Tensor) -> torch.Tensor:
-        return array.clone()
 
     def size(self, array: torch.Tensor) -> int:
         return int(array.shape[-1])
@@ -290,22 +295,6 @@ class TorchArrays(ArrayOps):
     def as_complex(self, vector: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.view_as_complex(vector.view(*shape, 2))
 
-    def fft2_ortho(self, array: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.fft.fft2(array, norm="ortho")
-        return found
-
-    def ifft2_ortho(self, array: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.fft.ifft2(array, norm="ortho")
-        return found
-
-    def fftshift(self, array: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.fft.fftshift(array, dim=(-2, -1))
-        return found
-
-    def ifftshift(self, array: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.fft.ifftshift(array, dim=(-2, -1))
-        return found
-
     def fft_frequencies(self, size: int) -> torch.Tensor:
         found: torch.Tensor = torch.fft.fftfreq(size, device=self.device, dtype=self._real)
         return found
@@ -360,12 +349,6 @@ class TorchArrays(ArrayOps):
             given, weight, bias = (one.to(torch.bfloat16) for one in (given, weight, bias))
         return functional.conv2d(given, weight, bias, stride=stride, padding=1 if weight.shape[-1] == 3 else 0)
 
-    def fold(self, given: torch.Tensor) -> torch.Tensor:
-        return functional.pixel_unshuffle(given, 2)
-
-    def unfold(self, given: torch.Tensor) -> torch.Tensor:
-        return functional.pixel_shuffle(given, 2)
-
     def brief(self, picture: torch.Tensor) -> torch.Tensor:
         return picture  # what a convolution gave is bfloat16, and stays so
 
@@ -385,9 +368,6 @@ class TorchArrays(ArrayOps):
         for _ in range(times):
             values = function(*values)
         return values
-
-    def constant(self, array: torch.Tensor) -> torch.Tensor:
-        return array.detach()
 
     def value_and_grad(
         self,
