@@ -37,7 +37,8 @@ def terms(
     if "tv" in names:
         found["tv"] = float(np.mean(variation(patches, VARIATION_ROUNDING)[0]))
     if "realspace" in names:
-        found["realspace"] = _distance(batch, held, patches)
+        _, length, share = _apart(batch, held, patches)
+        found["realspace"] = float((share * (length - _DISTANCE)).sum())
     return {name: found[name] for name in names}
 
 
@@ -72,11 +73,6 @@ def variation(fields: NDArray[np.complex128], rounding: float) -> tuple[NDArray[
     slope[..., 1:, :] += down[..., :-1, :]
     slope[..., 1:] += right[..., :-1]
     return length - rounding, slope
-
-
-def _distance(batch: Batch, held: Held, patches: NDArray[np.complex128]) -> float:
-    _, length, share = _apart(batch, held, patches)
-    return float((share * (length - _DISTANCE)).sum())
 
 
 def _apart(

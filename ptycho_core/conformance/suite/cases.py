@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CASES"]
 
+_EXTRAS: Final = ("positions", "background")  # that a backend which reconstructs may claim beside
 
 CASES: Final[Mapping[str, Callable[[BackendSpec], Sequence[Any]]]] = {
     "verb": lambda spec: [verb for verb in VERBS if verb in spec.capabilities],
@@ -24,11 +25,6 @@ CASES: Final[Mapping[str, Callable[[BackendSpec], Sequence[Any]]]] = {
     "unclaimed_precision": lambda spec: [one for one in PRECISIONS if one not in spec.precisions],
     "unclaimed_accelerator": lambda spec: [one for one in ACCELERATORS if one not in spec.accelerators],
     "own_option": lambda spec: [one.name for one in spec.options],
-    "unclaimed_extra": lambda spec: [one for one in _extras(spec) if one not in spec.capabilities],
+    "unclaimed_extra": lambda spec: [one for one in _EXTRAS if {one, "reconstruct"} - {*spec.capabilities} == {one}],
 }
 """What a fixture name of a test is replaced with."""
-
-
-def _extras(spec: BackendSpec) -> tuple[str, ...]:
-    """What a backend that reconstructs may claim beside."""
-    return ("positions", "background") if "reconstruct" in spec.capabilities else ()
