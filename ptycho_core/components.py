@@ -14,7 +14,6 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
-from importlib import import_module
 from inspect import isabstract
 from typing import TYPE_CHECKING, Any, Final
 
@@ -222,9 +221,7 @@ def _imported(claim: Claim, base: type) -> Any:  # noqa: ANN401 - a class derive
     if blocked:
         raise _LeftOut(blocked)
     try:
-        found: Any = import_module(claim.module)
-        for name in filter(None, claim.attribute.split(".")):
-            found = getattr(found, name)
+        found: Any = claim.imported()
     except MemoryError:
         raise
     except (Exception, SystemExit) as error:

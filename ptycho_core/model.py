@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.errors import DataError
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ptycho_core.modelfile.archive import Archive
 
 __all__ = [
-    "BEST_FILE",
-    "LAST_FILE",
+    "BEST",
+    "LAST",
     "Model",
     "TrainingState",
     "load_model",
@@ -33,9 +33,9 @@ __all__ = [
     "save_model",
 ]
 
-BEST_FILE = "best.ptycho"
-LAST_FILE = "last.ptycho"
-"""Names of the model files in the folder of a training run."""
+BEST: Final = "best.ptycho"
+LAST: Final = "last.ptycho"
+"""In the folder of a training run: its best model so far, and the model as it is now, which a run goes on from."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +155,7 @@ def load_with_manifest(path: str | Path, *, training: bool | None) -> tuple[dict
         manifest = _manifest(archive)
         if training and STATE not in archive.members:
             message = f"{path} holds a model but no training state, so that training cannot go on from it."
-            raise DataError(message, remedy=f"Give a checkpoint, such as {LAST_FILE} of a run's folder.")
+            raise DataError(message, remedy=f"Give a checkpoint, such as {LAST} of a run's folder.")
         table = manifest_layouts(manifest["tensors"], str(path))
         tensors = decode(archive.read(WEIGHTS, manifest["hashes"][WEIGHTS]), table, f"{path}: {WEIGHTS}")
         wanted = STATE in archive.members if training is None else training
@@ -199,13 +199,13 @@ def model_file(path: str | Path) -> Path:
     """
     path = Path(path)
     if path.is_dir():
-        best, last = path / BEST_FILE, path / LAST_FILE
+        best, last = path / BEST, path / LAST
         if not best.is_file():
             if last.is_file() and not _is_checkpoint(last):
                 return last
             other = "Give a model file or the folder of a training run."
             remedy = f"There is {last}; give that file itself." if last.is_file() else other
-            raise DataError(f"The folder {path} has no {BEST_FILE}.", remedy=remedy)
+            raise DataError(f"The folder {path} has no {BEST}.", remedy=remedy)
         return best
     if not path.is_file():
         raise DataError(f"There is no file {path}." if not path.exists() else f"{path} is no plain file.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,6 +36,13 @@ class Claim:
     def attribute(self) -> str:
         """What follows the colon, or nothing: the module itself is the plugin."""
         return self.value.partition("[")[0].partition(":")[2].strip()
+
+    def imported(self) -> Any:  # noqa: ANN401 - a module or whatever is in it
+        """What the entry point names; raises whatever its code does."""
+        found: Any = import_module(self.module)
+        for name in filter(None, self.attribute.split(".")):
+            found = getattr(found, name)
+        return found
 
     @property
     def source(self) -> str:

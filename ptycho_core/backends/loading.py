@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
-from importlib import import_module
 from types import ModuleType
 from typing import NoReturn, TypeVar
 
@@ -26,6 +26,7 @@ NEUTRAL = frozenset({"h5py", "matplotlib", "numpy", "packaging", "pluggy", "rich
 
 REQUIRED_HOOKS = ("ptycho_backend_spec", "ptycho_probe", "ptycho_plan")
 _Answer = TypeVar("_Answer")
+_END = object()
 
 
 def load(row: Row, *, allow_mixed_frameworks: bool = False) -> Backend:
@@ -165,46 +166,44 @@ class Backend:
             message = f"backend '{self.name}' does not provide '{verb}', only {offered}."
             remedy = those_that(lambda other: verb in other.capabilities)
             raise CapabilityError(message, remedy=remedy, backend=self.name)
-        try:
+        with self._blamed(hook):
             answer = getattr(self._manager.hook, hook)(**arguments)
-        except (PtychoError, MemoryError):
-            raise
-        except (Exception, SystemExit) as error:
-            raise self._failure(error, hook) from error
         if not isinstance(answer, wanted):
             given = "None" if answer is None else type(answer).__name__
-            self.violation(f"returned {given}; the contract requires {_article(wanted.__name__)}", hook)
+            article = "an" if wanted.__name__[0] in "AEIOU" else "a"
+            self.violation(f"returned {given}; the contract requires {article} {wanted.__name__}", hook)
         return answer
 
     def _guarded(self, batches: Iterator[object]) -> Iterator[contract.InferBatch]:
         while True:
-            try:
-                batch = next(batches)
-            except StopIteration:
+            with self._blamed("ptycho_infer"):
+                batch = next(batches, _END)
+            if batch is _END:
                 return
-            except (PtychoError, MemoryError):
-                raise
-            except (Exception, SystemExit) as error:
-                raise self._failure(error, "ptycho_infer") from error
             if not isinstance(batch, contract.InferBatch):
                 self.violation(f"yielded {type(batch).__name__}; the contract requires an InferBatch", "ptycho_infer")
             yield batch
 
-    def _failure(self, error: BaseException, hook: str) -> BackendError:
-        return BackendError(
-            f"backend '{self.name}' ({self.source}) failed in {hook}: {in_one_line(error, self._top)}.",
-            remedy="Add --traceback to see the whole trace.",
-            backend=self.name,
-            distribution=self.source,
-        )
+    @contextmanager
+    def _blamed(self, hook: str) -> Iterator[None]:
+        """Whatever a hook raises inside is the backend's failure, but for errors of ours and a lack of memory."""
+        try:
+            yield
+        except (PtychoError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise BackendError(
+                f"backend '{self.name}' ({self.source}) failed in {hook}: {in_one_line(error, self._top)}.",
+                remedy="Add --traceback to see the whole trace.",
+                backend=self.name,
+                distribution=self.source,
+            ) from error
 
 
 def _import_plugin(row: Row) -> object:
     assert row.claim is not None
     try:
-        plugin: object = import_module(row.claim.module)
-        for name in filter(None, row.claim.attribute.split(".")):
-            plugin = getattr(plugin, name)
+        plugin: object = row.claim.imported()
     except MemoryError:
         raise
     except (Exception, SystemExit) as error:
@@ -234,7 +233,3 @@ def _refuse_mixture(row: Row) -> None:
                 backend=row.name,
                 distribution=row.source,
             )
-
-
-def _article(noun: str) -> str:
-    return f"{'an' if noun[0] in 'AEIOU' else 'a'} {noun}"

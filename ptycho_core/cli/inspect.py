@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
+_COUNTS = ("mean", "faintest", "brightest", "peak", "total", "zeros", "whole", "empty_frames")
+
 
 def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
     """Add the command."""
@@ -137,16 +139,7 @@ def _facts(scan: Scan, summary: Summary) -> dict[str, Any]:
         "file": str(scan.source),
         "format": scan.format,
         "patterns": {"shape": list(scan.patterns.shape), "dtype": str(scan.patterns.dtype), "signal": scan.signal},
-        "counts": {
-            "mean": summary.mean,
-            "faintest": summary.faintest,
-            "brightest": summary.brightest,
-            "peak": summary.peak,
-            "total": summary.total,
-            "zeros": summary.zeros,
-            "whole": summary.whole,
-            "empty_frames": summary.empty_frames,
-        },
+        "counts": {name: getattr(summary, name) for name in _COUNTS},
         "bad_pixels": int((~scan.mask).sum()),
         "positions_px": {
             "extent": list(summary.extent),
@@ -167,14 +160,7 @@ def _facts(scan: Scan, summary: Summary) -> dict[str, Any]:
         },
         "object_guess": None if scan.object_guess is None else list(scan.object_guess.shape),
         "scans": None if scan.scan_index is None else len(set(scan.scan_index.tolist())),
-        "geometry": None
-        if it is None
-        else {
-            "photon_energy_ev": it.photon_energy_ev,
-            "detector_distance_m": it.detector_distance_m,
-            "detector_pixel_size_m": it.detector_pixel_size_m,
-            "object_pixel_m": scan.object_pixel_m,
-        },
+        "geometry": None if it is None else vars(it) | {"object_pixel_m": scan.object_pixel_m},
         "notes": list(scan.notes),
         "doubts": list(summary.doubts),
     }

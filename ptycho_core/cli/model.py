@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser", "run"]
 
+_TRAINING = "{} arrays; state: {}"
+_PROBE = "scan {}: {counts:.5g} counts in an empty pattern, intensity scale exp({log_scale:.5g})"
+
 
 def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
     """Add ``model`` and its subcommands."""
@@ -44,17 +47,18 @@ def run(args: argparse.Namespace) -> int:
 def _lines(found: Mapping[str, Any], *, every: bool) -> list[str]:
     tensors = [one for one in found["tensors"] if one["name"].startswith("network.")]
     kind = "checkpoint" if found["checkpoint"] else "model without training state"
+    epochs, kept = found["history"], found["training"]
     rows = [
         ("file", found["file"]),
         ("format", f"{found['format']}, version {found['version']}, {kind}, {found['bytes']} bytes"),
         *_block("facts", [_pair(item) for item in found["facts"].items()]),
         *_block("network", [_network(item) for item in found["network"].items()]),
         ("parameters", f"{found['parameters']} in {len(tensors)} tensors"),
-        *_block("probes", [_probe(number, one) for number, one in enumerate(found["probes"])]),
+        *_block("probes", [_PROBE.format(number, **one) for number, one in enumerate(found["probes"])]),
         *_block("scaling", [_pair(item) for item in found["scaling"].items()]),
         *_block("producer", [_pair(item) for item in found["producer"].items()]),
-        *_block("history", _history(found["history"])),
-        *_block("training", _training(found["training"])),
+        *_block("history", [f"{len(epochs)} epochs; the last: {', '.join(map(_pair, epochs[-1].items()))}"] if epochs else []),
+        *_block("training", [_TRAINING.format(len(kept["tensors"]), ", ".join(kept["state"]) or "empty")] if kept else []),
         *_block("hashes", [f"{name} is as the manifest says" for name in found["hashes"]]),
         *_block("settings", _settings(found["settings"], every=every)),
         *_block("tensors", _table(found["tensors"])),
@@ -84,22 +88,6 @@ def _network(item: tuple[str, Any]) -> str:
         return _pair(item)
     operations = [str(one.get("op", "other")) if isinstance(one, dict) else "other" for one in value]
     return f"{name}: {len(value)} ({', '.join(f'{operations.count(one)} {one}' for one in sorted(set(operations)))})"
-
-
-def _probe(number: int, one: Mapping[str, float]) -> str:
-    return f"scan {number}: {one['counts']:.5g} counts in an empty pattern, intensity scale exp({one['log_scale']:.5g})"
-
-
-def _history(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    if not rows:
-        return []
-    return [f"{len(rows)} epochs; the last: " + ", ".join(_pair(item) for item in rows[-1].items())]
-
-
-def _training(training: Mapping[str, Any] | None) -> list[str]:
-    if training is None:
-        return []
-    return [f"{len(training['tensors'])} arrays; state: {', '.join(training['state']) or 'empty'}"]
 
 
 def _settings(rows: Sequence[Mapping[str, Any]], *, every: bool) -> list[str]:

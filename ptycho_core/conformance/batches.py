@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ptycho_core.model import Model
     from ptycho_core.training.data import TrainingScan
 
-__all__ = ["VerificationBatch", "batch_from_scan", "made_batch"]
+__all__ = ["VerificationBatch", "batch_from_scan", "known_object", "made_batch"]
 
 _PATCHES: Final = 16
 _LEAST_GROUPS: Final = 3
@@ -33,6 +33,9 @@ _BAD: Final = 0.02
 
 _COUNTABLE: Final = 1e9
 """Counts of a pixel beyond which noise is no matter, and drawing it is."""
+
+_PHASE: Final = 0.8
+"""Of the object of a scan that is made, radian."""
 
 _POISSON_WEIGHT, _ABSOLUTE_WEIGHT = 0.3, 0.5
 
@@ -71,7 +74,9 @@ def made_batch(model: Model, path: Path, folder: Path) -> VerificationBatch:
     if not np.abs(probe).max() > 0:
         raise DataError(f"{path}: the probe of scan 0 is dark, so that no pattern can be made with it.")
     scan = folder / "scan.npz"
-    _write_scan(scan, probe * np.exp(float(model.physics["log_scale"][0]) / 2), _frames(model), model.size)
+    among = model.facts.get("neighbor_count")
+    frames = max(_PATCHES, 4 * model.gridsize**2 if among is None else int(among))
+    _write_scan(scan, probe * np.exp(float(model.physics["log_scale"][0]) / 2), frames, model.size)
     found = batch_from_scan(model, path, scan, folder)
     return replace(found, text=f"{found.text} of a scan made from the model")
 
@@ -114,26 +119,14 @@ def batch_from_scan(model: Model, path: Path, scan: Path, folder: Path) -> Verif
     return VerificationBatch(EvaluateBatchJob(job, 0, chosen), text, notes)
 
 
-def _neighbours(model: Model) -> int:
-    among = model.facts.get("neighbor_count")
-    return 4 * model.gridsize**2 if among is None else int(among)
-
-
-def _group_count(model: Model) -> int:
-    return max(_LEAST_GROUPS, math.ceil(_PATCHES / model.gridsize**2))
-
-
-def _frames(model: Model) -> int:
-    return max(_PATCHES, _neighbours(model))
-
-
 def _chosen_groups(one: TrainingScan, model: Model, scan: Path) -> NDArray[np.int64]:
     """The groups of the frames nearest to the middle: (group, C)."""
     among = model.facts.get("neighbor_count")
-    number = None if among is None else int(among)
-    groups = inference_groups(one.positions, model.gridsize, neighbor_count=number, source=str(scan))
+    count = None if among is None else int(among)
+    groups = inference_groups(one.positions, model.gridsize, neighbor_count=count, source=str(scan))
+    number = max(_LEAST_GROUPS, math.ceil(_PATCHES / model.gridsize**2))
     far = np.hypot(*(one.positions - np.median(one.positions, axis=0)).T)
-    return groups[np.argsort(far, kind="stable")[: _group_count(model)]]
+    return groups[np.argsort(far, kind="stable")[:number]]
 
 
 def _write_scan(path: Path, probe: NDArray[np.complex128], frames: int, size: int) -> None:
@@ -145,8 +138,8 @@ def _write_scan(path: Path, probe: NDArray[np.complex128], frames: int, size: in
     steps = np.stack(np.divmod(np.arange(frames), side), axis=1) * (size / 8)
     positions = steps + random.uniform(0, 1, steps.shape)
     positions[0] = np.floor(positions[0])
-    shape = [int(last) + 2 + size for last in steps.max(axis=0)]
-    truth = _object(shape)
+    rows, columns = (int(last) + 2 + size for last in steps.max(axis=0))
+    truth = known_object((rows, columns), _PHASE)
     modelled = intensities(truth, probe, positions)
     counts = random.poisson(modelled) if modelled.max() < _COUNTABLE else np.rint(modelled)
     mask = random.random((size, size)) >= _BAD
@@ -157,9 +150,9 @@ def _write_scan(path: Path, probe: NDArray[np.complex128], frames: int, size: in
     write_plain_npz(path, arrays)
 
 
-def _object(shape: list[int]) -> NDArray[np.complex64]:
-    """An object with structure at many scales, of amplitude 0.55 to 0.95 and phase within ± 0.8 rad."""
+def known_object(shape: tuple[int, int], phase: float) -> NDArray[np.complex64]:
+    """An object with structure at many scales, of amplitude 0.55 to 0.95 and phase within ± ``phase`` rad."""
     row, column = np.mgrid[: shape[0], : shape[1]]
     amplitude = 0.75 + 0.2 * np.sin(row / 2.5) * np.cos(column / 3)
-    found: NDArray[np.complex64] = (amplitude * np.exp(0.8j * np.sin(row / 4 + column / 3))).astype(np.complex64)
+    found: NDArray[np.complex64] = (amplitude * np.exp(1j * phase * np.sin(row / 4 + column / 3))).astype(np.complex64)
     return found

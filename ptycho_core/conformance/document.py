@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.contract import ACCELERATORS, CAPABILITIES, PRECISIONS, VERBS
 from ptycho_core.errors import DataError
+from ptycho_core.settings.document import markdown_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,7 +62,7 @@ def page(reports: Sequence[Mapping[str, Any]]) -> str:
         *([f"accelerator `{word}`", *(_claimed(one, "accelerators", word) for one in reports)] for word in ACCELERATORS),
         ["options of its own", *(", ".join(f"`{name}`" for name in one["claims"].get("options", [])) or "–" for one in reports)],
     ]
-    parts = [_HEAD, "## Proven\n", _table(["", *names], rows), "## Claimed\n", _table(["", *names], claims)]
+    parts = [_HEAD, "## Proven\n", markdown_table(["", *names], rows), "## Claimed\n", markdown_table(["", *names], claims)]
     return "\n".join([*parts, *(_section(one) for one in reports)])
 
 
@@ -92,11 +93,6 @@ def _section(report: Mapping[str, Any]) -> str:
     lines += [f"- {one['outcome']}: `{one['id']}`" + (f": {one['reason']}" if one["reason"] else "") for one in others]
     lines += [f"- {problem}" for problem in report["problems"]]
     return "\n".join(lines) + "\n"
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 An algorithm takes an `ArrayOps` (``xp`` in its text) and arrays that it made. What all frameworks spell alike is written as it
 is: ``+``, ``-``, ``*`` and ``/`` of arrays of one kind or with Python numbers, slices, ``[None]``, ``.shape``, ``float()`` of a
 single number. Everything else is a method here. Some methods are composite, because frameworks differ in how they are done fast;
-how it is done, and what was measured to choose it, stays inside the framework's class.
+how it is done, and what was measured to choose it, stays inside the framework's class. Arrays are given by position, so that a
+function of the framework can serve as it is.
 
 Two rules keep one text right for frameworks that change arrays in place and for those that cannot:
 
@@ -99,7 +100,7 @@ class ArrayOps(ABC):
         """Zeros of the shape of ``array``, real or complex as ``kind`` is, or as ``array`` itself."""
 
     @abstractmethod
-    def copy(self, array: Array) -> Array:
+    def copy(self, array: Array, /) -> Array:
         """An array that stays as it is when ``array`` is changed."""
 
     @abstractmethod
@@ -139,7 +140,7 @@ class ArrayOps(ABC):
     # Element by element
 
     @abstractmethod
-    def sqrt(self, array: Array) -> Array:
+    def sqrt(self, array: Array, /) -> Array:
         """Root of a real array."""
 
     @abstractmethod
@@ -147,72 +148,67 @@ class ArrayOps(ABC):
         """``sqrt(array + added)`` of a real array and another one or a number."""
 
     @abstractmethod
-    def rsqrt(self, array: Array) -> Array:
+    def rsqrt(self, array: Array, /) -> Array:
         """One over the root of a real array."""
 
     @abstractmethod
-    def log(self, array: Array) -> Array:
+    def log(self, array: Array, /) -> Array:
         """Natural logarithm of a real array."""
 
     @abstractmethod
-    def exp(self, array: Array) -> Array:
+    def exp(self, array: Array, /) -> Array:
         """Exponential of a real array."""
 
     @abstractmethod
-    def expm1(self, array: Array) -> Array:
+    def expm1(self, array: Array, /) -> Array:
         """Exponential of a real array less one, exact near zero."""
 
     @abstractmethod
-    def softplus(self, array: Array) -> Array:
+    def softplus(self, array: Array, /) -> Array:
         """``log(1 + exp x)`` of a real array."""
 
     @abstractmethod
-    def sigmoid(self, array: Array) -> Array:
+    def sigmoid(self, array: Array, /) -> Array:
         """``1 / (1 + exp(-x))`` of a real array."""
 
     @abstractmethod
-    def sign(self, array: Array) -> Array:
+    def sign(self, array: Array, /) -> Array:
         """-1, 0 or 1 for each value of a real array."""
 
     @abstractmethod
-    def abs(self, array: Array) -> Array:
-        """Absolute value of a real array."""
+    def abs(self, array: Array, /) -> Array:
+        """Absolute value of a real array, or modulus of a complex one.
+
+        Near zero the modulus keeps the digits that the root of `abs2` loses, which is slightly faster.
+        """
 
     @abstractmethod
-    def at_least(self, array: Array, lowest: float) -> Array:
+    def at_least(self, array: Array, lowest: float, /) -> Array:
         """A real array, raised to ``lowest`` where it is below."""
 
     @abstractmethod
-    def at_most(self, array: Array, highest: float) -> Array:
+    def at_most(self, array: Array, highest: float, /) -> Array:
         """A real array, lowered to ``highest`` where it is above."""
 
     @abstractmethod
-    def conj(self, array: Array) -> Array:
+    def conj(self, array: Array, /) -> Array:
         """Complex conjugate."""
 
     @abstractmethod
-    def real(self, array: Array) -> Array:
+    def real(self, array: Array, /) -> Array:
         """Real part."""
 
     @abstractmethod
-    def imag(self, array: Array) -> Array:
+    def imag(self, array: Array, /) -> Array:
         """Imaginary part."""
 
     @abstractmethod
-    def imaginary(self, array: Array) -> Array:
-        """A real array as the imaginary part of a complex one."""
-
-    @abstractmethod
-    def complex(self, real: Array, imaginary: Array) -> Array:
+    def complex(self, real: Array, imaginary: Array, /) -> Array:
         """A complex array of its parts."""
 
     @abstractmethod
     def times_polar(self, array: Array, moduli: Array, angles: Array) -> Array:
         """``array * modulus * exp(i angle)`` of a complex and two real arrays."""
-
-    @abstractmethod
-    def modulus(self, array: Array) -> Array:
-        """Modulus of a complex array, near zero too, where the root of `abs2` is slightly faster and loses digits."""
 
     @abstractmethod
     def abs2(self, array: Array) -> Array:
@@ -237,7 +233,7 @@ class ArrayOps(ABC):
     # Sums
 
     @abstractmethod
-    def sum(self, array: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+    def sum(self, array: Array, axis: int | tuple[int, ...] | None = None, /) -> Array:
         """Sum over all axes, or those given."""
 
     @abstractmethod
@@ -265,11 +261,11 @@ class ArrayOps(ABC):
         """A number in double precision as one in the precision of the arrays."""
 
     @abstractmethod
-    def max(self, array: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+    def max(self, array: Array, axis: int | tuple[int, ...] | None = None, /) -> Array:
         """The largest value of a real array, or along the axes given."""
 
     @abstractmethod
-    def mean(self, array: Array, axis: int | tuple[int, ...] | None = None) -> Array:
+    def mean(self, array: Array, axis: int | tuple[int, ...] | None = None, /) -> Array:
         """Mean of all values, or along the axes given."""
 
     @abstractmethod
@@ -279,7 +275,7 @@ class ArrayOps(ABC):
     # Shapes
 
     @abstractmethod
-    def stack(self, arrays: Sequence[Array], axis: int = 0) -> Array:
+    def stack(self, arrays: Sequence[Array], axis: int = 0, /) -> Array:
         """Arrays of one shape along a new axis."""
 
     @abstractmethod
@@ -295,7 +291,7 @@ class ArrayOps(ABC):
         """The values of ``array`` in the shape of ``like``; not to be changed."""
 
     @abstractmethod
-    def reshape(self, array: Array, shape: tuple[int, ...]) -> Array:
+    def reshape(self, array: Array, shape: tuple[int, ...], /) -> Array:
         """The same values in another shape."""
 
     @abstractmethod
@@ -313,27 +309,27 @@ class ArrayOps(ABC):
     # Fourier transforms of the last two axes, square fields with the zero frequency at [0, 0]
 
     @abstractmethod
-    def fft2(self, array: Array) -> Array:
+    def fft2(self, array: Array, /) -> Array:
         """Forward transform without a factor."""
 
     @abstractmethod
-    def ifft2(self, array: Array) -> Array:
+    def ifft2(self, array: Array, /) -> Array:
         """Inverse of `fft2`, which divides by the number of values."""
 
     @abstractmethod
-    def fft2_ortho(self, array: Array) -> Array:
+    def fft2_ortho(self, array: Array, /) -> Array:
         """Forward transform that keeps the sum of squares; of (…, N, N)."""
 
     @abstractmethod
-    def ifft2_ortho(self, array: Array) -> Array:
+    def ifft2_ortho(self, array: Array, /) -> Array:
         """Inverse and adjoint of `fft2_ortho`."""
 
     @abstractmethod
-    def fftshift(self, array: Array) -> Array:
+    def fftshift(self, array: Array, /) -> Array:
         """Zero frequency from ``[0, 0]`` to the middle, ``[N // 2, N // 2]``."""
 
     @abstractmethod
-    def ifftshift(self, array: Array) -> Array:
+    def ifftshift(self, array: Array, /) -> Array:
         """The inverse of `fftshift`."""
 
     @abstractmethod
@@ -393,19 +389,19 @@ class ArrayOps(ABC):
         """
 
     @abstractmethod
-    def silu(self, given: Array) -> Array:
+    def silu(self, given: Array, /) -> Array:
         """``x / (1 + exp(-x))``."""
 
     @abstractmethod
-    def fold(self, given: Array) -> Array:
+    def fold(self, given: Array, /) -> Array:
         """Each 2 x 2 pixels as four channels."""
 
     @abstractmethod
-    def unfold(self, given: Array) -> Array:
+    def unfold(self, given: Array, /) -> Array:
         """The inverse of `fold`."""
 
     @abstractmethod
-    def brief(self, picture: Array) -> Array:
+    def brief(self, picture: Array, /) -> Array:
         """A picture rounded to bfloat16, in which a network of mixed precision keeps it."""
 
     def accelerated(self, network: Callable[..., Array]) -> Callable[..., Array]:
@@ -423,7 +419,7 @@ class ArrayOps(ABC):
         """``function`` applied so many times to its own results."""
 
     @abstractmethod
-    def constant(self, array: Array) -> Array:
+    def constant(self, array: Array, /) -> Array:
         """The array, without a derivative."""
 
     @abstractmethod

@@ -110,7 +110,7 @@ class Estimate(NamedTuple):
 
 def unit_phase(xp: ArrayOps, values: Array) -> Array:
     """Complex values over their moduli; 0 for 0."""
-    return xp.over_real(values, xp.at_least(xp.modulus(values), xp.tiny))
+    return xp.over_real(values, xp.at_least(xp.abs(values), xp.tiny))
 
 
 def estimate_object(

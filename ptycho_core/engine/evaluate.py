@@ -96,7 +96,8 @@ def _of_arrays(job: EvaluateJob, xp: ArrayOps) -> EvaluateResult:
     weights = tuple(xp.scalar(job.weights.get(name, 0.0) / pixels) for name in DATA_TERMS)
     modelled, slopes, losses = [], [], dict.fromkeys(DATA_TERMS, 0.0)
     total: dict[str, Array] = {}
-    fields = _fields(job, xp)
+    background = None if job.background is None else xp.from_numpy(np.fft.ifftshift(job.background))
+    fields = Fields(xp.from_numpy(np.array(job.object)), xp.from_numpy(np.array(job.probe)), background)
     for part in _parts(job, fields, mask, weights, xp):
         modelled.append(xp.to_numpy(part.modelled))
         losses = {name: losses[name] + float(part.sums[name]) / pixels for name in losses}
@@ -117,11 +118,6 @@ def _of_arrays(job: EvaluateJob, xp: ArrayOps) -> EvaluateResult:
         if fields.background is not None:
             gradients["background"] = np.fft.fftshift(xp.to_numpy(total["background"]))
     return EvaluateResult(_centered(np.concatenate(modelled)), losses, gradients)
-
-
-def _fields(job: EvaluateJob, xp: ArrayOps) -> Fields:
-    background = None if job.background is None else xp.from_numpy(np.fft.ifftshift(job.background))
-    return Fields(xp.from_numpy(np.array(job.object)), xp.from_numpy(np.array(job.probe)), background)
 
 
 def _parts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ptycho_core.backends.manifest import read_manifest
 from ptycho_core.hookspecs import hookimpl
@@ -12,40 +12,13 @@ from ptycho_core.hookspecs import hookimpl
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ptycho_core.contract import (
-        BackendSpec,
-        EvaluateBatchJob,
-        EvaluateJob,
-        EvaluateResult,
-        EventSink,
-        ExecutionPlan,
-        ExecutionRequest,
-        InferBatch,
-        InferJob,
-        ProbeReport,
-        ReconstructJob,
-        ReconstructResult,
-        TrainJob,
-        TrainResult,
-    )
+    from ptycho_core import contract
 
-__all__ = ["Hooks", "engine_hooks"]
+__all__ = ["engine_hooks"]
 
 
-class Hooks(NamedTuple):
-    """The hooks, in the order of ``specs/backend-contract.md``."""
-
-    spec: Callable[..., Any]
-    probe: Callable[..., Any]
-    plan: Callable[..., Any]
-    train: Callable[..., Any]
-    infer: Callable[..., Any]
-    reconstruct: Callable[..., Any]
-    evaluate: Callable[..., Any]
-
-
-def engine_hooks(name: str, package: str) -> Hooks:
-    """All seven hooks of the backend ``name``, whose import package is ``package``.
+def engine_hooks(name: str, package: str) -> tuple[Callable[..., Any], ...]:
+    """All seven hooks of the backend ``name``, whose import package is ``package``: spec, probe, plan, then the four verbs.
 
     The package holds ``ptycho-backend.toml`` and two modules that are imported when they are first needed: ``devices`` with
     ``probe()`` and ``operations(plan)``, a context that sets the process up for a plan and gives its `ArrayOps`, and ``planning``
@@ -56,24 +29,24 @@ def engine_hooks(name: str, package: str) -> Hooks:
         return import_module(f"{package}.devices")
 
     @hookimpl
-    def ptycho_backend_spec() -> BackendSpec:
+    def ptycho_backend_spec() -> contract.BackendSpec:
         """Say what the backend is: what its manifest says."""
         return read_manifest(Path(str(import_module(package).__file__)).with_name("ptycho-backend.toml"), name)
 
     @hookimpl
-    def ptycho_probe() -> ProbeReport:
+    def ptycho_probe() -> contract.ProbeReport:
         """Import the framework and report its devices."""
-        found: ProbeReport = devices().probe()
+        found: contract.ProbeReport = devices().probe()
         return found
 
     @hookimpl
-    def ptycho_plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
+    def ptycho_plan(request: contract.ExecutionRequest, probe: contract.ProbeReport) -> contract.ExecutionPlan:
         """Resolve accelerator, precision and threads."""
-        found: ExecutionPlan = import_module(f"{package}.planning").plan(request, probe)
+        found: contract.ExecutionPlan = import_module(f"{package}.planning").plan(request, probe)
         return found
 
     @hookimpl
-    def ptycho_train(job: TrainJob, plan: ExecutionPlan, events: EventSink) -> TrainResult:
+    def ptycho_train(job: contract.TrainJob, plan: contract.ExecutionPlan, events: contract.EventSink) -> contract.TrainResult:
         """Fit a network."""
         from ptycho_core.engine.train import train
 
@@ -81,14 +54,18 @@ def engine_hooks(name: str, package: str) -> Hooks:
             return train(job, plan, events, xp)
 
     @hookimpl
-    def ptycho_infer(job: InferJob, plan: ExecutionPlan, events: EventSink) -> Iterator[InferBatch]:
+    def ptycho_infer(
+        job: contract.InferJob, plan: contract.ExecutionPlan, events: contract.EventSink
+    ) -> Iterator[contract.InferBatch]:
         """Pass a scan through a trained network."""
         from ptycho_core.engine.infer import infer
 
         return infer(job, plan, events, devices().operations)
 
     @hookimpl
-    def ptycho_reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> ReconstructResult:
+    def ptycho_reconstruct(
+        job: contract.ReconstructJob, plan: contract.ExecutionPlan, events: contract.EventSink
+    ) -> contract.ReconstructResult:
         """Fit object, probe and, if asked, positions and background to one scan."""
         from ptycho_core.engine.reconstruct import reconstruct
 
@@ -96,19 +73,14 @@ def engine_hooks(name: str, package: str) -> Hooks:
             return reconstruct(job, plan, events, xp)
 
     @hookimpl
-    def ptycho_evaluate(job: EvaluateJob | EvaluateBatchJob, plan: ExecutionPlan) -> EvaluateResult:
+    def ptycho_evaluate(
+        job: contract.EvaluateJob | contract.EvaluateBatchJob, plan: contract.ExecutionPlan
+    ) -> contract.EvaluateResult:
         """Forward intensities, loss terms and gradients of one batch."""
         from ptycho_core.engine.evaluate import evaluate
 
         with devices().operations(plan) as xp:
             return evaluate(job, plan, xp)
 
-    return Hooks(
-        ptycho_backend_spec,
-        ptycho_probe,
-        ptycho_plan,
-        ptycho_train,
-        ptycho_infer,
-        ptycho_reconstruct,
-        ptycho_evaluate,
-    )
+    verbs = ptycho_train, ptycho_infer, ptycho_reconstruct, ptycho_evaluate
+    return ptycho_backend_spec, ptycho_probe, ptycho_plan, *verbs

@@ -23,6 +23,7 @@ from ptycho_core.engine.network import Network
 from ptycho_core.engine.patches import object_patches
 from ptycho_core.engine.regularization import mean_variation
 from ptycho_core.physics import INTENSITY_FLOOR
+from ptycho_core.training.loop import Told
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,20 +50,14 @@ class Outcome(NamedTuple):
     """A batch's loss, and what else is told of it.
 
     Attributes:
-        loss: weighted sum of the loss terms.
-        difference: Σ|√I − √n| over good pixels.
-        amplitudes: Σ√n over good pixels.
-        deviation: mean over the patches of their standard deviation within the illumination, over their mean modulus there.
+        told: its loss, and the sums that the history is made of.
         terms: the unweighted loss terms by name.
         modelled: real (frame, N, N), modelled counts in the order of the FFT.
         patches: complex (frame, N, N), merged as the loss sees them.
         gradient: of the loss, a vector as the learner's; None if it was not wanted.
     """
 
-    loss: float
-    difference: float
-    amplitudes: float
-    deviation: float
+    told: Told
     terms: Mapping[str, float]
     modelled: Array
     patches: Array
@@ -146,8 +141,8 @@ class Objective:
         loss, told, gradient = self._step(self.learner.vector, self.learner.physics, batch, learn=learn)
         terms = {name: float(value) for name, value in told.terms.items()}
         summed = float(sample.frames.amplitude_sums[groups.reshape(-1)].sum())
-        numbers = (float(loss), float(told.difference), summed, float(told.deviation))
-        return Outcome(*numbers, terms, told.modelled, told.patches, gradient)
+        numbers = Told(float(loss), float(told.difference), summed, float(told.deviation))
+        return Outcome(numbers, terms, told.modelled, told.patches, gradient)
 
     def flat_loss(self, sample: Sample, scan: int, frames: NDArray[np.int64]) -> float:
         """The loss of the best flat object: what a collapsed network reaches."""

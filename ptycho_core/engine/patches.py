@@ -24,7 +24,7 @@ def object_patches(xp: ArrayOps, channels: Array, estimate: Array, output: Mappi
     first, second = channels[:, :members], channels[:, members:]
     if output["form"] == "real-imaginary":
         return estimate + xp.complex(first, second)
-    modulus = xp.modulus(estimate)
+    modulus = xp.abs(estimate)
     unit = xp.over_real(estimate, xp.at_least(modulus, SMALLEST))
     amplitude = _activated(xp, modulus, first, str(output["activation"]))
     return xp.times_polar(unit, amplitude, second)

@@ -68,10 +68,10 @@ class _Trainer:
     def learn(self, batch: Batch) -> Told:
         outcome = self._outcome(batch, learn=True)
         self._optimizer.add(outcome.gradient)
-        return _told(outcome)
+        return outcome.told
 
     def judge(self, batch: Batch) -> Told:
-        return _told(self._outcome(batch, learn=False))
+        return self._outcome(batch, learn=False).told
 
     def is_finite(self) -> bool:
         return self._optimizer.is_finite()
@@ -120,10 +120,6 @@ class _Trainer:
     def _outcome(self, batch: Batch, *, learn: bool) -> Outcome:
         read = None if self._frames(batch).cached else next(self._ahead)
         return self._objective.outcome(self._samples[batch.scan], batch.scan, batch.groups, read, learn=learn)
-
-
-def _told(outcome: Outcome) -> Told:
-    return Told(outcome.loss, outcome.difference, outcome.amplitudes, outcome.deviation)
 
 
 def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_apart", "check_file", "check_free"]
 
+_READ = ("reconstruction.h5", "best.ptycho")  # of a folder
+
 
 def check_free(path: Path, *, overwrite: bool) -> None:
     """Refuse a file that is there and may not be replaced.
@@ -58,7 +60,8 @@ def check_apart(outputs: Iterable[Path | None], inputs: Iterable[str | Path | No
         OutputError: the message names both.
     """
     writes = [path for path in outputs if path is not None]
-    reads = [file for path in inputs if path is not None for file in _files(Path(path))]
+    reads = [Path(path) for path in inputs if path is not None]
+    reads = [file for path in reads for file in ([path / name for name in _READ] if path.is_dir() else [path])]
     for number, path in enumerate(writes):
         for other in writes[:number]:
             if _same(path, other):
@@ -67,11 +70,6 @@ def check_apart(outputs: Iterable[Path | None], inputs: Iterable[str | Path | No
             if _same(path, read):
                 told = f"{path} would be written, but it is read" + ("." if path == read else f": it is {read}.")
                 raise OutputError(told, remedy="Choose another place for the output.")
-
-
-def _files(path: Path) -> list[Path]:
-    """The file, or those that are read of a folder."""
-    return [path / "reconstruction.h5", path / "best.ptycho"] if path.is_dir() else [path]
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -9,24 +9,16 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.npz import NpzFile, is_zip
+from ptycho_core.scan.photons import with_photons
+from ptycho_core.scan.scan import Geometry, Scan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.formats.interface import Reading
-    from ptycho_core.scan.scan import Geometry
+    from ptycho_core.scan.patterns import ArrayPatterns
 
-__all__ = [
-    "check_frames",
-    "read_geometry",
-    "read_mask",
-    "read_object",
-    "read_photons",
-    "read_positions",
-    "read_probe",
-    "read_scan_index",
-    "signal",
-]
+__all__ = ["check_frames", "read_mask", "read_positions", "scan_of", "signal"]
 
 GEOMETRY_KEYS = {
     "photon_energy_ev": ("photon_energy_ev", "photon_energy_eV"),
@@ -40,6 +32,41 @@ PHOTON_KEYS = ("photons", "nphotons")
 
 PATTERN_KEYS = ("intensity", "diffraction", "diff3d")
 """Where patterns are, in every layout."""
+
+
+def scan_of(
+    file: NpzFile,
+    reading: Reading,
+    patterns: ArrayPatterns,
+    probe: str,
+    guess: str,
+    notes: list[str],
+    **known: Any,  # noqa: ANN401
+) -> Scan:
+    """The scan of an archive: what its layout has found, and what each layout has under the same keys.
+
+    Args:
+        file: the archive.
+        reading: what the user states.
+        patterns: as they will be read.
+        probe: key of the probe.
+        guess: key of the guess of the object.
+        notes: what was decided so far.
+        known: further fields of the scan, by name.
+    """
+    frames, size, _ = patterns.shape
+    scan = Scan(
+        patterns=patterns,
+        probe=_probe(file, probe, size),
+        geometry=_geometry(file, reading, notes),
+        object_guess=_object(file, guess),
+        scan_index=_scan_index(file, frames),
+        source=file.path,
+        notes=tuple(notes),
+        **known,
+    )
+    counted = _photons(file, reading)
+    return scan if counted is None else with_photons(scan, *counted)
 
 
 def check_frames(where: str, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
@@ -93,7 +120,7 @@ def read_positions(file: NpzFile, name: str, frames: int, patterns: str) -> NDAr
     return values
 
 
-def read_probe(file: NpzFile, name: str, size: int) -> NDArray[np.complexfloating[Any, Any]] | None:
+def _probe(file: NpzFile, name: str, size: int) -> NDArray[np.complexfloating[Any, Any]] | None:
     """A probe as (mode, N, N), or None if the file has none."""
     if name not in file:
         return None
@@ -110,7 +137,7 @@ def read_probe(file: NpzFile, name: str, size: int) -> NDArray[np.complexfloatin
     return probe
 
 
-def read_object(file: NpzFile, name: str) -> NDArray[np.complexfloating[Any, Any]] | None:
+def _object(file: NpzFile, name: str) -> NDArray[np.complexfloating[Any, Any]] | None:
     """An object guess (rows, columns), or None if the file has none."""
     if name not in file:
         return None
@@ -122,7 +149,7 @@ def read_object(file: NpzFile, name: str) -> NDArray[np.complexfloating[Any, Any
     return _complex(file, name)
 
 
-def read_scan_index(file: NpzFile, frames: int) -> NDArray[np.int64] | None:
+def _scan_index(file: NpzFile, frames: int) -> NDArray[np.int64] | None:
     """Which scan each frame belongs to, or None if the file does not say."""
     if "scan_index" not in file:
         return None
@@ -149,10 +176,8 @@ def read_mask(file: NpzFile, reading: Reading, size: int, notes: list[str], bad:
     return np.ones((size, size), dtype=np.bool_)
 
 
-def read_geometry(file: NpzFile, reading: Reading, notes: list[str]) -> Geometry | None:
+def _geometry(file: NpzFile, reading: Reading, notes: list[str]) -> Geometry | None:
     """Energy, distance and pixel pitch, each from the settings or else from the file; None unless all three are known."""
-    from ptycho_core.scan.scan import Geometry
-
     known: dict[str, float] = {}
     for name, keys in GEOMETRY_KEYS.items():
         value = getattr(reading, name)
@@ -168,7 +193,7 @@ def read_geometry(file: NpzFile, reading: Reading, notes: list[str]) -> Geometry
     return None if missing else Geometry(**known)
 
 
-def read_photons(file: NpzFile, reading: Reading) -> tuple[float, str] | None:
+def _photons(file: NpzFile, reading: Reading) -> tuple[float, str] | None:
     """The mean counts that the patterns are to have, and who states it; the settings go before the file. None if nobody does."""
     key = next((key for key in PHOTON_KEYS if key in file), None)
     if reading.photons is not None:

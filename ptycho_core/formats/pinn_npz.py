@@ -7,27 +7,16 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.checks import (
-    check_frames,
-    read_geometry,
-    read_mask,
-    read_object,
-    read_photons,
-    read_positions,
-    read_probe,
-    read_scan_index,
-    signal,
-)
+from ptycho_core.formats.checks import check_frames, read_mask, read_positions, scan_of, signal
 from ptycho_core.formats.npz import NpzFile, holds_any
 from ptycho_core.scan.patterns import ArrayPatterns
-from ptycho_core.scan.photons import with_photons
-from ptycho_core.scan.scan import Scan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from ptycho_core.formats.interface import Reading
+    from ptycho_core.scan.scan import Scan
 
 __all__ = ["KEYS", "PinnNpz"]
 
@@ -89,23 +78,14 @@ class PinnNpz:
         mask = read_mask(file, reading, rows, notes, bad="bad_pixels")
         if "xcoords_start" in file:
             notes.append("Positions: 'xcoords' and 'ycoords'; those before refinement ('xcoords_start') are left aside.")
-        scan = Scan(
-            patterns=ArrayPatterns(
-                file.lazy(name), header.shape, header.dtype, where=where, frame_axis=axis, signal=kind, mask=mask
-            ),
-            positions=np.stack(centres, axis=1) - ((rows - 1) / 2 if host else rows // 2),
-            mask=mask,
-            probe=read_probe(file, "probeGuess", rows),
-            geometry=read_geometry(file, reading, notes),
-            object_guess=read_object(file, "objectGuess"),
-            scan_index=read_scan_index(file, frames),
-            source=path,
-            format=self.name,
-            signal=kind,
-            notes=tuple(notes),
+        patterns = ArrayPatterns(
+            file.lazy(name), header.shape, header.dtype, where=where, frame_axis=axis, signal=kind, mask=mask
         )
-        counted = read_photons(file, reading)
-        return scan if counted is None else with_photons(scan, *counted)
+        positions = np.stack(centres, axis=1) - ((rows - 1) / 2 if host else rows // 2)
+        return scan_of(
+            file, reading, patterns, "probeGuess", "objectGuess", notes, positions=positions, mask=mask, format=self.name,
+            signal=kind,
+        )  # fmt: skip
 
 
 def _number_of_positions(file: NpzFile) -> int:

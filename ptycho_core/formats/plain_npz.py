@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.checks import (
-    check_frames,
-    read_geometry,
-    read_mask,
-    read_object,
-    read_photons,
-    read_positions,
-    read_probe,
-    read_scan_index,
-    signal,
-)
+from ptycho_core.formats.checks import check_frames, read_mask, read_positions, scan_of, signal
 from ptycho_core.formats.npz import NpzFile, holds_any, write_npz
 from ptycho_core.scan.patterns import ArrayPatterns
-from ptycho_core.scan.photons import with_photons
-from ptycho_core.scan.scan import Scan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.formats.interface import Reading
+    from ptycho_core.scan.scan import Scan
 
 __all__ = ["KEYS", "PlainNpz", "write_plain_npz"]
 
@@ -86,31 +75,14 @@ class PlainNpz:
         kind, why = signal(where, header.dtype, reading, stated, by)
         notes.append(why)
         mask = read_mask(file, reading, shape[1], notes)
-        probe = read_probe(file, "probe_guess", shape[1])
-        scan = Scan(
-            patterns=ArrayPatterns(
-                file.lazy("intensity"),
-                header.shape,
-                header.dtype,
-                where=where,
-                frame_axis="last" if reading.frame_axis == "last" else "first",
-                signal=kind,
-                mask=mask,
-            ),
-            positions=positions,
-            mask=mask,
-            probe=probe,
-            probe_scaled=probe is not None and bool(file.number("probe_in_counts")),
-            geometry=read_geometry(file, reading, notes),
-            object_guess=read_object(file, "object_guess"),
-            scan_index=read_scan_index(file, shape[0]),
-            source=path,
-            format=self.name,
-            signal=kind,
-            notes=tuple(notes),
+        axis: Literal["first", "last"] = "last" if reading.frame_axis == "last" else "first"
+        patterns = ArrayPatterns(
+            file.lazy("intensity"), header.shape, header.dtype, where=where, frame_axis=axis, signal=kind, mask=mask
         )
-        counted = read_photons(file, reading)
-        return scan if counted is None else with_photons(scan, *counted)
+        return scan_of(
+            file, reading, patterns, "probe_guess", "object_guess", notes, positions=positions, mask=mask, format=self.name,
+            signal=kind, probe_scaled="probe_guess" in file and bool(file.number("probe_in_counts")),
+        )  # fmt: skip
 
 
 def write_plain_npz(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = False) -> None:

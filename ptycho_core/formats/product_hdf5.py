@@ -16,7 +16,7 @@ from ptycho_core.errors import DataError
 from ptycho_core.formats.hdf5_file import write_hdf5
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -106,17 +106,13 @@ def _write_own(group: h5py.Group, arrays: Mapping[str, Any], texts: Mapping[str,
         if arrays[name] is not None:
             group[name] = arrays[name]
     history = group.create_group("history")
-    for column, values in _columns(arrays["history"]).items():
+    for column in dict.fromkeys(name for row in arrays["history"] for name in row):
+        values = [row.get(column) for row in arrays["history"]]
         text = any(isinstance(value, str) for value in values)
         if text:
             history.create_dataset(column, data=["" if v is None else str(v) for v in values], dtype=h5py.string_dtype())
         else:
             history[column] = np.array([np.nan if v is None else v for v in values], dtype=np.float64)
-
-
-def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def is_hdf5(path: Path) -> bool:

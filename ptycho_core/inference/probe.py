@@ -9,8 +9,8 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.reconstruction.modes import add_probe_modes
-from ptycho_core.scan.scan import scaled_probe
-from ptycho_core.training.probe import empty_counts, probe_in_counts
+from ptycho_core.scan.scan import empty_counts, scaled_probe
+from ptycho_core.training.probe import probe_in_counts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

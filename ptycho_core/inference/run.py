@@ -143,7 +143,8 @@ def infer_payload(
     given = groups["data"]["probe"]
     chosen = choose_probe(scan, model, given=None if given is None else str(given), seed=int(groups["execution"]["seed"] or 0))
     origin, shape = object_canvas(scan.positions, scan.size)
-    hub.emit(Event(announce, message=_description(payload, scan, chosen)))
+    what = f"{len(scan)} patterns of {scan.source.name}, model {payload.model_path}, probe: {chosen.origin}"
+    hub.emit(Event(announce, message=f"{what}, {payload.said}"))
     noted = NotedEvents(hub)
     with scratch_folder() as scratch:
         probe_path = scratch / "probe.npz"
@@ -206,13 +207,6 @@ def _stitch(
     if hub.stop_requested:
         raise KeyboardInterrupt
     return stitcher.finish()
-
-
-def _description(payload: InferencePayload, scan: Scan, chosen: ChosenProbe) -> str:
-    only = " (the only one installed)" if payload.resolved.values["backend"].value is None else ""
-    notes = "".join(f"; {note}" for note in payload.plan.notes)
-    what = f"{len(scan)} patterns of {scan.source.name}, model {payload.model_path}, probe: {chosen.origin}"
-    return f"{what}, backend {payload.backend.spec.name}{only}{notes}"
 
 
 def _metrics(scan: Scan, chosen: ChosenProbe, stitched: StitchedObject, origin: NDArray[np.float64]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ptycho_core.model import Model
 
 __all__ = ["summarise_model"]
 
@@ -35,13 +34,13 @@ def summarise_model(path: str | Path) -> dict[str, Any]:
     file = model_file(path)
     manifest, model = load_with_manifest(file, training=None)
     powers = np.sum(np.abs(model.physics["probe"].astype(np.complex128)) ** 2, axis=(1, 2, 3))
-    logs = model.physics["log_scale"]
+    logs, kept = model.physics["log_scale"], model.training
     return {
         "file": str(file),
         "bytes": file.stat().st_size,
         "format": manifest["format"],
         "version": manifest["version"],
-        "checkpoint": model.training is not None,
+        "checkpoint": kept is not None,
         "facts": dict(model.facts),
         "network": dict(model.network),
         "parameters": sum(array.size for array in model.weights.values()),
@@ -51,7 +50,7 @@ def summarise_model(path: str | Path) -> dict[str, Any]:
         "producer": dict(model.producer),
         "history": list(model.history),
         "settings": _settings(model.settings),
-        "training": _training(model),
+        "training": None if kept is None else {"tensors": _tensors(kept.arrays), "state": dict(kept.state)},
         "hashes": manifest["hashes"],
     }
 
@@ -72,12 +71,6 @@ def _with_rms(arrays: Mapping[str, Any]) -> list[dict[str, Any]]:
     for row, array in zip(rows, arrays.values(), strict=True):
         row["rms"] = float(np.sqrt(np.mean(np.abs(array.astype(np.complex128)) ** 2))) if array.size else 0.0
     return rows
-
-
-def _training(model: Model) -> dict[str, Any] | None:
-    if model.training is None:
-        return None
-    return {"tensors": _tensors(model.training.arrays), "state": dict(model.training.state)}
 
 
 def _settings(audit: Mapping[str, Any]) -> list[dict[str, Any]]:

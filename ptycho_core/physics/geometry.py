@@ -7,7 +7,7 @@ from typing import Final
 
 from ptycho_core.errors import DataError
 
-__all__ = ["object_pixel_size", "photon_energy", "wavelength"]
+__all__ = ["object_pixel_size", "wavelength"]
 
 _PLANCK: Final = 6.62607015e-34  # J s; this constant and the next two are exact in the SI since 2019
 _LIGHT: Final = 299792458.0  # m / s
@@ -27,15 +27,6 @@ def wavelength(energy_ev: float) -> float:
         DataError: if the energy is not a positive number.
     """
     return _PLANCK * _LIGHT / (_positive("The photon energy in eV", energy_ev) * _ELECTRONVOLT)
-
-
-def photon_energy(wavelength_m: float) -> float:
-    """Photon energy in electronvolts at a wavelength in metres, ``h c / λ``.
-
-    Raises:
-        DataError: if the wavelength is not a positive number.
-    """
-    return _PLANCK * _LIGHT / (_positive("The wavelength in metres", wavelength_m) * _ELECTRONVOLT)
 
 
 def object_pixel_size(wavelength_m: float, distance_m: float, detector_pixel_m: float, size: int) -> float:

@@ -115,7 +115,7 @@ def _run(payload: ReconstructionPayload, hub: EventHub) -> tuple[Reconstruction,
 
     began = time.perf_counter()
     scan = open_scan(payload.scan, payload.groups["data"])
-    hub.emit(_started(payload, scan))
+    hub.emit(Event("started", message=f"{len(scan)} patterns of {scan.source.name}, {payload.said}"))
     inferred, notes = (None, []) if payload.first is None else _inferred(payload.first, hub)
     start, noted = _start(scan, payload, inferred), NotedEvents(hub)
     for note in start.notes:
@@ -163,14 +163,6 @@ def _inferred(first: FirstInference, hub: EventHub) -> tuple[StoredObject, list[
         given = worker.call("ptycho_core.inference.apart:infer", *arguments, observer=hub.emit)
     notes = given.pop("notes")
     return StoredObject(**given), notes
-
-
-def _started(payload: ReconstructionPayload, scan: Scan) -> Event:
-    backend = payload.backend.spec.name
-    chosen = payload.resolved.values["backend"].value is None
-    notes = "".join(f"; {note}" for note in payload.plan.notes)
-    reason = " (the only one installed)" if chosen else ""
-    return Event("started", message=f"{len(scan)} patterns of {scan.source.name}, backend {backend}{reason}{notes}")
 
 
 def _with_power(result: ReconstructResult, probe: NDArray[Any]) -> ReconstructResult:

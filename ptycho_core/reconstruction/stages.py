@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ptycho_core.contract import ReconstructResult
 from ptycho_core.reconstruction.modes import orthogonalise_modes
 from ptycho_core.reconstruction.schedule import (
     HeldOut,
@@ -28,7 +29,7 @@ from ptycho_core.reconstruction.schedule import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ptycho_core.settings.reconstruction import ReconstructionSettings
 
@@ -120,30 +121,14 @@ class Engine(Protocol[M]):
 
 
 @dataclass(frozen=True)
-class Result:
-    """A reconstruction.
+class Result(ReconstructResult):
+    """A reconstruction as a backend answers it, but for the background, which is (1, 1) where it is one number.
 
     Attributes:
-        object: complex (rows, columns).
-        probe: complex (mode, N, N), orthogonal modes, strongest first.
-        positions: float64 (frame, 2), row and column in ``object``.
-        background: float (1, 1) or (N, N), counts, zero frequency at ``[N // 2, N // 2]``; None where none was fitted.
-        history: one dictionary an epoch or iteration, as `schedule.Progress`.
-        stopped_by: why it ended, in words.
-        interrupted: whether a stop was asked for; the arrays are then the best so far.
-        held_out: numbers of the frames that were never used.
         notes: choices made from the data and what went wrong on the way, in words.
     """
 
-    object: npt.NDArray[np.complexfloating]
-    probe: npt.NDArray[np.complexfloating]
-    positions: npt.NDArray[np.float64]
-    background: npt.NDArray[np.floating] | None
-    history: list[dict[str, Any]]
-    stopped_by: str
-    interrupted: bool
-    held_out: IntArray
-    notes: list[str]
+    notes: Sequence[str] = ()
 
 
 class Run(Generic[M]):
@@ -184,10 +169,10 @@ class Run(Generic[M]):
             keep_inside(best.positions, arrays.object.shape, self.engine.size),
             None if arrays.background is None else np.fft.fftshift(arrays.background),
             self.history,
+            self.held_out.judging,
             self.stopped_by,
             self.interrupted,
-            self.held_out.judging,
-            self.notes,
+            notes=self.notes,
         )
 
     def _stages(self, model: M) -> Iterator[M]:
@@ -219,7 +204,9 @@ class Run(Generic[M]):
         update = self.engine.epochs(model, coarse=stage == "coarse")
         places: list[npt.NDArray[np.float64]] = []
         for epoch in range(1, epochs + 1):
-            misfit = update(batches(training, self.options.batch_size, self.random), self._position_step(stage, epoch))
+            # The object must show some structure before positions mean anything.
+            step = 1.0 if self.options.refine_positions and stage == "pie" and epoch > 3 else 0.0
+            misfit = update(batches(training, self.options.batch_size, self.random), step)
             if not model.is_finite() or misfit > 1.3 * lowest + 1e-3:
                 self.notes.append(f"{stage}: epoch {epoch} diverged (R {misfit:.3g}); went back to the best state")
                 yield best
@@ -231,10 +218,6 @@ class Run(Generic[M]):
             places.append(model.positions.copy())
             if self.options.refine_positions and positions_settled(places):
                 return
-
-    def _position_step(self, stage: str, epoch: int) -> float:
-        # The object must show some structure before positions mean anything.
-        return 1.0 if self.options.refine_positions and stage == "pie" and epoch > 3 else 0.0
 
     def _joint(self, stage: str, model: M, weight: float, most: int, used: IntArray) -> Iterator[M]:
         """The joint fit of the frames ``used``; with frames to stop by, ends before it fits them clearly worse."""

@@ -10,7 +10,6 @@ from ptycho_core.errors import DataError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ptycho_core.formats.interface import Reader
     from ptycho_core.scan.scan import Scan
 
 __all__ = ["MODEL_SUFFIX", "SAMPLE_PREFIX", "open_scan", "scan_path"]
@@ -38,11 +37,13 @@ def open_scan(path: str | Path, settings: Mapping[str, Any] | object | None = No
         SettingsError: a setting is unknown or out of its range.
     """
     from ptycho_core.formats.interface import Reading
+    from ptycho_core.formats.pinn_npz import PinnNpz
+    from ptycho_core.formats.plain_npz import PlainNpz
     from ptycho_core.scan.size import with_size
 
     reading = Reading.of(settings)
     place = scan_path(path)
-    for reader in _readers():
+    for reader in (PlainNpz(), PinnNpz()):
         if reader.matches(place):
             scan = reader.read(place, reading)
             scan = scan if reading.size is None else with_size(scan, reading.size)
@@ -102,10 +103,3 @@ def scan_path(path: str | Path) -> Path:
     except ValueError as error:  # a character that names of files lack here, or that ends them
         raise DataError(f"{text!r} cannot be the name of a file: {error}.") from error
     return place
-
-
-def _readers() -> tuple[Reader, ...]:
-    from ptycho_core.formats.pinn_npz import PinnNpz
-    from ptycho_core.formats.plain_npz import PlainNpz
-
-    return (PlainNpz(), PinnNpz())

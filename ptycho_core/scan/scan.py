@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     ComplexArray: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
-__all__ = ["CHUNK", "Geometry", "Patterns", "Scan", "Steps", "mean_counts", "pattern_chunks", "scaled_probe"]
+__all__ = ["CHUNK", "Geometry", "Patterns", "Scan", "Steps", "empty_counts", "mean_counts", "pattern_chunks", "scaled_probe"]
 
 CHUNK: Final = 64
 """Patterns read at once by what goes through a whole scan."""
@@ -149,6 +149,12 @@ def mean_counts(scan: Scan, progress: Steps | None = None) -> float:
     return sum(float(counts.sum(dtype=np.float64)) for _, counts in pattern_chunks(scan, progress)) / len(scan)
 
 
+def empty_counts(scan: Scan, probe: ComplexArray) -> float:
+    """The counts in good pixels of a pattern of an empty object; ``probe`` is (mode, N, N) in counts."""
+    far = np.fft.fftshift(np.fft.fft2(probe, norm="ortho"), axes=(1, 2))
+    return float((np.abs(far) ** 2).sum(axis=0)[scan.mask].sum())
+
+
 def scaled_probe(scan: Scan, probe: ComplexArray | None = None, progress: Steps | None = None) -> tuple[ComplexArray, float]:
     """A probe in units of counts, and the factor that made it so.
 
@@ -177,8 +183,7 @@ def scaled_probe(scan: Scan, probe: ComplexArray | None = None, progress: Steps 
         raise DataError(f"The probe has shape {modes.shape}; the patterns of {scan.source} are {scan.mask.shape}.")
     if probe is None and scan.probe_scaled:
         return modes, 1.0
-    far = np.fft.fftshift(np.fft.fft2(modes, norm="ortho"), axes=(1, 2))
-    power = float((np.abs(far) ** 2).sum(axis=0)[scan.mask].sum())
+    power = empty_counts(scan, modes)
     counts = mean_counts(scan, progress)
     if not power > 0 or not np.isfinite(power):
         raise DataError(f"The probe for {scan.source} sends no light, or no finite amount, to the good pixels.")

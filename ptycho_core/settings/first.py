@@ -63,6 +63,7 @@ def first_inference(
         UnknownBackendError: several could infer.
         BackendUnusableError, DataError: as ``create_inference_payload``.
     """
+    from ptycho_core.backends.states import family
     from ptycho_core.settings.facts import is_model
 
     start, named = resolved.values["start"].value, resolved.values["start_backend"]
@@ -76,11 +77,22 @@ def first_inference(
     row, why = _who_infers(resolved, backend, sources)
     other = row.name != backend.name
     settings = _settings(resolved, plan, row, backend)
-    apart = other and _mixed(row, backend) and not resolved.values["allow_mixed_frameworks"].value
+    frameworks = {family(row.spec), family(backend.spec)} - {""}
+    apart = other and len(frameworks) > 1 and not resolved.values["allow_mixed_frameworks"].value
     said = f"the start is inferred from {start} by backend {row.name} ({why})" if other else ""
     if said and apart:
         said += ", in a process of its own"
-    payload, audit = _apart(row, scan, start, settings) if apart else _here(scan, start, settings)
+    payload = None
+    if apart:
+        from ptycho_core.backends.worker import Worker
+
+        with Worker(row.name) as worker:
+            audit = worker.call("ptycho_core.inference.apart:decide", str(start), str(scan), dict(settings))
+    else:
+        from ptycho_core.settings.payload import create_inference_payload
+
+        payload = create_inference_payload(str(start), scan, None, settings, environment={})
+        audit = payload.audit
     audit = {**audit, "backend": {**audit["backend"], "chosen_by": why}, "process": "its own" if apart else "that of the fit"}
     return FirstInference(scan=Path(scan), model=Path(str(start)), settings=settings, said=said, payload=payload, audit=audit)
 
@@ -128,25 +140,3 @@ def _settings(resolved: Resolved, plan: ExecutionPlan, row: Row, backend: Backen
     name = row.name if row.claim is None else f"{row.name}@{row.claim.distribution}"
     named = str(resolved.values["backend"].value or backend.name) if same else name
     return asked | {key: value for key, value in execution.items() if key in taken} | {"backend": named}
-
-
-def _mixed(row: Row, backend: Backend) -> bool:
-    from ptycho_core.backends.states import family
-
-    one, other = family(row.spec), family(backend.spec)
-    return bool(one and other and one != other)
-
-
-def _here(scan: str | Path, start: Any, settings: Mapping[str, Value]) -> tuple[InferencePayload, Mapping[str, Any]]:  # noqa: ANN401
-    from ptycho_core.settings.payload import create_inference_payload
-
-    payload = create_inference_payload(str(start), scan, None, settings, environment={})
-    return payload, payload.audit
-
-
-def _apart(row: Row, scan: str | Path, start: Any, settings: Mapping[str, Value]) -> tuple[None, Mapping[str, Any]]:  # noqa: ANN401
-    from ptycho_core.backends.worker import Worker
-
-    with Worker(row.name) as worker:
-        audit: Mapping[str, Any] = worker.call("ptycho_core.inference.apart:decide", str(start), str(scan), dict(settings))
-    return None, audit

@@ -55,6 +55,12 @@ class Payload:
         """Plain values by group, *execution* as planned: a new copy each time, as jobs carry them from process to process."""
         return self.resolved.groups() | {"execution": dict(self.plan.execution)}
 
+    @property
+    def said(self) -> str:
+        """Which backend computes, and what its plan notes, as the first message of a job ends."""
+        only = " (the only one installed)" if self.resolved.values["backend"].value is None else ""
+        return "; ".join([f"backend {self.backend.spec.name}{only}", *self.plan.notes])
+
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionPayload(Payload):

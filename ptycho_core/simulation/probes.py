@@ -42,7 +42,8 @@ def make_probe(
     Returns:
         (mode, N, N), complex128, strongest first.
     """
-    first = _aperture(size, width * defocus) if kind == "aperture" else _disk(size, width * defocus)
+    wide = width * defocus
+    first = _aperture(size, wide) if kind == "aperture" else np.clip(wide / 2 - _radius(size) + 0.5, 0, 1).astype(np.complex128)
     result = [first / np.linalg.norm(first)]
     row, column = np.meshgrid(*2 * [np.linspace(-1, 1, size)], indexing="ij")
     factors = ((p, order - p) for order in range(1, modes + 1) for p in range(order + 1))
@@ -63,10 +64,6 @@ def _aperture(size: int, width: float) -> NDArray[np.complex128]:
     edge = size * _FREQUENCY_RADIUS
     pupil = np.clip(edge - q + 0.5, 0, 1) * np.exp(1j * np.pi * edge * width / (2 * size) * (q / edge) ** 2)
     return np.asarray(np.fft.fftshift(np.fft.ifft2(np.fft.ifftshift(pupil), norm="ortho")), dtype=np.complex128)
-
-
-def _disk(size: int, width: float) -> NDArray[np.complex128]:
-    return np.clip(width / 2 - _radius(size) + 0.5, 0, 1).astype(np.complex128)
 
 
 def _radius(size: int) -> NDArray[np.float64]:

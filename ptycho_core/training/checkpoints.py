@@ -11,28 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ptycho_core.errors import DataError
 from ptycho_core.files.names import CHECKPOINTS
 from ptycho_core.files.whole import cannot_write
+from ptycho_core.model import BEST, LAST, read_model_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-__all__ = [
-    "AUTO",
-    "BEST",
-    "CHECKPOINTS",
-    "LAST",
-    "Checkpoints",
-    "Monitor",
-    "epoch_files",
-    "keeps_checkpoints",
-    "model_names",
-]
-
-BEST: Final = "best.ptycho"
-"""File of the best model so far."""
-
-LAST: Final = "last.ptycho"
-"""File of the model as it is now, which a run goes on from."""
+__all__ = ["AUTO", "BEST", "CHECKPOINTS", "LAST", "Checkpoints", "Monitor", "epoch_files", "keeps_checkpoints", "model_names"]
 
 _EPOCH = re.compile(r"epoch-([0-9]{4,})\.ptycho")
 
@@ -188,8 +173,6 @@ def _own_epochs(folder: Path, history: Sequence[Mapping[str, Any]]) -> set[int]:
 
 def _epochs_of(path: Path, history: Sequence[Mapping[str, Any]]) -> int | None:
     """Number of epochs that the model in a file has behind it; None if they are not the first of this history."""
-    from ptycho_core.model import read_model_manifest
-
     rows = read_model_manifest(path)["history"]
     return len(rows) if rows and _same(rows, history[: len(rows)]) else None
 

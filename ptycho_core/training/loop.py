@@ -178,7 +178,9 @@ class TrainingLoop:
     def _run_epoch(self, epochs: int) -> None:
         """One epoch. Whoever asks to stop waits for its end: a part of an epoch is nothing to go on from, or to judge by."""
         began = time.perf_counter()
-        batches = epoch_batches(self._data.training_parts(), epoch=self._epoch, seed=self._seed, **self._grouping(self._settings))
+        drawn = {"oversampling": int(self._settings["oversampling"]), "n_groups": self._settings["n_groups"]}
+        parts, grouping = self._data.training_parts(), self._grouping() | drawn
+        batches = epoch_batches(parts, epoch=self._epoch, seed=self._seed, **grouping)
         accumulate = int(self._settings["accumulate_grad_batches"])
         steps = steps_in_epoch(len(batches), accumulate)
         self._trainer.begin(batches)
@@ -250,7 +252,7 @@ class TrainingLoop:
 
     def _judge(self) -> _Sums | None:
         """The loss of the frames that only judge, with the weights as they are."""
-        batches = validation_batches(self._data.validation_parts(), **self._grouping(judging=True))
+        batches = validation_batches(self._data.validation_parts(), **self._grouping())
         if not batches:
             return None
         sums = _Sums()
@@ -259,14 +261,11 @@ class TrainingLoop:
             sums.add(self._trainer.judge(batch), batch)
         return sums
 
-    def _grouping(self, drawn: Mapping[str, Any] | None = None, *, judging: bool = False) -> dict[str, Any]:
-        found = {
+    def _grouping(self) -> dict[str, Any]:
+        return {
             "gridsize": int(self._facts["gridsize"]), "batch_size": int(self._settings["batch_size"]),
             "merge": str(self._facts["merge"]), "neighbor_count": self._facts["neighbor_count"],
         }  # fmt: skip
-        if judging or drawn is None:
-            return found
-        return found | {"oversampling": int(drawn["oversampling"]), "n_groups": drawn["n_groups"]}
 
     def _flat_loss(self) -> float:
         """Mean over the training scans of the loss of a flat object."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.scan.scan import mean_counts, scaled_probe
+from ptycho_core.scan.scan import empty_counts, mean_counts, scaled_probe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ptycho_core.contract import Value
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["empty_counts", "probe_in_counts", "shaped_probe"]
+__all__ = ["probe_in_counts", "shaped_probe"]
 
 
 def probe_in_counts(scan: Scan, asked: Mapping[str, Value]) -> tuple[NDArray[np.complex128], float]:
@@ -37,9 +37,9 @@ def probe_in_counts(scan: Scan, asked: Mapping[str, Value]) -> tuple[NDArray[np.
         DataError: there is no probe, it is dark, or the patterns hold no counts.
     """
     if scan.probe is None or not scan.probe_scaled:
-        probe, _ = scaled_probe(scan, None if scan.probe is None else _shaped(scan.probe, asked))
+        probe, _ = scaled_probe(scan, None if scan.probe is None else shaped_probe(scan.probe, asked))
         return np.asarray(probe, dtype=np.complex128), empty_counts(scan, probe)  # to which it was scaled
-    shaped = _shaped(scan.probe, asked)
+    shaped = shaped_probe(scan.probe, asked)
     power = float((np.abs(shaped) ** 2).sum())
     if not power > 0:
         raise DataError(f"{scan.source}: nothing of the probe is left inside the probe mask.")
@@ -49,15 +49,7 @@ def probe_in_counts(scan: Scan, asked: Mapping[str, Value]) -> tuple[NDArray[np.
     return shaped * np.sqrt(float((np.abs(scan.probe) ** 2).sum()) / power), counts
 
 
-def empty_counts(scan: Scan, probe: NDArray[np.complexfloating[Any, Any]]) -> float:
-    """The counts in good pixels of a pattern of an empty object; ``probe`` is (mode, N, N) in counts."""
-    far = np.fft.fftshift(np.fft.fft2(probe, norm="ortho"), axes=(1, 2))
-    return float((np.abs(far) ** 2).sum(axis=0)[scan.mask].sum())
-
-
-def shaped_probe(
-    probe: NDArray[np.complexfloating[Any, Any]], *, smoothing: float, diameter: float | None, edge: float
-) -> NDArray[np.complex128]:
+def shaped_probe(probe: NDArray[np.complexfloating[Any, Any]], asked: Mapping[str, Value]) -> NDArray[np.complex128]:
     """A probe without its noise and without light where none is.
 
     First a Gaussian, cyclic as the Fourier transform is; then a disc around the centre of intensity, whose edge falls from 1 to 0
@@ -65,10 +57,11 @@ def shaped_probe(
 
     Args:
         probe: (mode, N, N), complex.
-        smoothing: sigma of the Gaussian, pixels; 0 for none.
-        diameter: of the disc, pixels, to the middle of its edge; None for none.
-        edge: width of the edge, pixels.
+        asked: the *model* settings: ``probe_smoothing``, sigma of the Gaussian, 0 for none; ``probe_mask_diameter`` of the disc,
+            to the middle of its edge, None for none; ``probe_mask_edge``, width of the edge; all in pixels.
     """
+    smoothing, diameter, edge = (asked[f"probe_{name}"] for name in ("smoothing", "mask_diameter", "mask_edge"))
+    smoothing, edge = float(smoothing or 0), float(edge or 0)
     shaped: NDArray[np.complex128] = np.array(probe, dtype=np.complex128)
     if smoothing > 0:
         from scipy.ndimage import gaussian_filter
@@ -80,17 +73,7 @@ def shaped_probe(
         rows, columns = np.indices(intensity.shape, dtype=np.float64)
         power = max(float(intensity.sum()), np.finfo(np.float64).tiny)
         distance = np.hypot(rows - (intensity * rows).sum() / power, columns - (intensity * columns).sum() / power)
-        beyond = distance - diameter / 2  # negative inside
+        beyond = distance - float(diameter) / 2  # negative inside
         fall = np.clip(beyond / edge + 0.5, 0, 1) if edge > 0 else beyond > 0
         shaped = shaped * (0.5 + 0.5 * np.cos(np.pi * fall))
     return shaped
-
-
-def _shaped(probe: NDArray[np.complexfloating[Any, Any]], asked: Mapping[str, Value]) -> NDArray[np.complex128]:
-    diameter = asked["probe_mask_diameter"]
-    return shaped_probe(
-        probe,
-        smoothing=float(asked["probe_smoothing"] or 0),
-        diameter=None if diameter is None else float(diameter),
-        edge=float(asked["probe_mask_edge"] or 0),
-    )

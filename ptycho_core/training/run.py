@@ -226,10 +226,7 @@ def _started(payload: TrainingPayload, data: TrainingData, epochs: int) -> Event
     scans = f"{len(payload.scans)} scan{'s' * (len(payload.scans) > 1)}"
     judging = f", {judge} to judge by" if judge else ""
     resumed = f", going on after epoch {epochs}" if payload.resume is not None else ""
-    chosen = " (the only one installed)" if payload.resolved.values["backend"].value is None else ""
-    notes = "".join(f"; {note}" for note in payload.plan.notes)
-    message = f"{train} patterns of {scans}{judging}{resumed}, backend {payload.backend.spec.name}{chosen}{notes}"
-    return Event("started", message=message)
+    return Event("started", message=f"{train} patterns of {scans}{judging}{resumed}, {payload.said}")
 
 
 def _producer(payload: TrainingPayload) -> dict[str, str]:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from ptycho_core.errors import DataError
-from ptycho_core.scan.scan import Scan
+from ptycho_core.scan.scan import Scan, empty_counts
 from ptycho_core.settings.model import ModelSettings
 from ptycho_core.training.prepare import initial_model
-from ptycho_core.training.probe import empty_counts, probe_in_counts, shaped_probe
+from ptycho_core.training.probe import probe_in_counts, shaped_probe
 
 N = 32
 ROWS, COLUMNS = np.indices((N, N))
@@ -47,20 +47,23 @@ def asked(**changes):
 
 def test_a_mask_keeps_a_disc_around_the_centre_of_intensity():
     probe = disc(row=12, column=19)
-    shaped = shaped_probe(probe, smoothing=0, diameter=10, edge=4)
+    shaped = shaped_probe(probe, asked(probe_smoothing=0, probe_mask_diameter=10, probe_mask_edge=4))
     distance = np.hypot(ROWS - 12, COLUMNS - 19)
     assert np.array_equal(shaped[0, distance < 2.9], probe[0, distance < 2.9])
     assert np.abs(shaped[0, distance > 7.1]).max() == 0
     edge = np.abs(shaped[0, (distance > 3.5) & (distance < 6.5)])
     assert (edge > 0).all()
     assert (edge < 1).all()
-    assert set(np.unique(np.abs(shaped_probe(probe, smoothing=0, diameter=10, edge=0)))) == {0.0, 1.0}
+    assert set(np.unique(np.abs(shaped_probe(probe, asked(probe_smoothing=0, probe_mask_diameter=10, probe_mask_edge=0))))) == {
+        0.0,
+        1.0,
+    }
 
 
 def test_smoothing_removes_noise_and_keeps_the_sum():
     rng = np.random.default_rng(1)
     noisy = disc() + 0.3 * (rng.standard_normal((1, N, N)) + 1j * rng.standard_normal((1, N, N)))
-    smooth = shaped_probe(noisy, smoothing=1.5, diameter=None, edge=2)
+    smooth = shaped_probe(noisy, asked(probe_smoothing=1.5, probe_mask_diameter=None, probe_mask_edge=2))
     assert smooth.sum() == pytest.approx(noisy.sum())
     roughness = [np.abs(np.diff(one, axis=-1)).mean() for one in (noisy, smooth)]
     assert roughness[1] < 0.4 * roughness[0]

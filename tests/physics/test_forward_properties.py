@@ -6,16 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptycho_core.errors import DataError
-from ptycho_core.physics import (
-    add_windows,
-    backpropagate,
-    cut_windows,
-    intensities,
-    poisson,
-    propagate,
-    shift,
-    split_positions,
-)
+from ptycho_core.physics import intensities, shift
+from ptycho_core.physics.noise import poisson
+from ptycho_core.physics.propagation import backpropagate, propagate
+from ptycho_core.physics.windows import add_windows, cut_windows, split_positions
 
 sizes = st.integers(2, 9)
 seeds = st.integers(0, 2**32 - 1)

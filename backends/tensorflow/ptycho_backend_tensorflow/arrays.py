@@ -36,6 +36,37 @@ def tensorflow_arrays(dtype: tf.DType) -> TensorFlowArrays:
 class TensorFlowArrays(ArrayOps):
     """See `ArrayOps`; functions become graphs, and no array is ever changed in place."""
 
+    # What TensorFlow itself has
+    sqrt = staticmethod(tf.sqrt)
+    rsqrt = staticmethod(tf.math.rsqrt)
+    log = staticmethod(tf.math.log)
+    exp = staticmethod(tf.exp)
+    expm1 = staticmethod(tf.math.expm1)
+    softplus = staticmethod(tf.nn.softplus)
+    sigmoid = staticmethod(tf.sigmoid)
+    sign = staticmethod(tf.sign)
+    abs = staticmethod(tf.abs)
+    at_least = staticmethod(tf.maximum)
+    at_most = staticmethod(tf.minimum)
+    conj = staticmethod(tf.math.conj)
+    real = staticmethod(tf.math.real)
+    imag = staticmethod(tf.math.imag)
+    complex = staticmethod(tf.complex)
+    sum = staticmethod(tf.reduce_sum)
+    max = staticmethod(tf.reduce_max)
+    mean = staticmethod(tf.reduce_mean)
+    stack = staticmethod(tf.stack)
+    reshape = staticmethod(tf.reshape)
+    fft2 = staticmethod(tf.signal.fft2d)
+    ifft2 = staticmethod(tf.signal.ifft2d)
+    silu = staticmethod(silu)
+    brief = staticmethod(brief)
+    constant = staticmethod(tf.stop_gradient)
+    fftshift = staticmethod(partial(tf.signal.fftshift, axes=(-2, -1)))
+    ifftshift = staticmethod(partial(tf.signal.ifftshift, axes=(-2, -1)))
+    fold = staticmethod(partial(tf.nn.space_to_depth, block_size=2))
+    unfold = staticmethod(partial(tf.nn.depth_to_space, block_size=2))
+
     def __init__(self, dtype: tf.DType) -> None:
         self._real, self._complex = dtype, tf.complex64 if dtype == tf.float32 else tf.complex128
         self.real_dtype = np.dtype(dtype.as_numpy_dtype)
@@ -106,63 +137,12 @@ class TensorFlowArrays(ArrayOps):
         summed = (double, double * double, double * tf.constant(inside, dtype=tf.float64))
         return tuple(tf.reduce_sum(one, (1, 2)).numpy() for one in summed)
 
-    def sqrt(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.sqrt(array)
-
     def root_of_sum(self, array: tf.Tensor, added: tf.Tensor | float) -> tf.Tensor:
         return tf.sqrt(array + added)
-
-    def rsqrt(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.math.rsqrt(array)
-
-    def log(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.math.log(array)
-
-    def exp(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.exp(array)
-
-    def expm1(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.math.expm1(array)
-
-    def softplus(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.nn.softplus(array)
-
-    def sigmoid(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.sigmoid(array)
-
-    def sign(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.sign(array)
-
-    def abs(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.abs(array)
-
-    def at_least(self, array: tf.Tensor, lowest: float) -> tf.Tensor:
-        return tf.maximum(array, lowest)
-
-    def at_most(self, array: tf.Tensor, highest: float) -> tf.Tensor:
-        return tf.minimum(array, highest)
-
-    def conj(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.math.conj(array)
-
-    def real(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.math.real(array)
-
-    def imag(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.math.imag(array)
-
-    def imaginary(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.complex(tf.zeros_like(array), array)
-
-    def complex(self, real: tf.Tensor, imaginary: tf.Tensor) -> tf.Tensor:
-        return tf.complex(real, imaginary)
 
     def times_polar(self, array: tf.Tensor, moduli: tf.Tensor, angles: tf.Tensor) -> tf.Tensor:
         real, imaginary, cosine, sine = tf.math.real(array), tf.math.imag(array), tf.cos(angles), tf.sin(angles)
         return tf.complex(moduli * (real * cosine - imaginary * sine), moduli * (real * sine + imaginary * cosine))
-
-    def modulus(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.abs(array)
 
     def abs2(self, array: tf.Tensor) -> tf.Tensor:
         return tf.square(tf.math.real(array)) + tf.square(tf.math.imag(array))
@@ -178,9 +158,6 @@ class TensorFlowArrays(ArrayOps):
 
     def add_square(self, array: tf.Tensor, values: tf.Tensor, factor: float) -> tf.Tensor:
         return array + factor * tf.square(values)
-
-    def sum(self, array: tf.Tensor, axis: _Axes = None) -> tf.Tensor:
-        return tf.reduce_sum(array, axis)
 
     def mode_sum(self, array: tf.Tensor) -> tf.Tensor:
         return tf.reduce_sum(array, 1)
@@ -200,17 +177,8 @@ class TensorFlowArrays(ArrayOps):
     def rounded(self, number: tf.Tensor) -> tf.Tensor:
         return tf.cast(number, self._real)
 
-    def max(self, array: tf.Tensor, axis: _Axes = None) -> tf.Tensor:
-        return tf.reduce_max(array, axis)
-
-    def mean(self, array: tf.Tensor, axis: _Axes = None) -> tf.Tensor:
-        return tf.reduce_mean(array, axis)
-
     def dot(self, first: tf.Tensor, second: tf.Tensor) -> float:
         return float(self.compiled(_dot)(first, second))
-
-    def stack(self, arrays: Sequence[tf.Tensor], axis: int = 0) -> tf.Tensor:
-        return tf.stack(arrays, axis)
 
     def concat(self, arrays: Sequence[tf.Tensor], axis: int = 0) -> tf.Tensor:
         return tf.concat(arrays, axis)
@@ -220,9 +188,6 @@ class TensorFlowArrays(ArrayOps):
 
     def broadcast(self, array: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
         return tf.broadcast_to(array, tf.shape(like))
-
-    def reshape(self, array: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
-        return tf.reshape(array, shape)
 
     def pad(self, array: tf.Tensor, rows: tuple[int, int], columns: tuple[int, int]) -> tf.Tensor:
         before = [[0, 0]] * (array.shape.rank - 2)
@@ -234,23 +199,11 @@ class TensorFlowArrays(ArrayOps):
     def as_complex(self, vector: tf.Tensor, shape: tuple[int, ...]) -> tf.Tensor:
         return tf.bitcast(tf.reshape(vector, [*shape, 2]), self._complex)
 
-    def fft2(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.signal.fft2d(array)
-
-    def ifft2(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.signal.ifft2d(array)
-
     def fft2_ortho(self, array: tf.Tensor) -> tf.Tensor:
         return tf.signal.fft2d(array) * tf.cast(1 / tf.cast(tf.shape(array)[-1], tf.float64), array.dtype)
 
     def ifft2_ortho(self, array: tf.Tensor) -> tf.Tensor:
         return tf.signal.ifft2d(array) * tf.cast(tf.shape(array)[-1], array.dtype)
-
-    def fftshift(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.signal.fftshift(array, axes=(-2, -1))
-
-    def ifftshift(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.signal.ifftshift(array, axes=(-2, -1))
 
     def fft_frequencies(self, size: int | tf.Tensor) -> tf.Tensor:
         size = tf.cast(size, tf.int64)
@@ -303,24 +256,9 @@ class TensorFlowArrays(ArrayOps):
             given, weight, bias = brief(given), brief(weight), brief(bias)
         return tf.nn.bias_add(tf.nn.conv2d(given, weight, stride, padding), bias)
 
-    def silu(self, given: tf.Tensor) -> tf.Tensor:
-        return silu(given)
-
-    def fold(self, given: tf.Tensor) -> tf.Tensor:
-        return tf.nn.space_to_depth(given, 2)
-
-    def unfold(self, given: tf.Tensor) -> tf.Tensor:
-        return tf.nn.depth_to_space(given, 2)
-
-    def brief(self, picture: tf.Tensor) -> tf.Tensor:
-        return brief(picture)
-
     def repeat(self, function: Callable[..., tuple[tf.Tensor, ...]], times: int, *first: tf.Tensor) -> tuple[tf.Tensor, ...]:
         found = tf.while_loop(lambda *_: True, function, first, parallel_iterations=1, maximum_iterations=times)
         return tuple(found)
-
-    def constant(self, array: tf.Tensor) -> tf.Tensor:
-        return tf.stop_gradient(array)
 
     def value_and_grad(
         self,

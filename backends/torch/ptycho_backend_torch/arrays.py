@@ -112,6 +112,32 @@ class _WithAdjoint(torch.autograd.Function):
 class TorchArrays(ArrayOps):
     """See `ArrayOps`; nothing is compiled, and `scatter_add` changes the canvas in place."""
 
+    # What PyTorch itself has
+    sqrt = staticmethod(torch.sqrt)
+    rsqrt = staticmethod(torch.rsqrt)
+    log = staticmethod(torch.log)
+    exp = staticmethod(torch.exp)
+    expm1 = staticmethod(torch.expm1)
+    softplus = staticmethod(functional.softplus)
+    sigmoid = staticmethod(torch.sigmoid)
+    sign = staticmethod(torch.sign)
+    abs = staticmethod(torch.abs)
+    conj = staticmethod(torch.conj)
+    real = staticmethod(torch.real)
+    imag = staticmethod(torch.imag)
+    complex = staticmethod(torch.complex)
+    fft2 = staticmethod(torch.fft.fft2)
+    ifft2 = staticmethod(torch.fft.ifft2)
+    silu = staticmethod(functional.silu)
+    copy = staticmethod(torch.clone)
+    constant = staticmethod(torch.detach)
+    fft2_ortho = staticmethod(partial(torch.fft.fft2, norm="ortho"))
+    ifft2_ortho = staticmethod(partial(torch.fft.ifft2, norm="ortho"))
+    fftshift = staticmethod(partial(torch.fft.fftshift, dim=(-2, -1)))
+    ifftshift = staticmethod(partial(torch.fft.ifftshift, dim=(-2, -1)))
+    fold = staticmethod(partial(functional.pixel_unshuffle, downscale_factor=2))
+    unfold = staticmethod(partial(functional.pixel_shuffle, upscale_factor=2))
+
     def __init__(
         self, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32, *, translated: bool = False
     ) -> None:
@@ -149,9 +175,6 @@ class TorchArrays(ArrayOps):
     def zeros_like(self, array: torch.Tensor, kind: torch.Tensor | None = None) -> torch.Tensor:
         return torch.zeros_like(array, dtype=None if kind is None else kind.dtype)
 
-    def copy(self, array: torch.Tensor) -> torch.Tensor:
-        return array.clone()
-
     def size(self, array: torch.Tensor) -> int:
         return int(array.shape[-1])
 
@@ -185,35 +208,8 @@ class TorchArrays(ArrayOps):
         )
         return tuple(one.cpu().numpy() for one in sums)
 
-    def sqrt(self, array: torch.Tensor) -> torch.Tensor:
-        return array.sqrt()
-
     def root_of_sum(self, array: torch.Tensor, added: torch.Tensor | float) -> torch.Tensor:
         return (array + added).sqrt_()  # in place: one array less to make
-
-    def rsqrt(self, array: torch.Tensor) -> torch.Tensor:
-        return array.rsqrt()
-
-    def log(self, array: torch.Tensor) -> torch.Tensor:
-        return array.log()
-
-    def exp(self, array: torch.Tensor) -> torch.Tensor:
-        return array.exp()
-
-    def expm1(self, array: torch.Tensor) -> torch.Tensor:
-        return array.expm1()
-
-    def softplus(self, array: torch.Tensor) -> torch.Tensor:
-        return functional.softplus(array)
-
-    def sigmoid(self, array: torch.Tensor) -> torch.Tensor:
-        return array.sigmoid()
-
-    def sign(self, array: torch.Tensor) -> torch.Tensor:
-        return array.sign()
-
-    def abs(self, array: torch.Tensor) -> torch.Tensor:
-        return array.abs()
 
     def at_least(self, array: torch.Tensor, lowest: float) -> torch.Tensor:
         return array.clamp_min(lowest)
@@ -221,26 +217,8 @@ class TorchArrays(ArrayOps):
     def at_most(self, array: torch.Tensor, highest: float) -> torch.Tensor:
         return array.clamp_max(highest)
 
-    def conj(self, array: torch.Tensor) -> torch.Tensor:
-        return array.conj()
-
-    def real(self, array: torch.Tensor) -> torch.Tensor:
-        return array.real
-
-    def imag(self, array: torch.Tensor) -> torch.Tensor:
-        return array.imag
-
-    def imaginary(self, array: torch.Tensor) -> torch.Tensor:
-        return torch.complex(torch.zeros_like(array), array)
-
-    def complex(self, real: torch.Tensor, imaginary: torch.Tensor) -> torch.Tensor:
-        return torch.complex(real, imaginary)
-
     def times_polar(self, array: torch.Tensor, moduli: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
         return moduli * array * torch.polar(torch.ones_like(angles), angles)
-
-    def modulus(self, array: torch.Tensor) -> torch.Tensor:
-        return array.abs()
 
     def abs2(self, array: torch.Tensor) -> torch.Tensor:
         parts = torch.view_as_real(array.resolve_conj())
@@ -317,30 +295,6 @@ class TorchArrays(ArrayOps):
     def as_complex(self, vector: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.view_as_complex(vector.view(*shape, 2))
 
-    def fft2(self, array: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.fft.fft2(array)
-        return found
-
-    def ifft2(self, array: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.fft.ifft2(array)
-        return found
-
-    def fft2_ortho(self, array: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.fft.fft2(array, norm="ortho")
-        return found
-
-    def ifft2_ortho(self, array: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.fft.ifft2(array, norm="ortho")
-        return found
-
-    def fftshift(self, array: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.fft.fftshift(array, dim=(-2, -1))
-        return found
-
-    def ifftshift(self, array: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = torch.fft.ifftshift(array, dim=(-2, -1))
-        return found
-
     def fft_frequencies(self, size: int) -> torch.Tensor:
         found: torch.Tensor = torch.fft.fftfreq(size, device=self.device, dtype=self._real)
         return found
@@ -395,15 +349,6 @@ class TorchArrays(ArrayOps):
             given, weight, bias = (one.to(torch.bfloat16) for one in (given, weight, bias))
         return functional.conv2d(given, weight, bias, stride=stride, padding=1 if weight.shape[-1] == 3 else 0)
 
-    def silu(self, given: torch.Tensor) -> torch.Tensor:
-        return functional.silu(given)
-
-    def fold(self, given: torch.Tensor) -> torch.Tensor:
-        return functional.pixel_unshuffle(given, 2)
-
-    def unfold(self, given: torch.Tensor) -> torch.Tensor:
-        return functional.pixel_shuffle(given, 2)
-
     def brief(self, picture: torch.Tensor) -> torch.Tensor:
         return picture  # what a convolution gave is bfloat16, and stays so
 
@@ -423,9 +368,6 @@ class TorchArrays(ArrayOps):
         for _ in range(times):
             values = function(*values)
         return values
-
-    def constant(self, array: torch.Tensor) -> torch.Tensor:
-        return array.detach()
 
     def value_and_grad(
         self,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.conformance.reference.passes import Slopes
     from ptycho_core.model import Model
-    from ptycho_core.training.data import TrainingScan
+    from ptycho_core.scan.scan import Scan
 
 __all__ = ["batch_of", "evaluate_batch", "of_probe", "of_scale", "probe_unit", "scaled_probe"]
 
@@ -45,8 +45,8 @@ def evaluate_batch(job: EvaluateBatchJob) -> EvaluateResult:
     probe = scaled_probe(
         model.physics["probe"][job.scan], float(model.physics["log_scale"][job.scan]), str(job.training.model_path)
     )
-    network = {name: value.astype(np.float64) for name, value in model.weights.items()}
-    batch = batch_of(model.network, network, probe, data.scans[job.scan], job.groups, str(model.facts["merge"]))
+    one = data.scans[job.scan]
+    batch = batch_of(model, model.weights, probe, one.scan, one.positions, job.groups, one.labels)
     held = hold(batch)
     patches = merged(batch, held)
     return EvaluateResult(
@@ -70,35 +70,37 @@ def scaled_probe(probe: NDArray[Any], log_scale: float, where: str) -> NDArray[n
 
 
 def batch_of(
-    network: Mapping[str, Any],
-    weights: Mapping[str, NDArray[np.float64]],
+    model: Model,
+    weights: Mapping[str, NDArray[Any]],
     probe: NDArray[np.complex128],
-    one: TrainingScan,
+    scan: Scan,
+    positions: NDArray[np.float64],
     groups: NDArray[np.int64],
-    merge: str,
+    labels: NDArray[np.complex64] | None,
 ) -> Batch:
     """The frames of some groups of a scan alone, numbered anew.
 
     Args:
-        network: description.
-        weights: its tensors by name.
+        model: whose network it is, and which says how patches are merged.
+        weights: the network's tensors by name, as they are now.
         probe: complex (mode, N, N), √counts, with the factor of the scale.
-        one: the scan.
+        scan: the scan.
+        positions: (frame, 2), of all its frames; with labels, on their canvas.
         groups: (group, C), numbers of its frames.
-        merge: how patches are merged.
+        labels: complex (rows, columns), the true object, or None.
     """
     frames, places = np.unique(groups, return_inverse=True)
-    counts = np.where(one.scan.mask, one.scan.patterns.read(frames), 0.0)
+    counts = np.where(scan.mask, scan.patterns.read(frames), 0.0)
     return Batch(
-        network=network,
-        weights=weights,
+        network=model.network,
+        weights={name: value.astype(np.float64) for name, value in weights.items()},
         probe=probe,
-        positions=one.positions[frames],
+        positions=positions[frames],
         groups=places.reshape(groups.shape).astype(np.int64),
         roots=np.sqrt(np.fft.ifftshift(counts, axes=(-2, -1)).astype(np.float64)),
-        good=np.fft.ifftshift(one.scan.mask),
-        labels=None if one.labels is None else one.labels.astype(np.complex128),
-        merge=merge,
+        good=np.fft.ifftshift(scan.mask),
+        labels=None if labels is None else labels.astype(np.complex128),
+        merge=str(model.facts["merge"]),
     )
 
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptycho_core.conformance.reference.batch import Batch, Held
+from ptycho_core.conformance.reference.batch import Held
 from ptycho_core.conformance.reference.estimate import estimate
-from ptycho_core.conformance.reference.evaluation import scaled_probe
+from ptycho_core.conformance.reference.evaluation import batch_of, scaled_probe
 from ptycho_core.conformance.reference.passes import before_merging
 from ptycho_core.contract import EventSink, InferBatch, InferJob
 from ptycho_core.inference.order import inference_order
@@ -56,19 +56,7 @@ def _patches(
     scan: Scan, positions: NDArray[np.float64], model: Model, probe: NDArray[np.complex128], groups: NDArray[np.int64]
 ) -> NDArray[np.complex128]:
     """The first patch of each group (group, C): complex (group, N, N)."""
-    frames, places = np.unique(groups, return_inverse=True)
-    counts = np.where(scan.mask, scan.patterns.read(frames), 0.0)
-    batch = Batch(
-        network=model.network,
-        weights={name: value.astype(np.float64) for name, value in model.weights.items()},
-        probe=probe,
-        positions=positions[frames],
-        groups=places.reshape(groups.shape).astype(np.int64),
-        roots=np.sqrt(np.fft.ifftshift(counts, axes=(-2, -1)).astype(np.float64)),
-        good=np.fft.ifftshift(scan.mask),
-        labels=None,
-        merge="none",
-    )
+    batch = batch_of(model, model.weights, probe, scan, positions, groups, None)
     held = Held(*estimate(batch), batch.illumination, (), np.ones(0, dtype=np.complex128))
     members = groups.shape[1]
     return before_merging(batch, held)[::members]

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ptycho_core import physics
 from ptycho_core.conformance.reference.batch import Held
 from ptycho_core.conformance.reference.estimate import estimate, features
 from ptycho_core.conformance.reference.fourier import back, phase, shifted, transform
-from ptycho_core.conformance.reference.losses import DATA_TERMS, intensity_slope, patch_slope, terms
+from ptycho_core.conformance.reference.losses import intensity_slope, patch_slope, terms
 from ptycho_core.conformance.reference.merging import merge, merge_back, turns
 from ptycho_core.conformance.reference.network import channels, layer_results, weight_gradients
 from ptycho_core.conformance.reference.output import output, output_back
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TERMS", "Slopes", "before_merging", "gradients", "hold", "intensities", "losses", "merged"]
 
-TERMS = (*DATA_TERMS, "tv", "realspace")
+TERMS = (*physics.TERMS, "realspace")
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 from ptycho_core.backends.plans import make_plan
 from ptycho_core.contract import Device, ProbeReport
+from ptycho_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
     from ptycho_core.contract import ExecutionPlan, ExecutionRequest, Value
 
-__all__ = ["plan", "probe"]
+__all__ = ["ptycho_plan", "ptycho_probe"]
 
 _PRECISION = "float64"
 
@@ -49,14 +50,16 @@ _FIXED: Final[dict[str, tuple[Value, str]]] = {
 _SAME: Final[tuple[Value, str]] = ("on", "there is nothing here that differs from run to run")
 
 
-def probe() -> ProbeReport:
+@hookimpl
+def ptycho_probe() -> ProbeReport:
     """NumPy's version; there is one device and one precision."""
     import numpy as np
 
     return ProbeReport(np.__version__, (Device("cpu", "cpu", "CPU, NumPy"),), (_PRECISION,))
 
 
-def plan(request: ExecutionRequest, report: ProbeReport) -> ExecutionPlan:
+@hookimpl
+def ptycho_plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
     """Resolve what is ``auto`` and say what became of each requested option; reads nothing and changes nothing."""
     loose = {"deterministic": _SAME} if request.execution["deterministic"] == "off" else {}
-    return make_plan(request, report, "NumPy", {**_FIXED, **loose}, honours=_HONOURED[request.verb].split(), anyway=_ANYWAY)
+    return make_plan(request, probe, "NumPy", {**_FIXED, **loose}, honours=_HONOURED[request.verb].split(), anyway=_ANYWAY)

@@ -8,52 +8,22 @@ from typing import TYPE_CHECKING
 from ptycho_core import hookimpl
 from ptycho_core.backends.manifest import MANIFEST, read_manifest
 from ptycho_core.conformance.reference import NAME
+from ptycho_core.conformance.reference.planning import ptycho_plan, ptycho_probe  # noqa: F401 - hooks too
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ptycho_core.contract import (
-        BackendSpec,
-        EvaluateBatchJob,
-        EvaluateJob,
-        EvaluateResult,
-        EventSink,
-        ExecutionPlan,
-        ExecutionRequest,
-        InferBatch,
-        InferJob,
-        ProbeReport,
-        ReconstructJob,
-        ReconstructResult,
-        TrainJob,
-        TrainResult,
-    )
+    from ptycho_core import contract
 
 
 @hookimpl
-def ptycho_backend_spec() -> BackendSpec:
+def ptycho_backend_spec() -> contract.BackendSpec:
     """Say what the backend is: what its manifest says."""
     return read_manifest(Path(__file__).with_name(MANIFEST), NAME)
 
 
 @hookimpl
-def ptycho_probe() -> ProbeReport:
-    """Report NumPy's version."""
-    from ptycho_core.conformance.reference.planning import probe
-
-    return probe()
-
-
-@hookimpl
-def ptycho_plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:
-    """Answer every option."""
-    from ptycho_core.conformance.reference.planning import plan
-
-    return plan(request, probe)
-
-
-@hookimpl
-def ptycho_train(job: TrainJob, plan: ExecutionPlan, events: EventSink) -> TrainResult:
+def ptycho_train(job: contract.TrainJob, plan: contract.ExecutionPlan, events: contract.EventSink) -> contract.TrainResult:
     """Fit a network."""
     from ptycho_core.conformance.reference.training import train
 
@@ -61,7 +31,7 @@ def ptycho_train(job: TrainJob, plan: ExecutionPlan, events: EventSink) -> Train
 
 
 @hookimpl
-def ptycho_infer(job: InferJob, events: EventSink) -> Iterator[InferBatch]:
+def ptycho_infer(job: contract.InferJob, events: contract.EventSink) -> Iterator[contract.InferBatch]:
     """Pass a scan through a trained network."""
     from ptycho_core.conformance.reference.inference import infer
 
@@ -69,7 +39,9 @@ def ptycho_infer(job: InferJob, events: EventSink) -> Iterator[InferBatch]:
 
 
 @hookimpl
-def ptycho_reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> ReconstructResult:
+def ptycho_reconstruct(
+    job: contract.ReconstructJob, plan: contract.ExecutionPlan, events: contract.EventSink
+) -> contract.ReconstructResult:
     """Fit object and probe to one scan."""
     from ptycho_core.conformance.reference.reconstruction import reconstruct
 
@@ -77,7 +49,7 @@ def ptycho_reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSi
 
 
 @hookimpl
-def ptycho_evaluate(job: EvaluateJob | EvaluateBatchJob) -> EvaluateResult:
+def ptycho_evaluate(job: contract.EvaluateJob | contract.EvaluateBatchJob) -> contract.EvaluateResult:
     """Forward intensities, loss terms and gradients of one batch."""
     from ptycho_core.contract import EvaluateBatchJob
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ptycho_core.conformance.reference.losses import variation
 from ptycho_core.contract import EvaluateJob
 from ptycho_core.physics import evaluate
 from ptycho_core.physics.propagation import backpropagate, propagate, shift
@@ -204,18 +205,6 @@ class _Joint:
         model = self._model(point)
         loss, self.misfit, of_object, of_probe = self._engine.evaluated(model, self._used, self._likelihood, gradients=True)
         if self._variation > 0:
-            length, slope = _variation(model.object, self._rounding)
-            loss, of_object = loss + self._variation * length, of_object + self._variation * slope
+            lengths, slope = variation(model.object, self._rounding)
+            loss, of_object = loss + self._variation * float(lengths.sum()), of_object + self._variation * slope
         return loss, self._packed(of_object * self._object_scale, of_probe * self._probe_scale)
-
-
-def _variation(thing: Complex, rounding: float) -> tuple[float, Complex]:
-    """``Σ (√(|down|² + |right|² + ε²) − ε)`` of an object (rows, columns), and its gradient."""
-    down, right = np.zeros_like(thing), np.zeros_like(thing)
-    down[:-1], right[:, :-1] = np.diff(thing, axis=0), np.diff(thing, axis=1)
-    length = np.sqrt(np.abs(down) ** 2 + np.abs(right) ** 2 + rounding**2)
-    down, right = down / length, right / length
-    slope = -down - right
-    slope[1:] += down[:-1]
-    slope[:, 1:] += right[:, :-1]
-    return float((length - rounding).sum()), slope

@@ -47,7 +47,7 @@ class _Trainer:
 
     def __init__(self, job: TrainJob, data: TrainingData, model: Model) -> None:
         settings = job.settings["training"]
-        self._data, self._network, self._facts = data, model.network, model.facts
+        self._data, self._model = data, model
         asked = loss_weights(settings, str(model.facts["model_type"]))
         self._weights = {name: asked[name] for name in TERMS if asked[name] > 0}
         self._unit = probe_unit(model.physics["probe"])
@@ -123,7 +123,7 @@ class _Trainer:
                 weights[name.removeprefix("network.")] = value
         probe = _complex(self._values["physics.probe"][scan]) * self._unit[scan]
         probe = scaled_probe(probe, float(self._values["physics.log_scale"][scan]), str(one.scan.source))
-        return batch_of(self._network, weights, probe, one, groups, str(self._facts["merge"]))
+        return batch_of(self._model, weights, probe, one.scan, one.positions, groups, one.labels)
 
     def _told(self, batch: Batch, held: Held) -> Told:
         patches = merged(batch, held)

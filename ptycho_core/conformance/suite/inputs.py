@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ptycho_core.conformance.batches import known_object
 from ptycho_core.contract import EvaluateJob, ScanSource, TrainJob
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.contract import Value
 
-__all__ = ["FRAMES", "N", "known_object", "known_scan", "perturbed_model", "random_batch"]
+__all__ = ["FRAMES", "PHASE", "N", "known_scan", "perturbed_model", "random_batch"]
 
 N: Final = 32
 FRAMES: Final = 25
@@ -25,16 +26,8 @@ _STEP: Final = 3.7
 _BAD: Final = 0.05
 """Share of the pixels that are bad, where some are."""
 
-_TURN: Final = 0.9
+PHASE: Final = 0.9
 """Phase of the object, radian: enough to see, without wrapping."""
-
-
-def known_object(shape: tuple[int, int]) -> NDArray[np.complex64]:
-    """Structure at many scales, of amplitude 0.55 to 0.95."""
-    row, column = np.mgrid[: shape[0], : shape[1]]
-    amplitude = 0.75 + 0.2 * np.sin(row / 2.5) * np.cos(column / 3)
-    found: NDArray[np.complex64] = (amplitude * np.exp(1j * _TURN * np.sin(row / 4 + column / 3))).astype(np.complex64)
-    return found
 
 
 def known_scan(
@@ -71,7 +64,7 @@ def known_scan(
     positions = steps + random.uniform(0, 1.5, steps.shape)
     positions[:2] = np.floor(positions[:2])
     shape = (int(positions[:, 0].max()) + size + 2, int(positions[:, 1].max()) + size + 2)
-    truth = known_object(shape)
+    truth = known_object(shape, PHASE)
     counts = random.poisson(intensities(truth, probe, positions) + background)
     mask = random.random((size, size)) >= (_BAD if masked else -1)
     bad = np.random.default_rng(garbage).integers(0, 4 * int(counts.max()), counts.shape)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ptycho_core.backends.loading import Backend
     from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, ExecutionPlan, Value
 
-__all__ = ["evaluate", "imported", "infer", "loaded", "plans", "probe", "reconstruct", "refused", "said", "train"]
+__all__ = ["evaluate", "imported", "infer", "loaded", "plan_of", "plans", "probe", "reconstruct", "said", "train"]
 
 
 class Sink:
@@ -66,13 +66,6 @@ def plans(name: str, request: ExecutionRequest) -> Any:  # noqa: ANN401 - two Ex
     backend, before = _backend(name), deepcopy(request)
     report = backend.probe()
     return backend.plan(request, report), backend.plan(request, report), request == before
-
-
-def refused(verb: str, settings: Mapping[str, Value]) -> None:
-    """Resolve and plan a verb, which is to be refused."""
-    from ptycho_core.settings.planning import plan_verb
-
-    plan_verb(verb, settings, {})
 
 
 def evaluate(job: EvaluateJob | EvaluateBatchJob, settings: Mapping[str, Value]) -> dict[str, Any]:
@@ -254,7 +247,6 @@ def _backend(name: str) -> Backend:
 def _plugin(name: str) -> Any:  # noqa: ANN401 - module or object
     """What the entry point names, imported in the environment that the manifest asks for."""
     import os
-    from importlib import import_module
 
     from ptycho_core.backends import choose
 
@@ -263,10 +255,7 @@ def _plugin(name: str) -> Any:  # noqa: ANN401 - module or object
     assert row.spec is not None
     for variable, value in row.spec.environment.items():
         os.environ.setdefault(variable, value)
-    plugin: Any = import_module(row.claim.module)
-    for part in filter(None, row.claim.attribute.split(".")):
-        plugin = getattr(plugin, part)
-    return plugin
+    return row.claim.imported()
 
 
 def _kinds(arrays: Mapping[str, Any]) -> dict[str, str]:

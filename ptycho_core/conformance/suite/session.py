@@ -89,7 +89,7 @@ class Session:
         if FOLDER not in Path(metafunc.module.__file__ or "").parents:
             return
         for name in set(metafunc.fixturenames) & CASES.keys():
-            found: Sequence[Any] = CASES[name](self.spec)
+            found: Sequence[Any] = [] if self.spec is None else CASES[name](self.spec)
             nothing = [pytest.param(None, marks=getattr(pytest.mark, NOTHING))]
             metafunc.parametrize(name, found or nothing, ids=str)
 

@@ -134,32 +134,32 @@ def test_an_option_of_its_own_refuses_what_it_cannot_be(bench: Bench, own_option
     option, key = option_named(bench, own_option), f"{bench.row.name}.{own_option}"
     bad: Value = 0.5 if option.type in ("bool", "int", "str") else "no number"
     with refused_with(SettingsError, own_option, f"{key} = {bad!r}"):
-        bench.call("refused", verb, bench.settings(**{key: bad}))
+        bench.call("plan_of", verb, bench.settings(**{key: bad}))
 
 
 @kit(needs=LOADS)
 def test_a_verb_that_is_not_claimed_is_refused(bench: Bench, unclaimed_verb: str) -> None:
     with refused_with(CapabilityError, unclaimed_verb, f"'{unclaimed_verb}', which is not claimed,"):
-        bench.call("refused", unclaimed_verb, bench.settings())
+        bench.call("plan_of", unclaimed_verb, bench.settings())
 
 
 @kit(needs=LOADS)
 def test_a_precision_that_is_not_claimed_is_refused(bench: Bench, unclaimed_precision: str) -> None:
     with refused_with(CapabilityError, unclaimed_precision, f"'{unclaimed_precision}', which is not claimed,"):
-        bench.call("refused", _verb(bench), bench.settings(precision=unclaimed_precision))
+        bench.call("plan_of", _verb(bench), bench.settings(precision=unclaimed_precision))
 
 
 @kit(needs=LOADS)
 def test_an_accelerator_that_is_not_claimed_is_refused(bench: Bench, unclaimed_accelerator: str) -> None:
     with refused_with(CapabilityError, unclaimed_accelerator, f"'{unclaimed_accelerator}', which is not claimed,"):
-        bench.call("refused", _verb(bench), bench.settings(accelerator=unclaimed_accelerator))
+        bench.call("plan_of", _verb(bench), bench.settings(accelerator=unclaimed_accelerator))
 
 
 @kit(needs=LOADS)
 def test_what_reconstruct_does_not_claim_is_refused(bench: Bench, unclaimed_extra: str) -> None:
     asked: dict[str, Value] = {"refine_positions": True} if unclaimed_extra == "positions" else {"background": "pixel"}
     with refused_with(CapabilityError, unclaimed_extra, f"'{unclaimed_extra}', which is not claimed,"):
-        bench.call("refused", "reconstruct", bench.settings(**asked))
+        bench.call("plan_of", "reconstruct", bench.settings(**asked))
 
 
 def _verb(bench: Bench) -> str:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from ptycho_core.conformance.batches import known_object
 from ptycho_core.conformance.parity import relative_distance as distance
-from ptycho_core.conformance.suite.inputs import FRAMES, N, known_object, known_scan
+from ptycho_core.conformance.suite.inputs import FRAMES, PHASE, N, known_scan
 from ptycho_core.conformance.suite.marks import kit
 from ptycho_core.conformance.suite.refusals import refusal_of, refused_with
 from ptycho_core.contract import ReconstructResult
@@ -105,7 +106,7 @@ def misfit(scan: Path, result: ReconstructResult) -> float:
 def likeness(result: ReconstructResult) -> float:
     """Correlation of the middle of an object with the truth, whatever its phase; 1 is equal."""
     rows, columns = result.object.shape
-    truth = known_object((rows, columns))
+    truth = known_object((rows, columns), PHASE)
     row, column = (round(float(one)) for one in (result.positions - _positions()).mean(axis=0))
     edge = N // 2
     mine = result.object[row + edge : rows - edge, column + edge : columns - edge]

@@ -79,7 +79,8 @@ class FarField:
 
     def position_derivative(self, xp: ArrayOps, exits: Exit, probe: Array) -> Array:
         """The object times the derivative of the shifted probe, which is exact in Fourier space."""
-        factors = xp.imaginary(-2 * math.pi * xp.fft_frequencies(xp.size(probe)))
+        angles = -2 * math.pi * xp.fft_frequencies(xp.size(probe))
+        factors = xp.complex(xp.zeros_like(angles), angles)
         spectrum = xp.fft2(probe)[None] * exits.ramps
         slopes = xp.ifft2(xp.stack([spectrum * factors[:, None], spectrum * factors]))
         return self.propagate(xp, slopes * exits.patches[:, None])
