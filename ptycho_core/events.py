@@ -8,8 +8,7 @@ import sys
 import threading
 import warnings
 from contextlib import contextmanager, suppress
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -24,13 +23,11 @@ class EventHub:
     """Passes events to observers, each guarded on its own; the ``EventSink`` that a backend is given.
 
     Args:
-        observers: called with each event in this order.
-        warn: told once for each observer that fails; by default a ``RuntimeWarning``. The observer then gets no more events.
+        observers: called with each event in this order; one that fails is a ``RuntimeWarning``, and gets no more events.
     """
 
-    def __init__(self, observers: Iterable[Observer] = (), warn: Callable[[str], None] | None = None) -> None:
+    def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = list(observers)
-        self._warn = warn
         self._stop = False  # a plain flag: a signal handler must not wait for a lock
 
     def add(self, observer: Observer) -> None:
@@ -51,7 +48,7 @@ class EventHub:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's observer does, the run goes on
             self._observers.remove(observer)
             name = getattr(observer, "__qualname__", type(observer).__name__)
-            self._tell(f"the observer {name} failed and is left out from now on: {type(error).__name__}: {error}")
+            warn(f"the observer {name} failed and is left out from now on: {type(error).__name__}: {error}")
 
     @property
     def stop_requested(self) -> bool:
@@ -61,9 +58,6 @@ class EventHub:
     def request_stop(self) -> None:
         """Ask the job to end when it has finished and saved what it is at."""
         self._stop = True
-
-    def _tell(self, message: str) -> None:
-        (self._warn or warn)(message)
 
 
 def warn(message: str) -> None:
@@ -76,23 +70,20 @@ def warn(message: str) -> None:
                 print(f"ptycho: warning: {message}", file=sys.stderr)
 
 
-def installed_observers(tell: Callable[[str], None] | None = None) -> tuple[Observer, ...]:
+def installed_observers() -> tuple[Observer, ...]:
     """Observers of the entry-point group ``ptycho.observers``: each entry names a callable without arguments that makes one.
 
-    An entry that cannot be loaded is told to ``tell`` (by default a ``RuntimeWarning``) and left out.
+    An entry that cannot be loaded is a ``RuntimeWarning`` and left out.
     """
     from ptycho_core.backends.discovery import OBSERVERS, scan
 
     observers: list[Observer] = []
     for claim in scan(OBSERVERS):
         try:
-            factory: Any = import_module(claim.module)
-            for name in filter(None, claim.attribute.split(".")):
-                factory = getattr(factory, name)
-            observers.append(factory())
+            observers.append(claim.imported()())
         except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
             message = f"the observer '{claim.name}' ({claim.source}) cannot be loaded: {type(error).__name__}: {error}"
-            (tell or warn)(message)
+            warn(message)
     return tuple(observers)
 
 

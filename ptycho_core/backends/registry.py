@@ -146,7 +146,10 @@ def registered_plugin(name: str) -> object:
 def _rows(name: str, claims: list[Claim], lists: Lists) -> list[Row]:
     problem = bad_name(name)
     if problem:
-        return [replace(_base(claim), state="broken", reason=problem) for claim in claims]
+        return [
+            Row(one.name, one.name, "broken", problem, distribution=one.distribution, version=one.version, claim=one)
+            for one in claims
+        ]
     rows = [examine_claim(claim, lists) for claim in claims]
     rivals = [row for row in rows if row.state != "blocked"]
     if len(rivals) < 2:
@@ -158,10 +161,6 @@ def _rows(name: str, claims: list[Claim], lists: Lists) -> list[Row]:
     reason = f"{len(rivals)} distributions provide it: {', '.join(sources)}"
     remedy = f"Choose with {' or '.join(f'--backend {row.address}' for row in rivals)}, or uninstall one."
     return [replace(row, state="conflict", reason=reason, remedy=remedy) if row in rivals else row for row in rows]
-
-
-def _base(claim: Claim) -> Row:
-    return Row(claim.name, claim.name, "ok", distribution=claim.distribution, version=claim.version, claim=claim)
 
 
 def bad_name(name: str) -> str:

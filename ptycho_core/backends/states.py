@@ -17,16 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STATES", "Row", "absent", "examine_claim", "family", "framework_state", "unusable"]
 
-STATES: Final[tuple[str, ...]] = (
-    "ok",
-    "missing",
-    "out-of-range",
-    "incompatible",
-    "conflict",
-    "blocked",
-    "undeclared",
-    "broken",
-)
+STATES: Final = ("ok", "missing", "out-of-range", "incompatible", "conflict", "blocked", "undeclared", "broken")
 
 
 @dataclass(frozen=True)

@@ -82,11 +82,6 @@ class Worker:
         self.close()
 
     @property
-    def alive(self) -> bool:
-        """Whether there is a process."""
-        return self._process is not None
-
-    @property
     def age(self) -> float:
         """Seconds since the process was started; 0 without one."""
         return 0.0 if self._process is None else time.monotonic() - self._process.started
@@ -174,7 +169,7 @@ class Worker:
     def _died(self, process: _Process, how: str) -> NoReturn:
         error = WorkerError(
             f"the worker process of backend '{self.backend}' failed: {how} while {process.doing}.",
-            remedy=_remedy(process),
+            remedy="Add --traceback to see what it wrote last." if last_words(process.errors).strip() else "",
             backend=self.backend,
         )
         error.add_note(f"The last that it wrote:\n{last_words(process.errors)}".rstrip())
@@ -294,7 +289,3 @@ def _absolute(target: str) -> str:
     if not colon or not module or not function:
         raise UsageError(f"'{target}' is no function to call: write it as module:function or file.py:function.")
     return f"{Path(module).resolve()}:{function}" if module.endswith(".py") else target
-
-
-def _remedy(process: _Process) -> str:
-    return "Add --traceback to see what it wrote last." if last_words(process.errors).strip() else ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.settings.declare import Declaration
 
-__all__ = ["flag_inventory", "kind_of", "spellings"]
+__all__ = ["flag_inventory", "kind_of"]
 
 _KINDS = {"bool": "truth", "int": "whole number", "float": "number", "str": "text", "path": "path"}
 
@@ -50,12 +50,6 @@ def flag_inventory(equivalents: Mapping[str, Mapping[str, str]]) -> str:
     return "\n".join(parts)
 
 
-def spellings(one: Declaration) -> list[str]:
-    """Every spelling of a setting on the command line."""
-    negated = [f"--no-{one.flag.removeprefix('--')}"] if one.switches else []
-    return [one.flag, *negated, *one.flags]
-
-
 def kind_of(one: Declaration) -> str:
     """Type and range of a setting, in words."""
     kind = one.allowed if one.choices else ", ".join(filter(None, [_KINDS[one.kind], one.allowed]))
@@ -66,7 +60,7 @@ def _row(one: Declaration, backends: list[str], told: Mapping[str, str]) -> list
     notes = [f"in {one.unit}" if one.unit else "", acts_only(one.name)]
     notes += [f"`{other}` means `{word}`" for other, word in one.also]
     return [
-        ", ".join(f"`{flag}`" for flag in spellings(one)),
+        ", ".join(f"`{flag}`" for flag in one.every_flag),
         f"`{one.show(one.default)}`",
         kind_of(one),
         f"`{one.group}.{one.name}`",

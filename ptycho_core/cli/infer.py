@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.cli.json_events import add_event_flag
-from ptycho_core.cli.options import add_setting_flags, collect
-from ptycho_core.cli.plan import add_plan_flags, show_plan, wants_plan
+from ptycho_core.cli.options import collect
+from ptycho_core.cli.plan import add_job_flags, show_plan, wants_plan
 
 if TYPE_CHECKING:
     import argparse
@@ -25,13 +23,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     parser.add_argument("--model", metavar="RUN|FILE", required=True, help="folder of a training run, or a model file")
     parser.add_argument("-o", "--output-dir", metavar="DIR", required=True, help="folder for the results")
     parser.add_argument("--overwrite", action="store_true", help="replace the results that are in DIR")
-    parser.add_argument(
-        "--allow-unsupported", action="store_true", help="go on without the options that the backend does not support"
-    )
-    add_plan_flags(parser)
-    add_event_flag(parser)
-    add_setting_flags(parser, "infer")
-    parser.set_defaults(func=run, leaves_files=True)
+    add_job_flags(parser, "infer", run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,12 +42,10 @@ def run(args: argparse.Namespace) -> int:
     )
     if dry:
         return show_plan(payload, overwrite=args.overwrite, as_json=args.json)
-    from ptycho_core.cli.progress import listening, progress_observer, say_notes
+    from ptycho_core.cli.progress import run_shown, say_notes
 
-    progress = progress_observer(shown=bool(payload.groups["execution"]["progress"]))
-    with progress or contextlib.nullcontext():
-        _, metrics = run_payload(payload, overwrite=args.overwrite, observers=listening(progress, args.events))
-    if progress is None:
+    _, metrics = run_shown(run_payload, payload, args)
+    if not payload.groups["execution"]["progress"]:
         say_notes(metrics["notes"])
     print(f"R {metrics['misfit']:.4f}, {metrics['frames']} patterns in {metrics['seconds']:.1f} s: {args.output_dir}")
     return 0

@@ -135,17 +135,16 @@ def _add(group: argparse._ArgumentGroup, one: Declaration, *, hidden: bool) -> N
     destination = f"setting_{one.name}"
     default = one.show(one.default)
     if one.kind == "bool":
-        falsy = [f"--no-{one.flag.removeprefix('--')}", *one.flags]
+        falsy = [one.negated, *one.flags]
         group.add_argument(
             one.flag, *falsy, dest=destination, action=_Remember, nargs=0, falsy=falsy, default=argparse.SUPPRESS,
             help=_help(one, f"default: {'auto' if one.default is None else 'yes' if one.default else 'no'}", hidden=hidden),
         )  # fmt: skip
         return
     if one.truths:
-        no = f"--no-{one.flag.removeprefix('--')}"
         group.add_argument(
-            no, dest=destination, action=_Remember, nargs=0, falsy=[no], truths=one.truths, default=argparse.SUPPRESS,
-            help=argparse.SUPPRESS if hidden else f"the same as {one.flag}={one.truths[1]}",
+            one.negated, dest=destination, action=_Remember, nargs=0, falsy=[one.negated], truths=one.truths,
+            default=argparse.SUPPRESS, help=argparse.SUPPRESS if hidden else f"the same as {one.flag}={one.truths[1]}",
         )  # fmt: skip
     notes = [f"default: {default}"] + [note for note in (one.unit, one.allowed) if note]
     metavar = "FILE" if one.kind == "path" else "{" + ",".join(one.choices) + "}" if one.choices else one.kind.upper()

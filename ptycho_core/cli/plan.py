@@ -5,27 +5,35 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.cli.json_events import add_event_flag
+from ptycho_core.cli.options import add_setting_flags
 from ptycho_core.errors import UsageError
 from ptycho_core.settings.groups import declarations
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from ptycho_core.contract import Value
     from ptycho_core.settings.payload import Payload
 
-__all__ = ["add_plan_flags", "say_settings", "show_plan", "wants_plan"]
+__all__ = ["add_job_flags", "say_settings", "show_plan", "wants_plan"]
 
 
-def add_plan_flags(parser: argparse.ArgumentParser) -> None:
-    """Add ``--dry-run`` and ``--json``."""
+def add_job_flags(parser: argparse.ArgumentParser, verb: str, run: Callable[[argparse.Namespace], int]) -> None:
+    """Add what all jobs take, the settings of the verb last; ``run`` runs the command."""
+    parser.add_argument(
+        "--allow-unsupported", action="store_true", help="go on without the options that the backend does not support"
+    )
     parser.add_argument(
         "--dry-run",
         action="store_true",
         help="print what would be done and with what, then stop: no pattern is read, nothing written",
     )
     parser.add_argument("--json", action="store_true", help="print that plan as JSON; only with --dry-run")
+    add_event_flag(parser)
+    add_setting_flags(parser, verb)
+    parser.set_defaults(func=run, leaves_files=True)
 
 
 def wants_plan(args: argparse.Namespace) -> bool:
@@ -90,7 +98,10 @@ def _unasked(settings: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]
 
 def say_settings(audit: Mapping[str, Any], entries: Mapping[str, Any] | None = None, *, indent: str = "") -> None:
     """Print a table of settings: name, value, source, and what became of it where that is not simply as resolved."""
-    rows = [_row(audit["verb"], name, entry) for name, entry in (audit["settings"] if entries is None else entries).items()]
+    verb, rows = audit["verb"], []
+    for name, one in (audit["settings"] if entries is None else entries).items():
+        told = "; ".join([*_became(verb, name, one), *_beat(verb, name, one)])
+        rows.append((name, _show(verb, name, one["value"]), _source(one), told))
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     for row in rows:
         cells = [*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]
@@ -104,11 +115,6 @@ def _say_head(audit: Mapping[str, Any]) -> None:
     print(f"device: {audit['device']}")
     for note in audit["notes"]:
         print(f"note: {note}")
-
-
-def _row(verb: str, name: str, entry: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    value = _show(verb, name, entry["value"])
-    return name, value, _source(entry), "; ".join([*_became(verb, name, entry), *_beat(verb, name, entry)])
 
 
 def _became(verb: str, name: str, entry: Mapping[str, Any]) -> Iterable[str]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import argparse
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from rich.progress import TaskID
 
-    from ptycho_core.contract import Event, Observer, Value
+    from ptycho_core.contract import Event, Value
+    from ptycho_core.settings.payload import Payload
 
 SECONDS_BETWEEN_LINES = 2.0
+_Answer = TypeVar("_Answer")
 
 
 class PlainProgress:
@@ -91,9 +95,12 @@ def progress_observer(*, shown: bool) -> PlainProgress | BarProgress | None:
     return BarProgress() if sys.stderr.isatty() else PlainProgress()
 
 
-def listening(*observers: Observer | None) -> list[Observer]:
-    """Those of the observers that there are."""
-    return [one for one in observers if one is not None]
+def run_shown(run_payload: Callable[..., _Answer], payload: Payload, args: argparse.Namespace) -> _Answer:
+    """Run a payload for a command: progress is shown unless settings turn it off, events go to who asked for them."""
+    progress = progress_observer(shown=bool(payload.groups["execution"]["progress"]))
+    observers = [one for one in (progress, args.events) if one is not None]
+    with progress or contextlib.nullcontext():
+        return run_payload(payload, overwrite=args.overwrite, observers=observers)
 
 
 def say_notes(notes: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from ptycho_core.cli.flags import kind_of, spellings
+from ptycho_core.cli.flags import kind_of
 from ptycho_core.settings.document import markdown_table
 from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.rules import acts_only
@@ -60,7 +60,7 @@ def _setting(one: Declaration) -> list[str]:
     metavar = "" if one.kind == "bool" else "FILE" if one.kind == "path" else one.kind.upper()
     metavar = f"[={metavar}]" if one.truths else metavar
     value = kind_of(one) + (f" ({one.unit})" if one.unit else "")
-    strings = ", ".join(f"`{flag}`" for flag in spellings(one))
+    strings = ", ".join(f"`{flag}`" for flag in one.every_flag)
     return [strings, metavar, f"`{one.show(one.default)}`", value, acts_only(one.name) or "always", one.help]
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.cli.json_events import add_event_flag
-from ptycho_core.cli.options import add_setting_flags, collect
-from ptycho_core.cli.plan import add_plan_flags, show_plan, wants_plan
+from ptycho_core.cli.options import collect
+from ptycho_core.cli.plan import add_job_flags, show_plan, wants_plan
 
 if TYPE_CHECKING:
     import argparse
@@ -33,13 +31,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="go on with the training in RUN: same scans, same settings")
     again.add_argument("--overwrite", action="store_true", help="replace the run that is in RUN")
-    parser.add_argument(
-        "--allow-unsupported", action="store_true", help="go on without the options that the backend does not support"
-    )
-    add_plan_flags(parser)
-    add_event_flag(parser)
-    add_setting_flags(parser, "train")
-    parser.set_defaults(func=run, leaves_files=True)
+    add_job_flags(parser, "train", run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,12 +53,10 @@ def run(args: argparse.Namespace) -> int:
     )
     if dry:
         return show_plan(payload, overwrite=args.overwrite, as_json=args.json)
-    from ptycho_core.cli.progress import listening, progress_observer, say_notes
+    from ptycho_core.cli.progress import run_shown, say_notes
 
-    progress = progress_observer(shown=bool(payload.groups["execution"]["progress"]))
-    with progress or contextlib.nullcontext():
-        _, metrics = run_payload(payload, overwrite=args.overwrite, observers=listening(progress, args.events))
-    if progress is None:
+    _, metrics = run_shown(run_payload, payload, args)
+    if not payload.groups["execution"]["progress"]:
         say_notes(metrics["notes"])
     print(f"{_result(metrics)} in {metrics['seconds']:.1f} s: {folder / metrics['model']}")
     if metrics["interrupted"] and metrics["checkpoint"]:

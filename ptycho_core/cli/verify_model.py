@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.values import seconds
@@ -57,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         scan=args.scan,
         precision=args.precision,
         timeout=args.timeout,
-        tell=_silence if args.quiet else _say,
+        tell=(lambda _: None) if args.quiet else partial(print, file=sys.stderr, flush=True),
     )
     print(json.dumps(_data(found), indent=2) if args.json else "\n".join(_lines(found)))
     if not found.within:
@@ -145,11 +146,3 @@ def _names(text: str) -> Sequence[str]:
     if not all(names):
         raise argparse.ArgumentTypeError("must be names with commas between, such as torch,tensorflow")
     return names
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _silence(text: str) -> None:
-    del text

@@ -47,52 +47,26 @@ def run_job(
     Raises:
         PtychoError: as the verbs.
     """
+    from ptycho_core.inference.run import run_payload as infer
+    from ptycho_core.reconstruction.run import run_payload as reconstruct
+    from ptycho_core.settings.payload import (
+        create_inference_payload,
+        create_reconstruction_payload,
+        create_training_payload,
+    )
+    from ptycho_core.training.run import run_payload as train
+
     how: dict[str, Any] = {"config_file": config, "allow_unsupported": allow_unsupported}
     if verb == "reconstruct":
-        from ptycho_core.reconstruction.run import run_payload
-        from ptycho_core.settings.payload import create_reconstruction_payload
-
-        payload = create_reconstruction_payload(scan, folder, overrides[verb], **how)
-        metrics = run_payload(payload, overwrite=overwrite, observers=observers)[1]
-        return {**metrics, "backend": payload.audit["backend"]}
+        fit = create_reconstruction_payload(scan, folder, overrides[verb], **how)
+        return {**reconstruct(fit, overwrite=overwrite, observers=observers)[1], "backend": fit.audit["backend"]}
     trained: dict[str, Any] = {}
     if verb == "train":
-        trained = {"training": _train(scan, folder / RUN, overrides[verb], how, overwrite=overwrite, observers=observers)}
+        training = create_training_payload([scan], folder / RUN, overrides[verb], **how)
+        trained = {"training": train(training, overwrite=overwrite, observers=observers)[1]}
         # The folder holds the run now, and what an option does for a training need not mean anything in a single pass.
         model, overwrite, how["allow_unsupported"] = folder / RUN, True, True
-    return trained | _infer(scan, folder, model, overrides["infer"], how, overwrite=overwrite, observers=observers)
-
-
-def _train(
-    scan: str,
-    folder: Path,
-    overrides: Mapping[str, object],
-    how: Mapping[str, Any],
-    *,
-    overwrite: bool,
-    observers: Sequence[Observer],
-) -> dict[str, Any]:
-    from ptycho_core.settings.payload import create_training_payload
-    from ptycho_core.training.run import run_payload
-
-    payload = create_training_payload([scan], folder, overrides, **how)
-    return run_payload(payload, overwrite=overwrite, observers=observers)[1]
-
-
-def _infer(
-    scan: str,
-    folder: Path,
-    model: Path | None,
-    overrides: Mapping[str, object],
-    how: Mapping[str, Any],
-    *,
-    overwrite: bool,
-    observers: Sequence[Observer],
-) -> dict[str, Any]:
-    from ptycho_core.inference.run import run_payload
-    from ptycho_core.settings.payload import create_inference_payload
-
     assert model is not None
-    payload = create_inference_payload(model, scan, folder, overrides, **how)
-    metrics = run_payload(payload, overwrite=overwrite, observers=observers)[1]
-    return {**metrics, "backend": payload.audit["backend"]}
+    single = create_inference_payload(model, scan, folder, overrides["infer"], **how)
+    metrics = infer(single, overwrite=overwrite, observers=observers)[1]
+    return {**trained, **metrics, "backend": single.audit["backend"]}

@@ -43,7 +43,7 @@ def help_page(command: str) -> str:
     told += f" or underscores, values after a blank or '='. Every further flag of '{ours}' is taken too, such as --overwrite."
     parts += [*textwrap.wrap(told, 79), ""]
     for one in entries(command).values():
-        parts += textwrap.wrap(_plain(_becomes(one)), 79, initial_indent=f"  {_shown(one)}  ", subsequent_indent=" " * 6)
+        parts += textwrap.wrap(_becomes(one).replace("`", ""), 79, initial_indent=f"  {_shown(one)}  ", subsequent_indent=" " * 6)
     applied = {**argument_defaults(command), **setting_defaults(command, supervised=False)}
     defaults = ", ".join(f"{name} {text}" for name, text in applied.items())
     return "\n".join([*parts, "", *textwrap.wrap(f"defaults of this command: {defaults}", 79)])
@@ -150,10 +150,6 @@ def _shown_flag(name: str, text: str) -> str:
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-def _plain(markdown: str) -> str:
-    return markdown.replace("`", "")
 
 
 if __name__ == "__main__":

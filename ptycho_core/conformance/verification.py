@@ -125,6 +125,7 @@ def verify_model(
     if precision not in LIMITS:
         raise SettingsError(f"precision is '{precision}'; limits are known for {', '.join(LIMITS)}.")
     rows = _chosen(backends)
+    names = [row.name for row in rows]
     file = model_file(path).absolute()
     _, model = load_with_manifest(file, training=None)
     with scratch_folder() as folder:
@@ -137,7 +138,7 @@ def verify_model(
         answers = {NAME: truth}
         runs = [first]
         for row in rows:
-            run, answer = _run(row, _label(row, rows), batch, precision, timeout, tell)
+            run, answer = _run(row, row.address if names.count(row.name) > 1 else row.name, batch, precision, timeout, tell)
             runs.append(run)
             if answer is not None:
                 answers[run.backend] = answer
@@ -154,8 +155,9 @@ def _chosen(names: Sequence[str]) -> list[Row]:
     from ptycho_core.backends.registry import find_backends, find_named
     from ptycho_core.backends.states import Row
 
-    if not names:
-        found = [row for row in find_backends() if row.name != NAME and row.state == "ok" and _can(row)]
+    if not names:  # what merely infers may refuse an EvaluateBatchJob
+        usable = [row for row in find_backends() if row.name != NAME and row.state == "ok"]
+        found = [row for row in usable if row.spec is not None and {"evaluate", "train"} <= set(row.spec.capabilities)]
         if not found:
             raise BackendUnusableError(
                 "There is no backend to compare with the reference.", state="missing", remedy=how_to_install()
@@ -172,11 +174,6 @@ def _chosen(names: Sequence[str]) -> list[Row]:
     if not rows:
         raise UsageError(f"'{NAME}' is what others are compared with.", remedy="Name another backend too.")
     return list(rows.values())
-
-
-def _can(row: Row) -> bool:
-    """Whether a manifest claims what takes an ``EvaluateBatchJob``; what merely infers may refuse it."""
-    return row.spec is not None and {"evaluate", "train"} <= set(row.spec.capabilities)
 
 
 def _worker(name: str) -> Worker:
@@ -221,11 +218,6 @@ def _raised(
             training = replace(batch.job.training, model_path=path)
             moved.append(_ask(worker, NAME, replace(batch.job, training=training), _TRUTH_PRECISION, timeout))
     return limits_of(LIMITS[precision], precision, truth, moved)
-
-
-def _label(row: Row, rows: Sequence[Row]) -> str:
-    """A backend's name; with its distribution where another one of the same name takes part."""
-    return row.address if [other.name for other in rows].count(row.name) > 1 else row.name
 
 
 def _run(

@@ -50,7 +50,6 @@ def figure_of_object(
     positions: NDArray[np.floating[Any]] | None = None,
     window: int = 0,
     pixel_size_m: tuple[float, float] | None = None,
-    show_positions: bool = False,
 ) -> Figure:
     """Amplitude and phase of an object side by side, with a scale bar and, given positions, the scanned area outlined.
 
@@ -61,7 +60,6 @@ def figure_of_object(
         positions: (frame, 2), (row, column) of the windows' ``[0, 0]`` corners; what is shown is their area and a margin.
         window: number of pixels N across a window.
         pixel_size_m: object pixel (row, column) in metres; without it the scale bar is in pixels.
-        show_positions: also draw a dot at the centre of each window.
     """
     whole = Area(0, object.shape[0], 0, object.shape[1])
     area = whole if positions is None else centre_area(positions, window).within((0, whole.row_stop), (0, whole.column_stop))
@@ -83,10 +81,6 @@ def figure_of_object(
         _scale_bar(axes, crop.shape, pixel_size_m)
         if positions is not None:
             _outline(axes, inside)
-        if show_positions and positions is not None:
-            centres = positions + window // 2 - (crop.row_start, crop.column_start)
-            axes.plot(centres[:, 1], centres[:, 0], ".", color="cyan", markersize=1.5, alpha=0.6)
-            axes.set(xlim=(-0.5, crop.shape[1] - 0.5), ylim=(crop.shape[0] - 0.5, -0.5))
     return figure
 
 

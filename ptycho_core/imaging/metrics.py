@@ -14,7 +14,7 @@ from ptycho_core.imaging.area import Area, centre_area
 from ptycho_core.imaging.registration import Registration, register
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -90,18 +90,14 @@ def data_misfit(
 
     chosen = np.arange(len(positions)) if frames is None else np.asarray(frames, dtype=np.int64)
     difference = total = 0.0
-    for numbers in _batches(chosen, batch):
+    for start in range(0, len(chosen), batch):
+        numbers = chosen[start : start + batch]
         counts = np.asarray(scan.patterns.read(numbers), dtype=np.float64)
         model = intensities(object, probe, positions[numbers], background=background)
         measured, modelled = np.sqrt(counts[:, scan.mask]), np.sqrt(model[:, scan.mask])
         difference += float(np.abs(modelled - measured).sum())
         total += float(measured.sum())
     return difference / total if total > 0 else float("nan")
-
-
-def _batches(numbers: NDArray[np.int64], size: int) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, len(numbers), size):
-        yield numbers[start : start + size]
 
 
 def nrmse(image: NDArray[Any], reference: NDArray[Any]) -> float:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, get_args
 from ptycho_core.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
-    from ptycho_core.contract import OptionSpec, Value
+    from ptycho_core.contract import BackendSpec, OptionSpec, Value
 
 __all__ = ["KINDS", "VERBS", "Declaration", "declaration_of", "declarations_of", "declared_by", "option_declaration", "setting"]
 
@@ -84,11 +84,25 @@ class Declaration:
         """Its environment variable."""
         return "PTYCHO_" + self.name.upper()
 
+    def of_backend(self, spec: BackendSpec) -> Value:
+        """The default that a backend has of its own: its first precision, where it does not offer ours; None if it has none."""
+        own = self.name == "precision" and spec.precisions and self.default not in spec.precisions
+        return spec.precisions[0] if own else None
+
+    @property
+    def negated(self) -> str:
+        """The flag that says no."""
+        return f"--no-{self.flag.removeprefix('--')}"
+
+    @property
+    def every_flag(self) -> tuple[str, ...]:
+        """All that it is written as on the command line."""
+        return (self.flag, *([self.negated] if self.switches else []), *self.flags)
+
     @property
     def spellings(self) -> tuple[str, ...]:
         """Everything that it is written as: key, flags and variable."""
-        negative = (f"--no-{self.flag.removeprefix('--')}",) if self.switches else ()
-        return (self.name, self.flag, *negative, *self.flags, self.variable)
+        return (self.name, *self.every_flag, self.variable)
 
     @property
     def allowed(self) -> str:

@@ -46,7 +46,7 @@ def _section(one: Declaration) -> str:
     kind = {"bool": "true or false", "int": "whole number", "float": "number", "str": "text", "path": "path of a file"}[one.kind]
     unit = f" ({one.unit})" if one.unit else ""
     value = one.allowed if one.choices else ", ".join(filter(None, [kind, one.allowed])) + unit
-    flags = [one.flag, *([f"--no-{one.flag.removeprefix('--')}"] if one.switches else [])]
+    flags = [one.flag, *([one.negated] if one.switches else [])]
     flags += [f"{one.flag}={word}" for word in one.choices if one.truths and word not in one.truths]
     meaning = (("true", "1"), ("false", "0"))
     also = [*one.also, *((text, word) for texts, word in zip(meaning, one.truths, strict=False) for text in texts)]

@@ -14,13 +14,7 @@ from ptycho_core.settings.training import TrainingSettings
 
 __all__ = ["GROUPS", "declarations", "grouped"]
 
-GROUPS: tuple[type, ...] = (
-    DataSettings,
-    ModelSettings,
-    TrainingSettings,
-    ReconstructionSettings,
-    ExecutionSettings,
-)
+GROUPS: tuple[type, ...] = (DataSettings, ModelSettings, TrainingSettings, ReconstructionSettings, ExecutionSettings)
 """The groups that ptycho itself declares."""
 
 

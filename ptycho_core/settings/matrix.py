@@ -77,7 +77,7 @@ def _row(one: Declaration, specs: Sequence[BackendSpec]) -> list[str]:
         f"`[{one.group}] {one.name}`",
         "; ".join(_of_model(one)) or "–",
         _of_data(one) or "–",
-        *(_of_backend(one, spec) for spec in specs),
+        *("–" if own is None else f"`{own}`" for own in map(one.of_backend, specs)),
         f"`{one.show(one.default)}`",
     ]
 
@@ -117,12 +117,6 @@ def _of_data(one: Declaration) -> str:
         return ""
     keys = ", ".join(f"`{key}`" for key in known[one.name]) if one.name in known else "shape of the patterns"
     return f"{', '.join(verb for verb in one.verbs if verb not in ('train', 'evaluate'))}: {keys}"
-
-
-def _of_backend(one: Declaration, spec: BackendSpec) -> str:
-    if one.name != "precision" or one.default in spec.precisions or not spec.precisions:
-        return "–"
-    return f"`{spec.precisions[0]}`"
 
 
 def main(names: Sequence[str]) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ptycho_core.errors import SettingsError, did_you_mean
 from ptycho_core.settings.declare import Declaration, option_declaration
-from ptycho_core.settings.execution import ExecutionSettings
 from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.sources import (
     ORIGINS,
@@ -25,14 +24,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ptycho_core.contract import BackendSpec, Value
+    from ptycho_core.settings.execution import ExecutionSettings
     from ptycho_core.settings.sources import Translated
 
 __all__ = ["REQUESTING", "Facts", "Resolved", "Sourced", "resolve"]
 
 REQUESTING = ("override", "execution object", "environment", "file")
 """Origins by which somebody asked for a value."""
-
-_Group = TypeVar("_Group")
 
 
 class Facts(NamedTuple):
@@ -82,11 +80,6 @@ class Resolved:
         """The settings and options whose value is of one origin, such as ``model``: what the model file gave."""
         return {name: one for name, one in {**self.values, **self.options}.items() if one.origin == origin}
 
-    def group(self, group: type[_Group]) -> _Group:
-        """The typed object of a group."""
-        values = self.groups()[group.GROUP]  # type: ignore[attr-defined]
-        return group(**{item.name: values[item.name] for item in fields(group) if item.name in values})  # type: ignore[arg-type]
-
     def groups(self) -> dict[str, dict[str, Value]]:
         """Plain values by group, as they cross the contract: the groups of which the verb takes settings."""
         found: dict[str, dict[str, Value]] = {}
@@ -134,7 +127,9 @@ def resolve(
     given += [] if translated is None else from_translated(verb, translated)
     stated = facts or Facts()
     given += _stated(stated, declarations(verb) | options)
-    given += [] if spec is None else _backend_defaults(spec)
+    for one in declarations(verb).values():
+        if spec is not None and (own := one.of_backend(spec)) is not None:
+            given.append(Given(one.name, own, "backend default", f"manifest of '{spec.name}'"))
     values = {name: _winner(one, given, stated.sealed, "core default") for name, one in declarations(verb).items()}
     chosen = {name: _winner(one, given, stated.sealed, "backend default") for name, one in options.items()}
     return Resolved(verb, values, chosen)
@@ -170,13 +165,6 @@ def _stated(facts: Facts, known: Mapping[str, Declaration]) -> list[Given]:
         if name in known:
             found.append(Given(name, known[name].check(value, where), "model", where))
     return found
-
-
-def _backend_defaults(spec: BackendSpec) -> list[Given]:
-    """The first precision of the manifest, where the backend does not offer the core's default."""
-    if not spec.precisions or ExecutionSettings().precision in spec.precisions:
-        return []
-    return [Given("precision", spec.precisions[0], "backend default", f"manifest of '{spec.name}'")]
 
 
 def _winner(one: Declaration, given: Sequence[Given], sealed: frozenset[str], default: str) -> Sourced:

@@ -69,16 +69,12 @@ def _entry(one: Declaration, key: str, spec: BackendSpec | None, named: str = ""
     notes = [one.allowed if one.choices else ", ".join(filter(None, [kind, one.allowed])), f"in {one.unit}" if one.unit else ""]
     notes.append(f'or "{one.show(None)}"' if one.optional else "")
     chosen = spec is not None and one.name == "backend"
-    default = spec.precisions[0] if spec is not None and _other_precision(one, spec) else one.default
+    own = None if spec is None else one.of_backend(spec)
+    default = one.default if own is None else own
     value = _toml(one, named or spec.name if chosen and spec is not None else default)
     line = f"{key} = {value}"
     text = f"{one.help[0].upper()}{one.help[1:]} ({'; '.join(filter(None, notes))})"
     return "\n".join([*_comment(text), line if chosen else f"#{line}"])
-
-
-def _other_precision(one: Declaration, spec: BackendSpec) -> bool:
-    """Whether the backend has a default of its own for this setting."""
-    return one.name == "precision" and bool(spec.precisions) and one.default not in spec.precisions
 
 
 def _comment(text: str) -> Iterable[str]:

@@ -155,7 +155,7 @@ def test_a_signal_is_named_and_the_worker_can_be_used_again(number):
         assert (caught.value.backend, caught.value.code, caught.value.exit_status) == ("acme", "backend.worker", 3)
         assert "last words" in "".join(caught.value.__notes__)
         assert "last words" in worker.written
-        assert not worker.alive
+        assert worker.age == 0
         assert not runs(before)
         after = worker.call(job("pid"))
         assert after != before

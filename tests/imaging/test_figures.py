@@ -46,7 +46,7 @@ def reconstruction():
 def test_each_figure_has_its_size_and_is_not_blank(tmp_path, reconstruction):
     one = reconstruction
     figures = {
-        "object": figure_of_object(one.object, positions=one.positions, window=24, show_positions=True),
+        "object": figure_of_object(one.object, positions=one.positions, window=24),
         "metres": figure_of_object(one.object, pixel_size_m=(1e-8, 1e-8)),
         "probe": figure_of_probe(one.probe),
         "losses": figure_of_losses(HISTORY),
