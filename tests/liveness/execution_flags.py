@@ -13,7 +13,6 @@ from typing import Any
 import liveness_table as table
 import pytest
 
-from ptycho_core.cli.flags import spellings
 from ptycho_core.cli.main import _parser, main
 from ptycho_core.cli.options import collect
 from ptycho_core.model import load_model, read_model_manifest
@@ -168,7 +167,7 @@ class ExecutionFlags:
         payload = self.payload(state, self.line(state, words, state.folder / "none"))
         entry = payload.audit["settings"][flag]
         assert (entry["origin"], entry["requested"]) == ("override", True)
-        assert entry["where"].split()[0].partition("=")[0] in spellings(declarations(self.verb)[flag])
+        assert entry["where"].split()[0].partition("=")[0] in declarations(self.verb)[flag].every_flag
         assert flag in payload.resolved.requested
         assert payload.plan.dispositions[flag].kind == entry["disposition"]["kind"]
         assert entry["disposition"]["kind"] in proof.answers
@@ -204,7 +203,7 @@ class ExecutionFlags:
 
     def test_a_flag_joined_to_its_value_is_the_same(self, flag, state, asked):
         _, words = asked(flag)
-        place = next((k for k, word in enumerate(words) if word in spellings(declarations(self.verb)[flag])), None)
+        place = next((k for k, word in enumerate(words) if word in declarations(self.verb)[flag].every_flag), None)
         assert place is not None
         if place + 1 < len(words) and not words[place + 1].startswith("--"):
             words[place : place + 2] = [f"{words[place]}={words[place + 1]}"]
