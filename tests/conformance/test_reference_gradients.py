@@ -42,8 +42,8 @@ def test_gradients_are_differences_of_the_loss(name, settings, training_job):
     model = load_model(job.training.model_path)
     probe = model.physics["probe"][0] * np.exp(float(model.physics["log_scale"][0]) / 2)
     weights = {name: value.astype(np.float64) for name, value in model.weights.items()}
-    scan = training_data(job.training).scans[0]
-    batch = evaluation.batch_of(model.network, weights, probe.astype(complex), scan, job.groups, str(model.facts["merge"]))
+    one = training_data(job.training).scans[0]
+    batch = evaluation.batch_of(model, weights, probe.astype(complex), one.scan, one.positions, job.groups, one.labels)
     held = passes.hold(batch)
     asked = {term: weight for term, weight in loss_weights(job.training.settings["training"], "").items() if weight}
     assert found.losses == passes.losses(batch, held, tuple(asked))
