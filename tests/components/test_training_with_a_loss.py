@@ -6,7 +6,7 @@ import pytest
 
 from ptycho_core.model import read_model_manifest
 
-SHORT = ("--epochs", "2", "--batch-size", "8", "--threads", "1", "--seed", "1")
+SHORT = ("--epochs", "2", "--network-width", "4", "--update-steps", "2", "--batch-size", "8", "--threads", "1", "--seed", "1")
 LOSS = ("--log-cosh-weight", "1", "--amplitude-weight", "0")
 
 

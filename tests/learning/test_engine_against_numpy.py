@@ -136,8 +136,24 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("precision", LIMITS)
-@pytest.mark.parametrize("name", CASES)
+LONG = pytest.mark.long
+"""A case makes a graph or two, which takes seconds in TensorFlow: single precision and the middle cases are the long tests'."""
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        ("one frame, one mode, no mask", "float64"),
+        ("four frames, three modes", "float64"),
+        ("nine frames, three modes", "float64"),
+        ("nine frames, three modes", "float32"),
+        *(
+            pytest.param(name, "float64", marks=LONG)
+            for name in ("one frame, three modes", "four frames", "no step", "nine frames")
+        ),
+        *(pytest.param(name, "float32", marks=LONG) for name in CASES if name != "nine frames, three modes"),
+    ],
+)
 def test_all_from_the_estimate_to_the_loss_is_that_of_the_reference(name, precision, operations):
     model, scan, batch = case(**CASES[name])
     xp, held = operations(precision), passes.hold(batch)
@@ -206,8 +222,15 @@ def gradients(xp, model, scan, groups):
     return asked.learner.named(asked.outcome(Sample(xp, scan), 0, groups, learn=True).gradient)
 
 
-@pytest.mark.parametrize("merge", ["none", "group", "batch"])
-@pytest.mark.parametrize("form", ["real-imaginary", "amplitude-phase"])
+@pytest.mark.parametrize(
+    ("form", "merge"),
+    [
+        ("real-imaginary", "group"),
+        ("amplitude-phase", "batch"),
+        *(pytest.param("real-imaginary", merge, marks=LONG) for merge in ("none", "batch")),
+        *(pytest.param("amplitude-phase", merge, marks=LONG) for merge in ("none", "group")),
+    ],
+)
 def test_gradients_are_differences_of_the_reference_whose_constants_are_held(form, merge, operations):
     model, scan, batch = case(form=form, merge=merge, modes=2, train_probe=True, train_scale=True)
     held = passes.hold(batch)
@@ -223,7 +246,7 @@ def test_gradients_are_differences_of_the_reference_whose_constants_are_held(for
     assert measured[worst] < GRADIENT_LIMITS["differences"]
 
 
-@pytest.mark.parametrize("merge", ["none", "group", "batch"])
+@pytest.mark.parametrize("merge", ["batch", *(pytest.param(merge, marks=LONG) for merge in ("none", "group"))])
 def test_gradients_in_single_precision_are_near_those_in_double(merge, operations):
     model, scan, batch = case(merge=merge, train_probe=True, train_scale=True)
     found = {precision: gradients(operations(precision), model, scan, batch.groups) for precision in LIMITS}
@@ -254,8 +277,14 @@ def _difference(batch, held, name, direction, step=1e-6):
     return (loss(step) - loss(-step)) / (2 * step)
 
 
-@pytest.mark.parametrize("form", ["real-imaginary", "amplitude-phase"])
-@pytest.mark.parametrize("gridsize", [1, 2])
+@pytest.mark.parametrize(
+    ("gridsize", "form"),
+    [
+        (1, "real-imaginary"),
+        (2, "amplitude-phase"),
+        *(pytest.param(*one, marks=LONG) for one in [(2, "real-imaginary"), (1, "amplitude-phase")]),
+    ],
+)
 def test_patterns_without_a_count_leave_loss_and_gradients_finite(gridsize, form, operations):
     model, scan, batch = case(gridsize=gridsize, form=form, train_probe=True, train_scale=True, merge="batch")
     scan.scan.patterns.counts[:] = 0
