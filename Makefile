@@ -23,8 +23,11 @@ demo: $(VENV)/.installed
 	$(BIN)/ptycho score demo/inferred --reference demo/refined --output-dir demo/comparison --overwrite
 	@echo "The refined picture is demo/refined/object.png, the network's demo/inferred/object.png; side by side: demo/comparison/score.png."
 
-# Two at a time: what a process with the first framework runs, what one with the second does, then what the kit proves of each.
-PARTS := part-torch part-tensorflow part-kit-reference part-kit-torch part-kit-tensorflow
+# What runs in processes of its own, and may wait for the first of the two lanes that is free.
+APART := tests/components tests/packaging tests/process tests/results tests/parity
+
+# Two at a time: what a process with the first framework runs, what one with the second does, then the rest and what the kit proves.
+PARTS := part-torch part-tensorflow part-apart part-kit-tensorflow part-kit-torch part-kit-reference
 
 test: $(VENV)/.plugins check
 	$(MAKE) --no-print-directory --jobs=2 $(PARTS)
@@ -33,7 +36,10 @@ test-all: $(VENV)/.plugins $(PTYCHODUS)/.installed check
 	$(MAKE) --no-print-directory --jobs=2 $(PARTS) ALSO="-m ''"
 
 part-torch:
-	$(TESTS) $(ALSO)
+	$(TESTS) $(ALSO) $(addprefix --ignore=,$(APART))
+
+part-apart:
+	$(TESTS) $(ALSO) $(APART)
 
 part-tensorflow:
 	$(TESTS) $(ALSO) --backend tensorflow $(OF_BACKENDS)

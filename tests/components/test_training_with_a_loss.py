@@ -31,11 +31,10 @@ def test_it_is_what_is_learned_from(run):
 
 def test_its_weight_and_width_act(run, guide, scan, tmp_path):
     backend, folder = run
-    for name, words in {"weight": ("--log-cosh-weight", "2"), "width": ("--log-cosh-width", "0.3")}.items():
-        asked = {**dict(zip(LOSS[::2], LOSS[1::2], strict=True)), **dict([words])}
-        flags = [word for pair in asked.items() for word in pair]
-        guide.done("train", scan, "-o", tmp_path / name, "--backend", backend, *SHORT, *flags)
-        assert losses(tmp_path / name) != losses(folder)
+    asked = {"weight": ["--log-cosh-weight", "2"], "width": [*LOSS[:2], "--log-cosh-width", "0.3"]}
+    short = [*SHORT, *LOSS[2:]]
+    guide.all_done(backend, [["train", str(scan), "-o", str(tmp_path / name), *short, *words] for name, words in asked.items()])
+    assert all(losses(tmp_path / name) != losses(folder) for name in asked)
 
 
 def test_it_does_not_go_on_without_the_loss(run, guide, site, scan):

@@ -67,6 +67,7 @@ def test_one_graph_learns_and_one_judges_for_uneven_batches_of_several_scans(set
     assert graphs == {("_passed", False): 1}
 
 
+@pytest.mark.long
 def test_xla_trains_and_infers_what_is_trained_and_inferred_without(scans, graphs, tmp_path):
     losses, objects = [], []
     for number, options in enumerate(([], ["--opt", "tensorflow.jit=true"])):
