@@ -23,6 +23,8 @@ demo: $(VENV)/.installed
 	$(BIN)/ptycho score demo/inferred --reference demo/refined --output-dir demo/comparison --overwrite
 	@echo "The refined picture is demo/refined/object.png, the network's demo/inferred/object.png; side by side: demo/comparison/score.png."
 
+# What no framework has a part in since they run one text: with the second in the long run alone.
+ONCE := $(addprefix tests/learning/test_,bad_learning_input.py loggers.py progress_of_learning.py json_events.py learning_commands.py the_audit_is_one.py train_command.py)
 # What runs in processes of its own, and may wait for the first of the two lanes that is free.
 APART := tests/components tests/packaging tests/process tests/results tests/parity
 
@@ -42,7 +44,7 @@ part-apart:
 	$(TESTS) $(ALSO) $(APART)
 
 part-tensorflow:
-	$(TESTS) $(ALSO) --backend tensorflow $(OF_BACKENDS)
+	$(TESTS) $(ALSO) --backend tensorflow $(OF_BACKENDS) $(if $(ALSO),,$(addprefix --ignore=,$(ONCE)))
 
 part-kit-%:
 	$(KIT) --ptycho-backend=$*
