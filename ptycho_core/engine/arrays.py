@@ -223,6 +223,10 @@ class ArrayOps(ABC):
         """A complex array divided by a real one; slow in some frameworks, where a product with the inverse is not."""
 
     @abstractmethod
+    def times_both(self, array: Array, first: Array, second: Array) -> Array:
+        """A real array times two real factors, which may be multiplied with each other first."""
+
+    @abstractmethod
     def add_scaled(self, array: Array, other: Array, factor: Any) -> Array:  # noqa: ANN401 - a number, or a `scalar`
         """``array + factor * other``; ``array`` may have changed."""
 

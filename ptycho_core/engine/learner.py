@@ -38,7 +38,7 @@ class Physics(NamedTuple):
 
     def of(self, xp: ArrayOps, scan: Any) -> Array:  # noqa: ANN401 - what `ArrayOps.index` gave
         """The probe of a scan, complex (mode, N, N), in counts."""
-        pairs = self.probe[scan] * self.unit[scan][..., None] * xp.exp(self.log_scale[scan] / 2)
+        pairs = xp.times_both(self.probe[scan], self.unit[scan][..., None], xp.exp(self.log_scale[scan] / 2))
         return xp.complex(pairs[..., 0], pairs[..., 1])
 
 

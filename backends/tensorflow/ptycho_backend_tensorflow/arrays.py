@@ -153,6 +153,9 @@ class TensorFlowArrays(ArrayOps):
     def over_real(self, array: tf.Tensor, divisor: tf.Tensor) -> tf.Tensor:
         return array / tf.cast(divisor, array.dtype)
 
+    def times_both(self, array: tf.Tensor, first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:
+        return array * (first * second)
+
     def add_scaled(self, array: tf.Tensor, other: tf.Tensor, factor: float | tf.Tensor) -> tf.Tensor:
         return array + factor * other
 

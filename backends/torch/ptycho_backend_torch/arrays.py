@@ -231,6 +231,9 @@ class TorchArrays(ArrayOps):
     def over_real(self, array: torch.Tensor, divisor: torch.Tensor) -> torch.Tensor:
         return array / divisor
 
+    def times_both(self, array: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        return array * first * second
+
     def add_scaled(self, array: torch.Tensor, other: torch.Tensor, factor: float) -> torch.Tensor:
         return array.add_(other, alpha=factor)
 
