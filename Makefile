@@ -23,12 +23,12 @@ demo: $(VENV)/.installed
 	$(BIN)/ptycho score demo/inferred --reference demo/refined --output-dir demo/comparison --overwrite
 	@echo "The refined picture is demo/refined/object.png, the network's demo/inferred/object.png; side by side: demo/comparison/score.png."
 
-# What no framework has a part in since they run one text: with the second in the long run alone.
+# Decided by the common text alone: 'make test' runs these with the first framework, 'make test-all' with both.
 ONCE := $(addprefix tests/learning/test_,bad_learning_input.py loggers.py progress_of_learning.py json_events.py learning_commands.py the_audit_is_one.py train_command.py)
-# What runs in processes of its own, and may wait for the first of the two lanes that is free.
+# These start their own processes and need neither framework here; the lane that is free first takes them.
 APART := tests/components tests/packaging tests/process tests/results tests/parity
 
-# Two at a time: what a process with the first framework runs, what one with the second does, then the rest and what the kit proves.
+# Two at a time: the tests in a process with the first framework, those in one with the second, then the rest and the kit.
 PARTS := part-torch part-tensorflow part-apart part-kit-tensorflow part-kit-torch part-kit-reference
 
 test: $(VENV)/.plugins check

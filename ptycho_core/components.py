@@ -18,7 +18,7 @@ from inspect import isabstract
 from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.backends.discovery import Claim, scan
-from ptycho_core.engine.losses import BUILT_IN, Loss
+from ptycho_core.engine.losses import BUILT_IN, OF_OBJECTS, Loss
 from ptycho_core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _loss(claim: Claim, others: Iterable[type[Loss]]) -> type[Loss]:
     Raises:
         _LeftOut: it breaks a rule; the message says which.
     """
-    if claim.name in {kind.name for kind in BUILT_IN} | {"tv", "realspace"}:
+    if claim.name in {*OF_OBJECTS, *(kind.name for kind in BUILT_IN)}:
         raise _LeftOut("ptycho itself has a term of that name")
     frameworks = _frameworks()
     kind: type[Loss] = _imported(claim, Loss)

@@ -49,7 +49,7 @@ def make_plan(
 
     Raises:
         ValueError: ``fixed``, ``honours`` or ``anyway`` names what is no setting of any verb, or the probe has no device.
-        CapabilityError: a training that goes on has a loss of another distribution, which ``honours`` does not name.
+        CapabilityError: a checkpoint has a loss of another distribution, which ``honours`` does not name.
     """
     _check_names(fixed or (), honours or (), anyway or ())
     if honours is not None:
@@ -143,7 +143,7 @@ def _check_losses(request: ExecutionRequest, title: str, honours: Collection[str
     for one in loss_declarations():
         weight = request.settings.get(one.group, {}).get(one.name)
         if one.name.endswith("_weight") and weight and one.name not in {*request.requested, *honours}:
-            told = f"the training that goes on has {one.name} {weight}, and {title} does not compute that loss."
+            told = f"the checkpoint was trained with {one.name} {weight}, and {title} does not compute that loss."
             raise CapabilityError(told, remedy="Go on with the backend that it began with.")
 
 

@@ -32,12 +32,14 @@ class Illumination(NamedTuple):
     """The probe of a batch of frames.
 
     Attributes:
+        probe: complex (mode, N, N), as it is where a position has no remainder.
         shifted: complex (frame, mode, N, N), at the remainders of the positions.
         ramps: complex (frame, 1, N, N), what shifted it in Fourier space.
         weight: real (N, N), intensity of the unshifted probe, greatest 1.
         power: counts that an empty object sends to the good pixels.
     """
 
+    probe: Array
     shifted: Array
     ramps: Array
     weight: Array
@@ -48,7 +50,7 @@ class Illumination(NamedTuple):
         """Of a probe (mode, N, N), for remainders (frame, 2); ``mask`` is real (N, N) in the order of the FFT."""
         ramps = xp.shift_ramps(remainders, xp.size(probe))
         power = counts_of_empty(xp, probe, mask)
-        return cls(shifted_probe(xp, probe, ramps), ramps, relative_intensity(xp, probe), xp.rounded(power))
+        return cls(probe, shifted_probe(xp, probe, ramps), ramps, relative_intensity(xp, probe), xp.rounded(power))
 
 
 def relative_intensity(xp: ArrayOps, probe: Array) -> Array:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ptycho_core.components import losses_of
-from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, EvaluateResult, ExecutionPlan
+from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, EvaluateResult
 from ptycho_core.engine.forward import DEFAULT
 from ptycho_core.engine.losses import BUILT_IN, good
 from ptycho_core.engine.objective import Objective
@@ -36,7 +36,7 @@ FRAMES_AT_ONCE = 32
 """Bounds the memory; gradients of the parts add up."""
 
 
-def evaluate(job: EvaluateJob | EvaluateBatchJob, plan: ExecutionPlan, xp: ArrayOps) -> EvaluateResult:  # noqa: ARG001
+def evaluate(job: EvaluateJob | EvaluateBatchJob, xp: ArrayOps) -> EvaluateResult:
     """Evaluate one batch, of arrays or of a training.
 
     Returns:

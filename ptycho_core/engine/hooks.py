@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.backends.manifest import read_manifest
+from ptycho_core.backends.manifest import MANIFEST, read_manifest
 from ptycho_core.hookspecs import hookimpl
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def engine_hooks(name: str, package: str) -> tuple[Callable[..., Any], ...]:
     @hookimpl
     def ptycho_backend_spec() -> contract.BackendSpec:
         """Say what the backend is: what its manifest says."""
-        return read_manifest(Path(str(import_module(package).__file__)).with_name("ptycho-backend.toml"), name)
+        return read_manifest(Path(str(import_module(package).__file__)).with_name(MANIFEST), name)
 
     @hookimpl
     def ptycho_probe() -> contract.ProbeReport:
@@ -80,7 +80,7 @@ def engine_hooks(name: str, package: str) -> tuple[Callable[..., Any], ...]:
         from ptycho_core.engine.evaluate import evaluate
 
         with devices().operations(plan) as xp:
-            return evaluate(job, plan, xp)
+            return evaluate(job, xp)
 
     verbs = ptycho_train, ptycho_infer, ptycho_reconstruct, ptycho_evaluate
     return ptycho_backend_spec, ptycho_probe, ptycho_plan, *verbs

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ptycho_core.engine.arrays import Array, ArrayOps
     from ptycho_core.engine.state import Measured
 
-__all__ = ["BUILT_IN", "LIKELIHOODS", "Amplitude", "Comparison", "Loss", "Mae", "Nll", "good"]
+__all__ = ["BUILT_IN", "LIKELIHOODS", "OF_OBJECTS", "Amplitude", "Comparison", "Loss", "Mae", "Nll", "good"]
 
 
 class Comparison(NamedTuple):
@@ -171,6 +171,9 @@ def good(values: Array, mask: Array | None) -> Array:
 
 BUILT_IN: Final[tuple[type[Loss], ...]] = (Nll, Amplitude, Mae)
 """The losses that ptycho itself brings, in the order in which terms are summed."""
+
+OF_OBJECTS: Final = ("tv", "realspace")
+"""Terms of a training that compare objects instead of patterns, summed after the others."""
 
 LIKELIHOODS: Final[Mapping[str, Loss]] = {kind.likelihood: kind() for kind in BUILT_IN if kind.likelihood is not None}
 """Those of them that a reconstruction can minimise, by their word."""

@@ -9,7 +9,6 @@ from ptycho_core.engine.estimate import (
     Estimate,
     Illumination,
     Overlaps,
-    counts_of_empty,
     estimate_object,
     group_overlaps,
     relative_intensity,
@@ -148,7 +147,8 @@ class Objective:
         """The loss of the best flat object: what a collapsed network reaches."""
         xp, mask = self._xp, sample.frames.mask
         probe, amplitudes = self.learner.probe(scan), sample.frames.amplitudes(frames)
-        far, power = xp.sum(xp.abs2(self._forward.propagate(xp, probe)), 0), float(counts_of_empty(xp, probe, mask))
+        far = xp.sum(xp.abs2(self._forward.propagate(xp, probe)), 0)
+        power = float(xp.sum64(good(far, mask)))
         pixels, places = len(frames) * sample.good, self._places(sample, frames)
         found = []
         for share in FLAT_SHARES:
@@ -262,7 +262,7 @@ class Objective:
         def back(kept: Any, upstream: Array) -> tuple[Array, ...]:  # noqa: ANN401 - what `there` kept
             exits, waves = kept
             wave = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, 2 * upstream, waves))
-            by = forward.exit_adjoint(xp, exits, wave, light.shifted, with_probe=learns, with_positions=False)
+            by = forward.exit_adjoint(xp, exits, wave, light.probe, with_probe=learns, with_positions=False)
             return (by.patches, by.probe) if learns else (by.patches,)
 
         return xp.with_adjoint(there, back)(patches, *probes)

@@ -7,16 +7,18 @@ one vector: few large operations take less time than many small ones.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ptycho_core.engine.arrays import Array, ArrayOps
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
-__all__ = ["OPTIMIZERS", "Moments", "Optimizer"]
+    from ptycho_core.engine.arrays import Array, ArrayOps
+
+__all__ = ["OPTIMIZERS", "Moments", "Optimizer", "Rule"]
 
 
 class Moments(NamedTuple):
-    """Running means of the gradient and, where an optimizer has it, of its square: real vectors."""
+    """Running means of the gradient and of its square, real vectors; the latter None where an optimizer does not keep it."""
 
     mean: Array
     square: Array
@@ -31,8 +33,19 @@ class Step(NamedTuple):
     second: Array
 
 
-Rule: TypeAlias = Callable[[ArrayOps, Array, Array, Moments, Step, Mapping[str, Any]], tuple[Array, Moments]]
-"""Vector and moments after a step, of the operations, vector, gradient, moments, numbers of the step and *training* settings."""
+class Rule(NamedTuple):
+    """An optimizer.
+
+    Attributes:
+        move: vector and moments after a step, of the operations, vector, gradient, moments, numbers of the step and *training*
+            settings.
+        squares: whether it keeps the mean square of the gradient.
+        decays: whether the network's weights shrink in each step.
+    """
+
+    move: Callable[[ArrayOps, Array, Array, Moments, Step, Mapping[str, Any]], tuple[Array, Moments]]
+    squares: bool = False
+    decays: bool = False
 
 
 def _adam(
@@ -54,8 +67,12 @@ def _sgd(
     return xp.add_scaled(vector, mean, -step.rate), Moments(mean, None)
 
 
-OPTIMIZERS: Final[Mapping[str, Rule]] = {"adam": _adam, "adamw": _adam, "sgd": _sgd}
-"""The rules by name; a new one is a function here, and its name in the *training* settings."""
+OPTIMIZERS: Final[Mapping[str, Rule]] = {
+    "adam": Rule(_adam, squares=True),
+    "adamw": Rule(_adam, squares=True, decays=True),
+    "sgd": Rule(_sgd),
+}
+"""The optimizers by name; a new one is a rule here, and its name in the *training* settings."""
 
 
 class Optimizer:
@@ -69,7 +86,7 @@ class Optimizer:
     def __init__(self, xp: ArrayOps, settings: Mapping[str, Any], size: int, decaying: int) -> None:
         self._xp, self._settings, self._decaying = xp, settings, decaying
         self._rule = OPTIMIZERS[str(settings["optimizer"])]
-        self.moments = Moments(xp.zeros((size,)), None if self._rule is _sgd else xp.zeros((size,)))
+        self.moments = Moments(xp.zeros((size,)), xp.zeros((size,)) if self._rule.squares else None)
         self.steps = 0
         self._gradient: Array | None = None
         self._move = xp.compiled(self._moved)
@@ -97,9 +114,9 @@ class Optimizer:
         self, xp: ArrayOps, vector: Array, gradient: Array, moments: Moments, step: Step, shrink: Array
     ) -> tuple[Array, Moments]:
         gradient = self._clipped(xp, gradient / step.batches)
-        if self._settings["optimizer"] == "adamw":
+        if self._rule.decays:
             vector = xp.concat([vector[: self._decaying] * shrink, vector[self._decaying :]])
-        return self._rule(xp, vector, gradient, moments, step, self._settings)
+        return self._rule.move(xp, vector, gradient, moments, step, self._settings)
 
     def _clipped(self, xp: ArrayOps, gradient: Array) -> Array:
         if self._settings["gradient_clip_val"] is None:

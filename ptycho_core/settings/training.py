@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ptycho_core.engine.losses import Amplitude, Mae, Nll
+from ptycho_core.engine.losses import OF_OBJECTS, Amplitude, Mae, Nll
 from ptycho_core.settings.declare import declared_by, setting
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def loss_weights(training: Mapping[str, object], model_type: str) -> dict[str, f
     supervised = model_type == "supervised"
     auto = {"amplitude": 0.0 if supervised else 1.0, "realspace": 1.0 if supervised else 0.0}
     found = {}
-    for name in (*losses(), "tv", "realspace"):
+    for name in (*losses(), *OF_OBJECTS):
         value = training[f"{name}_weight"]
         found[name] = auto[name] if value is None else float(str(value))
     return found

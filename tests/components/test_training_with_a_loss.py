@@ -43,4 +43,4 @@ def test_it_does_not_go_on_without_the_loss(run, guide, site, scan):
     told = site.refused(*words, "--backend", backend, status=5)
     assert "was trained with log_cosh_weight 1.0, and the training cannot go on without that loss" in told
     told = guide.refused(*words, "--backend", "reference", "--precision", "float64", status=4)
-    assert "the training that goes on has log_cosh_weight 1.0, and NumPy does not compute that loss" in told
+    assert "the checkpoint was trained with log_cosh_weight 1.0, and NumPy does not compute that loss" in told
