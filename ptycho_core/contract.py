@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ptycho_core.model import Model
+    from ptycho_core.scan.scan import Scan
+    from ptycho_core.training.data import TrainingData
+
     ComplexArray: TypeAlias = NDArray[np.complexfloating[Any, Any]]
     FloatArray: TypeAlias = NDArray[np.floating[Any]]
 
@@ -137,63 +141,61 @@ class ExecutionPlan:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class ScanSource:
-    """Where a scan is and how its file is to be read: the *data* settings, which say what the file itself does not."""
-
-    path: Path
-    settings: Mapping[str, Value] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReconstructJob:
-    """Fit object, probe and, if asked, positions to one scan.
+    """Fit object, probe and, if asked, positions and background to one scan. A backend changes none of its arrays.
 
-    The starting arrays are in a file so that a worker process can run the job: ``start_path`` is an ``.npz`` that the core
-    wrote, with ``probe`` (mode, N, N), complex64, scaled to counts; ``object`` (rows, columns), complex64; and ``positions``
-    (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner in that object.
+    Attributes:
+        scan: the opened scan; its patterns are read when asked for.
+        object: (rows, columns), complex64, what the fit begins with.
+        probe: (mode, N, N), complex64, scaled to counts, what the fit begins with.
+        positions: (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner in ``object``; all windows lie inside.
+        settings: the groups *data*, *reconstruction* and *execution* by name.
     """
 
-    scan: ScanSource
-    start_path: Path
+    scan: Scan
+    object: ComplexArray
+    probe: ComplexArray
+    positions: NDArray[np.float64]
     settings: Mapping[str, Mapping[str, Value]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainJob:
     """Fit a network to scans.
 
     Attributes:
-        scans: what is learned from; ``ptycho_core.training.data.training_data`` opens them.
-        validation: scans that only judge.
-        model_path: a model file that the core wrote: initial weights and probes, or, to ``resume``, a checkpoint.
+        data: the opened scans, those to learn from first, and which of their frames do what.
+        model: initial weights and probes, or a checkpoint with its training state, from which the training continues as if it
+            had not stopped.
         output_dir: an existing folder; checkpoints are written there and nowhere else.
         settings: the groups *data*, *model*, *training* and *execution* by name.
-        resume: go on from where the checkpoint stopped, as if it had not.
     """
 
-    scans: tuple[ScanSource, ...]
-    validation: tuple[ScanSource, ...]
-    model_path: Path
+    data: TrainingData
+    model: Model
     output_dir: Path
     settings: Mapping[str, Mapping[str, Value]]
-    resume: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class InferJob:
     """Pass one scan through a trained network.
 
     Attributes:
-        scan: the scan.
-        model_path: a model file.
-        probe_path: an ``.npz`` that the core wrote: ``probe`` (mode, N, N), complex64, scaled to the counts of this scan.
+        scan: the opened scan.
+        model: the network with its weights.
+        probe: (mode, N, N), complex64, scaled to the counts of this scan.
+        positions: (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner on the scan's canvas.
+        groups: (frame, C), int64, the frames that the network sees together for each frame, that frame first.
         settings: the groups *data* and *execution* by name, and *model* as the model file states it.
     """
 
-    scan: ScanSource
-    model_path: Path
-    probe_path: Path
+    scan: Scan
+    model: Model
+    probe: ComplexArray
+    positions: NDArray[np.float64]
+    groups: NDArray[np.int64]
     settings: Mapping[str, Mapping[str, Value]]
 
 
@@ -222,21 +224,28 @@ class EvaluateJob:
     gradients: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EvaluateBatchJob:
-    """One batch of a training: what the network of its model file makes of it, its loss and its gradients.
+    """One batch of a training: what the network makes of it, its loss and its gradients. Nothing is trained or written.
 
     Attributes:
-        training: scans, model file and settings. Nothing is learned and nothing is written.
-        scan: place of the scan in the training: those to learn from, then those that only judge.
+        data: the opened scans of the training, those to learn from first, then those of the validation.
+        model: network, weights, probes and scales.
+        settings: the groups of the training by name.
+        scan: place of the scan in ``data``.
         groups: (group, C), int64, frames of that scan; the first of a group is its seed frame.
         gradients: whether gradients of the weighted sum are wanted.
     """
 
-    training: TrainJob
+    data: TrainingData
+    model: Model
+    settings: Mapping[str, Mapping[str, Value]]
     scan: int
     groups: NDArray[np.int64]
     gradients: bool = True
+
+
+Job: TypeAlias = "ReconstructJob | TrainJob | InferJob | EvaluateJob | EvaluateBatchJob"
 
 
 @dataclass(frozen=True)
@@ -283,6 +292,8 @@ class ReconstructResult:
         stopped_by: why the fit ended, in a few words.
         interrupted: True if it was asked to stop; the arrays are then the best so far.
         facts: what was decided on the way (likelihood, weights, number of threads), for the run record.
+        frame_sums: (frame, 2), float64: of each frame ``Σ|√I − √n|`` and ``Σ√n`` over good pixels, for the arrays of this answer,
+            from which the core makes R; None leaves it to the core to model all patterns.
     """
 
     object: ComplexArray
@@ -294,6 +305,7 @@ class ReconstructResult:
     stopped_by: str
     interrupted: bool = False
     facts: Mapping[str, Value] = field(default_factory=dict)
+    frame_sums: FloatArray | None = None
 
 
 @dataclass(frozen=True)

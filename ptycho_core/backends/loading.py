@@ -101,12 +101,14 @@ class Backend:
 
     def train(self, job: contract.TrainJob, plan: contract.ExecutionPlan, events: contract.EventSink) -> contract.TrainResult:
         """Fit a network."""
+        self._check("train", job)
         return self._call("ptycho_train", contract.TrainResult, job=job, plan=plan, events=events)
 
     def infer(
         self, job: contract.InferJob, plan: contract.ExecutionPlan, events: contract.EventSink
     ) -> Iterator[contract.InferBatch]:
-        """Pass a scan through a network; batches come as they are computed, and an error in between is told like any other."""
+        """Pass a scan through a network; batches come as they are computed, and an error in between names the backend too."""
+        self._check("infer", job)
         batches = self._call("ptycho_infer", Iterator, job=job, plan=plan, events=events)  # type: ignore[type-abstract]
         return self._guarded(batches)
 
@@ -114,12 +116,14 @@ class Backend:
         self, job: contract.ReconstructJob, plan: contract.ExecutionPlan, events: contract.EventSink
     ) -> contract.ReconstructResult:
         """Fit object, probe and, if asked, positions to one scan."""
+        self._check("reconstruct", job)
         return self._call("ptycho_reconstruct", contract.ReconstructResult, job=job, plan=plan, events=events)
 
     def evaluate(
         self, job: contract.EvaluateJob | contract.EvaluateBatchJob, plan: contract.ExecutionPlan
     ) -> contract.EvaluateResult:
         """Forward model, loss terms and gradients of one batch."""
+        self._check("evaluate", job)
         return self._call("ptycho_evaluate", contract.EvaluateResult, job=job, plan=plan)
 
     def violation(self, what: str, hook: str = "") -> NoReturn:
@@ -159,13 +163,18 @@ class Backend:
             if said != declared:
                 self.violation(f"says {field.name} = {said!r}, but its manifest says {declared!r}", "ptycho_backend_spec")
 
-    def _call(self, hook: str, wanted: type[_Answer], /, **arguments: object) -> _Answer:
-        verb = hook.removeprefix("ptycho_")
-        if verb in contract.VERBS and verb not in self.spec.capabilities:
+    def _check(self, verb: str, job: contract.Job) -> None:
+        """That the backend provides the verb, and that the job can be done by any backend that does."""
+        from ptycho_core.checks import check_job
+
+        if verb not in self.spec.capabilities:
             offered = ", ".join(word for word in self.spec.capabilities if word in contract.VERBS)
             message = f"backend '{self.name}' does not provide '{verb}', only {offered}."
             remedy = those_that(lambda other: verb in other.capabilities)
             raise CapabilityError(message, remedy=remedy, backend=self.name)
+        check_job(job)
+
+    def _call(self, hook: str, wanted: type[_Answer], /, **arguments: object) -> _Answer:
         with self._blamed(hook):
             answer = getattr(self._manager.hook, hook)(**arguments)
         if not isinstance(answer, wanted):

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ptycho_core.contract import EvaluateBatchJob, ScanSource, TrainJob
 from ptycho_core.errors import DataError
+from ptycho_core.evaluation import BatchRecipe
 from ptycho_core.physics import intensities
+from ptycho_core.scan.opening import open_scan
 from ptycho_core.training.data import SIZE_STEP, SMALLEST_SIZE, training_data
 from ptycho_core.training.groups import inference_groups
 
@@ -45,12 +46,12 @@ class VerificationBatch:
     """A job for every backend, and what is to be said of it.
 
     Attributes:
-        job: the batch; every loss term that can be has a weight.
+        recipe: the batch; every loss term that can be has a weight.
         text: what it is, in a few words.
         notes: what it leaves out, a sentence each.
     """
 
-    job: EvaluateBatchJob
+    recipe: BatchRecipe
     text: str
     notes: tuple[str, ...] = ()
 
@@ -77,18 +78,17 @@ def made_batch(model: Model, path: Path, folder: Path) -> VerificationBatch:
     among = model.facts.get("neighbor_count")
     frames = max(_PATCHES, 4 * model.gridsize**2 if among is None else int(among))
     _write_scan(scan, probe * np.exp(float(model.physics["log_scale"][0]) / 2), frames, model.size)
-    found = batch_from_scan(model, path, scan, folder)
+    found = batch_from_scan(model, path, scan)
     return replace(found, text=f"{found.text} of a scan made from the model")
 
 
-def batch_from_scan(model: Model, path: Path, scan: Path, folder: Path) -> VerificationBatch:
+def batch_from_scan(model: Model, path: Path, scan: Path) -> VerificationBatch:
     """A batch from the middle of a scan, with the model's probe of scan 0.
 
     Args:
         model: what is in the model file.
         path: the model file.
         scan: the scan's file, read as it states itself.
-        folder: an existing folder; nothing is written.
 
     Raises:
         DataError: the scan cannot be read, or the model does not take its patterns.
@@ -102,21 +102,21 @@ def batch_from_scan(model: Model, path: Path, scan: Path, folder: Path) -> Verif
     if missing := [name for name in groups["model"] if name not in model.facts]:
         raise DataError(f"{path}: the fact '{missing[0]}' is missing; a model file states every model setting as it was used.")
     groups["model"] = {name: model.facts[name] for name in groups["model"]}
-    job = TrainJob((ScanSource(scan, groups["data"]),), (), path, folder, groups)
-    one = training_data(job).scans[0]
+    opened = open_scan(scan, groups["data"])
+    one = training_data([opened], groups).scans[0]
     if one.scan.size != model.size:
         trained = f"{model.size} x {model.size}"
         raise DataError(f"{scan} has patterns of {one.scan.size} x {one.scan.size} pixels; {path} was trained with {trained}.")
     notes: tuple[str, ...] = ()
-    labelled = replace(job, settings={**groups, "training": {**groups["training"], "realspace_weight": own}})
+    labelled = {**groups, "training": {**groups["training"], "realspace_weight": own}}
     try:
-        training_data(labelled)
-        job = labelled
+        training_data([opened], labelled)
+        groups = labelled
     except DataError as error:
         notes = (f"The term realspace is left out: {error.message}",)
     chosen = _chosen_groups(one, model, scan)
     text = f"{chosen.size} patterns of {model.size} x {model.size} in groups of {chosen.shape[1]}"
-    return VerificationBatch(EvaluateBatchJob(job, 0, chosen), text, notes)
+    return VerificationBatch(BatchRecipe((scan,), path, groups, 0, chosen), text, notes)
 
 
 def _chosen_groups(one: TrainingScan, model: Model, scan: Path) -> NDArray[np.int64]:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from ptycho_core.conformance.batches import VerificationBatch
     from ptycho_core.conformance.limits import Limits
     from ptycho_core.conformance.parity import Difference
-    from ptycho_core.contract import EvaluateBatchJob, EvaluateResult
+    from ptycho_core.contract import EvaluateResult
+    from ptycho_core.evaluation import BatchRecipe
     from ptycho_core.model import Model
 
 __all__ = ["Comparison", "Run", "Verification", "verify_model"]
@@ -129,9 +130,7 @@ def verify_model(
     file = model_file(path).absolute()
     _, model = load_with_manifest(file, training=None)
     with scratch_folder() as folder:
-        batch = (
-            made_batch(model, file, folder) if scan is None else batch_from_scan(model, file, scan_path(scan).absolute(), folder)
-        )
+        batch = made_batch(model, file, folder) if scan is None else batch_from_scan(model, file, scan_path(scan).absolute())
         with _worker(NAME) as worker:
             truth, first = _truth(worker, batch, timeout, tell)
             limits = _raised(worker, precision, truth, model, batch, timeout, tell)
@@ -190,10 +189,10 @@ def _truth(worker: Worker, batch: VerificationBatch, timeout: float, tell: Calla
     row = choose(NAME)
     tell(f"{row.name}: {batch.text}, {_TRUTH_PRECISION}")
     began = time.perf_counter()
-    answer = _ask(worker, NAME, batch.job, _TRUTH_PRECISION, timeout)
+    answer = _ask(worker, NAME, batch.recipe, _TRUTH_PRECISION, timeout)
     arrays = [answer.intensities, answer.patches, *answer.losses.values(), *answer.gradients.values()]
     if not all(np.isfinite(one).all() for one in arrays if one is not None):
-        raise DataError(f"{batch.job.training.model_path}: what the model gives for {batch.text} is not finite.")
+        raise DataError(f"{batch.recipe.model_path}: what the model gives for {batch.text} is not finite.")
     return answer, Run(row.name, row.source, row.framework_version, _TRUTH_PRECISION, time.perf_counter() - began)
 
 
@@ -215,8 +214,7 @@ def _raised(
     with scratch_folder() as scratch:
         for number in range(_NUDGES):
             path = save_model(scratch / f"{number}.ptycho", nudged(model, number))
-            training = replace(batch.job.training, model_path=path)
-            moved.append(_ask(worker, NAME, replace(batch.job, training=training), _TRUTH_PRECISION, timeout))
+            moved.append(_ask(worker, NAME, replace(batch.recipe, model_path=path), _TRUTH_PRECISION, timeout))
     return limits_of(LIMITS[precision], precision, truth, moved)
 
 
@@ -233,7 +231,7 @@ def _run(
     else:
         try:
             with _worker(label) as worker:
-                answer = _ask(worker, row.address, batch.job, precision, timeout)
+                answer = _ask(worker, row.address, batch.recipe, precision, timeout)
         except PtychoError as error:
             reason = str(error)
     seconds = time.perf_counter() - began
@@ -242,12 +240,12 @@ def _run(
     return Run(label, row.source, row.framework_version, precision, seconds, reason), answer
 
 
-def _ask(worker: Worker, name: str, job: EvaluateBatchJob, precision: str, timeout: float) -> EvaluateResult:
+def _ask(worker: Worker, name: str, recipe: BatchRecipe, precision: str, timeout: float) -> EvaluateResult:
     """The limits are for a processor, so that is where it is computed."""
     from ptycho_core.contract import EvaluateResult
 
     answer = worker.call(
-        "ptycho_core.evaluation:evaluate", job, timeout=timeout, backend=name, precision=precision, accelerator="cpu"
+        "ptycho_core.evaluation:evaluate", recipe, timeout=timeout, backend=name, precision=precision, accelerator="cpu"
     )
     assert isinstance(answer, EvaluateResult)
     return answer

@@ -17,10 +17,8 @@ from ptycho_core.engine.objective import Objective
 from ptycho_core.engine.regularization import mean_variation, total_variation
 from ptycho_core.engine.sample import Sample
 from ptycho_core.engine.state import Fields, Measured, Windows, windows_at
-from ptycho_core.model import load_model
-from ptycho_core.physics import DATA_TERMS, INTENSITY_FLOOR, VARIATION_ROUNDING, check_job, check_model
+from ptycho_core.physics import DATA_TERMS, INTENSITY_FLOOR, VARIATION_ROUNDING
 from ptycho_core.settings.training import loss_weights
-from ptycho_core.training.data import check_groups, training_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,24 +43,17 @@ def evaluate(job: EvaluateJob | EvaluateBatchJob, xp: ArrayOps) -> EvaluateResul
         that learns, and merged patches.
 
     Raises:
-        DataError: if a shape does not fit, a number is not finite or negative where it counts, or a window leaves the object; if
-            a scan or the model file cannot be used, or the groups do not fit them.
-        SettingsError: if a loss term is unknown or its weight is not a finite number.
+        DataError: if the scan's patterns cannot be used; the message names the frame.
     """
     if isinstance(job, EvaluateBatchJob):
         return _of_training(job, xp)
-    check_model(np.asarray(job.object), np.asarray(job.probe), job.positions, job.background)
-    check_job(job)
     return _of_arrays(job, xp)
 
 
 def _of_training(job: EvaluateBatchJob, xp: ArrayOps) -> EvaluateResult:
-    data = training_data(job.training)
-    model = load_model(job.training.model_path)
-    check_groups(job.groups, data, job.scan, model)
-    weights = loss_weights(job.training.settings["training"], str(model.facts["model_type"]))
-    objective = Objective(xp, model, losses_of(job.training.settings), weights, mixed=False)
-    outcome = objective.outcome(Sample(xp, data.scans[job.scan]), job.scan, job.groups, learn=job.gradients)
+    weights = loss_weights(job.settings["training"], str(job.model.facts["model_type"]))
+    objective = Objective(xp, job.model, losses_of(job.settings), weights, mixed=False)
+    outcome = objective.outcome(Sample(xp, job.data.scans[job.scan]), job.scan, job.groups, learn=job.gradients)
     gradients: dict[str, NDArray[Any]] = {}
     if outcome.gradient is not None:
         for name, value in objective.learner.named(outcome.gradient).items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +14,7 @@ from ptycho_core.engine.learner import Learner
 from ptycho_core.engine.network import Network
 from ptycho_core.engine.patches import object_patches
 from ptycho_core.inference.order import inference_order
-from ptycho_core.model import load_model
-from ptycho_core.scan.canvas import object_canvas
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.scan.reading import Readers
-from ptycho_core.training.groups import inference_groups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,7 +24,6 @@ if TYPE_CHECKING:
 
     from ptycho_core.engine.arrays import Array, ArrayOps
     from ptycho_core.engine.learner import Physics
-    from ptycho_core.model import Model
     from ptycho_core.scan.scan import Scan
 
 __all__ = ["infer"]
@@ -46,21 +41,13 @@ def infer(
     asked to stop. ``operations`` sets the process up while something is computed, and not while a batch is handed out.
 
     Raises:
-        DataError: if patterns, model file or probe cannot be used.
+        DataError: if the scan's patterns cannot be used; the message names the frame.
     """
-    scan = open_scan(job.scan.path, job.scan.settings)
-    model = load_model(job.model_path)
-    with np.load(job.probe_path, allow_pickle=False) as stored:
-        probe = stored["probe"]
-    positions = scan.positions - object_canvas(scan.positions, scan.size)[0]
-    among = model.facts["neighbor_count"]
-    groups = inference_groups(
-        positions, model.gridsize, neighbor_count=None if among is None else int(among), source=str(scan.source)
-    )
+    scan, positions, groups = job.scan, job.positions, job.groups
     order = np.concatenate(inference_order(positions, scan.size))
-    batch_size = int(job.settings["execution"]["inference_batch_size"] or 1)
+    batch_size = int(str(job.settings["execution"]["inference_batch_size"]))
     with operations(plan) as xp:
-        network = _Passes(xp, model, scan, positions, probe, mixed=plan.execution["precision"] == MIXED)
+        network = _Passes(xp, job, mixed=plan.execution["precision"] == MIXED)
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     readers = Readers.planned(plan.execution)
     with closing(readers.read(lambda frames: _counts(scan, groups[frames]), batches)) as ahead:
@@ -80,15 +67,14 @@ def _counts(scan: Scan, groups: NDArray[np.int64]) -> NDArray[np.float32]:
 class _Passes:
     """The network and the probe on the device."""
 
-    def __init__(
-        self, xp: ArrayOps, model: Model, scan: Scan, positions: NDArray[np.float64], probe: NDArray[Any], *, mixed: bool
-    ) -> None:
-        self._xp, self._description = xp, model.network
-        self._learner = Learner(xp, model)
-        self._network = Network(xp, model.network, self._learner.layout, mixed=mixed)
-        self._probe = xp.from_numpy(probe)
-        self._mask = None if scan.mask.all() else xp.from_numpy(np.fft.ifftshift(scan.mask).astype(np.float32))
-        self._positions, self._corners = positions, np.floor(positions).astype(np.int64)
+    def __init__(self, xp: ArrayOps, job: InferJob, *, mixed: bool) -> None:
+        mask = job.scan.mask
+        self._xp, self._description = xp, job.model.network
+        self._learner = Learner(xp, job.model)
+        self._network = Network(xp, job.model.network, self._learner.layout, mixed=mixed)
+        self._probe = xp.from_numpy(job.probe)
+        self._mask = None if mask.all() else xp.from_numpy(np.fft.ifftshift(mask).astype(np.float32))
+        self._positions, self._corners = job.positions, np.floor(job.positions).astype(np.int64)
         self._pass = xp.compiled(self._passed)
 
     def patches(self, groups: NDArray[np.int64], counts: NDArray[np.float32], *, pinned: bool) -> NDArray[np.complexfloating]:

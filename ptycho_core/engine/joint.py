@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from ptycho_core.engine.arrays import Array, ArrayOps
     from ptycho_core.engine.forward.model import ForwardModel
     from ptycho_core.engine.losses import Loss
-    from ptycho_core.engine.patterns import OnDevice
+    from ptycho_core.engine.patterns import DevicePatterns, OnDevice
 
-__all__ = ["Joint", "illumination_of", "score"]
+__all__ = ["Joint", "frame_sums", "illumination_of", "score"]
 
 CHUNK_PIXELS = 1 << 18
 """Detector pixels treated at once on a CPU: about the second-level cache of a core.  A GPU takes 64 times as many."""
@@ -82,6 +82,19 @@ def _score(
     waves = forward.propagate(xp, forward.exit_wave(xp, fields, windows).wave)
     found = likelihood.compare(xp, forward.measure(xp, waves, fields.background), measured)
     return found.loss, found.absolute
+
+
+def frame_sums(state: State, frames: DevicePatterns, *, forward: ForwardModel) -> NDArray[np.float64]:
+    """Of each frame ``Σ|√I − √n|`` and ``Σ√n`` over good pixels, of which R is made: (frame, 2)."""
+    xp, everything = state.xp, np.ones((frames.size, frames.size), dtype=bool)
+    found = np.stack([np.zeros(frames.number), frames.amplitude_sums], axis=1)
+    for part, amplitudes in frames.in_turn(_portions(frames, np.arange(frames.number), state)):
+        windows = windows_at(xp, state.positions[part], state.object, frames.size)
+        waves = forward.propagate(xp, forward.exit_wave(xp, state.fields, windows).wave)
+        difference = xp.abs(xp.sqrt(forward.measure(xp, waves, state.background)) - amplitudes)
+        difference = difference if frames.mask is None else difference * frames.mask
+        found[part, 0] = xp.frame_sums(difference, everything)[0]
+    return found
 
 
 class Joint:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ptycho_core.scan.kept import KeptPatterns
 from ptycho_core.scan.reading import Readers
 from ptycho_core.scan.scan import CHUNK
 
@@ -127,6 +128,8 @@ class DevicePatterns:
             self.amplitude_sums[frames], self.counts[frames], self.inner_amplitude_sums[frames] = sums, squares, inner
             if self._cache is not None:
                 self.xp.fill(self._cache, int(frames[0]), amplitudes)
+                if isinstance(self._patterns, KeptPatterns):
+                    self._patterns.release(frames)
 
     def _roots(self, counts: NDArray[np.float32]) -> Array:
         return self.xp.sqrt(self.xp.from_numpy(counts, pinned=self._readers.pinned))

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Final
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ptycho_core.components import losses_of
 from ptycho_core.engine.coarse import coarse_state, fine_state
 from ptycho_core.engine.forward import DEFAULT
-from ptycho_core.engine.joint import Joint, score
-from ptycho_core.engine.losses import LIKELIHOODS
-from ptycho_core.engine.patterns import DevicePatterns, InnerPatterns, Patterns
+from ptycho_core.engine.joint import Joint, frame_sums, score
+from ptycho_core.engine.patterns import DevicePatterns, InnerPatterns
 from ptycho_core.engine.pie import Momentum, pie_epoch
 from ptycho_core.engine.state import State
-from ptycho_core.reconstruction.job import fit_scan
 from ptycho_core.reconstruction.schedule import keep_inside
-from ptycho_core.reconstruction.stages import Arrays, Result, Run
+from ptycho_core.reconstruction.stages import Run
+from ptycho_core.scan.reading import Readers
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 if TYPE_CHECKING:
@@ -28,10 +27,8 @@ if TYPE_CHECKING:
     from ptycho_core.contract import EventSink, ExecutionPlan, ReconstructJob, ReconstructResult
     from ptycho_core.engine.arrays import ArrayOps
     from ptycho_core.engine.losses import Loss
-    from ptycho_core.reconstruction.schedule import Progress
-    from ptycho_core.scan.reading import Readers
 
-__all__ = ["fit", "reconstruct"]
+__all__ = ["reconstruct"]
 
 FIRST_BACKGROUND: Final = 0.01
 """Of the mean counts a pixel.  Not zero: the fit is on the background's square root, which has no slope there."""
@@ -40,48 +37,18 @@ FIRST_BACKGROUND: Final = 0.01
 def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink, xp: ArrayOps) -> ReconstructResult:
     """Fit object, probe and, if asked, positions and background to the scan of a job, on the operations of a framework.
 
+    On a CPU the same seed and number of threads give the same result; on a GPU sums over overlapping windows may be taken in no
+    fixed order.
+
     Raises:
         DataError: if the scan's patterns cannot be used; the message names the frame.
     """
+    options, readers = ReconstructionSettings(**job.settings["reconstruction"]), Readers.planned(plan.execution)  # type: ignore[arg-type]
     likelihoods = {loss.likelihood: loss for loss in losses_of(job.settings).values() if loss.likelihood is not None}
-    return fit_scan(job, plan, events, partial(fit, xp, likelihoods=likelihoods))
-
-
-def fit(
-    xp: ArrayOps,
-    patterns: Patterns,
-    positions: NDArray[np.float64],
-    probe: NDArray[np.complexfloating],
-    object_start: NDArray[np.complexfloating],
-    *,
-    mask: NDArray[np.bool_] | None = None,
-    options: ReconstructionSettings | None = None,
-    likelihoods: Mapping[str, Loss] = LIKELIHOODS,
-    readers: Readers | None = None,
-    seed: int = 0,
-    report: Callable[[Progress, State], None] | None = None,
-    stop_requested: Callable[[], bool] | None = None,
-) -> Result:
-    """Reconstruct the object and, as ``options`` say, probe, positions and background.
-
-    Args:
-        xp: operations of a framework, in the precision and on the device to compute with.
-        patterns: counts (frame, N, N), read when needed.
-        positions: (frame, 2) row and column of each window's ``[0, 0]`` corner in ``object_start``, every window inside.
-        probe: complex (mode, N, N), in counts: squared modulus sums to the mean counts of an empty object.
-        object_start: complex (rows, columns), ones unless something better is known.
-        mask: bool (N, N), True for good pixels, zero frequency at ``[N // 2, N // 2]``.
-        options: defaults serve most scans.
-        likelihoods: what the joint fit can minimise, by the words of ``options.likelihood``.
-        readers: the threads that read patterns ahead; None reads them where they are wanted.
-        seed: of the order of frames and of the frames held out.  On a CPU the same seed and number of threads give the same
-            result; on a GPU sums over overlapping windows may be taken in no fixed order.
-        report: called with a `schedule.Progress` and the current state (not to be changed) after every epoch and iteration.
-        stop_requested: asked after every epoch and iteration; True ends the reconstruction with the best so far.
-    """
-    options = options or ReconstructionSettings()
-    engine = _Engine(DevicePatterns(xp, patterns, mask, options.memory_gib * 2**30, readers), options, likelihoods)
-    return Run(engine, options, seed, report, stop_requested).result(engine.start(positions, probe, object_start))
+    frames = DevicePatterns(xp, job.scan.patterns, job.scan.mask, options.memory_gib * 2**30, readers)
+    engine = _Engine(frames, options, likelihoods)
+    found = Run(engine, options, plan, events).result(engine.start(job))
+    return replace(found, facts={**found.facts, **readers.facts()})
 
 
 class _Engine:
@@ -95,22 +62,16 @@ class _Engine:
         self.number, self.size = frames.number, frames.size
         self.mean_counts = frames.mean_counts_per_pixel()
 
-    def start(
-        self,
-        positions: NDArray[np.float64],
-        probe: NDArray[np.complexfloating],
-        object_start: NDArray[np.complexfloating],
-    ) -> State:
+    def start(self, job: ReconstructJob) -> State:
         """The state to start from, on the device."""
         xp = self._xp
         # Copies: where memory is shared with NumPy, an update in place must not change what the caller holds.
-        first = xp.from_numpy(np.array(object_start))
-        modes = xp.from_numpy(np.array(probe).reshape(-1, *np.shape(probe)[-2:]))
+        first, modes = xp.from_numpy(np.array(job.object)), xp.from_numpy(np.array(job.probe))
         background = None
         if self._options.background != "none":
             shape = (1, 1) if self._options.background == "constant" else (self.size, self.size)
             background = xp.from_numpy(np.full(shape, FIRST_BACKGROUND * self.mean_counts))
-        inside = keep_inside(np.array(positions, dtype=np.float64), tuple(first.shape), self.size)
+        inside = keep_inside(np.array(job.positions, dtype=np.float64), tuple(first.shape), self.size)
         return State(xp, first, modes, inside, background)
 
     def epochs(self, model: State, *, coarse: bool) -> Callable[[list[NDArray[np.int64]], float], float]:
@@ -146,6 +107,9 @@ class _Engine:
     def score(self, model: State, chosen: NDArray[np.int64], likelihood: str) -> tuple[float, float]:
         return score(model, self._frames, chosen, forward=self._forward, likelihood=self._likelihoods[likelihood])
 
-    def arrays(self, model: State) -> Arrays:
+    def arrays(self, model: State) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
         background = None if model.background is None else self._xp.to_numpy(model.background)
-        return Arrays(self._xp.to_numpy(model.object), self._xp.to_numpy(model.probe), background)
+        return self._xp.to_numpy(model.object), self._xp.to_numpy(model.probe), background
+
+    def frame_sums(self, model: State) -> NDArray[np.float64]:
+        return frame_sums(model, self._frames, forward=self._forward)

@@ -11,10 +11,8 @@ from ptycho_core.engine.arrays import MIXED
 from ptycho_core.engine.objective import Objective
 from ptycho_core.engine.optimizer import Optimizer
 from ptycho_core.engine.sample import Sample
-from ptycho_core.model import Model, load_model
 from ptycho_core.scan.reading import Readers
 from ptycho_core.settings.training import loss_weights
-from ptycho_core.training.data import TrainingData, training_data
 from ptycho_core.training.loop import Told, TrainingLoop
 
 if TYPE_CHECKING:
@@ -27,32 +25,32 @@ if TYPE_CHECKING:
     from ptycho_core.engine.arrays import ArrayOps
     from ptycho_core.engine.objective import Outcome
     from ptycho_core.engine.patterns import DevicePatterns
+    from ptycho_core.model import Model
     from ptycho_core.training.course import Batch
 
 __all__ = ["train"]
 
 
 def train(job: TrainJob, plan: ExecutionPlan, events: EventSink, xp: ArrayOps) -> TrainResult:
-    """Fit the network of the job's model file, and probes and scales where asked, on the operations of a framework.
+    """Fit the network of a job, and probes and scales where asked, on the operations of a framework.
 
     Raises:
         DataError: if a scan cannot be used, or the loss is not a number: the message names epoch, batch and scan.
         OutputError: if a checkpoint cannot be written; the one before is then whole.
     """
-    data, model = training_data(job), load_model(job.model_path, training=job.resume)
-    with closing(_Trainer(job, plan, data, model, xp)) as trainer:
-        return TrainingLoop(job, events, data, model, trainer).run(plan)
+    with closing(_Trainer(job, plan, xp)) as trainer:
+        return TrainingLoop(job, events, trainer).run(plan)
 
 
 class _Trainer:
     """What learns, its optimizer, and the scans on the device."""
 
-    def __init__(self, job: TrainJob, plan: ExecutionPlan, data: TrainingData, model: Model, xp: ArrayOps) -> None:
-        settings = job.settings["training"]
-        weights = loss_weights(settings, str(model.facts["model_type"]))
+    def __init__(self, job: TrainJob, plan: ExecutionPlan, xp: ArrayOps) -> None:
+        settings, mixed = job.settings["training"], plan.execution["precision"] == MIXED
+        weights = loss_weights(settings, str(job.model.facts["model_type"]))
         self._xp, self._readers = xp, Readers.planned(plan.execution)
-        self._samples = [Sample(xp, scan, self._readers) for scan in data.scans]
-        self._objective = Objective(xp, model, losses_of(job.settings), weights, mixed=plan.execution["precision"] == MIXED)
+        self._samples = [Sample(xp, scan, self._readers) for scan in job.data.scans]
+        self._objective = Objective(xp, job.model, losses_of(job.settings), weights, mixed=mixed)
         self._learner = self._objective.learner
         self._optimizer = Optimizer(xp, settings, self._learner.size, self._learner.weights)
         self._ahead = self._readers.read(self._read, ())

@@ -28,6 +28,7 @@ __all__ = [
     "Score",
     "complex_correlation",
     "data_misfit",
+    "frame_sums",
     "image_quality",
     "measures",
     "nrmse",
@@ -86,18 +87,38 @@ def data_misfit(
         frames: numbers of the frames to use; all if None.
         batch: number of patterns read at a time.
     """
-    from ptycho_core.physics.forward import intensities
-
     chosen = np.arange(len(positions)) if frames is None else np.asarray(frames, dtype=np.int64)
-    difference = total = 0.0
+    total = np.zeros(2)
     for start in range(0, len(chosen), batch):
         numbers = chosen[start : start + batch]
-        counts = np.asarray(scan.patterns.read(numbers), dtype=np.float64)
-        model = intensities(object, probe, positions[numbers], background=background)
-        measured, modelled = np.sqrt(counts[:, scan.mask]), np.sqrt(model[:, scan.mask])
-        difference += float(np.abs(modelled - measured).sum())
-        total += float(measured.sum())
-    return difference / total if total > 0 else float("nan")
+        counts = scan.patterns.read(numbers)
+        total += frame_sums(counts, scan.mask, object, probe, positions[numbers], background).sum(axis=0)
+    return float(total[0] / total[1]) if total[1] > 0 else float("nan")
+
+
+def frame_sums(
+    counts: NDArray[Any],
+    mask: NDArray[np.bool_],
+    object: NDArray[Any],  # noqa: A002 - the field's word
+    probe: NDArray[Any],
+    positions: NDArray[np.floating[Any]],
+    background: NDArray[Any] | None = None,
+) -> NDArray[np.float64]:
+    """Of each frame ``Σ|√I − √n|`` and ``Σ√n`` over good pixels, of which R is made: (frame, 2).
+
+    Args:
+        counts: (frame, N, N), as measured.
+        mask: (N, N), bool, True = good pixel.
+        object: (rows, columns), complex.
+        probe: (mode, N, N), complex, scaled to counts.
+        positions: (frame, 2), (row, column) of the windows' corners in ``object``.
+        background: (N, N), counts, or None.
+    """
+    from ptycho_core.physics.forward import intensities
+
+    modelled = np.sqrt(intensities(object, probe, positions, background=background)[:, mask])
+    measured = np.sqrt(counts[:, mask].astype(np.float64))
+    return np.stack([np.abs(modelled - measured).sum(axis=1), measured.sum(axis=1)], axis=1)
 
 
 def nrmse(image: NDArray[Any], reference: NDArray[Any]) -> float:

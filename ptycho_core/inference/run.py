@@ -7,11 +7,11 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from ptycho_core.contract import Event, InferJob, Observer, ScanSource, Value
+from ptycho_core.contract import Event, InferJob, Observer, Value
 from ptycho_core.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -127,18 +127,16 @@ def infer_payload(
     Raises:
         DataError, KeyboardInterrupt: as `run_payload`.
     """
-    import numpy as np
-
-    from ptycho_core.files.scratch import scratch_folder, using_scratch
     from ptycho_core.inference.probe import choose_probe
     from ptycho_core.model import load_model
     from ptycho_core.notes import NotedEvents
     from ptycho_core.scan.canvas import object_canvas
+    from ptycho_core.scan.kept import kept
     from ptycho_core.scan.opening import open_scan
 
     began = time.perf_counter()
     groups = payload.groups
-    scan, model = open_scan(payload.scan, groups["data"]), load_model(payload.model_path)
+    scan, model = kept(open_scan(payload.scan, groups["data"])), load_model(payload.model_path)
     _check_scan(scan, model, payload)
     given = groups["data"]["probe"]
     chosen = choose_probe(scan, model, given=None if given is None else str(given), seed=int(groups["execution"]["seed"] or 0))
@@ -146,18 +144,41 @@ def infer_payload(
     what = f"{len(scan)} patterns of {scan.source.name}, model {payload.model_path}, probe: {chosen.origin}"
     hub.emit(Event(announce, message=f"{what}, {payload.said}"))
     noted = NotedEvents(hub)
-    with scratch_folder() as scratch:
-        probe_path = scratch / "probe.npz"
-        with using_scratch():
-            np.savez(probe_path, probe=chosen.probe)
-        job = InferJob(ScanSource(payload.scan, groups["data"]), payload.model_path, probe_path, groups)
-        stitched = _stitch(payload, job, scan.positions - origin, shape, chosen, noted)
+    stitched = _stitch(payload, infer_job(scan, model, chosen.probe, scan.positions - origin, groups), shape, noted)
     for note in (*chosen.notes, *stitched.notes):
         noted.emit(Event("message", message=note))
     seconds = round(time.perf_counter() - began, 3)
     metrics = _metrics(scan, chosen, stitched, origin)
     metrics |= {"notes": noted.notes, "model": str(payload.model_path), "seconds": seconds}
     return _collect(payload, scan, chosen, stitched, origin), metrics
+
+
+def infer_job(
+    scan: Scan,
+    model: Model,
+    probe: NDArray[np.complex64],
+    positions: NDArray[np.float64],
+    settings: Mapping[str, Mapping[str, Value]],
+) -> InferJob:
+    """The job of an inference: what is automatic in the settings is resolved, and the groups of all frames are chosen.
+
+    Args:
+        scan: the opened scan.
+        model: the network.
+        probe: (mode, N, N), in counts of the scan.
+        positions: (frame, 2), float64, on the scan's canvas.
+        settings: the groups *data*, *model* and *execution* by name.
+
+    Raises:
+        DataError: the scan has too few frames for a group.
+    """
+    from ptycho_core.training.groups import inference_groups
+
+    among = model.facts["neighbor_count"]
+    number = None if among is None else int(among)
+    groups = inference_groups(positions, model.gridsize, neighbor_count=number, source=str(scan.source))
+    execution = {**settings["execution"], "inference_batch_size": settings["execution"]["inference_batch_size"] or 1}
+    return InferJob(scan, model, probe, positions, groups, {**settings, "execution": execution})
 
 
 def _check_scan(scan: Scan, model: Model, payload: InferencePayload) -> None:
@@ -178,29 +199,21 @@ def _check_scan(scan: Scan, model: Model, payload: InferencePayload) -> None:
         )
 
 
-def _stitch(
-    payload: InferencePayload,
-    job: InferJob,
-    positions: NDArray[np.float64],
-    shape: tuple[int, int],
-    chosen: ChosenProbe,
-    hub: NotedEvents,
-) -> StitchedObject:
+def _stitch(payload: InferencePayload, job: InferJob, shape: tuple[int, int], hub: NotedEvents) -> StitchedObject:
     """The object of all patches, which are stitched as they come."""
     import numpy as np
 
     from ptycho_core.imaging.stitching import Stitcher
     from ptycho_core.inference.order import inference_order
 
-    size = chosen.probe.shape[-1]
-    weight = (np.abs(chosen.probe) ** 2).sum(axis=0)
-    stitcher = Stitcher(positions, shape, weight, inference_order(positions, size))
+    weight = (np.abs(job.probe) ** 2).sum(axis=0)
+    stitcher = Stitcher(job.positions, shape, weight, inference_order(job.positions, job.scan.size))
     done, began = 0, time.perf_counter()
     for batch in payload.backend.infer(job, payload.plan, hub):
         stitcher.add(batch.frames, batch.patches)
         done += len(batch.frames)
         rate = done / max(time.perf_counter() - began, 1e-9)
-        values: dict[str, Value] = {"frames": done, "frames_in_all": len(positions), "patterns_per_second": rate}
+        values: dict[str, Value] = {"frames": done, "frames_in_all": len(job.positions), "patterns_per_second": rate}
         hub.emit(Event("step", stage="inference", values=values))
         if hub.stop_requested:
             raise KeyboardInterrupt

@@ -18,10 +18,10 @@ from ptycho_core.physics.losses import (
     total_variation_gradient,
 )
 
-__all__ = ["check_job", "evaluate"]
+__all__ = ["check_batch", "evaluate"]
 
 
-def check_job(job: EvaluateJob) -> None:
+def check_batch(job: EvaluateJob) -> None:
     """Check what `intensities` does not: loss weights, counts and mask.
 
     Raises:
@@ -44,7 +44,7 @@ def evaluate(job: EvaluateJob) -> EvaluateResult:
         SettingsError: if a loss term is unknown or its weight is not a finite number.
     """
     modelled = intensities(job.object, job.probe, job.positions, job.background)
-    check_job(job)
+    check_batch(job)
     transmission = np.asarray(job.object, dtype=np.complex128)
     counts = np.asarray(job.counts, dtype=np.float64)
     losses = {**data_terms(modelled, counts, job.mask), "tv": total_variation(transmission)}

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.contract import Event, Observer, ReconstructJob, ReconstructResult, ScanSource, Value
+from ptycho_core.contract import Event, Observer, ReconstructJob, ReconstructResult, Value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -109,25 +109,26 @@ def _run_into(payload: ReconstructionPayload, folder: Path, claim: Claim, hub: E
 
 
 def _run(payload: ReconstructionPayload, hub: EventHub) -> tuple[Reconstruction, dict[str, Any]]:
-    from ptycho_core.files.scratch import scratch_folder, using_scratch
     from ptycho_core.notes import NotedEvents
+    from ptycho_core.reconstruction.misfit import FrameCheck, misfits
+    from ptycho_core.scan.kept import kept
     from ptycho_core.scan.opening import open_scan
 
-    began = time.perf_counter()
-    scan = open_scan(payload.scan, payload.groups["data"])
+    began, groups = time.perf_counter(), payload.groups
+    scan = kept(open_scan(payload.scan, groups["data"]), float(str(groups["reconstruction"]["memory_gib"])) * 2**30)
     hub.emit(Event("started", message=f"{len(scan)} patterns of {scan.source.name}, {payload.said}"))
     inferred, notes = (None, []) if payload.first is None else _inferred(payload.first, hub)
     start, noted = _start(scan, payload, inferred), NotedEvents(hub)
     for note in start.notes:
         noted.emit(Event("message", message=note))
-    with scratch_folder() as scratch:
-        start_path = scratch / "start.npz"
-        with using_scratch():
-            start.save(start_path)
-        job = ReconstructJob(ScanSource(payload.scan, payload.groups["data"]), start_path, payload.groups)
-        found = payload.backend.reconstruct(job, payload.plan, noted)
-        result = _with_power(found, start.probe)
-    metrics = _metrics(scan, result) | {"notes": notes + noted.notes, "seconds": round(time.perf_counter() - began, 3)}
+    check = FrameCheck.of(scan)  # before the backend takes the patterns over
+    job = ReconstructJob(scan, start.object, start.probe, start.positions, groups)
+    result = _with_power(payload.backend.reconstruct(job, payload.plan, noted), start.probe)
+    metrics, doubts = misfits(scan, result, check)
+    for note in doubts:
+        noted.emit(Event("message", message=note))
+    metrics |= {"stopped_by": result.stopped_by, "interrupted": result.interrupted}
+    metrics |= {"notes": notes + noted.notes, "seconds": round(time.perf_counter() - began, 3)}
     return _collect(payload, scan, start, result), metrics
 
 
@@ -178,22 +179,6 @@ def _with_power(result: ReconstructResult, probe: NDArray[Any]) -> ReconstructRe
         return result
     factor = float(np.linalg.norm(probe)) / found
     return replace(result, probe=result.probe * factor, object=result.object / factor)
-
-
-def _metrics(scan: Scan, result: ReconstructResult) -> dict[str, Any]:
-    """Misfit over the frames that were used and over those held out, computed by the core from the result alone."""
-    import numpy as np
-
-    from ptycho_core.imaging.metrics import data_misfit
-
-    def misfit(frames: Any) -> float:  # noqa: ANN401 - frame numbers
-        return data_misfit(scan, result.object, result.probe, result.positions, background=result.background, frames=frames)
-
-    used = np.setdiff1d(np.arange(len(scan.patterns)), result.held_out)
-    found: dict[str, Any] = {"misfit": misfit(used), "frames": len(used)}
-    if len(result.held_out):
-        found |= {"held_out_misfit": misfit(result.held_out), "held_out_frames": len(result.held_out)}
-    return found | {"stopped_by": result.stopped_by, "interrupted": result.interrupted}
 
 
 def _collect(payload: ReconstructionPayload, scan: Scan, start: Start, result: ReconstructResult) -> Reconstruction:

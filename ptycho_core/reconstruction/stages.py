@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from ptycho_core.contract import ReconstructResult
+from ptycho_core.contract import Event, ReconstructResult
 from ptycho_core.reconstruction.modes import orthogonalise_modes
 from ptycho_core.reconstruction.schedule import (
     HeldOut,
@@ -29,11 +28,12 @@ from ptycho_core.reconstruction.schedule import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
+    from ptycho_core.contract import EventSink, ExecutionPlan
     from ptycho_core.settings.reconstruction import ReconstructionSettings
 
-__all__ = ["Arrays", "Engine", "Fit", "Result", "Run"]
+__all__ = ["Engine", "Fit", "Run"]
 
 WORSE = 1.005
 """Frames held out may fit worse than their best by this factor before it counts as fitting noise.  Smooth phase still
@@ -46,21 +46,7 @@ REFIT_ITERATIONS = 10
 """Iterations at the end in which the frames held out to stop by are used too."""
 
 IntArray = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Arrays:
-    """A model as NumPy.
-
-    Attributes:
-        object: complex (rows, columns).
-        probe: complex (mode, N, N).
-        background: float (1, 1) or (N, N), counts, in the order of the FFT, or None.
-    """
-
-    object: npt.NDArray[np.complexfloating]
-    probe: npt.NDArray[np.complexfloating]
-    background: npt.NDArray[np.floating] | None
+Array = npt.NDArray[Any]
 
 
 class AnyModel(Protocol):
@@ -116,99 +102,96 @@ class Engine(Protocol[M]):
     def score(self, model: M, chosen: IntArray, likelihood: str) -> tuple[float, float]:
         """(loss a frame, R) of the ``chosen`` frames."""
 
-    def arrays(self, model: M) -> Arrays:
-        """The model as NumPy."""
+    def arrays(self, model: M) -> tuple[Array, Array, Array | None]:
+        """Object (rows, columns), probe (mode, N, N), and background, (1, 1) or (N, N) in FFT order or None, as NumPy."""
 
-
-@dataclass(frozen=True)
-class Result(ReconstructResult):
-    """A reconstruction as a backend answers it, but for the background, which is (1, 1) where it is one number.
-
-    Attributes:
-        notes: choices made from the data and what went wrong on the way, in words.
-    """
-
-    notes: Sequence[str] = ()
+    def frame_sums(self, model: M) -> npt.NDArray[np.float64]:
+        """Of each frame ``Σ|√I − √n|`` and ``Σ√n`` over good pixels: (frame, 2)."""
 
 
 class Run(Generic[M]):
-    """One reconstruction: its choices, history and best state."""
+    """One reconstruction: its choices, history and best state.
 
-    def __init__(
-        self,
-        engine: Engine[M],
-        options: ReconstructionSettings,
-        seed: int,
-        report: Callable[[Progress, M], None] | None,
-        stop_requested: Callable[[], bool] | None = None,
-    ) -> None:
-        self.engine, self.options, self.seed, self.report = engine, options, seed, report
-        self._stop_requested = stop_requested or (lambda: False)
-        self.plan: Plan = choose_plan(options, engine.mean_counts, engine.number, engine.size)
-        stopping = self.plan.stop_on_held_out
-        self.held_out: HeldOut = choose_held_out(engine.number, options.held_out, stopping, seed)
-        self.random = np.random.default_rng([seed, 2])
-        self.history: list[dict[str, Any]] = []
-        self.notes = list(self.plan.notes)
-        self.stopped_by = "all epochs done"
-        self.interrupted = False
-        self._began = time.perf_counter()
+    Args:
+        engine: what computes.
+        options: what is computed.
+        plan: for the seed and the record.
+        events: gets every epoch and iteration and the notes, and says when to stop.
+    """
 
-    def result(self, model: M) -> Result:
+    def __init__(self, engine: Engine[M], options: ReconstructionSettings, plan: ExecutionPlan, events: EventSink) -> None:
+        self._engine, self._options, self._planned, self._events = engine, options, plan, events
+        seed = int(plan.execution["seed"] or 0)
+        self._plan: Plan = choose_plan(options, engine.mean_counts, engine.number, engine.size)
+        self._held_out: HeldOut = choose_held_out(engine.number, options.held_out, self._plan.stop_on_held_out, seed)
+        self._random = np.random.default_rng([seed, 2])
+        self._history: list[dict[str, Any]] = []
+        self._notes = list(self._plan.notes)
+        self._stopped_by = "all epochs done"
+        self._began, self._last = time.perf_counter(), 0.0
+
+    def result(self, model: M) -> ReconstructResult:
         """Run all stages from ``model``; a stop is looked at after each epoch and iteration."""
-        best = model
+        best, interrupted = model, False
         for state in self._stages(model):
             best = state
-            if self._stop_requested():
-                self.interrupted, self.stopped_by = True, "stop requested"
+            if self._events.stop_requested:
+                interrupted, self._stopped_by = True, "stop requested"
                 break
-        arrays = self.engine.arrays(best)
-        return Result(
-            arrays.object,
-            orthogonalise_modes(arrays.probe),
-            keep_inside(best.positions, arrays.object.shape, self.engine.size),
-            None if arrays.background is None else np.fft.fftshift(arrays.background),
-            self.history,
-            self.held_out.judging,
-            self.stopped_by,
-            self.interrupted,
-            notes=self.notes,
+        for note in self._notes:
+            self._events.emit(Event("message", message=note))
+        image, probe, background = self._engine.arrays(best)
+        best.positions = keep_inside(best.positions, image.shape, self._engine.size)
+        if background is not None:
+            background = np.broadcast_to(np.fft.fftshift(background), probe.shape[-2:]).copy()
+        plan = self._planned
+        return ReconstructResult(
+            object=image,
+            probe=orthogonalise_modes(probe),
+            positions=best.positions,
+            background=background,
+            history=self._history,
+            held_out=self._held_out.judging,
+            stopped_by=self._stopped_by,
+            interrupted=interrupted,
+            facts={"notes": "; ".join(self._notes), "device": plan.device, "threads": plan.execution["threads"]},
+            frame_sums=self._engine.frame_sums(best),
         )
 
     def _stages(self, model: M) -> Iterator[M]:
         """Yield the best model so far after every epoch and iteration."""
-        used, best = self.held_out.used, model
-        if self.plan.coarse_epochs:
-            for small in self._pie("coarse", self.engine.coarse(model), self.plan.coarse_epochs, used):
-                best = self.engine.fine(small, model)
+        used, best = self._held_out.used, model
+        if self._plan.coarse_epochs:
+            for small in self._pie("coarse", self._engine.coarse(model), self._plan.coarse_epochs, used):
+                best = self._engine.fine(small, model)
                 yield best
-        for now in self._pie("pie", best, self.plan.epochs, used):
+        for now in self._pie("pie", best, self._plan.epochs, used):
             best = now
             yield best
-        if self.options.iterations < 1:
+        if self._options.iterations < 1:
             return
-        search = self.plan.total_variation is None
-        weight = 0.0 if self.plan.total_variation is None else self.plan.total_variation
-        for now in self._joint("joint", best, weight, self.options.iterations, used):
+        search = self._plan.total_variation is None
+        weight = 0.0 if self._plan.total_variation is None else self._plan.total_variation
+        for now in self._joint("joint", best, weight, self._options.iterations, used):
             best = now
             yield best
-        if search and len(self.held_out.stopping):
+        if search and len(self._held_out.stopping):
             yield from self._search_total_variation(best)
-        elif len(self.held_out.stopping):
+        elif len(self._held_out.stopping):
             yield from self._joint("all frames", best, weight, REFIT_ITERATIONS, self._training())
 
     def _pie(self, stage: str, model: M, epochs: int, training: IntArray) -> Iterator[M]:
         """Epochs of rPIE; the state is handed on as it is, unless R got much worse, which ends the stage."""
         model = model.copy()
         best, lowest = model.copy(), math.inf
-        update = self.engine.epochs(model, coarse=stage == "coarse")
+        update = self._engine.epochs(model, coarse=stage == "coarse")
         places: list[npt.NDArray[np.float64]] = []
         for epoch in range(1, epochs + 1):
             # The object must show some structure before positions mean anything.
-            step = 1.0 if self.options.refine_positions and stage == "pie" and epoch > 3 else 0.0
-            misfit = update(batches(training, self.options.batch_size, self.random), step)
+            step = 1.0 if self._options.refine_positions and stage == "pie" and epoch > 3 else 0.0
+            misfit = update(batches(training, self._options.batch_size, self._random), step)
             if not model.is_finite() or misfit > 1.3 * lowest + 1e-3:
-                self.notes.append(f"{stage}: epoch {epoch} diverged (R {misfit:.3g}); went back to the best state")
+                self._notes.append(f"{stage}: epoch {epoch} diverged (R {misfit:.3g}); went back to the best state")
                 yield best
                 return
             if misfit < lowest:
@@ -216,30 +199,30 @@ class Run(Generic[M]):
             self._record(stage, epoch, epochs, None, misfit, model)
             yield model
             places.append(model.positions.copy())
-            if self.options.refine_positions and positions_settled(places):
+            if self._options.refine_positions and positions_settled(places):
                 return
 
     def _joint(self, stage: str, model: M, weight: float, most: int, used: IntArray) -> Iterator[M]:
         """The joint fit of the frames ``used``; with frames to stop by, ends before it fits them clearly worse."""
-        joint = self.engine.joint(model, used, self.plan.likelihood, weight)
+        joint = self._engine.joint(model, used, self._plan.likelihood, weight)
         losses: list[float] = []
         lowest = math.inf
         for iteration, (now, loss) in enumerate(joint.iterate(), 1):
             if not (math.isfinite(loss) and now.is_finite()):
-                self.notes.append(f"{stage}: iteration {iteration} is not finite; went back to the best state")
+                self._notes.append(f"{stage}: iteration {iteration} is not finite; went back to the best state")
                 return
             losses.append(loss)
             held = self._record(stage, iteration, most, loss, joint.misfit, now)
             if held is not None and held > WORSE * lowest:
-                self.stopped_by = f"{stage}: frames held out fit worse"
+                self._stopped_by = f"{stage}: frames held out fit worse"
                 return
             lowest = lowest if held is None else min(held, lowest)
             yield now
-            if settled(losses, self.options.tolerance):
-                self.stopped_by = f"{stage}: the loss changes by less than the tolerance"
+            if settled(losses, self._options.tolerance):
+                self._stopped_by = f"{stage}: the loss changes by less than the tolerance"
                 return
             if iteration >= most:
-                self.stopped_by = f"{stage}: all iterations done"
+                self._stopped_by = f"{stage}: all iterations done"
                 return
 
     def _search_total_variation(self, model: M) -> Iterator[M]:
@@ -247,7 +230,7 @@ class Run(Generic[M]):
         best, lowest, chosen = model, self._stopping_loss(model), 0.0
         for weight in TV_WEIGHTS:
             now = best
-            for smoother in self._joint("total variation", best, weight, TV_ITERATIONS, self.held_out.used):
+            for smoother in self._joint("total variation", best, weight, TV_ITERATIONS, self._held_out.used):
                 now = smoother
                 yield best
             loss = self._stopping_loss(now)
@@ -255,27 +238,28 @@ class Run(Generic[M]):
                 break
             best, lowest, chosen = now, loss, weight
             yield best
-        self.notes.append(f"total variation weight {chosen:g}, chosen by {len(self.held_out.stopping)} frames held out")
+        self._notes.append(f"total variation weight {chosen:g}, chosen by {len(self._held_out.stopping)} frames held out")
         yield best
         yield from self._joint("all frames", best, chosen, REFIT_ITERATIONS, self._training())
 
     def _training(self) -> IntArray:
-        return np.union1d(self.held_out.used, self.held_out.stopping)
+        return np.union1d(self._held_out.used, self._held_out.stopping)
 
     def _stopping_loss(self, model: M) -> float:
-        return self.engine.score(model, self.held_out.stopping, self.plan.likelihood)[0]
+        return self._engine.score(model, self._held_out.stopping, self._plan.likelihood)[0]
 
     def _record(self, stage: str, epoch: int, total: int, loss: float | None, misfit: float, model: M) -> float | None:
         """Report an epoch; returns the loss of the frames to stop by."""
         held_misfit = held_loss = None
         whole = stage != "coarse"  # the coarse model sees another detector
-        if whole and len(self.held_out.judging):
-            held_misfit = self.engine.score(model, self.held_out.judging, self.plan.likelihood)[1]
-        if whole and stage != "all frames" and len(self.held_out.stopping):
+        if whole and len(self._held_out.judging):
+            held_misfit = self._engine.score(model, self._held_out.judging, self._plan.likelihood)[1]
+        if whole and stage != "all frames" and len(self._held_out.stopping):
             held_loss = self._stopping_loss(model)
         seconds = time.perf_counter() - self._began
         progress = Progress(stage, epoch, total, loss, misfit, held_misfit, held_loss, seconds)
-        self.history.append(progress.as_dict())
-        if self.report is not None:
-            self.report(progress, model)
+        self._history.append(progress.as_dict())
+        values = progress.as_dict() | {"patterns_per_second": self._engine.number / max(seconds - self._last, 1e-9)}
+        self._last = seconds
+        self._events.emit(Event("epoch", stage, epoch, total, values))
         return held_loss

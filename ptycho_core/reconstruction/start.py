@@ -53,10 +53,6 @@ class Start:
     probe_factor: float
     notes: tuple[str, ...] = ()
 
-    def save(self, path: Path) -> None:
-        """Write the arrays for an engine, which may run in another process."""
-        np.savez(path, object=self.object, probe=self.probe, positions=self.positions)
-
 
 def prepare_start(
     scan: Scan,

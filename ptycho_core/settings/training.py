@@ -11,7 +11,9 @@ from ptycho_core.settings.declare import declared_by, setting
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["TrainingSettings", "loss_weights"]
+    from ptycho_core.contract import Value
+
+__all__ = ["TrainingSettings", "loss_weights", "resolved_weights"]
 
 _VERBS = ("train",)
 
@@ -141,3 +143,8 @@ def loss_weights(training: Mapping[str, object], model_type: str) -> dict[str, f
         value = training[f"{name}_weight"]
         found[name] = auto[name] if value is None else float(str(value))
     return found
+
+
+def resolved_weights(training: Mapping[str, Value], model_type: str) -> dict[str, Value]:
+    """The *training* settings with a number for each weight; arguments as for `loss_weights`."""
+    return {**training, **{f"{name}_weight": weight for name, weight in loss_weights(training, model_type).items()}}

@@ -11,7 +11,6 @@ import numpy as np
 from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.formats.product import StoredObject, read_object
 from ptycho_core.scan.canvas import object_canvas
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.scan.pairing import paired
 from ptycho_core.scan.size import followed_object
 from ptycho_core.settings.training import loss_weights
@@ -20,11 +19,11 @@ from ptycho_core.training.draws import Purpose, drawn_order, stream
 from ptycho_core.training.groups import check_neighbours, check_number
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from ptycho_core.contract import TrainJob
+    from ptycho_core.contract import Value
     from ptycho_core.model import Model
     from ptycho_core.scan.scan import Scan
 
@@ -101,29 +100,35 @@ def check_groups(groups: NDArray[np.int64], data: TrainingData, scan: int, model
         raise DataError(f"Groups name the frames {named}; {data.scans[scan].scan.source} has {frames}, counted from 0.")
 
 
-def training_data(job: TrainJob) -> TrainingData:
-    """Open the scans of a job and decide which frames do what; no pattern is read.
+def training_data(
+    scans: Sequence[Scan], settings: Mapping[str, Mapping[str, Value]], validation: Sequence[Scan] = ()
+) -> TrainingData:
+    """Decide which frames of opened scans do what; no pattern is read.
+
+    Args:
+        scans: to learn from.
+        settings: the groups *model*, *training* and *execution* by name.
+        validation: scans that only validate.
 
     Raises:
-        DataError: no scan, or one cannot be read; N differs or is not a multiple of 16 from 32 up; fewer frames than settings ask
+        DataError: no scan; N differs or is not a multiple of 16 from 32 up; fewer frames than settings ask
             for; a true object is needed and missing, flat, or does not cover its scan. The message names the file.
         SettingsError: ``labels`` names one object for several scans.
     """
-    if not job.scans:
+    if not scans:
         raise DataError("There is no scan to learn from.")
-    training: Mapping[str, Any] = job.settings["training"]
-    model: Mapping[str, Any] = job.settings["model"]
-    seed = int(job.settings["execution"]["seed"] or 0)
+    training: Mapping[str, Any] = settings["training"]
+    model: Mapping[str, Any] = settings["model"]
+    seed = int(settings["execution"]["seed"] or 0)
     labels = Path(training["labels"]) if training["labels"] is not None else None
-    if labels is not None and len(job.scans) > 1:
+    if labels is not None and len(scans) > 1:
         raise SettingsError(
-            f"labels names one object, {labels}, for {len(job.scans)} scans.",
+            f"labels names one object, {labels}, for {len(scans)} scans.",
             remedy="Leave labels out: each scan's own file may hold its object as 'object_true'.",
         )
-    teaching = len(job.scans)
     compared = loss_weights(training, model["model_type"])["realspace"] > 0
-    scans = [open_scan(source.path, source.settings) for source in (*job.scans, *job.validation)]
-    for scan in scans:
+    every = [*scans, *validation]
+    for scan in every:
         check_size(scan)
         if scan.size != scans[0].size:
             raise DataError(
@@ -131,15 +136,15 @@ def training_data(job: TrainJob) -> TrainingData:
                 f" {scan.size} x {scan.size}; one network takes one size."
             )
     found = []
-    for number, scan in enumerate(scans):
-        teaches = number < teaching
-        train, validation = _parts(scan, number, training, seed, teaches=teaches)
-        _check_parts(scan, train, validation, training, model, teaches=teaches)
+    for number, scan in enumerate(every):
+        teaches = number < len(scans)
+        train, judging = _parts(scan, number, training, seed, teaches=teaches)
+        _check_parts(scan, train, judging, training, model, teaches=teaches)
         origin, shape = object_canvas(scan.positions, scan.size)
         truth = None
         if compared:
             truth = _labels(scan, labels if teaches else None, origin, shape)
-        found.append(TrainingScan(scan, scan.positions - origin, shape, train, validation, truth))
+        found.append(TrainingScan(scan, scan.positions - origin, shape, train, judging, truth))
     return TrainingData(tuple(found))
 
 

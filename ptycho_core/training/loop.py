@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ptycho_core.training.data import TrainingData
-
 __all__ = ["Told", "Trainer", "TrainingLoop"]
 
 SECONDS_BETWEEN_EVENTS = 0.5
@@ -112,28 +110,27 @@ class TrainingLoop:
 
     Args:
         job: what to train.
-        events: is told of steps, epochs and checkpoints, and says when to stop.
-        data: the scans of the job.
-        model: of the job's model file, with its training state where the job resumes.
-        trainer: the backend's part, with that model.
+        events: gets steps, epochs and checkpoints, and says when to stop.
+        trainer: the backend's part, with the model of the job.
     """
 
-    def __init__(self, job: TrainJob, events: EventSink, data: TrainingData, model: Model, trainer: Trainer) -> None:
-        self._folder, self._events, self._data = Path(job.output_dir), events, data
+    def __init__(self, job: TrainJob, events: EventSink, trainer: Trainer) -> None:
+        self._folder, self._events, self._data = Path(job.output_dir), events, job.data
         self._settings: Mapping[str, Any] = job.settings["training"]
         self._execution: Mapping[str, Any] = job.settings["execution"]
-        self._model, self._trainer = model, trainer
+        self._model, self._trainer = job.model, trainer
         self._facts: Mapping[str, Any] = self._model.facts
         self._seed = int(self._execution["seed"] or 0)
         self._history: list[dict[str, Value]] = [dict(row) for row in self._model.history]
-        self._checkpoints = Checkpoints(self._folder, self._execution, self._history if job.resume else ())
+        state = self._model.training
+        self._checkpoints = Checkpoints(self._folder, self._execution, () if state is None else self._history)
         self._epoch, self._steps = len(self._history) + 1, 0
         self._sums, self._before, self._told = _Sums(), 0.0, False
         self._trivial = 0.0
-        if job.resume and self._model.training is not None:
-            self._restore(self._model.training)
-        else:
+        if state is None:
             self._trivial = self._flat_loss()
+        else:
+            self._restore(state)
         self._began = self._last_event = time.perf_counter()
         self._interrupted = False
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.contract import Event, Observer, ScanSource, TrainJob, TrainResult, Value
+from ptycho_core.contract import Event, EventSink, Observer, TrainJob, TrainResult, Value
 from ptycho_core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ptycho_core.settings.payload import TrainingPayload
     from ptycho_core.training.data import TrainingData
 
-__all__ = ["RECORDS", "run_payload", "train"]
+__all__ = ["RECORDS", "run_payload", "train", "training_job"]
 
 RECORDS = ("settings.json", "losses.png", "metrics.json")
 """What the folder of a run holds beside the models and the logs, in the order of writing."""
@@ -91,7 +91,6 @@ def run_payload(
     """
     from ptycho_core.events import EventHub, installed_observers, stop_on_interrupt
     from ptycho_core.files.folder import claimed_folder
-    from ptycho_core.files.scratch import scratch_folder
     from ptycho_core.loggers.choose import logging_to
     from ptycho_core.model import load_model
     from ptycho_core.settings.files import check_files
@@ -104,18 +103,19 @@ def run_payload(
     folder = payload.output_dir
     with (
         claimed_folder(folder, overwrite=overwrite or payload.resume is not None) as claim,
-        scratch_folder() as scratch,
         stop_on_interrupt(hub, _FIRST),
     ):
-        job, audit, history = _prepare(payload, scratch, hub)
-        old = _old_files(folder, resume=job.resume)
+        job = training_job(payload, hub)
+        resumed = payload.resume is not None
+        old = _old_files(folder, resume=resumed)
         hub.add(_Replacing(claim, old))  # before the logger, which then begins anew
-        with logging_to(hub, payload, folder, history, old=None if job.resume else old):
+        with logging_to(hub, payload, folder, job.model.history, old=None if resumed else old):
             result = _fit(payload, job, hub, old)
             claim.replace(old)
         if not result.model_path.exists():  # the backend took the best model of the run before for one of its own
             result = replace(result, model_path=result.last_path)
         model = load_model(result.model_path)
+        audit = job.model.settings
         metrics = _metrics(payload, result, len(model.history), audit["scans"])
         metrics["seconds"] = round(time.perf_counter() - began, 3)
         _write_records(folder, audit, metrics, result.history, hub)
@@ -123,58 +123,56 @@ def run_payload(
     return model, metrics
 
 
-def _prepare(
-    payload: TrainingPayload, scratch: Path, hub: EventHub
-) -> tuple[TrainJob, dict[str, Any], Sequence[Mapping[str, Value]]]:
-    """Open the scans and write the model to begin with; the job, the audit (which the model keeps) and the history so far."""
-    from ptycho_core.files.scratch import using_scratch
-    from ptycho_core.model import save_model
+def training_job(payload: TrainingPayload, hub: EventSink) -> TrainJob:
+    """Open the scans and make the model to begin with, which keeps the audit.
+
+    Raises:
+        DataError: a scan or its probe cannot be used, or the checkpoint was trained with other scans.
+    """
+    from ptycho_core.scan.kept import kept
+    from ptycho_core.scan.opening import open_scan
+    from ptycho_core.settings.training import resolved_weights
     from ptycho_core.training.data import training_data
     from ptycho_core.training.prepare import continued_model, initial_model, scan_records
 
-    groups, model_path = payload.groups, scratch / "start.ptycho"
-    job = TrainJob(
-        scans=tuple(ScanSource(path, groups["data"]) for path in payload.scans),
-        validation=tuple(ScanSource(path, groups["data"]) for path in payload.validation),
-        model_path=model_path,
-        output_dir=payload.output_dir,
-        settings=groups,
-        resume=payload.resume is not None,
+    groups = payload.groups
+    scans, validation = (
+        [kept(open_scan(path, groups["data"])) for path in paths] for paths in (payload.scans, payload.validation)
     )
-    data = training_data(job)
+    data = training_data(scans, groups, validation)
     audit = {**payload.audit, "scans": scan_records(data)}
     if payload.resume is None:
         model = initial_model(data, groups, audit, _producer(payload))
     else:
         model = continued_model(payload.resume, audit, _producer(payload))
-    with using_scratch():
-        save_model(model_path, model)
     hub.emit(_started(payload, data, len(model.history)))
     for note in _repeated(audit["scans"]):
         hub.emit(Event("message", message=note))
-    return job, dict(model.settings), model.history
+    groups["training"] = resolved_weights(groups["training"], str(model.facts["model_type"]))
+    return TrainJob(data, model, payload.output_dir, groups)
 
 
 def _fit(payload: TrainingPayload, job: TrainJob, hub: EventHub, old: OldFiles) -> TrainResult:
     try:
         return payload.backend.train(job, payload.plan, hub)
     except BaseException as error:
-        left = _left(payload, job, old, usable=not isinstance(error, DataError))
+        left = _left(payload, old, usable=not isinstance(error, DataError))
         if left:
             hub.emit(Event("message", message=left))
         raise
 
 
-def _left(payload: TrainingPayload, job: TrainJob, old: OldFiles, *, usable: bool) -> str:
+def _left(payload: TrainingPayload, old: OldFiles, *, usable: bool) -> str:
     """What a training that failed leaves, in a sentence; empty where there is nothing. To go on is of no use after bad data."""
     from ptycho_core.training.checkpoints import LAST, keeps_checkpoints
 
     last = payload.output_dir / LAST
     if not last.exists():
         return ""
-    if not (job.resume or old.gone):
+    resumed = payload.resume is not None
+    if not (resumed or old.gone):
         return f"The run that was to be replaced is still in {payload.output_dir}."
-    if usable and not (job.resume or keeps_checkpoints(payload.groups["execution"])):
+    if usable and not (resumed or keeps_checkpoints(payload.groups["execution"])):
         return ""
     return f"The last checkpoint is {last}" + ("; train --resume goes on from it." if usable else ".")
 

@@ -7,13 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptycho_core.conformance.reference.batch import Batch
-from ptycho_core.conformance.reference.fourier import transform
 from ptycho_core.conformance.reference.passes import TERMS, gradients, hold, intensities, losses, merged
 from ptycho_core.contract import EvaluateBatchJob, EvaluateResult
-from ptycho_core.errors import DataError
-from ptycho_core.model import load_model
 from ptycho_core.settings.training import loss_weights
-from ptycho_core.training.data import check_groups, training_data
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,17 +31,12 @@ def evaluate_batch(job: EvaluateBatchJob) -> EvaluateResult:
         merged patches; float64 and complex128.
 
     Raises:
-        DataError: if a scan or the model file cannot be used, or the groups do not fit them.
+        DataError: if the scan's patterns cannot be used.
     """
-    data = training_data(job.training)
-    model = load_model(job.training.model_path)
-    check_groups(job.groups, data, job.scan, model)
-    asked = loss_weights(job.training.settings["training"], str(model.facts["model_type"]))
+    model, one = job.model, job.data.scans[job.scan]
+    asked = loss_weights(job.settings["training"], str(model.facts["model_type"]))
     weights = {name: asked[name] for name in TERMS if asked[name] > 0}
-    probe = scaled_probe(
-        model.physics["probe"][job.scan], float(model.physics["log_scale"][job.scan]), str(job.training.model_path)
-    )
-    one = data.scans[job.scan]
+    probe = scaled_probe(model.physics["probe"][job.scan], float(model.physics["log_scale"][job.scan]))
     batch = batch_of(model, model.weights, probe, one.scan, one.positions, job.groups, one.labels)
     held = hold(batch)
     patches = merged(batch, held)
@@ -57,15 +48,9 @@ def evaluate_batch(job: EvaluateBatchJob) -> EvaluateResult:
     )
 
 
-def scaled_probe(probe: NDArray[Any], log_scale: float, where: str) -> NDArray[np.complex128]:
-    """A probe (mode, N, N) times the root of its factor on the intensity.
-
-    Raises:
-        DataError: it is dark.
-    """
+def scaled_probe(probe: NDArray[Any], log_scale: float) -> NDArray[np.complex128]:
+    """A probe (mode, N, N) times the root of its factor on the intensity."""
     found: NDArray[np.complex128] = probe.astype(np.complex128) * np.exp(log_scale / 2)
-    if not np.abs(transform(found)).max() > 0:
-        raise DataError(f"{where}: the probe is dark, so that no pattern can be modelled.")
     return found
 
 

@@ -12,10 +12,6 @@ from ptycho_core.conformance.reference.evaluation import batch_of, scaled_probe
 from ptycho_core.conformance.reference.passes import before_merging
 from ptycho_core.contract import EventSink, InferBatch, InferJob
 from ptycho_core.inference.order import inference_order
-from ptycho_core.model import load_model
-from ptycho_core.scan.canvas import object_canvas
-from ptycho_core.scan.opening import open_scan
-from ptycho_core.training.groups import inference_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,22 +30,17 @@ def infer(job: InferJob, events: EventSink) -> Iterator[InferBatch]:
     A frame's patch is that of the group whose seed frame it is. Ends early if asked to stop.
 
     Raises:
-        DataError: if patterns, model file or probe cannot be used.
+        DataError: if the scan's patterns cannot be used.
     """
-    scan, model = open_scan(job.scan.path, job.scan.settings), load_model(job.model_path)
-    with np.load(job.probe_path, allow_pickle=False) as stored:
-        probe = scaled_probe(stored["probe"], 0.0, str(job.probe_path))
-    positions = scan.positions - object_canvas(scan.positions, scan.size)[0]
-    among = model.facts["neighbor_count"]
-    number = None if among is None else int(among)
-    groups = inference_groups(positions, model.gridsize, neighbor_count=number, source=str(scan.source))
+    scan, model, positions = job.scan, job.model, job.positions
+    probe = scaled_probe(job.probe, 0.0)
     order = np.concatenate(inference_order(positions, scan.size))
-    most = int(job.settings["execution"]["inference_batch_size"] or 1)
+    most = int(str(job.settings["execution"]["inference_batch_size"]))
     for start in range(0, len(order), most):
         if events.stop_requested:
             return
         frames = order[start : start + most]
-        yield InferBatch(frames, _patches(scan, positions, model, probe, groups[frames]))
+        yield InferBatch(frames, _patches(scan, positions, model, probe, job.groups[frames]))
 
 
 def _patches(

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ptycho_core.conformance.reference.losses import variation
 from ptycho_core.contract import EvaluateJob
+from ptycho_core.imaging.metrics import frame_sums
 from ptycho_core.physics import evaluate
 from ptycho_core.physics.propagation import backpropagate, propagate, shift
 from ptycho_core.physics.windows import add_windows, cut_windows, split_positions
 from ptycho_core.reconstruction.constants import PROBE_ALPHA, SMALLEST, WEAK
-from ptycho_core.reconstruction.job import fit_scan
 from ptycho_core.reconstruction.lbfgs import minimise
 from ptycho_core.reconstruction.schedule import keep_inside
-from ptycho_core.reconstruction.stages import Arrays, Result, Run
+from ptycho_core.reconstruction.stages import Run
+from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.contract import EventSink, ExecutionPlan, ReconstructJob, ReconstructResult
-    from ptycho_core.scan.reading import Readers
-    from ptycho_core.settings.reconstruction import ReconstructionSettings
 
     Complex = NDArray[np.complex128]
     Real = NDArray[np.float64]
@@ -47,30 +46,15 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> 
     Raises:
         DataError: if the scan's patterns cannot be used; the message names the frame.
     """
-    return fit_scan(job, plan, events, _run)
-
-
-def _run(
-    patterns: Any,  # noqa: ANN401 - what reads patterns
-    positions: Real,
-    probe: Complex,
-    object_start: Complex,
-    *,
-    mask: NDArray[np.bool_],
-    options: ReconstructionSettings,
-    seed: int,
-    report: Callable[..., None],
-    stop_requested: Callable[[], bool],
-    readers: Readers,  # noqa: ARG001 - all patterns are read at once, before anything is computed
-) -> Result:
-    """The function that `fit_scan` calls."""
-    counts = np.where(mask, patterns.read(np.arange(len(patterns))), 0.0).astype(np.float64)
-    inside = keep_inside(np.array(positions, dtype=np.float64), object_start.shape, counts.shape[-1])
-    start = _Model(object_start.astype(np.complex128), probe.astype(np.complex128), inside)
+    scan = job.scan
+    counts = np.where(scan.mask, scan.patterns.read(np.arange(len(scan))), 0.0).astype(np.float64)
+    inside = keep_inside(np.array(job.positions, dtype=np.float64), job.object.shape, counts.shape[-1])
+    start = _Model(job.object.astype(np.complex128), job.probe.astype(np.complex128), inside)
+    options = ReconstructionSettings(**job.settings["reconstruction"])  # type: ignore[arg-type]
     # What the plan refuses may have been allowed all the same: then it is done without.
     likelihood = options.likelihood if options.likelihood in _TERMS else "auto"
     options = replace(options, coarse_start=False, likelihood=likelihood)
-    return Run(_Engine(counts, mask, options), options, seed, report, stop_requested).result(start)
+    return Run(_Engine(counts, scan.mask, options), options, plan, events).result(start)
 
 
 @dataclass
@@ -118,8 +102,11 @@ class _Engine:
         loss, misfit, _, _ = self.evaluated(model, chosen, likelihood, gradients=False)
         return loss / len(chosen), misfit
 
-    def arrays(self, model: _Model) -> Arrays:
-        return Arrays(model.object, model.probe, None)
+    def arrays(self, model: _Model) -> tuple[Complex, Complex, None]:
+        return model.object, model.probe, None
+
+    def frame_sums(self, model: _Model) -> Real:
+        return frame_sums(self.counts, self.mask, model.object, model.probe, model.positions)
 
     def evaluated(
         self, model: _Model, chosen: NDArray[np.int64], likelihood: str, *, gradients: bool

@@ -12,9 +12,7 @@ from ptycho_core.conformance.reference.flat import flat_loss
 from ptycho_core.conformance.reference.losses import terms
 from ptycho_core.conformance.reference.optimiser import Optimiser
 from ptycho_core.conformance.reference.passes import TERMS, before_merging, gradients, hold, intensities, merged
-from ptycho_core.model import Model, load_model
 from ptycho_core.settings.training import loss_weights
-from ptycho_core.training.data import TrainingData, training_data
 from ptycho_core.training.loop import Told, TrainingLoop
 
 if TYPE_CHECKING:
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.conformance.reference.batch import Batch, Held
     from ptycho_core.contract import EventSink, ExecutionPlan, TrainJob, TrainResult, Value
+    from ptycho_core.model import Model
     from ptycho_core.training.course import Batch as Place
 
     Real = NDArray[np.float64]
@@ -32,22 +31,21 @@ __all__ = ["train"]
 
 
 def train(job: TrainJob, plan: ExecutionPlan, events: EventSink) -> TrainResult:
-    """Fit the network of the job's model file, and probes and scales where asked.
+    """Fit the network of a job, and probes and scales where asked.
 
     Raises:
         DataError: if a scan cannot be used, or the loss is not a number: the message names epoch, batch and scan.
         OutputError: if a checkpoint cannot be written; the one before is then whole.
     """
-    data, model = training_data(job), load_model(job.model_path, training=job.resume)
-    return TrainingLoop(job, events, data, model, _Trainer(job, data, model)).run(plan)
+    return TrainingLoop(job, events, _Trainer(job)).run(plan)
 
 
 class _Trainer:
     """What learns, in double precision, a probe as pairs of real numbers in units of its own root mean square."""
 
-    def __init__(self, job: TrainJob, data: TrainingData, model: Model) -> None:
-        settings = job.settings["training"]
-        self._data, self._model = data, model
+    def __init__(self, job: TrainJob) -> None:
+        settings, model = job.settings["training"], job.model
+        self._data, self._model = job.data, model
         asked = loss_weights(settings, str(model.facts["model_type"]))
         self._weights = {name: asked[name] for name in TERMS if asked[name] > 0}
         self._unit = probe_unit(model.physics["probe"])
@@ -122,7 +120,7 @@ class _Trainer:
             if name.startswith("network."):
                 weights[name.removeprefix("network.")] = value
         probe = _complex(self._values["physics.probe"][scan]) * self._unit[scan]
-        probe = scaled_probe(probe, float(self._values["physics.log_scale"][scan]), str(one.scan.source))
+        probe = scaled_probe(probe, float(self._values["physics.log_scale"][scan]))
         return batch_of(self._model, weights, probe, one.scan, one.positions, groups, one.labels)
 
     def _told(self, batch: Batch, held: Held) -> Told:

@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from ptycho_core.backends.states import Row
-    from ptycho_core.contract import BackendSpec, EvaluateBatchJob, EvaluateJob, TrainJob, Value
+    from ptycho_core.contract import BackendSpec, EvaluateJob, Value
+    from ptycho_core.evaluation import BatchRecipe
 
 __all__ = ["Bench"]
 
@@ -114,26 +117,24 @@ class Bench:
         path: Path = self.once(key, lambda: known_scan(self.folder / f"scan-{len(self._known)}.npz", **how))
         return path
 
-    def model(self, *, modes: int = 1, masked: bool = False, **settings: Value) -> TrainJob:
-        """A job whose model file has weights that are nowhere zero."""
+    def model(self, *, modes: int = 1, masked: bool = False, **settings: Value) -> BatchRecipe:
+        """A training, without groups yet, whose model file has weights that are nowhere zero."""
         from ptycho_core.conformance.suite.inputs import perturbed_model
 
         scan, key = self.scan(modes=modes, masked=masked), ("model", modes, masked, *sorted(settings.items()))
         path = self.folder / f"model-{len(self._known)}.ptycho"
-        job: TrainJob = self.once(key, lambda: perturbed_model(path, scan, self.folder, modes=modes, **settings))
-        return job
+        recipe: BatchRecipe = self.once(key, lambda: perturbed_model(path, scan, modes=modes, **settings))
+        return recipe
 
-    def light(self, scan: Path) -> Path:
-        """A file with the probe of a known scan, as ``InferJob`` names it."""
+    def light(self, scan: Path) -> NDArray[Any]:
+        """The probe (mode, N, N) of a known scan, in counts."""
         import numpy as np
 
-        path = self.folder / f"{scan.stem}-probe.npz"
-        if not path.exists():
-            with np.load(scan, allow_pickle=False) as file:
-                np.savez(path, probe=file["probe_guess"])
-        return path
+        with np.load(scan, allow_pickle=False) as file:
+            probe: NDArray[Any] = file["probe_guess"]
+        return probe
 
-    def evaluated(self, what: str, job: EvaluateJob | EvaluateBatchJob, precision: str) -> dict[str, Any]:
+    def evaluated(self, what: str, job: EvaluateJob | BatchRecipe, precision: str) -> dict[str, Any]:
         """The answer to a batch, asked for once; ``what`` names the batch."""
         settings = self.settings(precision=precision)
         answer: dict[str, Any] = self.once(("evaluated", what, precision), lambda: self.call("evaluate", job, settings))

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ptycho_core.conformance.batches import known_object
-from ptycho_core.contract import EvaluateJob, ScanSource, TrainJob
+from ptycho_core.contract import EvaluateJob
+from ptycho_core.evaluation import BatchRecipe
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,21 +108,25 @@ def random_batch(*, size: int = 16, gradients: bool = True) -> EvaluateJob:
     )
 
 
-def perturbed_model(path: Path, scan: Path, folder: Path, **settings: Value) -> TrainJob:
-    """Write a model for a scan, as a training would begin with but with weights that are nowhere zero; its job.
+def perturbed_model(path: Path, scan: Path, **settings: Value) -> BatchRecipe:
+    """Write a model for a scan, as a training would begin with but with weights that are nowhere zero.
+
+    Returns:
+        A batch without groups of the training that would begin with it.
 
     With a zero output layer, as the core makes it, nearly all gradients are zero and a comparison is empty.
     """
     from ptycho_core.model import save_model
+    from ptycho_core.scan.opening import open_scan
     from ptycho_core.settings.resolution import resolve
     from ptycho_core.training.data import training_data
     from ptycho_core.training.prepare import initial_model
 
     asked: dict[str, Value] = {"network_width": 4, "update_steps": 3, "seed": 2} | settings
     groups = resolve("train", overrides=asked).groups()
-    job = TrainJob((ScanSource(scan, groups["data"]),), (), path, folder, groups)
-    model, random = initial_model(training_data(job), groups, {}, {}), np.random.default_rng(5)
+    data = training_data([open_scan(scan, groups["data"])], groups)
+    model, random = initial_model(data, groups, {}, {}), np.random.default_rng(5)
     weights = {name: (value + random.normal(0, 0.04, value.shape)).astype(np.float32) for name, value in model.weights.items()}
     physics = dict(model.physics) | {"log_scale": np.full(1, 0.3, np.float32)}
     save_model(path, replace(model, weights=weights, physics=physics))
-    return job
+    return BatchRecipe((scan,), path, groups, 0, np.zeros((0, 1), dtype=np.int64))

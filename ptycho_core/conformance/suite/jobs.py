@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.contract import Event, ExecutionRequest, InferJob, ReconstructJob, ScanSource, TrainJob
+from ptycho_core.contract import Event, ExecutionRequest, ReconstructJob
+from ptycho_core.evaluation import BatchRecipe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from ptycho_core.backends.loading import Backend
-    from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, ExecutionPlan, Value
+    from ptycho_core.contract import EvaluateJob, ExecutionPlan, Value
 
 __all__ = ["evaluate", "imported", "infer", "loaded", "plan_of", "plans", "probe", "reconstruct", "said", "train"]
 
@@ -68,12 +71,12 @@ def plans(name: str, request: ExecutionRequest) -> Any:  # noqa: ANN401 - two Ex
     return backend.plan(request, report), backend.plan(request, report), request == before
 
 
-def evaluate(job: EvaluateJob | EvaluateBatchJob, settings: Mapping[str, Value]) -> dict[str, Any]:
+def evaluate(job: EvaluateJob | BatchRecipe, settings: Mapping[str, Value]) -> dict[str, Any]:
     """Evaluate a batch: ``answer``, and the type of each of its arrays by name (``kinds``)."""
     from ptycho_core.settings.planning import plan_verb
 
     backend, plan = plan_verb("evaluate", settings, {})
-    answer = backend.evaluate(job, plan)
+    answer = backend.evaluate(job.opened() if isinstance(job, BatchRecipe) else job, plan)
     arrays = {"intensities": answer.intensities, **{f"gradients.{name}": one for name, one in answer.gradients.items()}}
     if answer.patches is not None:
         arrays["patches"] = answer.patches
@@ -99,36 +102,29 @@ def train(
         stop_after: epochs after which it is asked to stop.
         model: begin with this model file instead of the one the core makes.
     """
-    from ptycho_core.model import save_model
+    from ptycho_core.model import load_model
     from ptycho_core.settings.payload import create_training_payload
-    from ptycho_core.training.data import training_data
-    from ptycho_core.training.prepare import continued_model, initial_model, scan_records
+    from ptycho_core.training.run import training_job
 
     last = folder / "last.ptycho"
     payload = create_training_payload([scan], folder, settings, resume=last if resume else None, environment={})
     folder.mkdir(parents=True, exist_ok=True)
-    groups, sink = payload.groups, Sink(stop_after)
-    with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch:
-        start = model or Path(scratch) / "start.ptycho"
-        job = TrainJob((ScanSource(scan, groups["data"]),), (), start, folder, groups, resume)
-        if model is None:
-            data = training_data(job)
-            audit = {**payload.audit, "scans": scan_records(data)}
-            first = continued_model(last, audit, {}) if resume else initial_model(data, groups, audit, {})
-            save_model(start, first)
-        with _reads() as reads:
-            result = payload.backend.train(job, payload.plan, sink)
+    sink = Sink(stop_after)
+    with _reads() as reads:
+        job = training_job(payload, Sink())
+        if model is not None:
+            job = replace(job, model=load_model(model, training=resume))
+        result = payload.backend.train(job, payload.plan, sink)
     return {"result": result, "events": sink.events, "execution": dict(payload.plan.execution), **reads}
 
 
 def infer(
     scan: Path,
     model: Path,
-    probe: Path,
+    probe: NDArray[Any],
     settings: Mapping[str, Value],
     *,
     stop_after: int | None = None,
-    instead: Path | None = None,
     pause: float = 0.0,
 ) -> dict[str, Any]:
     """Infer a scan: frames of each batch, patches as they came, types of what was yielded, readings of patterns.
@@ -136,19 +132,23 @@ def infer(
     Args:
         scan: file.
         model: file.
-        probe: file, as ``InferJob`` names it.
+        probe: (mode, N, N), complex, in counts of the scan.
         settings: any that ``infer`` takes.
         stop_after: batches after which it is asked to stop; the rest is taken as it comes.
-        instead: the model file of the job, in place of the one that the core has looked at.
         pause: seconds after the first batch, in which what reads ahead gets as far ahead as it may (``ahead``).
     """
     import numpy as np
 
+    from ptycho_core.inference.run import infer_job
+    from ptycho_core.model import load_model
+    from ptycho_core.scan.canvas import object_canvas
+    from ptycho_core.scan.opening import open_scan
     from ptycho_core.settings.payload import create_inference_payload
 
     payload = create_inference_payload(model, scan, None, settings, environment={})
-    groups, sink = payload.groups, Sink(stop_after)
-    job = InferJob(ScanSource(scan, groups["data"]), instead or model, probe, groups)
+    opened, sink = open_scan(scan, payload.groups["data"]), Sink(stop_after)
+    positions = opened.positions - object_canvas(opened.positions, opened.size)[0]
+    job = infer_job(opened, load_model(model), probe, positions, payload.groups)
     batches, patches, kinds, ahead = list[Any](), list[Any](), dict[str, str](), 0
     with _reads() as reads:
         for batch in payload.backend.infer(job, payload.plan, sink):
@@ -170,8 +170,7 @@ def reconstruct(
     settings: Mapping[str, Value],
     *,
     stop_after: int | None = None,
-    start: Path | None = None,
-    instead: Path | None = None,
+    start: Mapping[str, NDArray[Any]] | None = None,
 ) -> dict[str, Any]:
     """Reconstruct a scan: the result of the hook, types of its arrays, the start, the plan's answers, and readings of patterns.
 
@@ -179,30 +178,22 @@ def reconstruct(
         scan: file.
         settings: any that ``reconstruct`` takes.
         stop_after: epochs after which it is asked to stop.
-        start: an npz to begin with, in place of what the core prepares.
-        instead: the scan's file in the job, in place of the one that the core has looked at.
+        start: ``object``, ``probe`` and ``positions`` to begin with, in place of what the core prepares.
     """
-    import numpy as np
-
     from ptycho_core.reconstruction.start import prepare_start
     from ptycho_core.scan.opening import open_scan
     from ptycho_core.settings.payload import create_reconstruction_payload
 
     payload = create_reconstruction_payload(scan, None, settings, environment={})
-    groups, sink = payload.groups, Sink(stop_after)
-    with tempfile.TemporaryDirectory(prefix="ptycho-") as scratch:
-        path = start or Path(scratch) / "start.npz"
-        if start is None:
-            asked = groups["reconstruction"]
-            prepare_start(
-                open_scan(scan, groups["data"]), modes=int(asked["modes"] or 1), seed=int(groups["execution"]["seed"] or 0),
-                start=None, probe=None, refine_positions=bool(asked["refine_positions"]),
-            ).save(path)  # fmt: skip
-        with np.load(path, allow_pickle=False) as file:
-            began = {name: file[name] for name in file.files}
-        job = ReconstructJob(ScanSource(instead or scan, groups["data"]), path, groups)
-        with _reads() as reads:
-            result = payload.backend.reconstruct(job, payload.plan, sink)
+    groups, sink, opened = payload.groups, Sink(stop_after), open_scan(scan, payload.groups["data"])
+    asked = groups["reconstruction"]
+    prepared = prepare_start(
+        opened, modes=int(asked["modes"] or 1), seed=int(groups["execution"]["seed"] or 0),
+        start=None, probe=None, refine_positions=bool(asked["refine_positions"]),
+    )  # fmt: skip
+    began = dict(start or {name: getattr(prepared, name) for name in ("object", "probe", "positions")})
+    with _reads() as reads:
+        result = payload.backend.reconstruct(ReconstructJob(opened, settings=groups, **began), payload.plan, sink)
     arrays = {name: getattr(result, name) for name in ("object", "probe", "positions", "held_out")}
     if result.background is not None:
         arrays["background"] = result.background

@@ -14,15 +14,12 @@ from ptycho_core.conformance.reference.evaluation import evaluate_batch
 from ptycho_core.conformance.rounding import limits_of, nudged
 from ptycho_core.conformance.suite.inputs import FRAMES
 from ptycho_core.conformance.suite.marks import kit
-from ptycho_core.conformance.suite.refusals import refused_with
-from ptycho_core.contract import EvaluateBatchJob, EvaluateResult
-from ptycho_core.errors import DataError
-from ptycho_core.model import load_model, save_model
 
 if TYPE_CHECKING:
     from ptycho_core.conformance.limits import Limits
     from ptycho_core.conformance.suite.bench import Bench
-    from ptycho_core.contract import Value
+    from ptycho_core.contract import EvaluateResult, Value
+    from ptycho_core.evaluation import BatchRecipe
 
 WEIGHTS: dict[str, Value] = {
     "nll_weight": 0.3, "amplitude_weight": 1.0, "mae_weight": 0.5, "tv_weight": 20.0, "realspace_weight": 7.0,
@@ -33,20 +30,18 @@ NETWORKS: dict[str, dict[str, Value]] = {
 }
 
 
-def batch_job(bench: Bench, network: str) -> EvaluateBatchJob:
+def batch_job(bench: Bench, network: str) -> BatchRecipe:
     """Three groups of a masked scan."""
     job = bench.model(masked=True, **NETWORKS[network], **WEIGHTS)  # type: ignore[arg-type]
     members, random = int(NETWORKS[network]["gridsize"] or 1) ** 2, np.random.default_rng(8)
-    return EvaluateBatchJob(job, 0, np.stack([random.permutation(FRAMES)[:members] for _ in range(3)]))
+    return replace(job, groups=np.stack([random.permutation(FRAMES)[:members] for _ in range(3)]))
 
 
 def truth(bench: Bench, network: str) -> tuple[EvaluateResult, dict[str, Limits]]:
     """The reference's answer, and how far another may be from it by precision, raised where rounding leads farther."""
-    job = batch_job(bench, network)
+    job = batch_job(bench, network).opened()
     answer = evaluate_batch(job)
-    path = bench.folder / "nudged.ptycho"
-    save_model(path, nudged(load_model(job.training.model_path), 0))
-    moved = [evaluate_batch(replace(job, training=replace(job.training, model_path=path)))]
+    moved = [evaluate_batch(replace(job, model=nudged(job.model, 0)))]
     return answer, {one: limits_of(limits, one, answer, moved) for one, limits in LIMITS.items()}
 
 
@@ -58,10 +53,3 @@ def test_a_batch_of_a_training(bench: Bench, network: str, precision: str) -> No
     wanted, limits = bench.once(("truth", network), lambda: truth(bench, network))
     rows = differences(found["answer"], wanted, limits[precision])
     assert [f"{one.quantity} {one.name}: {one.value:.2g} > {one.limit:.2g}" for one in rows if not one.within] == []
-
-
-@kit("train", "evaluate", needs=("test_a_batch_of_a_training",))
-def test_a_batch_of_frames_that_are_not_there_is_refused(bench: Bench) -> None:
-    job = batch_job(bench, "one frame")
-    with refused_with(DataError, "99", "frame 99 of a scan that has fewer"):
-        bench.call("evaluate", replace(job, groups=np.array([[99]])), bench.settings())

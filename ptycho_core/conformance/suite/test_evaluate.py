@@ -15,8 +15,6 @@ from ptycho_core.conformance.limits import LIMITS
 from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.conformance.suite.inputs import random_batch
 from ptycho_core.conformance.suite.marks import kit
-from ptycho_core.conformance.suite.refusals import refused_with
-from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.physics import evaluate as reference
 
 if TYPE_CHECKING:
@@ -137,25 +135,3 @@ def test_odd_sizes_are_centred_too(bench: Bench, precision: str) -> None:
     far |= {f"d/d {name}": (distance(found.gradients[name], value), limits.gradient) for name, value in wanted.gradients.items()}
     beyond = {name: both for name, both in far.items() if not both[0] <= both[1]}
     assert beyond == {}, "N = 5, (distance, limit): patterns and mask have zero frequency at [N // 2, N // 2], the FFT at [0, 0]"
-
-
-@kit("evaluate", needs=NUMPY)
-def test_evaluate_refuses_a_window_outside_of_the_object(bench: Bench) -> None:
-    job = random_batch()
-    with refused_with(DataError, "", "a window that leaves the object"):
-        bench.call("evaluate", replace(job, positions=job.positions + 100), bench.settings())
-
-
-@kit("evaluate", needs=NUMPY)
-def test_evaluate_refuses_what_is_not_finite(bench: Bench) -> None:
-    job = random_batch()
-    with refused_with(DataError, "", "an object that is not finite"):
-        bench.call("evaluate", replace(job, object=np.full(job.object.shape, np.nan + 0j)), bench.settings())
-    with refused_with(DataError, "", "a negative count in a good pixel"):
-        bench.call("evaluate", replace(job, counts=-job.counts - 1), bench.settings())
-
-
-@kit("evaluate", needs=NUMPY)
-def test_evaluate_refuses_an_unknown_loss_term(bench: Bench) -> None:
-    with refused_with(SettingsError, "sharpness", "a loss term that does not exist"):
-        bench.call("evaluate", replace(random_batch(), weights={"sharpness": 1.0}), bench.settings())

@@ -53,7 +53,7 @@ def test_prefetch_bounds_what_is_read_ahead_or_is_refused(bench: Bench) -> None:
     if not planned(bench, "infer", num_workers=1, prefetch=6)[1].execution["prefetch"]:
         return  # it says that nothing is read ahead
     model, ahead = bench.model(**MODEL), {}  # type: ignore[arg-type]
-    scan = model.scans[0].path
+    scan = model.scans[0]
     for prefetch in (1, 6):
         settings = bench.settings(inference_batch_size=2, num_workers=1, prefetch=prefetch)
         found = bench.call("infer", scan, model.model_path, bench.light(scan), settings, pause=PAUSE)

@@ -10,10 +10,8 @@ import pytest
 
 from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.conformance.suite.marks import kit
-from ptycho_core.conformance.suite.refusals import refused_with
 from ptycho_core.conformance.suite.test_infer import STORED, of_reference, patches
 from ptycho_core.contract import TrainResult
-from ptycho_core.errors import DataError
 from ptycho_core.model import load_model
 
 if TYPE_CHECKING:
@@ -164,15 +162,6 @@ def test_train_stops_when_asked_with_a_checkpoint(bench: Bench) -> None:
     assert found["result"].interrupted
     assert len(found["result"].history) < 6
     assert load_model(folder / "last.ptycho", training=True).training is not None
-
-
-@kit("train", needs=("test_train_answers",))
-def test_train_refuses_a_model_file_that_is_damaged(bench: Bench) -> None:
-    bad, folder = bench.folder / "damaged-start.ptycho", bench.folder / "refused"
-    bad.write_bytes(b"no model")
-    with refused_with(DataError, "damaged-start", "a model file that is none"):
-        bench.call("train", bench.scan(modes=1), folder, bench.settings(**SMALL), model=bad)
-    assert not list(folder.iterdir()), "it left files although it did nothing"
 
 
 @kit("train", "infer", needs=("test_training_lowers_the_loss", "test_a_model_file_gives_what_it_gives_in_the_reference"))

@@ -1,4 +1,4 @@
-"""The verb ``reconstruct``: a job's files through an engine of pty-chi, epoch by epoch."""
+"""The verb ``reconstruct``: a job through an engine of pty-chi, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from ptycho_core.contract import Event, EventSink, ExecutionPlan, ReconstructJob
 from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.modes import orthogonalise_modes
 from ptycho_core.reconstruction.schedule import Progress, choose_held_out, choose_plan, keep_inside
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 if TYPE_CHECKING:
@@ -39,9 +38,7 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> 
     Raises:
         DataError: if the scan's patterns cannot be used; the message names the frame.
     """
-    scan = open_scan(job.scan.path, job.scan.settings)
-    with np.load(job.start_path, allow_pickle=False) as arrays:
-        start = Model(arrays["object"], arrays["probe"], arrays["positions"])
+    scan, start = job.scan, Model(job.object, job.probe, job.positions)
     settings = ReconstructionSettings(**job.settings["reconstruction"])  # type: ignore[arg-type]
     held_out = choose_held_out(len(scan), settings.held_out, stop_on_held_out=False, seed=int(plan.execution["seed"] or 0))
     course = _Course(events, _Misfit(scan, held_out.used), _Misfit(scan, held_out.judging), start)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ptycho_core.contract import Event, ReconstructResult
-from ptycho_core.scan.opening import open_scan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +38,7 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> 
     Raises:
         DataError: the scan cannot be used; what opens and reads it says why.
     """
-    scan = open_scan(job.scan.path, job.scan.settings)  # whatever the format of the file
+    scan = job.scan  # opened, whatever the format of the file
     asked: Mapping[str, Any] = job.settings["reconstruction"]
     epochs = EPOCHS if asked["epochs"] is None else asked["epochs"]
     stages = (("rpie", epochs, asked["batch_size"]), ("all frames", asked["iterations"], len(scan)))
@@ -70,10 +69,9 @@ class Fit:
     def __init__(self, job: ReconstructJob, plan: ExecutionPlan, scan: Scan) -> None:
         asked: Mapping[str, Any] = job.settings["reconstruction"]
         options: Mapping[str, Any] = plan.options
-        with np.load(job.start_path, allow_pickle=False) as start:  # written by the core: flat, or what --start names
-            self.object: Complex = start["object"].astype(np.complex128)
-            self.probe: Complex = start["probe"][0].astype(np.complex128)
-            self.positions: Real = start["positions"]
+        self.object: Complex = job.object.astype(np.complex128)  # flat, or what --start names
+        self.probe: Complex = job.probe[0].astype(np.complex128)
+        self.positions: Real = np.array(job.positions)
         counts = np.fft.ifftshift(scan.patterns.read(np.arange(len(scan))), axes=AXES)
         self.roots: Real = np.sqrt(counts.astype(np.float64))
         self.good = np.fft.ifftshift(scan.mask)  # True: a good pixel

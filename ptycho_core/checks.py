@@ -1,0 +1,87 @@
+"""What the core checks of a job before a backend gets it, once for all backends."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, InferJob, ReconstructJob
+from ptycho_core.errors import DataError
+from ptycho_core.physics import check_batch, check_model
+from ptycho_core.training.data import check_groups
+
+if TYPE_CHECKING:
+    from ptycho_core.contract import Job
+    from ptycho_core.model import Model
+    from ptycho_core.scan.scan import Scan
+
+__all__ = ["check_job"]
+
+
+def check_job(job: Job) -> None:
+    """Check that all parts of a job fit each other: shapes, windows inside the object, known loss terms, finite numbers.
+
+    Patterns of a scan are not read: what reads them checks them.
+
+    Raises:
+        DataError: a part does not fit another, a number is not finite, a count is negative, or a window leaves the object.
+        SettingsError: a loss term is unknown, or its weight is not a finite number.
+    """
+    if isinstance(job, EvaluateJob):
+        check_model(np.asarray(job.object), np.asarray(job.probe), job.positions, job.background)
+        check_batch(job)
+    elif isinstance(job, ReconstructJob):
+        check_model(job.object, job.probe, job.positions, None)
+        _check_scan(job.scan, job.probe, job.positions)
+    elif isinstance(job, InferJob):
+        _check_network(job.model)
+        _check_scan(job.scan, job.probe, job.positions)
+        _check_size(job.model, job.scan)
+        _check_inference_groups(job)
+    else:
+        _check_network(job.model)
+        for number, one in enumerate(job.data.scans):
+            _check_size(job.model, one.scan)
+            if number >= len(job.model.physics["probe"]):
+                raise DataError(f"The model holds {number} probes, and there are {len(job.data.scans)} scans.")
+            _check_scan(one.scan, job.model.physics["probe"][number], one.positions)
+        if isinstance(job, EvaluateBatchJob):
+            check_groups(job.groups, job.data, job.scan, job.model)
+
+
+def _check_scan(scan: Scan, probe: Any, positions: Any) -> None:  # noqa: ANN401 - arrays
+    """That a probe and positions are for this scan."""
+    size, shape = scan.size, np.shape(probe)
+    if len(shape) != 3 or shape[1:] != (size, size):
+        raise DataError(f"The probe for {scan.source} has shape {shape}; (mode, {size}, {size}) is expected.")
+    if not np.isfinite(probe).all():
+        raise DataError(f"The probe for {scan.source} holds values that are not finite.")
+    if not np.any(probe):
+        raise DataError(f"The probe for {scan.source} is dark, so that no pattern can be modelled.")
+    if np.shape(positions) != (len(scan), 2):
+        raise DataError(f"The positions for {scan.source} have shape {np.shape(positions)}; ({len(scan)}, 2) is expected.")
+    if not np.isfinite(positions).all():
+        raise DataError(f"The positions for {scan.source} hold values that are not finite.")
+
+
+def _check_size(model: Model, scan: Scan) -> None:
+    if scan.size != model.size:
+        raise DataError(
+            f"{scan.source} has patterns of {scan.size} x {scan.size} pixels; the network takes {model.size} x {model.size}."
+        )
+
+
+def _check_network(model: Model) -> None:
+    for name, values in {**model.weights, **model.physics}.items():
+        if not np.isfinite(values).all():
+            raise DataError(f"'{name}' of the model holds values that are not finite.")
+
+
+def _check_inference_groups(job: InferJob) -> None:
+    frames, members = len(job.scan), job.model.gridsize**2
+    groups = np.asarray(job.groups)
+    if groups.shape != (frames, members) or not np.issubdtype(groups.dtype, np.integer):
+        raise DataError(f"Groups are {groups.dtype} of shape {groups.shape}; integers ({frames}, {members}) are expected.")
+    if groups.min() < 0 or groups.max() >= frames:
+        raise DataError(f"Groups name the frames {groups.min()} to {groups.max()}; {job.scan.source} has {frames}.")
