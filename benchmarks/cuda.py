@@ -25,9 +25,9 @@ from ptycho_core.backends.worker import Worker
 from ptycho_core.cli.main import main as ptycho
 from ptycho_core.conformance.limits import FITTED, INFERRED, LIMITS_ON_CUDA, STEPS
 from ptycho_core.conformance.parity import relative_distance
-from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, ScanSource, TrainJob
+from ptycho_core.contract import EvaluateJob
 from ptycho_core.errors import PtychoError
-from ptycho_core.evaluation import evaluate
+from ptycho_core.evaluation import BatchRecipe, evaluate
 from ptycho_core.model import load_model
 from ptycho_core.reconstruction.start import prepare_start
 from ptycho_core.scan.opening import open_scan
@@ -125,8 +125,8 @@ def evaluate_scan(job, how):
 
 def evaluate_batch(job, how):
     groups = resolve("train", overrides=job["training"] | {"seed": how["seed"]}).groups()
-    training = TrainJob((ScanSource(job["scan"], groups["data"]),), (), job["model"], job["folder"], groups)
-    return answered(evaluate(EvaluateBatchJob(training, 0, np.arange(16)[:, None]), **how))
+    recipe = BatchRecipe((job["scan"],), job["model"], groups, 0, np.arange(16)[:, None])
+    return answered(evaluate(recipe, **how))
 
 
 def answered(found):

@@ -346,6 +346,25 @@ class Event:
     path: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """How far a running job is, for observers that draw it. Its arrays are copies.
+
+    Attributes:
+        stage: as of the `Event` of the same epoch.
+        epoch: number of the epoch or iteration in its stage, from 1; of an inference the number of frames done.
+        object: (rows, columns), complex.
+        probe: (mode, N, N), complex, scaled to counts.
+        positions: (frame, 2), float64, in pixels of ``object``.
+    """
+
+    stage: str
+    epoch: int
+    object: ComplexArray
+    probe: ComplexArray
+    positions: NDArray[np.float64]
+
+
 class EventSink(Protocol):
     """Given to a backend with a job: where it reports, and how it learns that it should stop."""
 
@@ -358,6 +377,13 @@ class EventSink(Protocol):
 
         A single pass (``ptycho_infer``) ends at the next batch.
         """
+
+    @property
+    def snapshot_due(self) -> bool:
+        """True when an observer wants to see the present state: then `show` it. Without such an observer it is never True."""
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Hand the present state out to the observers that want it now. Never raises."""
 
 
 Observer: TypeAlias = Callable[[Event], None]

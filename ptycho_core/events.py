@@ -6,15 +6,16 @@ import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import FrameType
 
-    from ptycho_core.contract import Event, Observer
+    from ptycho_core.contract import Event, Observer, Snapshot
 
 __all__ = ["EventHub", "installed_observers", "stop_on_interrupt", "warn"]
 
@@ -28,6 +29,7 @@ class EventHub:
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self._observers = list(observers)
+        self._began, self._shown = time.monotonic(), dict[int, float]()
         self._stop = False  # a plain flag: a signal handler must not wait for a lock
 
     def add(self, observer: Observer) -> None:
@@ -49,6 +51,25 @@ class EventHub:
             self._observers.remove(observer)
             name = getattr(observer, "__qualname__", type(observer).__name__)
             warn(f"the observer {name} failed and is left out from now on: {type(error).__name__}: {error}")
+
+    @property
+    def snapshot_due(self) -> bool:
+        """True when an observer with ``snapshot_seconds`` has seen no `Snapshot` for so long."""
+        return bool(self._waiting())
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Hand a snapshot out to the observers that wait for one, by their method ``snapshot``."""
+        for observer in self._waiting():
+            self._shown[id(observer)] = time.monotonic()
+            self.guard(observer, lambda observer=observer: observer.snapshot(snapshot))  # type: ignore[misc]
+
+    def _waiting(self) -> list[Any]:
+        now, found = time.monotonic(), []
+        for observer in self._observers:
+            every = getattr(observer, "snapshot_seconds", None)
+            if every is not None and now - self._shown.get(id(observer), self._began) >= every:
+                found.append(observer)
+        return found
 
     @property
     def stop_requested(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ptycho_core.contract import Event
 
 if TYPE_CHECKING:
+    from ptycho_core.contract import Snapshot
     from ptycho_core.events import EventHub
 
 __all__ = ["NotedEvents", "tell"]
@@ -43,3 +44,12 @@ class NotedEvents:
     def stop_requested(self) -> bool:
         """As of the hub."""
         return self._hub.stop_requested
+
+    @property
+    def snapshot_due(self) -> bool:
+        """As of the hub."""
+        return self._hub.snapshot_due
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Pass a snapshot on."""
+        self._hub.show(snapshot)

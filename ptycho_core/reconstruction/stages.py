@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ptycho_core.contract import Event, ReconstructResult
+from ptycho_core.contract import Event, ReconstructResult, Snapshot
 from ptycho_core.reconstruction.modes import orthogonalise_modes
 from ptycho_core.reconstruction.schedule import (
     HeldOut,
@@ -135,6 +135,8 @@ class Run(Generic[M]):
         best, interrupted = model, False
         for state in self._stages(model):
             best = state
+            if self._events.snapshot_due:
+                self._show(best)
             if self._events.stop_requested:
                 interrupted, self._stopped_by = True, "stop requested"
                 break
@@ -157,6 +159,13 @@ class Run(Generic[M]):
             facts={"notes": "; ".join(self._notes), "device": plan.device, "threads": plan.execution["threads"]},
             frame_sums=self._engine.frame_sums(best),
         )
+
+    def _show(self, model: M) -> None:
+        """Hand out copies of the present state."""
+        image, probe, _ = self._engine.arrays(model)
+        row = self._history[-1]
+        snapshot = Snapshot(row["stage"], row["epoch"], np.array(image), np.array(probe), model.positions.copy())
+        self._events.show(snapshot)
 
     def _stages(self, model: M) -> Iterator[M]:
         """Yield the best model so far after every epoch and iteration."""

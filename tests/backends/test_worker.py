@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 
 from ptycho_core import contract, errors
 from ptycho_core.backends.worker import Worker
+from ptycho_core.evaluation import BatchRecipe
 
 JOBS = Path(__file__).with_name("worker_jobs.py")
 
@@ -78,9 +80,10 @@ def test_data_of_the_contract_travels_both_ways(worker):
     assert found.losses == {"nll": counts.sum()}
     np.testing.assert_array_equal(found.intensities, 2 * counts)
     np.testing.assert_array_equal(found.gradients["object"], image.conj())
-    source = contract.ScanSource(Path("x.npz"), {"signal": "counts"})
-    jobs = contract.TrainJob((source,), (), Path("m"), Path("o"), {"model": {"gridsize": 2}})
-    assert worker.call(job("same"), jobs)[0] == (jobs,)
+    recipe = BatchRecipe((Path("x.npz"),), Path("m"), {"model": {"gridsize": 2}}, 0, np.array([[3, 1]]))
+    (back,), _ = worker.call(job("same"), recipe)
+    assert back.groups.tolist() == [[3, 1]]
+    assert replace(back, groups=None) == replace(recipe, groups=None)
 
 
 def test_what_cannot_travel_is_refused_by_name_and_the_process_goes_on(worker):

@@ -51,13 +51,13 @@ def ptycho_plan(request, probe):
 
 @hookimpl
 def ptycho_{capability}(job, plan, events):
-    scan = np.load(job.scan.path)
+    scan = np.load(job.scan.source)
     image = scan["object_true" if "object_true" in scan else "truth"].astype(complex)
     noise = np.random.default_rng(1).normal(size=(2, *image.shape))
     image = image * (1 + float(plan.options["noise"]) * (noise[0] + 1j * noise[1]))
     events.emit(Event("epoch", "fit", 1, 1, {{"loss": 1.0, "misfit": 0.5}}))
     {then}
-    return ReconstructResult(image, np.load(job.start_path)["probe"], scan["positions_px"], None,
+    return ReconstructResult(image, job.probe, scan["positions_px"], None,
                              [{{"stage": "fit", "epoch": 1, "loss": 1.0}}], np.zeros(0, dtype=np.int64), "it knows the truth",
                              facts={{"omp": os.environ.get("OMP_NUM_THREADS", "")}})
 """

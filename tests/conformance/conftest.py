@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ptycho_core.contract import ScanSource, TrainJob
+from ptycho_core.evaluation import BatchRecipe
 from ptycho_core.formats.plain_npz import write_plain_npz
 from ptycho_core.model import save_model
 from ptycho_core.physics import intensities
+from ptycho_core.scan.opening import open_scan
 from ptycho_core.settings.resolution import resolve
 from ptycho_core.training.data import training_data
 from ptycho_core.training.prepare import initial_model
@@ -40,7 +41,7 @@ def write_scan(path, *, modes, masked):
 
 @pytest.fixture
 def training_job(tmp_path):
-    """``training_job(modes=…, masked=…, **settings)``: a job, ready for ``EvaluateBatchJob``."""
+    """``training_job(modes=…, masked=…, **settings)``: a batch of a training without groups."""
 
     def make(*, modes=1, masked=False, **settings):
         scan = tmp_path / f"scan-{modes}-{masked}.npz"
@@ -48,12 +49,13 @@ def training_job(tmp_path):
             write_scan(scan, modes=modes, masked=masked)
         asked = {"modes": modes, "network_width": 4, "update_steps": 3, "seed": 2} | WEIGHTS | settings
         groups = resolve("train", overrides=asked).groups()
-        job = TrainJob((ScanSource(scan, groups["data"]),), (), tmp_path / "model.ptycho", tmp_path, groups)
-        model, random = initial_model(training_data(job), groups, {}, {}), np.random.default_rng(5)
+        recipe = BatchRecipe((scan,), tmp_path / "model.ptycho", groups, 0, np.zeros((0, 1), np.int64))
+        data = training_data([open_scan(scan, groups["data"])], groups)
+        model, random = initial_model(data, groups, {}, {}), np.random.default_rng(5)
         weights = {name: value + random.normal(0, 0.04, value.shape) for name, value in model.weights.items()}
         physics = dict(model.physics) | {"log_scale": np.full(1, 0.3, np.float32)}
         model = replace(model, weights={name: value.astype(np.float32) for name, value in weights.items()}, physics=physics)
-        save_model(job.model_path, model)
-        return job
+        save_model(recipe.model_path, model)
+        return recipe
 
     return make

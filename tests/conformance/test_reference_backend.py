@@ -9,7 +9,7 @@ import pytest
 
 import ptycho_core
 from ptycho_core.backends import choose, load
-from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, ExecutionRequest
+from ptycho_core.contract import EvaluateJob, ExecutionRequest
 from ptycho_core.errors import CapabilityError, DataError
 from ptycho_core.model import load_model, save_model
 from ptycho_core.physics import evaluate as forward_model
@@ -81,7 +81,7 @@ def test_the_forward_model_alone_is_that_of_the_core():
 
 
 def test_a_batch_of_a_training_is_evaluated_without_gradients_if_none_are_wanted(training_job):
-    job = EvaluateBatchJob(training_job(gridsize=2, train_probe=True), 0, np.array([[3, 1, 2, 9], [0, 4, 7, 8]]))
+    job = replace(training_job(gridsize=2, train_probe=True), groups=np.array([[3, 1, 2, 9], [0, 4, 7, 8]]))
     full = ptycho_core.evaluate(job, backend="reference")
     bare = ptycho_core.evaluate(replace(job, gradients=False), backend="reference")
     assert bare.gradients == {}
@@ -94,18 +94,18 @@ def test_a_batch_of_a_training_is_evaluated_without_gradients_if_none_are_wanted
 
 
 def test_patterns_are_centred_as_they_are_in_a_scan(training_job):
-    job = EvaluateBatchJob(training_job(), 0, np.arange(12)[:, None])
+    job = replace(training_job(), groups=np.arange(12)[:, None])
     modelled = ptycho_core.evaluate(job, backend="reference").intensities
-    counts = ptycho_core.open_scan(job.training.scans[0].path).patterns.read(np.arange(12))
+    counts = ptycho_core.open_scan(job.scans[0]).patterns.read(np.arange(12))
     assert np.corrcoef(modelled.ravel(), counts.ravel())[0, 1] > 0.5
 
 
 def test_groups_that_do_not_fit_and_a_dark_probe_are_refused(training_job):
-    job = EvaluateBatchJob(training_job(gridsize=2), 0, np.array([[0, 1, 2, 40]]))
+    job = replace(training_job(gridsize=2), groups=np.array([[0, 1, 2, 40]]))
     with pytest.raises(DataError, match="40"):
         ptycho_core.evaluate(job, backend="reference")
-    model = load_model(job.training.model_path)
-    save_model(job.training.model_path, replace(model, physics=model.physics | {"probe": 0 * model.physics["probe"]}))
+    model = load_model(job.model_path)
+    save_model(job.model_path, replace(model, physics=model.physics | {"probe": 0 * model.physics["probe"]}))
     with pytest.raises(DataError, match="dark"):
         ptycho_core.evaluate(replace(job, groups=np.array([[0, 1, 2, 3]])), backend="reference")
 
@@ -113,7 +113,7 @@ def test_groups_that_do_not_fit_and_a_dark_probe_are_refused(training_job):
 @pytest.mark.parametrize("gridsize", [1, 2, 3])
 def test_inference_gives_the_first_patch_of_each_group_whatever_the_batch(gridsize, training_job, tmp_path):
     job = training_job(gridsize=gridsize, merge="none", masked=True, modes=2, neighbor_count=gridsize**2 + 3 * (gridsize > 1))
-    scan, model = job.scans[0].path, job.model_path
+    scan, model = job.scans[0], job.model_path
     whole = ptycho_core.infer(scan, model, backend="reference", inference_batch_size=20, progress=False)
     parts = ptycho_core.infer(scan, model, backend="reference", inference_batch_size=7, progress=False)
     assert np.isfinite(whole.object).all()

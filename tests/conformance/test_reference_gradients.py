@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 
 from ptycho_core.conformance.reference import evaluation, passes
-from ptycho_core.contract import EvaluateBatchJob
-from ptycho_core.model import load_model
 from ptycho_core.settings.training import loss_weights
-from ptycho_core.training.data import training_data
 
 LIMIT = 2e-7
 """Of a slope along a random direction, over the norms of gradient and direction; measured at most 5e-8."""
@@ -37,15 +34,15 @@ def groups_of(gridsize):
 
 @pytest.mark.parametrize(("name", "settings"), [*CASES.items(), *ALONE.items()], ids=[*CASES, *(f"{one} alone" for one in ALONE)])
 def test_gradients_are_differences_of_the_loss(name, settings, training_job):
-    job = EvaluateBatchJob(training_job(**settings, **LEARNS), 0, groups_of(settings["gridsize"]))
+    job = replace(training_job(**settings, **LEARNS), groups=groups_of(settings["gridsize"])).opened()
     found = evaluation.evaluate_batch(job)
-    model = load_model(job.training.model_path)
+    model = job.model
     probe = model.physics["probe"][0] * np.exp(float(model.physics["log_scale"][0]) / 2)
     weights = {name: value.astype(np.float64) for name, value in model.weights.items()}
-    one = training_data(job.training).scans[0]
+    one = job.data.scans[0]
     batch = evaluation.batch_of(model, weights, probe.astype(complex), one.scan, one.positions, job.groups, one.labels)
     held = passes.hold(batch)
-    asked = {term: weight for term, weight in loss_weights(job.training.settings["training"], "").items() if weight}
+    asked = {term: weight for term, weight in loss_weights(job.settings["training"], "").items() if weight}
     assert found.losses == passes.losses(batch, held, tuple(asked))
     random, measured = np.random.default_rng(9), {}
     assert found.gradients.keys() == {*(f"network.{one}" for one in model.weights), "physics.probe", "physics.log_scale"}

@@ -11,13 +11,13 @@ from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.conformance.reference.batch import Batch, Held
 from ptycho_core.conformance.reference.estimate import estimate
 from ptycho_core.conformance.reference.passes import before_merging
-from ptycho_core.contract import ScanSource, TrainJob
 from ptycho_core.events import EventHub
 from ptycho_core.formats.plain_npz import write_plain_npz
 from ptycho_core.imaging.stitching import StitchedObject, Stitcher
 from ptycho_core.inference.run import infer_payload
 from ptycho_core.model import load_model, save_model
 from ptycho_core.physics.forward import intensities
+from ptycho_core.scan.opening import open_scan
 from ptycho_core.settings.payload import create_inference_payload
 from ptycho_core.settings.resolution import resolve
 from ptycho_core.training.data import training_data
@@ -68,8 +68,7 @@ def inferred(tmp_path_factory: pytest.TempPathFactory) -> tuple[SmallScan, Any, 
     }
     write_plain_npz(folder / "scan.npz", arrays | {"probe_in_counts": np.array(True)})
     groups = resolve("train", overrides=ASKED).groups()
-    job = TrainJob((ScanSource(folder / "scan.npz", groups["data"]),), (), folder / "m.ptycho", folder, groups)
-    model = initial_model(training_data(job), groups, {}, {})
+    model = initial_model(training_data([open_scan(folder / "scan.npz")], groups), groups, {}, {})
     weights = {name: (one + random.normal(0, 0.03, one.shape)).astype(np.float32) for name, one in model.weights.items()}
     save_model(folder / "m.ptycho", replace(model, weights=weights))
     with pytest.MonkeyPatch.context() as patch:

@@ -22,8 +22,7 @@ from ptycho_core.contract import (
 )
 from ptycho_core.hookspecs import hookimpl
 from ptycho_core.inference.order import inference_order
-from ptycho_core.model import TrainingState, load_model, save_model
-from ptycho_core.scan.opening import open_scan
+from ptycho_core.model import TrainingState, save_model
 
 SPEC = BackendSpec(
     "truth", "Truth", (1, 0), None, ("train", "infer", "reconstruct"), precisions=("float32", "float64"), options=()
@@ -55,7 +54,7 @@ class Truth:
     @hookimpl
     def ptycho_train(self, job, plan, events):
         self.jobs.append(job)
-        model = load_model(job.model_path, training=job.resume)
+        model = job.model
         history = list(model.history)
         best, last = job.output_dir / "best.ptycho", job.output_dir / "last.ptycho"
         for epoch in range(len(history) + 1, job.settings["training"]["epochs"] + 1):
@@ -74,10 +73,8 @@ class Truth:
     @hookimpl
     def ptycho_infer(self, job, plan, events):
         self.jobs.append(job)
-        scan = open_scan(job.scan.path, job.scan.settings)
-        with np.load(job.probe_path, allow_pickle=False) as file:
-            self.probe = file["probe"]
-        with np.load(job.scan.path, allow_pickle=False) as file:
+        scan, self.probe = job.scan, job.probe
+        with np.load(scan.source, allow_pickle=False) as file:
             truth = file["object_true"]
         corners = np.floor(scan.positions).astype(int)
         frames = np.concatenate(inference_order(scan.positions, scan.size))
@@ -92,11 +89,7 @@ class Truth:
     @hookimpl
     def ptycho_reconstruct(self, job, plan, events):
         self.jobs.append(job)
-        with np.load(job.start_path, allow_pickle=False) as file:
-            start = {name: file[name] for name in file.files}
-        return ReconstructResult(
-            start["object"], start["probe"], start["positions"], None, [], np.zeros(0, np.int64), "it stays with the start"
-        )
+        return ReconstructResult(job.object, job.probe, job.positions, None, [], np.zeros(0, np.int64), "it stays with the start")
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ptycho_core import evaluate
-from ptycho_core.contract import EvaluateBatchJob, ScanSource, TrainJob
 from ptycho_core.errors import DataError
+from ptycho_core.evaluation import BatchRecipe
 from ptycho_core.model import load_model, save_model
 from ptycho_core.settings.payload import create_training_payload
 from ptycho_core.training.run import run_payload
@@ -26,12 +26,11 @@ def trained(backend, scans, tmp_path_factory):
     }  # fmt: skip
     payload = create_training_payload([scans[0]], folder, asked)
     run_payload(payload)
-    source = ScanSource(scans[0], payload.groups["data"])
-    return TrainJob((source,), (), folder / "best.ptycho", folder, payload.groups)
+    return BatchRecipe((scans[0],), folder / "best.ptycho", payload.groups, 0, GROUPS)
 
 
 def evaluated(backend, job, groups=GROUPS, **more):
-    return evaluate(EvaluateBatchJob(job, 0, groups, **more), backend=backend, precision="float64")
+    return evaluate(replace(job, groups=groups, **more), backend=backend, precision="float64")
 
 
 def loss(job, found):
@@ -76,9 +75,9 @@ def test_without_gradients_there_are_none_and_the_rest_is_the_same(backend, trai
 
 
 def test_nothing_is_written(backend, trained, tmp_path):
-    copy = shutil.copytree(trained.output_dir, tmp_path / "run")
+    copy = shutil.copytree(trained.model_path.parent, tmp_path / "run")
     before = {path.name: path.stat().st_mtime_ns for path in copy.iterdir()}
-    evaluated(backend, replace(trained, model_path=copy / "best.ptycho", output_dir=copy))
+    evaluated(backend, replace(trained, model_path=copy / "best.ptycho"))
     assert {path.name: path.stat().st_mtime_ns for path in copy.iterdir()} == before
 
 
@@ -94,10 +93,10 @@ def test_nothing_is_written(backend, trained, tmp_path):
 )
 def test_groups_that_do_not_fit_are_refused(backend, trained, scan, groups, said):
     with pytest.raises(DataError, match=said):
-        evaluate(EvaluateBatchJob(trained, scan, groups), backend=backend)
+        evaluate(replace(trained, scan=scan, groups=groups), backend=backend)
 
 
 def test_a_scan_that_the_model_has_no_probe_of_is_refused(backend, trained, scans):
-    more = replace(trained, scans=(*trained.scans, ScanSource(scans[1], trained.settings["data"])))
-    with pytest.raises(DataError, match="probes of 1 scans; there is none for place 1"):
-        evaluate(EvaluateBatchJob(more, 1, GROUPS), backend=backend)
+    more = replace(trained, scans=(*trained.scans, scans[1]), scan=1)
+    with pytest.raises(DataError, match="holds 1 probes, and there are 2 scans"):
+        evaluate(more, backend=backend)

@@ -10,7 +10,6 @@ import pytest
 
 import ptycho_core
 from ptycho_core.cli.main import main
-from ptycho_core.contract import ScanSource, TrainJob
 from ptycho_core.inference.probe import choose_probe, probe_overlap
 from ptycho_core.model import load_model, save_model
 from ptycho_core.scan.opening import open_scan
@@ -62,7 +61,9 @@ def test_a_scan_never_seen_becomes_a_result_folder_near_the_truth(run, scans, tm
 def test_the_job_carries_scan_model_probe_and_settings(truth, run, scans, tmp_path):
     assert infer(scans[1], run, tmp_path / "out", "--inference-batch-size", 7) == 0
     job = truth.jobs[0]
-    assert (job.scan.path, job.model_path) == (scans[1], run / "best.ptycho")
+    assert job.scan.source == scans[1]
+    assert job.model.weights.keys() == load_model(run / "best.ptycho").weights.keys()
+    assert (job.positions.shape, job.groups.shape) == ((60, 2), (60, job.model.gridsize**2))
     assert set(job.settings) == {"data", "model", "execution"}
     assert job.settings["execution"]["inference_batch_size"] == 7
     assert (truth.probe.dtype, truth.probe.shape) == (np.complex64, (1, 32, 32))
@@ -145,8 +146,7 @@ def test_the_factor_of_the_training_is_on_the_probe_once_whether_its_counts_are_
         unstated = scan_like(scans[0], tmp_path / "unstated.npz", probe_guess=0.01 * file["probe_guess"], probe_in_counts=None)
     groups = resolve("train", overrides={"probe_scale": 1.25}).groups()
     for scan in (scans[0], unstated):
-        job = TrainJob((ScanSource(scan, groups["data"]),), (), tmp_path / "model.ptycho", tmp_path, groups)
-        model = initial_model(training_data(job), groups, {}, {})
+        model = initial_model(training_data([open_scan(scan)], groups), groups, {}, {})
         assert choose_probe(open_scan(scan), model, given=None, seed=0).probe == pytest.approx(
             model.physics["probe"][0], rel=1e-5
         )

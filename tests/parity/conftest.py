@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from ptycho_core.backends.worker import Worker
-from ptycho_core.contract import EvaluateBatchJob, ScanSource, TrainJob
+from ptycho_core.evaluation import BatchRecipe
 from ptycho_core.formats.plain_npz import write_plain_npz
 from ptycho_core.model import load_model, save_model
 from ptycho_core.physics import intensities
+from ptycho_core.scan.opening import open_scan
 from ptycho_core.settings.resolution import resolve
 from ptycho_core.training.data import training_data
 from ptycho_core.training.prepare import initial_model
@@ -113,15 +114,15 @@ def training_job(scan_file, tmp_path_factory):
         path = scan_file(modes, masked)
         asked = {"modes": modes, "network_width": 4, "update_steps": 3, "seed": 2} | WEIGHTS | settings
         groups = resolve("train", overrides=asked).groups()
-        job = TrainJob((ScanSource(path, groups["data"]),), (), folder / "model.ptycho", folder, groups)
-        model, random = initial_model(training_data(job), groups, {}, {}), np.random.default_rng(5)
+        data = training_data([open_scan(path, groups["data"])], groups)
+        model, random = initial_model(data, groups, {}, {}), np.random.default_rng(5)
         weights = {name: value + random.normal(0, 0.04, value.shape) for name, value in model.weights.items()}
         physics = dict(model.physics) | {"log_scale": np.full(1, 0.3, np.float32)}
         model = replace(model, weights={name: value.astype(np.float32) for name, value in weights.items()}, physics=physics)
         own = folder / f"{len(known)}.ptycho"
         save_model(own, model)
         assert all(np.any(value) for value in load_model(own).weights.values())
-        known[key] = replace(job, model_path=own)
+        known[key] = BatchRecipe((path,), own, groups, 0, np.zeros((0, 1), np.int64))
         return known[key]
 
     return make
@@ -136,7 +137,7 @@ def evaluated(worker):
         key = (backend, str(job.model_path), groups.tobytes(), precision)
         if key not in known:
             known[key] = worker(backend).call(
-                "ptycho_core.evaluation:evaluate", EvaluateBatchJob(job, 0, groups), backend=backend, precision=precision,
+                "ptycho_core.evaluation:evaluate", replace(job, groups=groups), backend=backend, precision=precision,
                 accelerator=accelerator, timeout=SECONDS,
             )  # fmt: skip
         return known[key]

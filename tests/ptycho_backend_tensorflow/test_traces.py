@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
+from engine_fit import fit
 
 from ptycho_backend_tensorflow.arrays import tensorflow_arrays
 from ptycho_backend_tensorflow.compiled import Compiled
@@ -12,7 +13,6 @@ from ptycho_backend_tensorflow.devices import configured
 from ptycho_backend_tensorflow.plugin import ptycho_evaluate
 from ptycho_core.contract import EvaluateJob, ExecutionPlan
 from ptycho_core.engine import evaluate, joint, pie
-from ptycho_core.engine.reconstruct import fit
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 PLAN = ExecutionPlan("cpu", {"threads": 1, "precision": "float32", "deterministic": "on"}, {}, {})

@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine_fit import Fitted, fit
 
 from ptycho_core.cli.main import main
 from ptycho_core.contract import ExecutionPlan
 from ptycho_core.engine.arrays import ArrayOps
 from ptycho_core.engine.patterns import DevicePatterns
-from ptycho_core.engine.reconstruct import fit
 from ptycho_core.engine.state import State
-from ptycho_core.reconstruction.stages import Result
 
 
 class Engine:
@@ -38,7 +37,7 @@ class Engine:
     def tensor(self, values: Any) -> Any:
         return (self.framework.as_tensor if self.backend == "torch" else self.framework.constant)(values)
 
-    def reconstruct(self, *arguments: Any, precision: str = "float32", **more: Any) -> Result:
+    def reconstruct(self, *arguments: Any, precision: str = "float32", **more: Any) -> Fitted:
         return fit(self.operations(precision), *arguments, **more)
 
     def state(self, thing: Any, probe: Any, positions: Any, background: Any = None) -> State:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine_fit import Fitted
 from small_scans import small_scan
 
 from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.physics.forward import intensities
-from ptycho_core.reconstruction.stages import Result
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 SIZE = 32
@@ -49,7 +49,7 @@ def simulated(side: int = 8, photons: float = 1e5, modes: int = 1, seed: int = 0
     return random.poisson(intensities(truth, probe, positions)), positions, probe, truth
 
 
-Run = Callable[..., Result]
+Run = Callable[..., Fitted]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def run(engine: Any) -> Run:
     """Reconstruct a scan."""
     reconstruct = engine.reconstruct
 
-    def found(scan: tuple[np.ndarray, ...], settings: ReconstructionSettings = QUICK, **more: Any) -> Result:
+    def found(scan: tuple[np.ndarray, ...], settings: ReconstructionSettings = QUICK, **more: Any) -> Fitted:
         counts, positions, probe, truth = scan
         patterns, start = more.pop("patterns", Patterns(counts)), more.pop("start", np.ones(truth.shape, complex))
         return reconstruct(patterns, positions, probe, start, options=settings, **more)
@@ -129,10 +129,9 @@ def test_a_fixed_probe_stays_as_it_is(run: Run, scan: tuple[np.ndarray, ...]) ->
 
 
 def test_a_stop_returns_what_there_is(run: Run, scan: tuple[np.ndarray, ...]) -> None:
-    seen: list[str] = []
-    found = run(scan, report=lambda progress, _: seen.append(progress.stage), stop_requested=lambda: len(seen) >= 3)
+    found = run(scan, stop_after=3)
     assert found.interrupted
-    assert len(seen) == 3
+    assert len(found.history) == 3
     assert np.isfinite(found.object).all()
 
 

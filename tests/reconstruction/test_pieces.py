@@ -38,13 +38,14 @@ def test_every_twentieth_batch_moves_on_by_half_of_the_smoothed_change(engine: A
 
 def test_a_frame_far_off_moves_half_a_pixel_an_epoch_at_most(engine: Any) -> None:
     scan = small_scan()
-    moved, seen = scan.positions.copy(), []
+    moved = scan.positions.copy()
     moved[14] += [2.5, -2.5]
-    engine.reconstruct(
+    found = engine.reconstruct(
         scan, moved, scan.probe, scan.object, mask=scan.mask, precision="float64",
         options=ReconstructionSettings(epochs=9, iterations=0, refine_positions=True, refine_probe=False, object_alpha=1.0),
-        report=lambda progress, model: seen.append(model.positions.copy()),
+        watch=True,
     )  # fmt: skip
+    seen = [snapshot.positions for snapshot in found.snapshots]
     assert np.array_equal(seen[2], moved)  # the object takes shape before positions move
     steps = np.abs(np.diff(seen, axis=0))
     assert steps.max() == pytest.approx(0.5, abs=1e-12)

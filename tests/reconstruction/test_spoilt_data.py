@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine_fit import Fitted
 from small_scans import SmallScan, small_scan
 
 from ptycho_core.conformance.parity import relative_distance as distance
-from ptycho_core.reconstruction.stages import Result
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 JOBS: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
@@ -24,17 +24,17 @@ JOBS: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
         {"pie", "joint", "total variation", "all frames"},
     ),
 }
-Fit = Callable[[SmallScan], Result]
+Fit = Callable[[SmallScan], Fitted]
 
 
 @pytest.fixture(scope="module", params=[(job, one) for job in JOBS for one in ("amplitude", "poisson")], ids=", ".join)
-def job(request: Any, engine: Any) -> tuple[SmallScan, Fit, Result]:
+def job(request: Any, engine: Any) -> tuple[SmallScan, Fit, Fitted]:
     """A scan, what fits it, and what that gives."""
     given, asked, stages = JOBS[request.param[0]]
     scan, options = small_scan(**given), ReconstructionSettings(**asked, likelihood=request.param[1])
     reconstruct, flat = engine.reconstruct, np.ones_like(scan.object)
 
-    def fit(one: SmallScan) -> Result:
+    def fit(one: SmallScan) -> Fitted:
         return reconstruct(one, one.positions, one.guess, flat, mask=one.mask, options=options, precision="float64", seed=2)
 
     clean = fit(scan)
@@ -42,7 +42,7 @@ def job(request: Any, engine: Any) -> tuple[SmallScan, Fit, Result]:
     return scan, fit, clean
 
 
-def course(result: Result, *names: str) -> np.ndarray:
+def course(result: Fitted, *names: str) -> np.ndarray:
     """Columns of the history; what was not measured is -1."""
     return np.array([[-1.0 if row[name] is None else row[name] for name in names] for row in result.history])
 

@@ -17,9 +17,6 @@ from ptycho_core.contract import (
 )
 from ptycho_core.hookspecs import hookimpl
 from ptycho_core.inference.order import inference_order
-from ptycho_core.model import load_model
-from ptycho_core.scan.opening import open_scan
-from ptycho_core.training.data import training_data
 from ptycho_core.training.loop import Told, TrainingLoop
 
 SPEC = BackendSpec("small", "Small", (1, 0), None, ("train", "infer", "reconstruct"), precisions=("float32",), options=())
@@ -85,25 +82,20 @@ class Small:
 
     @hookimpl
     def ptycho_train(self, job, plan, events):
-        data, model = training_data(job), load_model(job.model_path, training=job.resume)
-        loop = TrainingLoop(job, events, data, model, Steps())
+        loop = TrainingLoop(job, events, Steps())
         self.during(job, events)
         return loop.run(plan)
 
     @hookimpl
     def ptycho_infer(self, job, plan, events):
-        scan = open_scan(job.scan.path, job.scan.settings)
+        scan = job.scan
         self.during(job, events)
         for some in inference_order(scan.positions, scan.size):
             yield InferBatch(some, np.ones((len(some), scan.size, scan.size), np.complex64))
 
     @hookimpl
     def ptycho_reconstruct(self, job, plan, events):
-        with np.load(job.start_path, allow_pickle=False) as file:
-            start = {name: file[name] for name in file.files}
         history = [{"stage": "fit", "epoch": 1, "loss": 1.0, "misfit": 0.5}]
         events.emit(Event("epoch", "fit", 1, 1, history[0]))
         self.during(job, events)
-        return ReconstructResult(
-            start["object"], start["probe"], start["positions"], None, history, np.zeros(0, np.int64), "it is done"
-        )
+        return ReconstructResult(job.object, job.probe, job.positions, None, history, np.zeros(0, np.int64), "it is done")

@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ptycho_core.contract import ScanSource, TrainJob
 from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.formats.product import Reconstruction
+from ptycho_core.scan.opening import open_scan
 from ptycho_core.settings.model import ModelSettings
 from ptycho_core.settings.training import TrainingSettings
 from ptycho_core.training.course import epoch_batches, validation_batches
-from ptycho_core.training.data import training_data
+from ptycho_core.training.data import training_data as decided
 
 FRAMES, SIZE = 60, 32
 
@@ -43,8 +43,14 @@ def job(*scans, validation=(), seed=0, model=None, **training):
         "training": vars(TrainingSettings()) | training,
         "execution": {"seed": seed},
     }
-    sources = tuple(ScanSource(path) for path in scans)
-    return TrainJob(sources, tuple(ScanSource(path) for path in validation), scans[0], scans[0].parent, groups)
+    return scans, groups, validation
+
+
+def training_data(given):
+    """Of files: (scans, settings, validation)."""
+    scans, groups, validation = given
+    opened, judging = ([open_scan(path, groups["data"]) for path in paths] for paths in (scans, validation))
+    return decided(opened, groups, judging)
 
 
 SUPERVISED = {"model_type": "supervised"}
@@ -215,8 +221,8 @@ def test_labels_follow_a_scan_that_is_cropped_or_padded(make):
     path = make(
         object_true=smooth(*np.indices((100, 110)), 1.0).astype(np.complex64), positions_px=np.arange(120.0).reshape(60, 2) / 2
     )
-    given = replace(job(path, model=SUPERVISED), scans=(ScanSource(path, {"size": 48}),))
-    (one,) = training_data(given).scans
+    scans, groups, validation = job(path, model=SUPERVISED)
+    (one,) = training_data((scans, groups | {"data": {"size": 48}}, validation)).scans
     corner = np.rint(one.scan.positions.min(axis=0) - one.positions.min(axis=0))
     rows, columns = np.indices(one.shape)
     wanted = smooth(rows + corner[0], columns + corner[1], 48 / SIZE)

@@ -12,8 +12,6 @@ from ptycho_core.backends.plans import make_plan
 from ptycho_core.conformance.reference.optimiser import Optimiser
 from ptycho_core.contract import BackendSpec, Device, ProbeReport
 from ptycho_core.hookspecs import hookimpl
-from ptycho_core.model import load_model
-from ptycho_core.training.data import training_data
 from ptycho_core.training.loop import Told, TrainingLoop
 
 SPEC = BackendSpec("toy", "Toy", (1, 0), None, ("train",), precisions=("float32", "float64"), options=())
@@ -126,5 +124,4 @@ class Toy:
 
     @hookimpl
     def ptycho_train(self, job, plan, events):
-        data, model = training_data(job), load_model(job.model_path, training=job.resume)
-        return TrainingLoop(job, events, data, model, _Trainer(self.lesson, job.settings["training"])).run(plan)
+        return TrainingLoop(job, events, _Trainer(self.lesson, job.settings["training"])).run(plan)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.contract import Event, ExecutionRequest, ReconstructJob
+from ptycho_core.contract import Event, ExecutionRequest, ReconstructJob, Snapshot
 from ptycho_core.evaluation import BatchRecipe
 
 if TYPE_CHECKING:
@@ -26,9 +26,10 @@ __all__ = ["evaluate", "imported", "infer", "loaded", "plan_of", "plans", "probe
 class Sink:
     """Collects events, and asks to stop once there were so many epochs or batches."""
 
-    def __init__(self, stop_after: int | None = None) -> None:
+    def __init__(self, stop_after: int | None = None, *, snapshots: bool = False) -> None:
         self.events: list[Event] = []
-        self._stop_after = stop_after
+        self.snapshots: list[Snapshot] = []
+        self._stop_after, self._wants = stop_after, snapshots
 
     def emit(self, event: Event) -> None:
         """Remember an event."""
@@ -39,6 +40,15 @@ class Sink:
         """Whether there were enough epochs."""
         done = sum(event.kind == "epoch" for event in self.events)
         return self._stop_after is not None and done >= self._stop_after
+
+    @property
+    def snapshot_due(self) -> bool:
+        """Whether it wants to see every epoch."""
+        return self._wants
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Remember a snapshot."""
+        self.snapshots.append(snapshot)
 
 
 def imported(name: str) -> str:
@@ -171,6 +181,7 @@ def reconstruct(
     *,
     stop_after: int | None = None,
     start: Mapping[str, NDArray[Any]] | None = None,
+    watch: bool = False,
 ) -> dict[str, Any]:
     """Reconstruct a scan: the result of the hook, types of its arrays, the start, the plan's answers, and readings of patterns.
 
@@ -179,13 +190,14 @@ def reconstruct(
         settings: any that ``reconstruct`` takes.
         stop_after: epochs after which it is asked to stop.
         start: ``object``, ``probe`` and ``positions`` to begin with, in place of what the core prepares.
+        watch: whether it wants a snapshot of every epoch.
     """
     from ptycho_core.reconstruction.start import prepare_start
     from ptycho_core.scan.opening import open_scan
     from ptycho_core.settings.payload import create_reconstruction_payload
 
     payload = create_reconstruction_payload(scan, None, settings, environment={})
-    groups, sink, opened = payload.groups, Sink(stop_after), open_scan(scan, payload.groups["data"])
+    groups, sink, opened = payload.groups, Sink(stop_after, snapshots=watch), open_scan(scan, payload.groups["data"])
     asked = groups["reconstruction"]
     prepared = prepare_start(
         opened, modes=int(asked["modes"] or 1), seed=int(groups["execution"]["seed"] or 0),
@@ -199,7 +211,7 @@ def reconstruct(
         arrays["background"] = result.background
     return {
         "result": result if _plain(arrays) else None, "kinds": _kinds(arrays), "start": began, "events": sink.events,
-        "execution": dict(payload.plan.execution), **reads,
+        "snapshots": sink.snapshots, "execution": dict(payload.plan.execution), **reads,
     }  # fmt: skip
 
 

@@ -213,6 +213,23 @@ def test_reconstruct_does_not_look_at_bad_pixels(bench: Bench) -> None:
 
 
 @kit("reconstruct", needs=("test_reconstruct_gives_numpy_arrays_of_the_contract",))
+def test_who_watches_changes_nothing(bench: Bench) -> None:
+    scan, settings = bench.scan(modes=1), bench.settings(**bench.as_taken(QUICK))
+    found, alone = bench.call("reconstruct", scan, settings, watch=True), run(bench, QUICK)["result"]
+    assert distance(found["result"].object, alone.object) <= ALIKE[bench.precision], "a snapshot changes the fit"
+    if not found["snapshots"]:
+        return  # it hands none out
+    for snapshot in found["snapshots"]:
+        assert snapshot.object.shape == alone.object.shape, "a snapshot is of the object as it comes back"
+        assert snapshot.probe.shape == alone.probe.shape
+        assert snapshot.positions.shape == alone.positions.shape
+    first, last = found["snapshots"][0], found["snapshots"][-1]
+    assert not np.array_equal(first.object, last.object), "the arrays of a snapshot are copies"
+    state = replace(alone, object=last.object, probe=last.probe, positions=last.positions, background=None)
+    assert misfit(scan, state) < 1.2 * misfit(scan, alone), "the last snapshot is not near to the result"
+
+
+@kit("reconstruct", needs=("test_reconstruct_gives_numpy_arrays_of_the_contract",))
 def test_the_sums_of_each_frame_are_those_of_its_answer(bench: Bench) -> None:
     asked: dict[str, Value] = {"background": "constant"} if "background" in bench.spec.capabilities else {}
     scan = bench.scan(modes=1, masked=True)

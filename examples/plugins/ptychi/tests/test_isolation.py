@@ -82,6 +82,8 @@ def test_a_stop_is_honoured_after_the_epoch_and_the_best_so_far_returned(scan_fi
     class Sink:
         stop_requested = False
 
+        snapshot_due = False
+
         def emit(self, event: Event) -> None:
             seen.append(event)
             self.stop_requested = event.kind == "epoch" and event.epoch == 3
@@ -98,14 +100,14 @@ def test_a_stop_is_honoured_after_the_epoch_and_the_best_so_far_returned(scan_fi
 
 
 def job_of(scan_file: Path, payload: Any) -> Any:
-    from ptycho_core.contract import ReconstructJob, ScanSource
+    from ptycho_core.contract import ReconstructJob
 
     with np.load(scan_file) as file:
         positions = file["positions_px"] - file["positions_px"].min(axis=0) + 2
         shape = tuple(np.ceil(positions.max(axis=0)).astype(int) + 36)
-        start = scan_file.with_name("start.npz")
-        np.savez(start, probe=file["probe_guess"], object=np.ones(shape, np.complex64), positions=positions)
-    return ReconstructJob(ScanSource(scan_file, payload.groups["data"]), start, payload.groups)
+        probe = np.atleast_3d(file["probe_guess"].T).T.astype(np.complex64)
+    scan = ptycho_core.open_scan(scan_file, payload.groups["data"])
+    return ReconstructJob(scan, np.ones(shape, np.complex64), probe, positions, payload.groups)
 
 
 def test_what_is_not_finite_ends_the_fit_with_the_best_so_far(scan_file: Path, reconstruct: Callable[..., Any]) -> None:
