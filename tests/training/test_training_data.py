@@ -1,7 +1,5 @@
 """Which frames teach and which judge, true objects on the canvas, and what is refused."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -300,4 +298,5 @@ def test_a_scan_that_judges_needs_enough_frames_for_a_group(make):
 
 
 def test_a_job_without_scans_is_refused(make):
-    refused(replace(job(make()), scans=()), "no scan")
+    _, groups, validation = job(make())
+    refused(((), groups, validation), "no scan")
