@@ -12,7 +12,7 @@ from pathlib import Path
 RUNS = 7
 CALLS = 20_000
 ENTRY_POINTS = "[console_scripts]\nrun{0} = other{0}:main\n\n[pytest11]\nother{0} = other{0}.plugin\n"
-MANIFEST = 'name = "{0}"\ncontract = "1.0"\ntitle = "{0}"\ncapabilities = ["evaluate"]\n'
+MANIFEST = 'name = "{0}"\ncontract = "2.0"\ntitle = "{0}"\ncapabilities = ["evaluate"]\n'
 
 STEPS = {
     "ptycho --help": "from ptycho_core.cli.main import main; main(['--help'])",
@@ -55,7 +55,7 @@ def hook_overhead():
     from ptycho_core import backends, contract, hookimpl
 
     answer = contract.ProbeReport("1", (contract.Device("cpu", "cpu"),), ("float32",))
-    spec = contract.BackendSpec("measured", "Measured", (1, 0), None, ("evaluate",))
+    spec = contract.BackendSpec("measured", "Measured", (2, 0), None, ("evaluate",))
 
     class Plugin:
         @hookimpl

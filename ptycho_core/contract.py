@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     ComplexArray: TypeAlias = NDArray[np.complexfloating[Any, Any]]
     FloatArray: TypeAlias = NDArray[np.floating[Any]]
 
-CONTRACT: Final[tuple[int, int]] = (1, 3)
+CONTRACT: Final[tuple[int, int]] = (2, 0)
 """Version of the contract (major, minor). A backend's major must be the same and its minor not newer."""
 
 CAPABILITIES: Final[frozenset[str]] = frozenset({"train", "infer", "reconstruct", "evaluate", "positions", "background"})
@@ -47,13 +47,17 @@ class OptionSpec:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    verbs: tuple[str, ...] = ()
+    """The verbs that it acts in; empty: all that the backend claims."""
 
 
 @dataclass(frozen=True)
 class Framework:
     """The framework behind a backend; ``minimum`` is inclusive, ``below`` exclusive, empty means unbounded.
 
-    ``builds_on`` is the module of another framework that this one computes with: the two may share a process.
+    ``title`` is what people call it; empty: as its distribution. ``requires`` are further packages that must be installed, as
+    an installer takes them (``optax>=0.2``). ``builds_on`` is the module of another framework that this one computes with: the
+    two may share a process.
     """
 
     module: str
@@ -61,6 +65,13 @@ class Framework:
     minimum: str = ""
     below: str = ""
     builds_on: str = ""
+    title: str = ""
+    requires: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.title or self.distributions[0]
 
 
 @dataclass(frozen=True)

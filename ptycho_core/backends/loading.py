@@ -233,7 +233,7 @@ def _refuse_mixture(row: Row) -> None:
     frameworks = {known.module: (known.title, known.module) for known in known_backends().values()}
     for item in find_backends():
         if item.spec and item.spec.framework:
-            frameworks[item.spec.framework.module] = item.spec.title, family(item.spec)
+            frameworks[item.spec.framework.module] = item.spec.framework.name, family(item.spec)
     for module, (title, below) in sorted(frameworks.items()):
         if below != own and module not in NEUTRAL and module in sys.modules:
             raise BackendError(

@@ -40,6 +40,8 @@ FRAMEWORK_KEYS: dict[str, tuple[type, bool]] = {
     "minimum": (str, False),
     "below": (str, False),
     "builds_on": (str, False),
+    "title": (str, False),
+    "requires": (list, False),
 }
 OPTION_KEYS: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "name": (str, True),
@@ -49,6 +51,7 @@ OPTION_KEYS: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "choices": (list, False),
     "minimum": ((int, float), False),
     "maximum": ((int, float), False),
+    "verbs": (list, False),
 }
 _OPTION_TYPES: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,)}
 _WORDS = {str: "text", list: "a list", dict: "a table", bool: "true or false", int: "a whole number", float: "a number"}
@@ -144,6 +147,16 @@ def check_spec(spec: contract.BackendSpec) -> None:
         reader.check_option(option)
 
 
+def _is_requirement(text: str) -> bool:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        Requirement(text)
+    except InvalidRequirement:
+        return False
+    return True
+
+
 def _refuse(name: str, reason: str, *, state: str = "broken", remedy: str = "") -> NoReturn:
     raise BackendUnusableError(reason, state=state, remedy=remedy, backend=name)
 
@@ -198,6 +211,10 @@ class _Reader:
         for word in spec.precisions:
             if word not in contract.PRECISIONS:
                 self._unknown("precision", word, contract.PRECISIONS)
+        for option in spec.options:
+            for verb in option.verbs:
+                if verb not in contract.VERBS or verb not in spec.capabilities:
+                    self.refuse(f"the option '{option.name}' acts in '{verb}', which is no verb that 'capabilities' names")
         names = [option.name for option in spec.options]
         for name in names:
             if names.count(name) > 1:
@@ -245,14 +262,18 @@ class _Reader:
         distributions = self._texts(table, "distributions", "framework.")
         if not distributions or not all(distributions) or not table["module"]:
             self.refuse("'framework' must name a module and at least one distribution")
-        bounds = {key: table.get(key, "") for key in ("minimum", "below", "builds_on")}
-        return contract.Framework(table["module"], distributions, **bounds)
+        requires = self._texts(table, "requires", "framework.")
+        for text in requires:
+            if not _is_requirement(text):
+                self.refuse(f"'framework.requires' has {text!r}, which no installer takes; write it as 'optax>=0.2'")
+        texts = {key: table.get(key, "") for key in ("minimum", "below", "builds_on", "title")}
+        return contract.Framework(table["module"], distributions, **texts, requires=requires)
 
     def _option(self, table: Any, number: int) -> contract.OptionSpec:  # noqa: ANN401 - whatever the file holds
         self._typed(table, dict, f"options[{number}]")
         self._keys(table, OPTION_KEYS, f"options[{number}].")
-        choices = self._texts(table, "choices", f"options[{number}].")
-        option = contract.OptionSpec(**{"default": None, **table, "choices": choices})
+        lists = {key: self._texts(table, key, f"options[{number}].") for key in ("choices", "verbs")}
+        option = contract.OptionSpec(**{"default": None, **table, **lists})
         self.check_option(option)
         return option
 

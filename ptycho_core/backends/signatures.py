@@ -13,7 +13,7 @@ import sys
 from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from ptycho_core import contract, errors, hookspecs
 
@@ -25,23 +25,61 @@ __all__ = ["FUNCTIONS", "breaks", "file_name", "is_version", "signatures", "writ
 FUNCTIONS: Final = (
     "ptycho_core.backends.manifest:read_manifest",
     "ptycho_core.backends.plans:make_plan",
+    "ptycho_core.backends.plans:without",
+    "ptycho_core.engine:engine_hooks",
+    "ptycho_core.imaging.metrics:frame_sums",
     "ptycho_core.inference.order:inference_order",
     "ptycho_core.model:load_model",
     "ptycho_core.model:save_model",
+    "ptycho_core.networks:tensor_shapes",
+    "ptycho_core.physics:check_batch",
+    "ptycho_core.physics:check_model",
+    "ptycho_core.physics:intensities",
+    "ptycho_core.reconstruction.modes:orthogonalise_modes",
+    "ptycho_core.reconstruction.schedule:choose_held_out",
+    "ptycho_core.reconstruction.schedule:choose_plan",
+    "ptycho_core.reconstruction.schedule:keep_inside",
+    "ptycho_core.reconstruction.stages:Run",
     "ptycho_core.scan.canvas:object_canvas",
     "ptycho_core.scan.opening:open_scan",
+    "ptycho_core.scan.reading:Readers",
     "ptycho_core.training.data:training_data",
+    "ptycho_core.training.groups:inference_groups",
+    "ptycho_core.training.loop:TrainingLoop",
 )
-"""What a backend may call of the core beside the data classes; the rest of the core may change at any time."""
+"""What a backend may call of the core beside the data classes; of a class the signature is that of its constructor."""
+
+CLASSES: Final = (
+    "ptycho_core.model:Model",
+    "ptycho_core.model:TrainingState",
+    "ptycho_core.scan.scan:Geometry",
+    "ptycho_core.scan.scan:Scan",
+    "ptycho_core.training.course:Batch",
+    "ptycho_core.training.data:TrainingData",
+    "ptycho_core.training.data:TrainingScan",
+    "ptycho_core.training.loop:BatchStats",
+)
+"""Data classes outside of ``ptycho_core.contract`` whose fields are promised: what a job or a promised function holds."""
+
+PROTOCOLS: Final = (
+    "ptycho_core.contract:EventSink",
+    "ptycho_core.engine:Layout",
+    "ptycho_core.reconstruction.stages:Engine",
+    "ptycho_core.scan.scan:Patterns",
+    "ptycho_core.training.loop:Trainer",
+)
+"""What the core gives to a backend, or asks of it, as methods."""
 
 
 def signatures() -> dict[str, Any]:
     """The present contract, ready for JSON, in an order that does not depend on that of the code."""
+    from ptycho_core import engine
     from ptycho_core.backends import discovery, manifest, registry, states
     from ptycho_core.backends.loading import REQUIRED_HOOKS
 
     hooks = {name: one for name, one in vars(hookspecs).items() if name.startswith("ptycho_")}
     classes = {name: one for name, one in vars(contract).items() if isinstance(one, type) and is_dataclass(one)}
+    classes |= {name.partition(":")[2]: cast("Any", _imported(name)) for name in CLASSES}
     keys: dict[str, Mapping[str, tuple[Any, bool]]] = {
         "": manifest.KEYS,
         "framework.": manifest.FRAMEWORK_KEYS,
@@ -52,7 +90,9 @@ def signatures() -> dict[str, Any]:
         "hooks": {name: _called(one) | {"required": name in REQUIRED_HOOKS} for name, one in sorted(hooks.items())},
         "functions": {name: _called(_imported(name)) for name in FUNCTIONS},
         "classes": {name: dict(_fields(one)) for name, one in sorted(classes.items())},
-        "protocols": {"EventSink": sorted(name for name in vars(contract.EventSink) if not name.startswith("_"))},
+        "protocols": {name.partition(":")[2]: _members(_imported(name)) for name in PROTOCOLS},
+        "engine": sorted(engine.__all__),
+        "operations": _operations(),
         "manifest": {prefix + key: _key(*one) for prefix, table in keys.items() for key, one in sorted(table.items())},
         "words": {
             "accelerators": sorted(contract.ACCELERATORS),
@@ -88,6 +128,8 @@ def breaks(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     for part in ("words", "protocols"):
         for name, words in old[part].items():
             found += [f"{name}: '{word}' is gone" for word in words if word not in new[part].get(name, ())]
+    found += [f"engine: '{name}' is gone" for name in old["engine"] if name not in new["engine"]]
+    found += _other_operations(old["operations"], new["operations"])
     found += [f"reserved: '{word}' is taken" for word in new["words"]["reserved"] if word not in old["words"]["reserved"]]
     if old["values"] != new["values"]:
         found.append(f"a setting holds {new['values']}, not {old['values']}")
@@ -102,6 +144,17 @@ def _lost_settings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         for name, kind in known.items()
         if new["settings"][verb].get(name) != kind
     ]
+
+
+def _other_operations(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Operations that an array class has otherwise, or has to bring now, a clause each."""
+    found = [f"ArrayOps.{name} is new and must be written" for name in new if name not in old and new[name]["abstract"]]
+    for name, one in old.items():
+        if name not in new:
+            found.append(f"ArrayOps.{name} is gone")
+        elif new[name] != one:
+            found.append(f"ArrayOps.{name} is another")
+    return found
 
 
 def write_signatures(folder: Path) -> Path:
@@ -141,10 +194,35 @@ def _called(function: Callable[..., Any]) -> dict[str, Any]:
     """Arguments and answer of a hook or a function."""
     signature = inspect.signature(function)
     arguments = {name: _typed(one.annotation, one.default, inspect.Parameter.empty) for name, one in signature.parameters.items()}
-    return {"arguments": arguments, "returns": _plain(signature.return_annotation)}
+    made = function.__name__ if isinstance(function, type) else _plain(signature.return_annotation)
+    return {"arguments": arguments, "returns": made}
+
+
+def _members(cls: Any) -> list[str]:  # noqa: ANN401 - a protocol
+    names = {*vars(cls), *vars(cls).get("__annotations__", {})}
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def _operations() -> dict[str, dict[str, Any]]:
+    """The operations of an `ArrayOps`: the arguments by name, their kind, and whether a framework must bring them."""
+    from ptycho_core.engine import ArrayOps
+
+    found = {}
+    for name, one in inspect.getmembers(ArrayOps, inspect.isfunction):
+        if not name.startswith("_"):
+            parameters = [item for item in inspect.signature(one).parameters.values() if item.name != "self"]
+            found[name] = {
+                "arguments": [str(item).partition(":")[0].partition("=")[0].strip() for item in parameters],
+                "abstract": name in ArrayOps.__abstractmethods__,
+            }
+    return found
 
 
 def _fields(cls: Any) -> Iterator[tuple[str, dict[str, str]]]:  # noqa: ANN401 - a data class
+    if not is_dataclass(cls):  # a named tuple
+        for name, annotation in cls.__annotations__.items():
+            yield name, _typed(annotation, cls._field_defaults.get(name, MISSING), MISSING)
+        return
     for one in fields(cls):
         default = one.default if one.default_factory is MISSING else one.default_factory()
         yield one.name, _typed(one.type, default, MISSING)

@@ -56,6 +56,12 @@ class Row:
         return f"{self.distribution} {self.version}".strip() or "registered in this process"
 
     @property
+    def framework(self) -> str:
+        """Name and version of its framework; empty without one, or where the version is not known."""
+        named = "" if self.spec is None or self.spec.framework is None else self.spec.framework.name
+        return f"{named} {self.framework_version}" if named and self.framework_version else ""
+
+    @property
     def address(self) -> str:
         """The name that means this row and no other: ``NAME@DISTRIBUTION`` if it is installed."""
         return self.name if self.claim is None else f"{self.name}@{self.claim.distribution}"
@@ -87,9 +93,13 @@ def framework_state(spec: contract.BackendSpec) -> tuple[str, str, str, str]:
     framework = spec.framework
     if framework is None:
         return "ok", "", "", ""
-    reason = absent(framework.module, spec.title)
+    reason = absent(framework.module, framework.name)
     if reason:
         return "missing", reason, f"Install it: {_pip_line(framework)}", ""
+    for text in framework.requires:
+        state, reason = _required(text)
+        if reason:
+            return state, f"{framework.name} needs {text}, and {reason}", f"Install it: pip install '{text}'", ""
     for distribution in framework.distributions:
         found = installed_version(distribution)
         if found is None:
@@ -134,6 +144,19 @@ def absent(module: str, title: str) -> str:
         places = list(spec.submodule_search_locations or [])
         return f"{reason} (the folder {places[0]} is not a package)" if places else reason
     return ""
+
+
+def _required(text: str) -> tuple[str, str]:
+    """State and reason where a required package is not there or of another version; empty where it is right."""
+    from packaging.requirements import Requirement
+
+    wanted = Requirement(text)
+    found = installed_version(wanted.name)
+    if found is None:
+        return "missing", "it is not installed"
+    if found and not wanted.specifier.contains(found, prereleases=True):
+        return "out-of-range", f"{wanted.name} {found} is installed"
+    return "ok", ""
 
 
 def _in_range(version: str, framework: contract.Framework) -> bool:

@@ -156,7 +156,7 @@ def _row_data(row: Row) -> dict[str, str | bool]:
 
 def _why(row: Row) -> str:
     if row.state == "ok":
-        framework = f"{row.title} {row.framework_version}" if row.framework_version else ""
+        framework = row.framework
         return ", ".join(filter(None, [framework, "taken only by name" if row.only_by_name else ""]))
     return f"{row.reason}. {row.remedy}" if row.remedy else row.reason
 

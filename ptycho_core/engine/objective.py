@@ -1,4 +1,4 @@
-"""The objective of a training: the loss of a batch of groups, its gradient, and what else is told of them."""
+"""The objective of a training: the loss of a batch of groups, its gradient, and what else is known of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ptycho_core.engine.network import Network
 from ptycho_core.engine.patches import object_patches
 from ptycho_core.engine.regularization import mean_variation
 from ptycho_core.physics import INTENSITY_FLOOR
-from ptycho_core.training.loop import Told
+from ptycho_core.training.loop import BatchStats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,17 +46,17 @@ ROUNDING = 1e-6
 
 
 class Outcome(NamedTuple):
-    """A batch's loss, and what else is told of it.
+    """A batch's loss, and what else is known of it.
 
     Attributes:
-        told: its loss, and the sums that the history is made of.
+        stats: its loss, and the sums that the history is made of.
         terms: the unweighted loss terms by name.
         modelled: real (frame, N, N), modelled counts in the order of the FFT.
         patches: complex (frame, N, N), merged as the loss sees them.
         gradient: of the loss, a vector as the learner's; None if it was not wanted.
     """
 
-    told: Told
+    stats: BatchStats
     terms: Mapping[str, float]
     modelled: Array
     patches: Array
@@ -137,11 +137,11 @@ class Objective:
         """
         amplitudes = sample.frames.amplitudes(groups.reshape(-1), read)
         batch = self._batch(sample, scan, groups, amplitudes)
-        loss, told, gradient = self._step(self.learner.vector, self.learner.physics, batch, learn=learn)
-        terms = {name: float(value) for name, value in told.terms.items()}
+        loss, stats, gradient = self._step(self.learner.vector, self.learner.physics, batch, learn=learn)
+        terms = {name: float(value) for name, value in stats.terms.items()}
         summed = float(sample.frames.amplitude_sums[groups.reshape(-1)].sum())
-        numbers = Told(float(loss), float(told.difference), summed, float(told.deviation))
-        return Outcome(numbers, terms, told.modelled, told.patches, gradient)
+        numbers = BatchStats(float(loss), float(stats.difference), summed, float(stats.deviation))
+        return Outcome(numbers, terms, stats.modelled, stats.patches, gradient)
 
     def flat_loss(self, sample: Sample, scan: int, frames: NDArray[np.int64]) -> float:
         """The loss of the best flat object: what a collapsed network reaches."""
@@ -222,8 +222,8 @@ class Objective:
             estimate = Estimate(*batch.known)
         if not learn:
             return *self._loss(xp, vector, physics, batch, light, estimate), None
-        (loss, told), gradient = xp.value_and_grad(self._loss, vector, physics, batch, light, estimate)
-        return xp.constant(loss), told, gradient
+        (loss, stats), gradient = xp.value_and_grad(self._loss, vector, physics, batch, light, estimate)
+        return xp.constant(loss), stats, gradient
 
     def _loss(
         self, xp: ArrayOps, vector: Array, physics: Physics, batch: _Batch, light: Illumination, estimate: Estimate

@@ -13,7 +13,7 @@ from ptycho_core.engine.optimizer import Optimizer
 from ptycho_core.engine.sample import Sample
 from ptycho_core.scan.reading import Readers
 from ptycho_core.settings.training import loss_weights
-from ptycho_core.training.loop import Told, TrainingLoop
+from ptycho_core.training.loop import BatchStats, TrainingLoop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -63,13 +63,13 @@ class _Trainer:
         """End what reads ahead."""
         self._ahead.close()
 
-    def learn(self, batch: Batch) -> Told:
+    def train_batch(self, batch: Batch) -> BatchStats:
         outcome = self._outcome(batch, learn=True)
         self._optimizer.add(outcome.gradient)
-        return outcome.told
+        return outcome.stats
 
-    def judge(self, batch: Batch) -> Told:
-        return self._outcome(batch, learn=False).told
+    def validate_batch(self, batch: Batch) -> BatchStats:
+        return self._outcome(batch, learn=False).stats
 
     def is_finite(self) -> bool:
         return self._optimizer.is_finite()

@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Told", "Trainer", "TrainingLoop"]
+__all__ = ["BatchStats", "Trainer", "TrainingLoop"]
 
 SECONDS_BETWEEN_EVENTS = 0.5
 FLAT_FRAMES = 64
 """Frames of a scan that tell the loss of a flat object."""
 
 
-class Told(NamedTuple):
-    """What a backend tells of a batch, plain numbers.
+class BatchStats(NamedTuple):
+    """Statistics of a batch, plain numbers.
 
     Attributes:
         loss: weighted sum of the loss terms.
@@ -51,12 +51,12 @@ class Trainer(Protocol):
     """What a backend does of a training: it holds what learns, and the scans."""
 
     def begin(self, batches: Sequence[Batch]) -> None:
-        """These will be learned from, or judged, next, in this order: what must be read can be read ahead."""
+        """The batches that come next, in this order: what must be read can be read ahead."""
 
-    def learn(self, batch: Batch) -> Told:
+    def train_batch(self, batch: Batch) -> BatchStats:
         """The loss of a batch; its gradient is added to those of the step."""
 
-    def judge(self, batch: Batch) -> Told:
+    def validate_batch(self, batch: Batch) -> BatchStats:
         """The loss of a batch, and nothing else."""
 
     def is_finite(self) -> bool:
@@ -89,11 +89,11 @@ class _Sums:
     def __init__(self) -> None:
         self.values = dict.fromkeys(self.NAMES, 0.0)
 
-    def add(self, told: Told, batch: Batch) -> None:
+    def add(self, stats: BatchStats, batch: Batch) -> None:
         groups, members = batch.groups.shape
         more = {
-            "loss": told.loss * groups, "groups": groups, "difference": told.difference, "amplitudes": told.amplitudes,
-            "deviation": told.deviation * groups, "frames": groups * members,
+            "loss": stats.loss * groups, "groups": groups, "difference": stats.difference, "amplitudes": stats.amplitudes,
+            "deviation": stats.deviation * groups, "frames": groups * members,
         }  # fmt: skip
         for name, value in more.items():
             self.values[name] += value
@@ -202,16 +202,16 @@ class TrainingLoop:
             self._events.emit(Event("step", "train", self._epoch, epochs, values))
 
     def _learn(self, batch: Batch, number: int, batches: int, epochs: int) -> float:
-        told = self._trainer.learn(batch)
-        if not math.isfinite(told.loss):
-            self._refuse(f"The loss became {told.loss}", number, batches, batch)
-        self._sums.add(told, batch)
+        stats = self._trainer.train_batch(batch)
+        if not math.isfinite(stats.loss):
+            self._refuse(f"The loss became {stats.loss}", number, batches, batch)
+        self._sums.add(stats, batch)
         now = time.perf_counter()
         if number == 1 or now - self._last_event > SECONDS_BETWEEN_EVENTS:
             self._last_event = now
-            values: dict[str, Value] = {"loss": told.loss, "batch": number, "batches": batches, "misfit": self._sums.misfit()}
+            values: dict[str, Value] = {"loss": stats.loss, "batch": number, "batches": batches, "misfit": self._sums.misfit()}
             self._events.emit(Event("step", "train", self._epoch, epochs, values))
-        return told.loss
+        return stats.loss
 
     def _refuse(self, what: str, number: int, batches: int, batch: Batch) -> NoReturn:
         """End the run before a step that would spoil the weights."""
@@ -255,7 +255,7 @@ class TrainingLoop:
         sums = _Sums()
         self._trainer.begin(batches)
         for batch in batches:
-            sums.add(self._trainer.judge(batch), batch)
+            sums.add(self._trainer.validate_batch(batch), batch)
         return sums
 
     def _grouping(self) -> dict[str, Any]:

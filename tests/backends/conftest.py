@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 MANIFEST = """
 name = "{name}"
-contract = "1.0"
+contract = "2.0"
 title = "{title}"
 capabilities = ["evaluate"]
 issues_url = "https://example.org/issues"

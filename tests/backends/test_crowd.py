@@ -20,7 +20,7 @@ from ptycho_core.formats.product import load_reconstruction
 FROZEN = Path(__file__).parents[1] / "frozen"
 BYSTANDERS = 1000
 
-ALONE = 'name = "{name}"\ncontract = "1.0"\ntitle = "{title}"\ncapabilities = ["evaluate"]\n'
+ALONE = 'name = "{name}"\ncontract = "2.0"\ntitle = "{title}"\ncapabilities = ["evaluate"]\n'
 FAKEFLOW = '\n[framework]\nmodule = "fakeflow"\ndistributions = ["fakeflow"]\n'
 
 
@@ -48,13 +48,13 @@ CASES = {
     ),
     "of_next_year": Case(
         "incompatible",
-        "it implements contract 1.9999, and this core supports {supported}",
-        manifest='contract = "1.9999"\nsomething = "that nobody knows yet"\n',
+        "it implements contract 2.9999, and this core supports {supported}",
+        manifest='contract = "2.9999"\nsomething = "that nobody knows yet"\n',
     ),
     "of_next_decade": Case(
         "incompatible",
-        "it implements contract 2.0, and this core supports {supported}",
-        manifest='contract = "2.0"\n',
+        "it implements contract 3.0, and this core supports {supported}",
+        manifest='contract = "3.0"\n',
     ),
     "no_manifest": Case("undeclared", "its package 'ptycho_no_manifest' has no manifest ptycho-backend.toml", manifest=None),
     "no_toml": Case(
@@ -66,7 +66,7 @@ CASES = {
     "wrong_types": Case(
         "broken",
         "in {folder}/ptycho_wrong_types/ptycho-backend.toml, 'capabilities' must be a list, not text",
-        manifest='name = "wrong_types"\ncontract = "1.0"\ntitle = "T"\ncapabilities = "evaluate"\n',
+        manifest='name = "wrong_types"\ncontract = "2.0"\ntitle = "T"\ncapabilities = "evaluate"\n',
     ),
     "no_utf8": Case(
         "broken",
@@ -194,7 +194,7 @@ def _foreign_letters(site) -> None:
     site.write("stranger-1.0.dist-info/entry_points.txt", b"[console_scripts]\nr\xe9sum\xe9 = stranger:main\n")
 
 
-SUPPORTED = "1.0" if contract.CONTRACT[1] == 0 else f"1.0 to 1.{contract.CONTRACT[1]}"
+SUPPORTED = "2.0" if contract.CONTRACT[1] == 0 else f"2.0 to 2.{contract.CONTRACT[1]}"
 
 
 @pytest.fixture(scope="module")

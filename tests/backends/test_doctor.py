@@ -47,7 +47,7 @@ def test_a_framework_that_fails_in_any_way_is_a_row_and_the_others_are_examined(
     site.framework(body=body)
     site.backend()
     site.backend(
-        "pure", manifest='name = "{name}"\ncontract = "1.0"\ntitle = "{title}"\ncapabilities = ["evaluate"]\n', plugin=pure()
+        "pure", manifest='name = "{name}"\ncontract = "2.0"\ntitle = "{title}"\ncapabilities = ["evaluate"]\n', plugin=pure()
     )
     status, rows = diagnose(site, "--timeout", "2")
     assert status == 3

@@ -10,10 +10,10 @@ from ptycho_core.contract import BackendSpec, Framework
 from ptycho_core.errors import BackendUnusableError, CapabilityError, SettingsError
 from ptycho_core.settings.planning import plan_for, resolve_for
 
-ONE = BackendSpec("one", "One", (1, 0), None, ("evaluate",), accelerators=("cpu",), precisions=("float32", "float64"))
-TWO = BackendSpec("two", "Two", (1, 0), None, ("evaluate", "reconstruct"), accelerators=("cpu", "tpu"), precisions=("float64",))
+ONE = BackendSpec("one", "One", (2, 0), None, ("evaluate",), accelerators=("cpu",), precisions=("float32", "float64"))
+TWO = BackendSpec("two", "Two", (2, 0), None, ("evaluate", "reconstruct"), accelerators=("cpu", "tpu"), precisions=("float64",))
 GONE = BackendSpec(
-    "gone", "Gone", (1, 0), Framework("no_such_module", ("no-such-module",)), ("reconstruct",), accelerators=("tpu",)
+    "gone", "Gone", (2, 0), Framework("no_such_module", ("no-such-module",)), ("reconstruct",), accelerators=("tpu",)
 )
 
 

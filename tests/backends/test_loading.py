@@ -13,7 +13,7 @@ from ptycho_core import contract, hookimpl
 from ptycho_core.backends import choose, load, register, unregister
 from ptycho_core.errors import BackendError, BackendUnusableError, CapabilityError, DataError, HookError, UsageError
 
-SPEC = contract.BackendSpec("demo", "Demo", (1, 0), None, ("infer", "evaluate"), issues_url="https://example.org/issues")
+SPEC = contract.BackendSpec("demo", "Demo", (2, 0), None, ("infer", "evaluate"), issues_url="https://example.org/issues")
 REPORT = contract.ProbeReport("1", (contract.Device("cpu", "cpu"),), ("float32",))
 REQUEST = contract.ExecutionRequest("evaluate", {"precision": "float32"}, {}, {}, frozenset({"precision"}))
 PLAN = contract.ExecutionPlan("cpu", {"precision": "float32"}, {}, {"precision": contract.Disposition("applied")})
@@ -114,7 +114,7 @@ def test_the_specification_must_equal_the_manifest(loaded):
     class Other(Demo):
         @hookimpl
         def ptycho_backend_spec(self):
-            return contract.BackendSpec("demo", "Demonstration", (1, 0), None, ("infer", "evaluate"), issues_url=SPEC.issues_url)
+            return contract.BackendSpec("demo", "Demonstration", (2, 0), None, ("infer", "evaluate"), issues_url=SPEC.issues_url)
 
     text = refusal(loaded, Other())
     assert "ptycho_backend_spec of backend 'demo'" in text

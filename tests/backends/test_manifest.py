@@ -12,7 +12,7 @@ from ptycho_core.errors import BackendUnusableError
 
 GOOD = """
 name = "acme"
-contract = "1.0"
+contract = "2.0"
 title = "Acme"
 capabilities = ["reconstruct", "positions", "x-acme.magic"]
 accelerators = ["cpu", "cuda"]
@@ -53,7 +53,7 @@ def test_a_manifest_becomes_a_specification(tmp_path):
     assert read(tmp_path, GOOD) == BackendSpec(
         name="acme",
         title="Acme",
-        contract=(1, 0),
+        contract=(2, 0),
         framework=Framework("fakeflow", ("fakeflow",), "2", ""),
         capabilities=("reconstruct", "positions", "x-acme.magic"),
         accelerators=("cpu", "cuda"),
@@ -80,9 +80,9 @@ def test_a_manifest_becomes_a_specification(tmp_path):
         ('["fakeflow"]', "[]", "'framework' must name a module and at least one distribution"),
         ('minimum = "2"', 'minimum = ">=2"', "'framework.minimum' must be a version such as '2.2', not '>=2'"),
         ('name = "acme"', 'name = "amce"', "'name' is 'amce', but the entry point is called 'acme'"),
-        ('contract = "1.0"', "", "the key 'contract' is missing"),
-        ('contract = "1.0"', 'contract = "one"', "'contract' must be 'MAJOR.MINOR', not 'one'"),
-        ('contract = "1.0"', "contract = 1.0", "'contract' must be text, not a number"),
+        ('contract = "2.0"', "", "the key 'contract' is missing"),
+        ('contract = "2.0"', 'contract = "one"', "'contract' must be 'MAJOR.MINOR', not 'one'"),
+        ('contract = "2.0"', "contract = 2.0", "'contract' must be text, not a number"),
         ("only_by_name = true", 'only_by_name = "yes"', "'only_by_name' must be true or false, not text"),
         ('"reconstruct"', '"reconstrct"', "Did you mean 'reconstruct'?"),
         ('"reconstruct", ', "", "'capabilities' names none of the verbs train, infer, reconstruct, evaluate"),
@@ -124,7 +124,7 @@ def test_a_file_that_is_no_text_or_no_toml_is_told(tmp_path, content, reason):
 
 def test_the_contract_is_looked_at_before_anything_else(tmp_path):
     with pytest.raises(BackendUnusableError) as caught:
-        read(tmp_path, 'contract = "2.0"\nshape = "new"')
+        read(tmp_path, 'contract = "3.0"\nshape = "new"')
     assert caught.value.state == "incompatible"
 
 

@@ -60,13 +60,13 @@ def test_the_first_candidate_distribution_that_is_installed_gives_the_version(si
 
 
 @pytest.mark.parametrize(
-    ("version", "remedy"), [("2.0", "Upgrade ptycho"), ("1.999", "Upgrade ptycho"), ("0.9", "Install a newer backend")]
+    ("version", "remedy"), [("3.0", "Upgrade ptycho"), ("2.999", "Upgrade ptycho"), ("1.3", "Install a newer backend")]
 )
 def test_another_contract_is_incompatible_whatever_else_its_manifest_holds(site, version, remedy):
     site.backend(manifest=f'name = "acme"\ncontract = "{version}"\nnovelty = 1\n')
     row = site.row()
     assert row["state"] == "incompatible"
-    served = "1.0" if CONTRACT == (1, 0) else "1.0 to {}.{}".format(*CONTRACT)
+    served = "2.0" if CONTRACT == (2, 0) else "2.0 to {}.{}".format(*CONTRACT)
     assert row["reason"] == f"it implements contract {version}, and this core supports {served}"
     assert row["remedy"].startswith(remedy)
 
@@ -256,7 +256,7 @@ def test_a_backend_that_is_taken_only_by_name_and_cannot_run_is_no_reason_why_ot
 
 SHY = """
 name = "shy"
-contract = "1.0"
+contract = "2.0"
 title = "Shy"
 capabilities = ["evaluate"]
 only_by_name = true
@@ -269,7 +269,7 @@ distributions = ["fakeflow"]
 def _torch_manifest():
     return """
 name = "torch"
-contract = "1.0"
+contract = "2.0"
 title = "PyTorch"
 capabilities = ["evaluate"]
 [framework]

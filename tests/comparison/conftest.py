@@ -15,7 +15,7 @@ from ptycho_core.cli.main import main
 
 MANIFEST = """
 name = "{name}"
-contract = "1.0"
+contract = "2.0"
 title = "{name}"
 capabilities = ["{capability}"]
 {framework}

@@ -66,7 +66,7 @@ class Deaf:
 """
 
 ENGINE_PLUGIN = """
-from ptycho_core.engine.hooks import engine_hooks
+from ptycho_core.engine import engine_hooks
 
 (
     ptycho_backend_spec,
@@ -143,7 +143,7 @@ class Animal:
     told_by: set[str]
     code: str = ""
     claims: tuple[str, ...] = ("evaluate",)
-    contract: str = "1.0"
+    contract: str = "2.0"
     options: str = ""
     precisions: tuple[str, ...] = ("float64",)
     alone: bool = False
@@ -312,7 +312,7 @@ BACKEND = {
     "exit_at_import": Animal(IMPORTED, "import os\nos._exit(3)", alone=True),
     "polite_exit_at_import": Animal(IMPORTED, "raise SystemExit(0)", long=True),
     "hang_at_import": Animal(IMPORTED, "import time\ntime.sleep(600)", alone=True, timeout=6.0),
-    "newer_contract": Animal({"test_backend.py::test_it_can_be_used"}, contract="1.99"),
+    "newer_contract": Animal({"test_backend.py::test_it_can_be_used"}, contract="2.99"),
     "heavy_import": Animal({"test_backend.py::test_loading_imports_nothing_heavy"}, "import numpy"),
     "stale_manifest": Animal(
         {"test_backend.py::test_it_says_what_its_manifest_says"},

@@ -25,7 +25,7 @@ from ptycho_core.inference.order import inference_order
 from ptycho_core.model import TrainingState, save_model
 
 SPEC = BackendSpec(
-    "truth", "Truth", (1, 0), None, ("train", "infer", "reconstruct"), precisions=("float32", "float64"), options=()
+    "truth", "Truth", (2, 0), None, ("train", "infer", "reconstruct"), precisions=("float32", "float64"), options=()
 )
 
 

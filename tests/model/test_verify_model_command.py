@@ -19,7 +19,7 @@ from ptycho_core.simulation.probes import make_probe
 
 MANIFEST = """
 name = "{name}"
-contract = "1.0"
+contract = "2.0"
 title = "{name}"
 capabilities = ["train", "evaluate"]
 precisions = ["float64", "float32"]

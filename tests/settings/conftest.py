@@ -19,7 +19,7 @@ def acme_spec(**changes):
     said = {
         "name": "acme",
         "title": "Acme",
-        "contract": (1, 0),
+        "contract": (2, 0),
         "framework": None,
         "capabilities": ("reconstruct", "evaluate"),
         "accelerators": ("cpu", "cuda"),

@@ -17,7 +17,7 @@ from ptycho_core.settings.sources import ORIGINS, Translated, Typed
 SPEC = BackendSpec(
     "acme",
     "Acme",
-    (1, 0),
+    (2, 0),
     None,
     ("reconstruct",),
     precisions=("float64", "bf16-mixed"),
@@ -326,7 +326,7 @@ def test_an_option_of_another_backend_names_both():
 def test_an_alias_of_the_backend_may_be_used_for_its_options(tmp_path):
     # The aliases of the data file of known names; the option is this test's own.
     spec = BackendSpec(
-        "tensorflow", "T", (1, 0), None, ("reconstruct",), options=(OptionSpec("jit", "bool", False, "translate"),)
+        "tensorflow", "T", (2, 0), None, ("reconstruct",), options=(OptionSpec("jit", "bool", False, "translate"),)
     )
     assert resolve("reconstruct", overrides={"tf.jit": True}, spec=spec).options["tensorflow.jit"].value is True
     path = write(tmp_path, "[backend.tf]\njit = true\n")

@@ -12,9 +12,9 @@ from ptycho_core.backends.plans import make_plan
 from ptycho_core.conformance.reference.optimiser import Optimiser
 from ptycho_core.contract import BackendSpec, Device, ProbeReport
 from ptycho_core.hookspecs import hookimpl
-from ptycho_core.training.loop import Told, TrainingLoop
+from ptycho_core.training.loop import BatchStats, TrainingLoop
 
-SPEC = BackendSpec("toy", "Toy", (1, 0), None, ("train",), precisions=("float32", "float64"), options=())
+SPEC = BackendSpec("toy", "Toy", (2, 0), None, ("train",), precisions=("float32", "float64"), options=())
 
 
 class Lesson:
@@ -69,15 +69,15 @@ class _Trainer:
     def begin(self, batches):
         """Nothing is read."""
 
-    def learn(self, batch):
+    def train_batch(self, batch):
         seen = self.lesson.see(self.values, batch.scan, batch.groups)
         for name in seen.gradient.keys() - self.lesson.still:
             self.summed[name] = self.summed.get(name, 0.0) + seen.gradient[name]
-        return Told(seen.loss, seen.difference, seen.amplitudes, float(seen.deviations.mean()))
+        return BatchStats(seen.loss, seen.difference, seen.amplitudes, float(seen.deviations.mean()))
 
-    def judge(self, batch):
+    def validate_batch(self, batch):
         seen = self.lesson.see(self.values, batch.scan, batch.groups)
-        return Told(seen.loss, seen.difference, seen.amplitudes, float(seen.deviations.mean()))
+        return BatchStats(seen.loss, seen.difference, seen.amplitudes, float(seen.deviations.mean()))
 
     def is_finite(self):
         return bool(np.isfinite(sum((value**2).sum() for value in self.summed.values())))

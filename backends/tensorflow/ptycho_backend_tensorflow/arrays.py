@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from ptycho_backend_tensorflow.compiled import Compiled, with_xla
 from ptycho_backend_tensorflow.network import ChannelOrders, brief, silu
-from ptycho_core.engine.arrays import ArrayOps
+from ptycho_core.engine import ArrayOps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

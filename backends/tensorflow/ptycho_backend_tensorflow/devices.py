@@ -11,13 +11,13 @@ import tensorflow as tf
 from ptycho_backend_tensorflow.arrays import tensorflow_arrays
 from ptycho_backend_tensorflow.compiled import compiling_for
 from ptycho_core.contract import Device, ExecutionPlan, ProbeReport
-from ptycho_core.engine.arrays import MIXED
+from ptycho_core.engine import MIXED
 from ptycho_core.errors import CapabilityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ptycho_core.engine.arrays import ArrayOps
+    from ptycho_core.engine import ArrayOps
 
 _DTYPES = {"float32": tf.float32, "float64": tf.float64, MIXED: tf.float32}
 """The real data type of each precision; of a mixed one, that of everything but the network."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ptycho_core import hookimpl
-from ptycho_core.engine.hooks import engine_hooks
+from ptycho_core.engine import engine_hooks
 
 if TYPE_CHECKING:
     from ptycho_core.contract import ProbeReport

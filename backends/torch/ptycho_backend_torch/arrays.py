@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from ptycho_backend_torch.network import ChannelsLast, Translated
-from ptycho_core.engine.arrays import ArrayOps
+from ptycho_core.engine import ArrayOps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

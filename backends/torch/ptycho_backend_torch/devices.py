@@ -9,13 +9,13 @@ import torch
 
 from ptycho_backend_torch.arrays import TorchArrays
 from ptycho_core.contract import Device, ExecutionPlan, ProbeReport
-from ptycho_core.engine.arrays import MIXED
+from ptycho_core.engine import MIXED
 from ptycho_core.errors import CapabilityError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ptycho_core.engine.arrays import ArrayOps
+    from ptycho_core.engine import ArrayOps
 
 _DETERMINISM = {"off": "default", "on": "warn", "strict": "error"}
 """PyTorch's words: an operation that has a deterministic form uses it under ``warn`` and ``error``; one that has none warns or

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ptycho_core.engine.hooks import engine_hooks
+from ptycho_core.engine import engine_hooks
 
 (
     ptycho_backend_spec,

@@ -13,7 +13,7 @@ from ptycho_core.conformance.reference.losses import terms
 from ptycho_core.conformance.reference.optimiser import Optimiser
 from ptycho_core.conformance.reference.passes import TERMS, before_merging, gradients, hold, intensities, merged
 from ptycho_core.settings.training import loss_weights
-from ptycho_core.training.loop import Told, TrainingLoop
+from ptycho_core.training.loop import BatchStats, TrainingLoop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -60,7 +60,7 @@ class _Trainer:
     def begin(self, batches: Sequence[Place]) -> None:
         """Patterns are read when their turn comes."""
 
-    def learn(self, batch: Place) -> Told:
+    def train_batch(self, batch: Place) -> BatchStats:
         own, held = self._batch(batch)
         slopes = gradients(own, held, self._weights)
         found = {f"network.{name}": value for name, value in slopes.weights.items()}
@@ -72,7 +72,7 @@ class _Trainer:
             self._summed[name] = self._summed.get(name, 0.0) + found[name]
         return self._told(own, held)
 
-    def judge(self, batch: Place) -> Told:
+    def validate_batch(self, batch: Place) -> BatchStats:
         return self._told(*self._batch(batch))
 
     def is_finite(self) -> bool:
@@ -123,11 +123,11 @@ class _Trainer:
         probe = scaled_probe(probe, float(self._values["physics.log_scale"][scan]))
         return batch_of(self._model, weights, probe, one.scan, one.positions, groups, one.labels)
 
-    def _told(self, batch: Batch, held: Held) -> Told:
+    def _told(self, batch: Batch, held: Held) -> BatchStats:
         patches = merged(batch, held)
         found = terms(batch, held, patches, intensities(batch, patches), (*self._weights, "mae"))
         pixels = len(batch.frames) * np.count_nonzero(batch.good)
-        return Told(
+        return BatchStats(
             loss=sum(weight * found[name] for name, weight in self._weights.items()),
             difference=found["mae"] * pixels,
             amplitudes=float(batch.roots[batch.frames][:, batch.good].sum()),

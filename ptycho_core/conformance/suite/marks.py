@@ -19,7 +19,7 @@ NOTHING: Final = "ptycho_nothing"
 """Marks the stand-in of a parametrised test for which the manifest leaves no case."""
 
 
-def kit(*claims: str, needs: tuple[str, ...] = (), since: tuple[int, int] = (1, 0)) -> pytest.MarkDecorator:
+def kit(*claims: str, needs: tuple[str, ...] = (), since: tuple[int, int] = (2, 0)) -> pytest.MarkDecorator:
     """Mark a test.
 
     Args:

@@ -1,1 +1,0 @@
-"""A frozen backend of contract 1.0 with the required hooks alone."""
