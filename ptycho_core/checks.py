@@ -9,12 +9,14 @@ import numpy as np
 from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, InferJob, ReconstructJob
 from ptycho_core.errors import DataError
 from ptycho_core.physics import check_batch, check_model
-from ptycho_core.training.data import check_groups
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ptycho_core.contract import Job
     from ptycho_core.model import Model
     from ptycho_core.scan.scan import Scan
+    from ptycho_core.training.data import TrainingData
 
 __all__ = ["check_job"]
 
@@ -47,7 +49,7 @@ def check_job(job: Job) -> None:
                 raise DataError(f"The model holds {number} probes, and there are {len(job.data.scans)} scans.")
             _check_scan(one.scan, job.model.physics["probe"][number], one.positions)
         if isinstance(job, EvaluateBatchJob):
-            check_groups(job.groups, job.data, job.scan, job.model)
+            _check_groups(job.groups, job.data, job.scan, job.model)
 
 
 def _check_scan(scan: Scan, probe: Any, positions: Any) -> None:  # noqa: ANN401 - arrays
@@ -85,3 +87,19 @@ def _check_inference_groups(job: InferJob) -> None:
         raise DataError(f"Groups are {groups.dtype} of shape {groups.shape}; integers ({frames}, {members}) are expected.")
     if groups.min() < 0 or groups.max() >= frames:
         raise DataError(f"Groups name the frames {groups.min()} to {groups.max()}; {job.scan.source} has {frames}.")
+
+
+def _check_groups(groups: NDArray[np.int64], data: TrainingData, scan: int, model: Model) -> None:
+    """That groups (group, gridsize²) are of frames of the scan in place ``scan``, whose probe the model has."""
+    gridsize, probes = model.gridsize, len(model.physics["probe"])
+    if not 0 <= scan < len(data.scans):
+        raise DataError(f"There is no scan in place {scan}: the training has {len(data.scans)}, counted from 0.")
+    if scan >= probes:
+        raise DataError(f"The model holds the probes of {probes} scans; there is none for place {scan}, counted from 0.")
+    frames = len(data.scans[scan].positions)
+    shape, kind = np.shape(groups), np.asarray(groups).dtype
+    if len(shape) != 2 or shape[0] < 1 or shape[1] != gridsize**2 or not np.issubdtype(kind, np.integer):
+        raise DataError(f"Groups are {kind} of shape {shape}; with gridsize {gridsize} they are integers (group, {gridsize**2}).")
+    if np.min(groups) < 0 or np.max(groups) >= frames:
+        named = f"{np.min(groups)} to {np.max(groups)}"
+        raise DataError(f"Groups name the frames {named}; {data.scans[scan].scan.source} has {frames}, counted from 0.")

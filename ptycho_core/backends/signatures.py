@@ -221,7 +221,8 @@ def _operations() -> dict[str, dict[str, Any]]:
 def _fields(cls: Any) -> Iterator[tuple[str, dict[str, str]]]:  # noqa: ANN401 - a data class
     if not is_dataclass(cls):  # a named tuple
         for name, annotation in cls.__annotations__.items():
-            yield name, _typed(annotation, cls._field_defaults.get(name, MISSING), MISSING)
+            text = getattr(annotation, "__forward_arg__", annotation)
+            yield name, _typed(text, cls._field_defaults.get(name, MISSING), MISSING)
         return
     for one in fields(cls):
         default = one.default if one.default_factory is MISSING else one.default_factory()

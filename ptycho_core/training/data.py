@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.contract import Value
-    from ptycho_core.model import Model
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["SIZE_STEP", "SMALLEST_SIZE", "TrainingData", "TrainingScan", "check_groups", "check_size", "training_data"]
+__all__ = ["SIZE_STEP", "SMALLEST_SIZE", "TrainingData", "TrainingScan", "check_size", "training_data"]
 
 SIZE_STEP = 16
 """A network halves its input up to four times, so N must be a multiple of this."""
@@ -78,26 +77,6 @@ class TrainingData:
     def validation_parts(self) -> list[ScanPart]:
         """What `validation_batches` takes; one part for each scan."""
         return [ScanPart(one.validation, one.positions) for one in self.scans]
-
-
-def check_groups(groups: NDArray[np.int64], data: TrainingData, scan: int, model: Model) -> None:
-    """Make sure that groups (group, gridsize²) are of frames of the scan in place ``scan``, whose probe the model has.
-
-    Raises:
-        DataError: no such scan, no probe for it, another shape or type, or a number that is no frame of it.
-    """
-    gridsize, probes = model.gridsize, len(model.physics["probe"])
-    if not 0 <= scan < len(data.scans):
-        raise DataError(f"There is no scan in place {scan}: the training has {len(data.scans)}, counted from 0.")
-    if scan >= probes:
-        raise DataError(f"The model holds the probes of {probes} scans; there is none for place {scan}, counted from 0.")
-    frames = len(data.scans[scan].positions)
-    shape, kind = np.shape(groups), np.asarray(groups).dtype
-    if len(shape) != 2 or shape[0] < 1 or shape[1] != gridsize**2 or not np.issubdtype(kind, np.integer):
-        raise DataError(f"Groups are {kind} of shape {shape}; with gridsize {gridsize} they are integers (group, {gridsize**2}).")
-    if np.min(groups) < 0 or np.max(groups) >= frames:
-        named = f"{np.min(groups)} to {np.max(groups)}"
-        raise DataError(f"Groups name the frames {named}; {data.scans[scan].scan.source} has {frames}, counted from 0.")
 
 
 def training_data(

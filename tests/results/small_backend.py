@@ -36,7 +36,7 @@ class Steps:
     def train_batch(self, batch: Any) -> BatchStats:
         return BatchStats(LOSSES[self.done], 1.0, 2.0, 0.5)
 
-    judge = learn
+    validate_batch = train_batch
 
     def is_finite(self) -> bool:
         return True
