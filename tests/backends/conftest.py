@@ -25,6 +25,7 @@ issues_url = "https://example.org/issues"
 
 [framework]
 module = "fakeflow"
+title = "Fakeflow"
 distributions = ["fakeflow-gpu", "fakeflow"]
 minimum = "2.0"
 below = "3"

@@ -17,7 +17,7 @@ import pytest
 from ptycho_core import contract
 from ptycho_core.formats.product import load_reconstruction
 
-FROZEN = Path(__file__).parents[1] / "frozen"
+TEMPLATE = Path(__file__).parents[2] / "examples" / "plugins" / "template" / "ptycho_backend_template"
 BYSTANDERS = 1000
 
 ALONE = 'name = "{name}"\ncontract = "2.0"\ntitle = "{title}"\ncapabilities = ["evaluate"]\n'
@@ -139,7 +139,7 @@ CASES = {
 }
 """Every state of the contract but ``blocked`` and ``conflict``, by name of the backend."""
 
-SOUND = ("acme", "frozen_bare", "frozen_classic", "no_utf8_metadata")
+SOUND = ("acme", "no_utf8_metadata")
 TWINS = ("ptycho-twin-one", "ptycho-twin-two")
 
 
@@ -150,7 +150,7 @@ def install(site) -> None:
     for name, case in CASES.items():
         site.backend(name, manifest=case.manifest, plugin=case.plugin)
     _lacking(site)
-    _frozen(site)
+    _fitting(site)
     _twins(site)
     _foreign_letters(site)
     for number in range(BYSTANDERS):
@@ -164,11 +164,10 @@ def _lacking(site) -> None:
     site.write("ptycho_lacks_its_hook/plugin.py", sound.partition("@hookimpl\ndef ptycho_evaluate")[0])
 
 
-def _frozen(site) -> None:
-    for short, value in (("bare", "plugin"), ("classic", "plugin:backend")):
-        package = f"frozen_{short}"
-        shutil.copytree(FROZEN / short / package, site.folder / package)
-        site.distribution(f"frozen-{short}", entry_points=f"[ptycho.backends]\n{package} = {package}.{value}\n")
+def _fitting(site) -> None:
+    """One that reconstructs."""
+    shutil.copytree(TEMPLATE, site.folder / TEMPLATE.name)
+    site.distribution("ptycho-template", entry_points=f"[ptycho.backends]\ntemplate = {TEMPLATE.name}.plugin\n")
 
 
 def _twins(site) -> None:
@@ -223,9 +222,8 @@ def test_sound_ones_are_listed_as_such_and_twins_as_a_conflict(listed):
     states = {key: row["state"] for key, row in listed.items() if key[0] not in CASES}
     assert states == {
         ("acme", "ptycho-acme"): "ok",
-        ("frozen_bare", "frozen-bare"): "ok",
-        ("frozen_classic", "frozen-classic"): "ok",
         ("no_utf8_metadata", "ptycho-no_utf8_metadata"): "ok",
+        ("template", "ptycho-template"): "ok",
         ("twin", TWINS[0]): "conflict",
         ("twin", TWINS[1]): "conflict",
     }
@@ -299,14 +297,13 @@ def test_a_real_job_runs_among_them(crowd, tmp_path):
         return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
 
     assert ptycho("simulate", "scan.npz", "--size", "32", "--frames", "16").returncode == 0
-    done = ptycho("reconstruct", "scan.npz", "-o", "out", "--backend", "frozen_classic")
+    done = ptycho("reconstruct", "scan.npz", "-o", "out", "--backend", "template")
     assert done.returncode == 0, done.stderr
     assert np.isfinite(load_reconstruction(tmp_path / "out").object).all()
-    refused = ptycho("reconstruct", "scan.npz", "-o", "out2", "--backend", "frozen_bare")
+    refused = ptycho("reconstruct", "scan.npz", "-o", "out2", "--backend", "acme")
     assert refused.returncode == 4
     assert refused.stderr.startswith(
-        "ptycho: backend 'frozen_bare' does not provide 'reconstruct'; it provides evaluate. "
-        "Installed ones that provide it: frozen_classic"
+        "ptycho: backend 'acme' does not provide 'reconstruct'; it provides evaluate. Installed ones that provide it: template"
     )
     assert not (tmp_path / "out2").exists()
 

@@ -60,7 +60,7 @@ minimum = 1
     lines = done.stdout.splitlines()
     assert "framework     fakeflow >=2.0,<3" in lines
     pip_line = "Install it: pip install 'fakeflow-gpu>=2.0,<3'"
-    assert f"state         missing: Acme (module 'fakeflow') is not installed. {pip_line}" in lines
+    assert f"state         missing: Fakeflow (module 'fakeflow') is not installed. {pip_line}" in lines
     assert "environment   FAKE=1" in lines
     assert lines[-2:] == [
         "  --opt acme.compile=BOOL  translate the model first (default true)",

@@ -11,7 +11,10 @@ import pytest
 
 from ptycho_core import contract, hookimpl
 from ptycho_core.backends import choose, load, register, unregister
+from ptycho_core.conformance.suite.inputs import known_scan, perturbed_model
 from ptycho_core.errors import BackendError, BackendUnusableError, CapabilityError, DataError, HookError, UsageError
+from ptycho_core.inference.run import infer_job
+from ptycho_core.settings.resolution import resolve
 
 SPEC = contract.BackendSpec("demo", "Demo", (2, 0), None, ("infer", "evaluate"), issues_url="https://example.org/issues")
 REPORT = contract.ProbeReport("1", (contract.Device("cpu", "cpu"),), ("float32",))
@@ -45,6 +48,15 @@ class Demo:
         return contract.EvaluateResult(job.counts, {}, {})
 
 
+@pytest.fixture(scope="module")
+def inference(tmp_path_factory):
+    """A job for an inference."""
+    folder = tmp_path_factory.mktemp("inference")
+    job = replace(perturbed_model(folder / "model.ptycho", known_scan(folder / "scan.npz")), groups=np.array([[0]])).opened()
+    one = job.data.scans[0]
+    return infer_job(one.scan, job.model, one.scan.probe, one.positions, resolve("infer").groups())
+
+
 @pytest.fixture
 def loaded():
     """Registers a plugin, loads it, and forgets it afterwards."""
@@ -63,12 +75,12 @@ def refusal(loaded, plugin, error=HookError, **options):
     return str(caught.value)
 
 
-def test_a_sound_backend_does_its_verbs(loaded):
+def test_a_sound_backend_does_its_verbs(loaded, inference):
     backend = loaded(Demo())
     assert backend.probe() is REPORT
     assert backend.plan(REQUEST, REPORT) is PLAN
     assert backend.evaluate(JOB, PLAN).intensities is JOB.counts
-    assert [batch.frames.tolist() for batch in backend.infer(None, PLAN, None)] == [[0]]
+    assert [batch.frames.tolist() for batch in backend.infer(inference, PLAN, None)] == [[0]]
 
 
 def test_a_verb_that_is_not_claimed_is_refused(loaded):
@@ -185,14 +197,14 @@ def test_errors_that_have_a_meaning_pass_unchanged(loaded, error):
     assert caught.value is error
 
 
-def test_an_error_between_two_batches_is_told_like_any_other(loaded):
+def test_an_error_between_two_batches_is_told_like_any_other(loaded, inference):
     class Failing(Demo):
         @hookimpl
         def ptycho_infer(self):
             yield contract.InferBatch(np.arange(1), np.ones((1, 2, 2), complex))
             raise RuntimeError("tired")
 
-    batches = loaded(Failing()).infer(None, PLAN, None)
+    batches = loaded(Failing()).infer(inference, PLAN, None)
     next(batches)
     with pytest.raises(BackendError, match="failed in ptycho_infer: RuntimeError: tired"):
         next(batches)
@@ -243,8 +255,8 @@ def test_direct_registration_passes_the_same_checks():
         register("other", Demo())
     with pytest.raises(BackendUnusableError, match="returns no BackendSpec"):
         register("demo", object())
-    newer = contract.BackendSpec("demo", "Demo", (1, 999), None, ("evaluate",))
-    with pytest.raises(BackendUnusableError, match=r"implements contract 1\.999") as caught:
+    newer = contract.BackendSpec("demo", "Demo", (2, 999), None, ("evaluate",))
+    with pytest.raises(BackendUnusableError, match=r"implements contract 2\.999") as caught:
         register("demo", Demo(), newer)
     assert caught.value.state == "incompatible"
     register("demo", Demo())

@@ -105,6 +105,11 @@ def test_a_manifest_becomes_a_specification(tmp_path):
         ),
         ('help = "how much"', 'help = "how much"\nchoices = ["1"]', "the option 'level' has choices"),
         ('name = "level"', 'name = "compile"', "the option 'compile' is declared twice"),
+        (
+            'help = "how much"',
+            'help = "how much"\nverbs = ["train"]',
+            "'level' acts in 'train', which is no verb",
+        ),
         ('name = "level"', 'name = "Level"', "the option 'Level' is not a name of lower-case letters"),
     ],
 )

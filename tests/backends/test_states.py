@@ -29,8 +29,24 @@ def test_a_framework_that_is_not_installed_is_missing(site):
     site.backend()
     row = site.row()
     assert row["state"] == "missing"
-    assert row["reason"] == "Acme (module 'fakeflow') is not installed"
+    assert row["reason"] == "Fakeflow (module 'fakeflow') is not installed"
     assert row["remedy"] == "Install it: pip install 'fakeflow-gpu>=2.0,<3'"
+
+
+@pytest.mark.parametrize(
+    ("version", "state", "what"),
+    [(None, "missing", "it is not installed"), ("0.1", "out-of-range", "extra-pack 0.1 is installed"), ("0.3", "ok", "")],
+)
+def test_a_framework_of_several_packages_needs_all_of_them(site, version, state, what):
+    site.framework()
+    site.backend(manifest=site.manifest.format(name="acme", title="Acme") + 'requires = ["extra-pack>=0.2"]\n')
+    if version is not None:
+        site.distribution("extra-pack", version)
+    row = site.row()
+    assert row["state"] == state
+    if what:
+        assert row["reason"] == f"Fakeflow needs extra-pack>=0.2, and {what}"
+        assert row["remedy"] == "Install it: pip install 'extra-pack>=0.2'"
 
 
 def test_a_folder_of_the_frameworks_name_in_the_working_directory_is_no_framework(site):
@@ -217,7 +233,7 @@ def test_without_a_name_several_usable_backends_are_a_question_and_none_is_an_er
     site.backend("acme")
     none = site.choose(None)
     assert none.returncode == 3
-    assert "no installed backend is usable. acme: Acme (module 'fakeflow') is not installed." in none.stderr
+    assert "no installed backend is usable. acme: Fakeflow (module 'fakeflow') is not installed." in none.stderr
     site.backend("beta")
     site.framework()
     several = site.choose(None)
@@ -239,8 +255,8 @@ def test_a_backend_that_is_taken_only_by_name_does_not_count_without_one(site):
     assert "several backends are installed: acme, beta. Choose" in site.choose(None).stderr
     assert site.choose("shy", "print(row.name, row.chosen_by, load(row).spec.only_by_name)").stdout == "shy named True\n"
     listed = site.ptycho("backends", "list").stdout
-    assert "fakeflow" not in listed
-    assert "Shy 2.5, taken only by name" in listed
+    assert "ptycho-acme 1.0  Fakeflow 2.5" in listed
+    assert "fakeflow 2.5, taken only by name" in listed
     assert {row["name"]: row["only_by_name"] for row in site.rows()} == {"acme": False, "beta": False, "shy": True}
     assert "taken         only by name" in site.ptycho("backends", "show", "shy").stdout.splitlines()
 
@@ -274,6 +290,7 @@ title = "PyTorch"
 capabilities = ["evaluate"]
 [framework]
 module = "torch"
+title = "PyTorch"
 distributions = ["torch"]
 minimum = "2.2"
 """
