@@ -118,9 +118,9 @@ class Request:
             SettingsError: as the verb would.
             DataError: scan or model cannot be used.
         """
-        from ptycho_core.settings.planning import resolve_without_options
+        from ptycho_core.settings.resolution import resolve
 
-        return resolve_without_options(verb, self._sources(verb, ""), self._facts(verb))
+        return resolve(verb, **self._sources(verb, ""), facts=self._facts(verb))
 
     def _sources(self, verb: str, name: str) -> dict[str, Any]:
         return {"overrides": self.for_backend(name)[verb], "environment": os.environ, "file": self.config}
@@ -135,12 +135,13 @@ class Request:
         return Facts(scan_facts(self.scan)) if self.model is None else inference_facts(self.scan, self.model)
 
     def _candidates(self) -> tuple[Candidate, ...]:
+        from ptycho_core.backends.lists import NO_LISTS
         from ptycho_core.backends.registry import find_named
         from ptycho_core.backends.states import unusable
-        from ptycho_core.settings.planning import lists_of
+        from ptycho_core.settings.sources import SettingsFile
 
         found = []
-        lists = lists_of({"file": self.config})
+        lists = NO_LISTS if self.config is None else SettingsFile(self.config).lists()
         for given in self.backends:
             try:
                 row = find_named(given, lists)[0]

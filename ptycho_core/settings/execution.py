@@ -64,11 +64,6 @@ class ExecutionSettings:
         None, minimum=1, verbs=("infer",),
         help="groups in one pass through the network; auto takes the batch size of its training. Changes time and memory only.",
     )  # fmt: skip
-    start_backend: str | None = setting(
-        None, verbs=("reconstruct",),
-        help="the backend that infers what a reconstruction begins with, where --start is a model; auto takes the one that "
-        "reconstructs if it infers, else the only usable one that does. Name it where several do.",
-    )  # fmt: skip
     allow_mixed_frameworks: bool = setting(
         False,
         help="load the backend although this process has imported another framework. They share threads badly; turn it "
