@@ -175,12 +175,14 @@ def _checkpoint(args: argparse.Namespace) -> Path | None:
 
 def _facts(args: argparse.Namespace) -> Facts:
     """What the files on the command line state, as the command itself would find it."""
+    from ptycho_core.scan.opening import ScanFile
     from ptycho_core.settings.facts import inference_facts, resumption_facts, scan_facts
     from ptycho_core.settings.resolution import Facts
 
+    scan = ScanFile(args.scan) if args.scan and args.verb != "train" else None
     if args.verb == "infer":
-        return inference_facts(args.scan, args.model)
+        return inference_facts(scan, args.model)
     if args.verb == "train":
         checkpoint = _checkpoint(args)
         return Facts() if checkpoint is None else resumption_facts(checkpoint)
-    return Facts({} if args.scan is None else scan_facts(args.scan))
+    return Facts({} if scan is None else scan_facts(scan))

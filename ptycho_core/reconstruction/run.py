@@ -92,7 +92,7 @@ def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> 
     from ptycho_core.scan.opening import open_scan
 
     began = time.perf_counter()
-    scan = open_scan(payload.scan, payload.groups["data"])
+    scan = open_scan(payload.file, payload.groups["data"])
     hub.emit(Event("started", message=f"{len(scan)} patterns of {scan.source.name}, {payload.said}"))
     inferred, notes = (None, []) if infer is None else infer(hub)
     start, noted = _start(scan, payload, inferred), NotedEvents(hub)

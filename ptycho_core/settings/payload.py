@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ptycho_core.backends.loading import Backend
     from ptycho_core.backends.states import Row
     from ptycho_core.contract import ExecutionPlan, Value
+    from ptycho_core.scan.opening import ScanFile
     from ptycho_core.settings.execution import ExecutionSettings
     from ptycho_core.settings.planning import Decided
 
@@ -68,11 +69,16 @@ class Payload:
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionPayload(Payload):
-    """A reconstruction: the scan's file, the folder for the results or None, and the inference that makes its start or None."""
+    """A reconstruction: the scan's opened file, the folder for the results or None, and the inference of its start or None."""
 
-    scan: Path
+    file: ScanFile
     output_dir: Path | None
     first: InferencePayload | None
+
+    @property
+    def scan(self) -> Path:
+        """The scan's file."""
+        return self.file.path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +93,16 @@ class TrainingPayload(Payload):
 
 @dataclass(frozen=True, kw_only=True)
 class InferencePayload(Payload):
-    """An inference: files of the scan and of the model, and the folder for the results, or None."""
+    """An inference: the scan's opened file, the model's file, and the folder for the results, or None."""
 
-    scan: Path
+    file: ScanFile
     model_path: Path
     output_dir: Path | None
+
+    @property
+    def scan(self) -> Path:
+        """The scan's file."""
+        return self.file.path
 
 
 def create_reconstruction_payload(
@@ -124,17 +135,17 @@ def create_reconstruction_payload(
         CapabilityError: if it does not provide what was asked for.
         DataError: if there is no such scan.
     """
-    from ptycho_core.scan.opening import scan_path
+    from ptycho_core.scan.opening import ScanFile
     from ptycho_core.settings.facts import scan_facts
 
-    sources = _sources(overrides, execution_config, environment, config_file)
+    sources, file = _sources(overrides, execution_config, environment, config_file), ScanFile(scan)
     common, rows = _decide(
-        "reconstruct", sources, lambda: Facts(scan_facts(scan)), partial(_check_start, scan), allow_unsupported=allow_unsupported
+        "reconstruct", sources, lambda: Facts(scan_facts(file)), partial(_check_start, scan), allow_unsupported=allow_unsupported
     )
-    first = _first_inference(scan, common, rows)
+    first = _first_inference(file, common, rows)
     if first is not None:
         common["audit"] = {**common["audit"], "start": first.audit}
-    return ReconstructionPayload(scan=scan_path(scan), output_dir=_folder(output_dir), first=first, **common)
+    return ReconstructionPayload(file=file, output_dir=_folder(output_dir), first=first, **common)
 
 
 def create_training_payload(
@@ -219,13 +230,15 @@ def create_inference_payload(
         CapabilityError: if it does not provide what was asked for.
         DataError: if there is no such scan, or the model file cannot be used.
     """
+    from ptycho_core.scan.opening import ScanFile
+
     sources = _sources(overrides, execution_config, environment, config_file)
-    return _inference_payload(model_path, scan, output_dir, sources, allow_unsupported=allow_unsupported)
+    return _inference_payload(model_path, ScanFile(scan), output_dir, sources, allow_unsupported=allow_unsupported)
 
 
 def _inference_payload(
     model_path: str | Path,
-    scan: str | Path,
+    file: ScanFile,
     output_dir: str | Path | None,
     sources: Mapping[str, Any],
     rows: tuple[Row, ...] | None = None,
@@ -233,18 +246,15 @@ def _inference_payload(
     allow_unsupported: bool,
 ) -> InferencePayload:
     from ptycho_core.model import model_file
-    from ptycho_core.scan.opening import scan_path
     from ptycho_core.settings.facts import inference_facts
 
     common, _ = _decide(
-        "infer", sources, lambda: inference_facts(scan, model_path), rows=rows, allow_unsupported=allow_unsupported
+        "infer", sources, lambda: inference_facts(file, model_path), rows=rows, allow_unsupported=allow_unsupported
     )
-    return InferencePayload(
-        scan=scan_path(scan), model_path=model_file(Path(model_path)), output_dir=_folder(output_dir), **common
-    )
+    return InferencePayload(file=file, model_path=model_file(Path(model_path)), output_dir=_folder(output_dir), **common)
 
 
-def _first_inference(scan: str | Path, fit: Mapping[str, Any], rows: tuple[Row, ...]) -> InferencePayload | None:
+def _first_inference(file: ScanFile, fit: Mapping[str, Any], rows: tuple[Row, ...]) -> InferencePayload | None:
     """The inference that makes the start of a fit, by the same backend; None where the start is no model.
 
     Scan and execution are those of the fit: what is asked for of the scan, and execution as planned.
@@ -259,7 +269,7 @@ def _first_inference(scan: str | Path, fit: Mapping[str, Any], rows: tuple[Row, 
     execution = {name: value for name, value in fit["plan"].execution.items() if name in declarations("infer")}
     named = str(resolved.values["backend"].value or fit["backend"].name)
     sources = _sources({**asked, **execution, "backend": named}, None, {}, None)
-    return _inference_payload(str(start), scan, None, sources, rows, allow_unsupported=False)
+    return _inference_payload(str(start), file, None, sources, rows, allow_unsupported=False)
 
 
 def _decide(
