@@ -61,8 +61,10 @@ class ExecutionSettings:
         help="copy what is read to the GPU through pinned memory, beside the computing. Turn it on where such copies cost time.",
     )  # fmt: skip
     inference_batch_size: int | None = setting(
-        None, minimum=1, verbs=("infer",),
-        help="groups in one pass through the network; auto takes the batch size of its training. Changes time and memory only.",
+        None, minimum=1, verbs=("train", "infer"),
+        help="groups in one pass through the network at inference, and at validation in a training, whose model keeps it as the "
+        "default of infer; auto takes the batch size of the training. Lower it where memory is short. What is inferred does not "
+        "depend on it; with merge batch a validation loss does.",
     )  # fmt: skip
     allow_mixed_frameworks: bool = setting(
         False,

@@ -64,7 +64,7 @@ def scan_facts(scan: ScanFile) -> dict[str, tuple[Value, str]]:
 
 
 def inference_facts(scan: ScanFile | None, model: str | Path | None) -> Facts:
-    """What a scan and a model state for inference: every setting of the model, sealed, and the batch size of its training.
+    """What a scan and a model state for inference: every setting of the model, sealed, and a batch size.
 
     Raises:
         DataError: a file does not exist or cannot be used.
@@ -79,8 +79,9 @@ def inference_facts(scan: ScanFile | None, model: str | Path | None) -> Facts:
         stated |= {name: (value, f"{place}: {name}") for name, value in manifest["facts"].items()}
         sealed = frozenset(stated)
         trained = _resolved(manifest)
-        if "batch_size" in trained:
-            stated["inference_batch_size"] = (trained["batch_size"], f"{place}: batch_size of its training")
+        for name in ("inference_batch_size", "batch_size"):
+            if trained.get(name) is not None:
+                stated.setdefault("inference_batch_size", (trained[name], f"{place}: {name} of its training"))
     return Facts({} if scan is None else scan_facts(scan), stated, sealed)
 
 

@@ -135,6 +135,16 @@ def test_the_batch_size_of_the_training_is_taken_unless_another_is_asked_for(run
     assert (asked.value, asked.losers[0].value, asked.losers[0].origin) == (2, 9, "model")
 
 
+def test_the_inference_batch_size_of_the_training_goes_before_its_batch_size(acme, scan, tmp_path):
+    acme(capabilities=VERBS)
+    checkpoint(tmp_path / "run", training(scan, tmp_path / "run", {"inference_batch_size": 40, "batch_size": 9}))
+    stated = inference(tmp_path / "run", scan).resolved.values["inference_batch_size"]
+    place = tmp_path / "run" / "best.ptycho"
+    assert (stated.value, stated.where) == (40, f"{place}: inference_batch_size of its training")
+    assert inference(tmp_path / "run", scan, {"inference_batch_size": 2}).resolved.values["inference_batch_size"].value == 2
+    assert resumed(tmp_path / "run", scan).groups["execution"]["inference_batch_size"] == 40
+
+
 def test_how_the_training_was_run_does_not_bind_an_inference(run, scan):
     execution = inference(run, scan).groups["execution"]
     assert (execution["precision"], execution["seed"]) == ("float32", 0)
