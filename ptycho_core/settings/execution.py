@@ -44,7 +44,8 @@ class ExecutionSettings:
     )  # fmt: skip
     threads: int | None = setting(
         None, minimum=1, maximum=1024,
-        help="processor threads; auto lets the backend choose. Set it where jobs share a machine.",
+        help="processor threads; auto takes what OMP_NUM_THREADS or SLURM_CPUS_PER_TASK says, at most the processors that the "
+        "job may use, and at most 8. Set it where jobs share a machine.",
     )  # fmt: skip
     num_workers: int = setting(
         0, minimum=0, maximum=1024, verbs=("train", "infer", "reconstruct"),
