@@ -204,7 +204,7 @@ def test_a_training_is_told_what_its_model_is_made_of_and_the_inference_only_the
             "inference_batch_size": 4,
             "two.noise": 0.2,
             "backend": "two",
-        },  # fmt: skip
+        },
         "infer": {"probe": "p.h5", "inference_batch_size": 4, "two.noise": 0.2, "backend": "two"},
     }
 
