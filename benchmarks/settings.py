@@ -14,7 +14,7 @@ from ptycho_core.cli.main import main
 from ptycho_core.settings.payload import create_inference_payload, create_reconstruction_payload, create_training_payload
 from ptycho_core.settings.resolution import resolve
 
-LIMIT_MS = 50
+LIMIT_MS = 10
 RUNS = 100
 SMALL = ["--epochs", "1", "--network-width", "4", "--update-steps", "1", "--quiet"]
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ptycho_core.hookspecs import hookimpl
     from ptycho_core.imaging.metrics import score
     from ptycho_core.inference.run import infer
+    from ptycho_core.jobs import reconstruct
     from ptycho_core.model import load_model
-    from ptycho_core.reconstruction.run import reconstruct
     from ptycho_core.scan.opening import open_scan
     from ptycho_core.simulate import simulate_scan
     from ptycho_core.training.run import train
@@ -30,7 +30,7 @@ _PLACES = {
     "load_model": "ptycho_core.model",
     "load_reconstruction": "ptycho_core.formats.product",
     "open_scan": "ptycho_core.scan.opening",
-    "reconstruct": "ptycho_core.reconstruction.run",
+    "reconstruct": "ptycho_core.jobs",
     "score": "ptycho_core.imaging.metrics",
     "simulate_scan": "ptycho_core.simulate",
     "train": "ptycho_core.training.run",

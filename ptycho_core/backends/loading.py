@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from types import ModuleType
@@ -29,7 +29,7 @@ _Answer = TypeVar("_Answer")
 _END = object()
 
 
-def load(row: Row, *, allow_mixed_frameworks: bool = False) -> Backend:
+def load(row: Row, *, allow_mixed_frameworks: bool = False, rows: Iterable[Row] | None = None) -> Backend:
     """Import the hook module of one backend, and only that, and check that it keeps the contract.
 
     The variables of its manifest's environment are set first, those that are not set already.
@@ -37,6 +37,7 @@ def load(row: Row, *, allow_mixed_frameworks: bool = False) -> Backend:
     Args:
         row: what ``choose`` returned.
         allow_mixed_frameworks: load it although another backend's framework is already imported in this process.
+        rows: what ``find_backends`` gave, where a job has looked already.
 
     Raises:
         BackendUnusableError: its state is not ``ok``, or its import fails (state ``broken``).
@@ -46,7 +47,7 @@ def load(row: Row, *, allow_mixed_frameworks: bool = False) -> Backend:
     if row.state != "ok" or row.spec is None:
         raise unusable(row)
     if not allow_mixed_frameworks:
-        _refuse_mixture(row)
+        _refuse_mixture(row, find_backends() if rows is None else rows)
     environment = {name: value for name, value in row.spec.environment.items() if name not in os.environ}
     os.environ.update(environment)
     framework = row.spec.framework.module if row.spec.framework else ""
@@ -226,12 +227,12 @@ def _import_plugin(row: Row) -> object:
     return plugin
 
 
-def _refuse_mixture(row: Row) -> None:
+def _refuse_mixture(row: Row, rows: Iterable[Row]) -> None:
     if row.spec is None or row.spec.framework is None:  # a backend without a framework disturbs none
         return
     own = family(row.spec)
     frameworks = {known.module: (known.title, known.module) for known in known_backends().values()}
-    for item in find_backends():
+    for item in rows:
         if item.spec and item.spec.framework:
             frameworks[item.spec.framework.module] = item.spec.framework.name, family(item.spec)
     for module, (title, below) in sorted(frameworks.items()):

@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from ptycho_core import contract
@@ -109,7 +110,7 @@ def read_manifest(path: Path, name: str) -> contract.BackendSpec:
 
 def _parse(data: bytes, name: str, where: str) -> contract.BackendSpec:
     try:
-        table = tomllib.loads(data.decode("utf-8"))
+        table = _table(data)
     except UnicodeDecodeError as error:
         _refuse(name, f"its manifest {where} is not UTF-8 (byte {error.start})")
     except tomllib.TOMLDecodeError as error:
@@ -117,6 +118,12 @@ def _parse(data: bytes, name: str, where: str) -> contract.BackendSpec:
     except RecursionError:
         _refuse(name, f"its manifest {where} is nested too deeply")
     return _Reader(name, where).spec(table)
+
+
+@lru_cache(maxsize=64)
+def _table(data: bytes) -> dict[str, Any]:
+    """What a manifest says; kept by its content, so that a manifest that changes is read anew. Not to be changed."""
+    return tomllib.loads(data.decode("utf-8"))
 
 
 def check_contract(name: str, version: tuple[int, int]) -> None:

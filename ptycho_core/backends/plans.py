@@ -16,7 +16,12 @@ from ptycho_core.errors import CapabilityError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["default_threads", "make_plan", "without"]
+__all__ = ["MOST_THREADS", "default_threads", "make_plan", "without"]
+
+MOST_THREADS: Final = 8
+"""More threads bring nothing for patterns of the usual sizes: their transforms are too small to be divided further."""
+
+_THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")
 
 _OF_THE_BACKEND: Final = ("deterministic", "num_workers", "prefetch", "pin_memory")
 """Execution settings that nothing but the backend's own code can act on."""
@@ -62,8 +67,9 @@ def make_plan(
         refused["precision"] = f"offers {', '.join(probe.precisions)}"
     if effective["precision"] == "bf16-mixed" and request.verb not in ("train", "infer"):
         refused["precision"] = f"'{request.verb}' does not compute in bfloat16; use float32"
-    if effective["threads"] is None:
-        effective["threads"] = default_threads()
+    if effective["threads"] is None and "threads" not in (fixed or {}):
+        effective["threads"], limit = default_threads()
+        notes.append(f"threads {effective['threads']} ({limit})")
     fixed = {name: one for name, one in (fixed or {}).items() if name in effective}
     effective |= {name: value for name, (value, _) in fixed.items()}
     if honours is not None:
@@ -93,9 +99,18 @@ def without(plan: ExecutionPlan, name: str, why: str) -> ExecutionPlan:
     return replace(plan, dispositions={**plan.dispositions, **answer}, **which)  # type: ignore[arg-type]
 
 
-def default_threads() -> int:
-    """As many threads as this process may use processors, at most four: small transforms gain nothing from more."""
-    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+def default_threads() -> tuple[int, str]:
+    """As many threads as help, of those that this process may use; and what limits them, as a plan notes it."""
+    limits = [(number, name) for name in _THREAD_VARIABLES if (number := _number_of(name))]
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limits += [(processors, "processors of this process"), (MOST_THREADS, "more do not help")]
+    return min(limits, key=lambda limit: limit[0])
+
+
+def _number_of(variable: str) -> int:
+    """The number of threads that a variable states, the first of a list for nested regions; 0 where it states none."""
+    text = os.environ.get(variable, "").partition(",")[0].strip()
+    return int(text) if text.isascii() and text.isdigit() else 0
 
 
 def _device(

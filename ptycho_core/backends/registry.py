@@ -50,35 +50,38 @@ def find_backends(lists: Lists = NO_LISTS) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda row: (row.name, row.distribution)))
 
 
-def choose(name: str | None = None, lists: Lists = NO_LISTS) -> Row:
+def choose(name: str | None = None, lists: Lists = NO_LISTS, rows: tuple[Row, ...] | None = None) -> Row:
     """The one backend to use, in state ``ok``.
 
     Args:
         name: a name or alias, ``NAME@DISTRIBUTION`` where two distributions provide the same name, or None for the only
             usable one; those that are taken only by name do not count then.
         lists: which may be used, where the environment does not say it.
+        rows: what ``find_backends`` gave for these lists, where a job has looked already.
 
     Raises:
         UnknownBackendError: no such backend; or None was given and several are usable.
         BackendUnusableError: it is known or installed but not in state ``ok``; or None was given and none is usable.
     """
     if name is None:
-        return _only(find_backends(lists))
-    row = find_named(name, lists)[0]
+        return _only(find_backends(lists) if rows is None else rows)
+    row = find_named(name, lists, rows)[0]
     if row.state != "ok":
         raise unusable(row)
     return replace(row, chosen_by="named")
 
 
-def find_named(name: str, lists: Lists = NO_LISTS) -> tuple[Row, ...]:
+def find_named(name: str, lists: Lists = NO_LISTS, rows: tuple[Row, ...] | None = None) -> tuple[Row, ...]:
     """The rows behind a name, an alias or ``NAME@DISTRIBUTION``, in whatever state; more than one only if several provide it.
+
+    Arguments are those of ``choose``.
 
     Raises:
         UnknownBackendError: neither installed nor known.
         BackendUnusableError: known, but its plugin is not installed.
     """
     plain, distribution = split_name(name)
-    rows = find_backends(lists)
+    rows = find_backends(lists) if rows is None else rows
     named = tuple(row for row in rows if row.name == plain)
     if not named:
         raise _not_installed(plain, name, rows, lists)
@@ -93,9 +96,9 @@ def find_named(name: str, lists: Lists = NO_LISTS) -> tuple[Row, ...]:
     raise UnknownBackendError(f"backend '{plain}' is not provided by '{distribution}', but by {providers}.", backend=plain)
 
 
-def those_that(can: Callable[[contract.BackendSpec], bool], lists: Lists = NO_LISTS) -> str:
-    """A sentence: which of the installed backends can do something, from their manifests alone."""
-    found = [row for row in find_backends(lists) if row.spec is not None and can(row.spec)]
+def those_that(can: Callable[[contract.BackendSpec], bool], rows: Iterable[Row] | None = None) -> str:
+    """A sentence: which of the installed backends can do something, from their manifests alone; ``rows`` as in ``choose``."""
+    found = [row for row in (find_backends() if rows is None else rows) if row.spec is not None and can(row.spec)]
     if not found:
         return "No installed backend provides it."
     words = dict.fromkeys(row.name if row.state == "ok" else f"{row.name} ({row.state})" for row in found)

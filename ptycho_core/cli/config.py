@@ -119,7 +119,8 @@ def _row(name: str) -> Row:
 def _audit(args: argparse.Namespace, given: GivenFlags) -> dict[str, Any]:
     """The audit of the payload; where no backend can be asked or the files are not given, of the resolution alone."""
     from ptycho_core.settings.audit import audit_without_plan
-    from ptycho_core.settings.planning import resolve_for, resolve_without_options
+    from ptycho_core.settings.planning import resolve_for
+    from ptycho_core.settings.resolution import resolve
     from ptycho_core.settings.rules import check_together
 
     stated = partial(_facts, args)
@@ -128,11 +129,11 @@ def _audit(args: argparse.Namespace, given: GivenFlags) -> dict[str, Any]:
     try:
         if not missing:
             return _of_payload(args, given)
-        resolved, row = resolve_for(args.verb, sources, stated)
+        resolved, row, _ = resolve_for(args.verb, sources, stated)
     except (BackendUnusableError, UnknownBackendError) as error:
         if "backend" in given.overrides:
             raise
-        resolved = resolve_without_options(args.verb, sources, stated())
+        resolved = resolve(args.verb, **sources, facts=stated())
         check_together(resolved)
         return audit_without_plan(resolved, None, f"No backend, so no plan and none of its options: {error}")
     return audit_without_plan(resolved, row, f"Resolved only: the backend's plan needs {missing} too.")
@@ -174,12 +175,14 @@ def _checkpoint(args: argparse.Namespace) -> Path | None:
 
 def _facts(args: argparse.Namespace) -> Facts:
     """What the files on the command line state, as the command itself would find it."""
+    from ptycho_core.scan.opening import ScanFile
     from ptycho_core.settings.facts import inference_facts, resumption_facts, scan_facts
     from ptycho_core.settings.resolution import Facts
 
+    scan = ScanFile(args.scan) if args.scan and args.verb != "train" else None
     if args.verb == "infer":
-        return inference_facts(args.scan, args.model)
+        return inference_facts(scan, args.model)
     if args.verb == "train":
         checkpoint = _checkpoint(args)
         return Facts() if checkpoint is None else resumption_facts(checkpoint)
-    return Facts({} if args.scan is None else scan_facts(args.scan))
+    return Facts({} if scan is None else scan_facts(scan))

@@ -29,7 +29,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; 130 if it was interrupted and the best so far was written."""
-    from ptycho_core.reconstruction.run import run_payload
+    from ptycho_core.jobs import run_reconstruction
     from ptycho_core.settings.payload import create_reconstruction_payload
 
     dry, given = wants_plan(args), collect(args, "reconstruct")
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         return show_plan(payload, overwrite=args.overwrite, as_json=args.json)
     from ptycho_core.cli.progress import run_shown
 
-    reconstruction, metrics = run_shown(run_payload, payload, args)
+    reconstruction, metrics = run_shown(run_reconstruction, payload, args)
     held_out = f", held-out R {metrics['held_out_misfit']:.4f}" if "held_out_misfit" in metrics else ""
     modes = f"{len(reconstruction.probe)} mode{'s' * (len(reconstruction.probe) > 1)}"
     print(f"R {metrics['misfit']:.4f}{held_out} with {modes} in {metrics['seconds']:.1f} s: {args.output_dir}")

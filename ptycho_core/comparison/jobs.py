@@ -48,7 +48,7 @@ def run_job(
         PtychoError: as the verbs.
     """
     from ptycho_core.inference.run import run_payload as infer
-    from ptycho_core.reconstruction.run import run_payload as reconstruct
+    from ptycho_core.jobs import run_reconstruction
     from ptycho_core.settings.payload import (
         create_inference_payload,
         create_reconstruction_payload,
@@ -59,7 +59,7 @@ def run_job(
     how: dict[str, Any] = {"config_file": config, "allow_unsupported": allow_unsupported}
     if verb == "reconstruct":
         fit = create_reconstruction_payload(scan, folder, overrides[verb], **how)
-        return {**reconstruct(fit, overwrite=overwrite, observers=observers)[1], "backend": fit.audit["backend"]}
+        return {**run_reconstruction(fit, overwrite=overwrite, observers=observers)[1], "backend": fit.audit["backend"]}
     trained: dict[str, Any] = {}
     if verb == "train":
         training = create_training_payload([scan], folder / RUN, overrides[verb], **how)

@@ -65,9 +65,9 @@ class Judge:
 
 def has_truth(scan: Path) -> bool:
     """Whether the file of a scan holds the object that it was simulated from."""
-    from ptycho_core.formats.npz import holds_any
+    from ptycho_core.scan.opening import ScanFile
 
-    return holds_any(scan, "object_true")
+    return ScanFile(scan).holds_any("object_true")
 
 
 def find_reference(scan: Path | None, given: Path | None) -> Judge:

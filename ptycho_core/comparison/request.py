@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.errors import BackendUnusableError, SettingsError, UsageError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ptycho_core.backends.states import Row
+    from ptycho_core.scan.opening import ScanFile
     from ptycho_core.settings.resolution import Facts, Resolved
 
 __all__ = ["VERBS", "Candidate", "Request"]
@@ -76,12 +77,12 @@ class Request:
         """
         from ptycho_core.comparison.judge import find_reference
         from ptycho_core.model import model_file
-        from ptycho_core.scan.opening import open_scan, scan_path
+        from ptycho_core.scan.opening import open_scan
         from ptycho_core.settings.planning import resolve_for
 
         candidates = self._candidates()
         self._check_names({one.name.partition("@")[0] for one in candidates})
-        place = scan_path(self.scan)
+        place = self._file.path
         if self.model is not None:
             model_file(self.model)
         for verb in VERBS[self.verb]:
@@ -89,7 +90,7 @@ class Request:
             for one in candidates:
                 if not one.reason:
                     resolve_for(verb, self._sources(verb, one.name), partial(self._facts, verb))
-        open_scan(place, self.resolved(VERBS[self.verb][0]).groups()["data"])
+        open_scan(self._file, self.resolved(VERBS[self.verb][0]).groups()["data"])
         find_reference(place, self.reference)
         return candidates
 
@@ -118,9 +119,15 @@ class Request:
             SettingsError: as the verb would.
             DataError: scan or model cannot be used.
         """
-        from ptycho_core.settings.planning import resolve_without_options
+        from ptycho_core.settings.resolution import resolve
 
-        return resolve_without_options(verb, self._sources(verb, ""), self._facts(verb))
+        return resolve(verb, **self._sources(verb, ""), facts=self._facts(verb))
+
+    @cached_property
+    def _file(self) -> ScanFile:
+        from ptycho_core.scan.opening import ScanFile
+
+        return ScanFile(self.scan)
 
     def _sources(self, verb: str, name: str) -> dict[str, Any]:
         return {"overrides": self.for_backend(name)[verb], "environment": os.environ, "file": self.config}
@@ -132,15 +139,16 @@ class Request:
 
         if verb == "train":
             return Facts()
-        return Facts(scan_facts(self.scan)) if self.model is None else inference_facts(self.scan, self.model)
+        return Facts(scan_facts(self._file)) if self.model is None else inference_facts(self._file, self.model)
 
     def _candidates(self) -> tuple[Candidate, ...]:
+        from ptycho_core.backends.lists import NO_LISTS
         from ptycho_core.backends.registry import find_named
         from ptycho_core.backends.states import unusable
-        from ptycho_core.settings.planning import lists_of
+        from ptycho_core.settings.sources import SettingsFile
 
         found = []
-        lists = lists_of({"file": self.config})
+        lists = NO_LISTS if self.config is None else SettingsFile(self.config).lists()
         for given in self.backends:
             try:
                 row = find_named(given, lists)[0]

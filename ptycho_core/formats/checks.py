@@ -15,8 +15,8 @@ from ptycho_core.scan.scan import Geometry, Scan
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ptycho_core.formats.interface import Reading
     from ptycho_core.scan.patterns import ArrayPatterns
+    from ptycho_core.settings.data import DataSettings
 
 __all__ = ["check_frames", "read_mask", "read_positions", "scan_of", "signal"]
 
@@ -36,7 +36,7 @@ PATTERN_KEYS = ("intensity", "diffraction", "diff3d")
 
 def scan_of(
     file: NpzFile,
-    reading: Reading,
+    settings: DataSettings,
     patterns: ArrayPatterns,
     probe: str,
     guess: str,
@@ -47,7 +47,7 @@ def scan_of(
 
     Args:
         file: the archive.
-        reading: what the user states.
+        settings: what the user states.
         patterns: as they will be read.
         probe: key of the probe.
         guess: key of the guess of the object.
@@ -58,14 +58,14 @@ def scan_of(
     scan = Scan(
         patterns=patterns,
         probe=_probe(file, probe, size),
-        geometry=_geometry(file, reading, notes),
+        geometry=_geometry(file, settings, notes),
         object_guess=_object(file, guess),
         scan_index=_scan_index(file, frames),
         source=file.path,
         notes=tuple(notes),
         **known,
     )
-    counted = _photons(file, reading)
+    counted = _photons(file, settings)
     return scan if counted is None else with_photons(scan, *counted)
 
 
@@ -79,7 +79,7 @@ def check_frames(where: str, shape: tuple[int, int, int], dtype: np.dtype[Any]) 
         raise DataError(f"{where} is of type {dtype}, shape {shape}; patterns must be real numbers (counts or amplitudes).")
 
 
-def signal(where: str, dtype: np.dtype[Any], reading: Reading, stated: str | None, by: str) -> tuple[str, str]:
+def signal(where: str, dtype: np.dtype[Any], settings: DataSettings, stated: str | None, by: str) -> tuple[str, str]:
     """Whether the patterns are ``counts`` or ``amplitude``, and a sentence that says why.
 
     What the user states goes before what the file states (``stated``, ``by`` which key); where neither does, integers are
@@ -87,9 +87,9 @@ def signal(where: str, dtype: np.dtype[Any], reading: Reading, stated: str | Non
     """
     if stated not in (None, "counts", "amplitude"):
         raise DataError(f"{where}: {by} states the signal '{stated}'; known are 'counts' and 'amplitude'.")
-    if reading.signal != "auto":
-        other = f", although {by} states {stated}" if stated not in (None, reading.signal) else ""
-        return reading.signal, f"Signal: {reading.signal}, as the settings state{other}."
+    if settings.signal != "auto":
+        other = f", although {by} states {stated}" if stated not in (None, settings.signal) else ""
+        return settings.signal, f"Signal: {settings.signal}, as the settings state{other}."
     if stated is not None:
         return stated, f"Signal: {stated}, as {by} states."
     if dtype.kind in "iu":
@@ -162,10 +162,10 @@ def _scan_index(file: NpzFile, frames: int) -> NDArray[np.int64] | None:
     return file.array("scan_index").astype(np.int64)
 
 
-def read_mask(file: NpzFile, reading: Reading, size: int, notes: list[str], bad: str = "") -> NDArray[np.bool_]:
+def read_mask(file: NpzFile, settings: DataSettings, size: int, notes: list[str], bad: str = "") -> NDArray[np.bool_]:
     """The good pixels (N, N): the settings' mask file, else the scan's key ``mask``, else all but those of the key ``bad``."""
-    if reading.mask is not None:
-        return _check_mask(*_mask_file(Path(reading.mask)), size, notes)
+    if settings.mask is not None:
+        return _check_mask(*_mask_file(Path(settings.mask)), size, notes)
     if "mask" in file:
         return _check_mask(file.array("mask"), f"{file.path}: 'mask'", size, notes)
     if bad in file:
@@ -176,11 +176,11 @@ def read_mask(file: NpzFile, reading: Reading, size: int, notes: list[str], bad:
     return np.ones((size, size), dtype=np.bool_)
 
 
-def _geometry(file: NpzFile, reading: Reading, notes: list[str]) -> Geometry | None:
+def _geometry(file: NpzFile, settings: DataSettings, notes: list[str]) -> Geometry | None:
     """Energy, distance and pixel pitch, each from the settings or else from the file; None unless all three are known."""
     known: dict[str, float] = {}
     for name, keys in GEOMETRY_KEYS.items():
-        value = getattr(reading, name)
+        value = getattr(settings, name)
         for key in keys:
             if value is None and (value := file.number(key)) is not None and not 0 < value < float("inf"):
                 flag = f"--{name.replace('_', '-')}"
@@ -193,11 +193,11 @@ def _geometry(file: NpzFile, reading: Reading, notes: list[str]) -> Geometry | N
     return None if missing else Geometry(**known)
 
 
-def _photons(file: NpzFile, reading: Reading) -> tuple[float, str] | None:
+def _photons(file: NpzFile, settings: DataSettings) -> tuple[float, str] | None:
     """The mean counts that the patterns are to have, and who states it; the settings go before the file. None if nobody does."""
     key = next((key for key in PHOTON_KEYS if key in file), None)
-    if reading.photons is not None:
-        return float(reading.photons), "the settings state"
+    if settings.photons is not None:
+        return float(settings.photons), "the settings state"
     if key is None:
         return None
     value = file.number(key)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Header", "NpzFile", "holds_any", "is_zip", "read_header", "write_npz"]
+__all__ = ["Header", "NpzFile", "is_zip", "read_header", "write_npz"]
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
 _LOCAL_HEADER = 30
@@ -33,17 +33,6 @@ class Header(NamedTuple):
     dtype: np.dtype[Any]
     fortran: bool
     offset: int
-
-
-def holds_any(path: Path, *names: str) -> bool:
-    """Whether a file is an archive that can be read and has an array of one of these names."""
-    if not is_zip(path):
-        return False
-    try:
-        file = NpzFile(path)
-    except DataError:
-        return False
-    return any(name in file for name in names)
 
 
 def is_zip(path: Path) -> bool:

@@ -8,15 +8,15 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.checks import check_frames, read_mask, read_positions, scan_of, signal
-from ptycho_core.formats.npz import NpzFile, holds_any
 from ptycho_core.scan.patterns import ArrayPatterns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
-    from ptycho_core.formats.interface import Reading
+    from ptycho_core.formats.npz import NpzFile
+    from ptycho_core.scan.opening import ScanFile
     from ptycho_core.scan.scan import Scan
+    from ptycho_core.settings.data import DataSettings
 
 __all__ = ["KEYS", "PinnNpz"]
 
@@ -49,22 +49,22 @@ class PinnNpz:
 
     name = "PtychoPINN npz"
 
-    def matches(self, path: Path) -> bool:
+    def matches(self, opened: ScanFile) -> bool:
         """Whether an archive has patterns or positions under this layout's names."""
-        return holds_any(path, "diffraction", "diff3d", "xcoords")
+        return opened.holds_any("diffraction", "diff3d", "xcoords")
 
-    def read(self, path: Path, reading: Reading) -> Scan:
+    def read(self, opened: ScanFile, settings: DataSettings) -> Scan:
         """Open a scan; see ``Reader.read``.
 
         The coordinates are those of a window's pixel ``N // 2``. ptychodus (1.7), whose files alone have ``bad_pixels``, states
         the middle ``(N − 1) / 2`` and stores counts.
         """
-        file, notes = NpzFile(path), list[str]()
+        file, path, notes = opened.archive, opened.path, list[str]()
         header = file.require("diffraction", "diff3d")
         name = "diffraction" if "diffraction" in file else "diff3d"
         where = f"{path}: '{name}'"
         number = _number_of_positions(file)
-        axis = _frame_axis(where, header.shape, number, reading, notes)
+        axis = _frame_axis(where, header.shape, number, settings, notes)
         rows, columns = (header.shape[0], header.shape[1]) if axis == "last" else (header.shape[1], header.shape[2])
         frames = header.shape[2] if axis == "last" else header.shape[0]
         check_frames(where, (frames, rows, columns), header.dtype)
@@ -73,9 +73,9 @@ class PinnNpz:
         stated, by = file.text("signal"), "the key 'signal'"
         if stated is None and host:
             stated, by = "counts", "the key 'bad_pixels', which ptychodus writes beside counts,"
-        kind, why = signal(where, header.dtype, reading, stated, by)
+        kind, why = signal(where, header.dtype, settings, stated, by)
         notes.append(why)
-        mask = read_mask(file, reading, rows, notes, bad="bad_pixels")
+        mask = read_mask(file, settings, rows, notes, bad="bad_pixels")
         if "xcoords_start" in file:
             notes.append("Positions: 'xcoords' and 'ycoords'; those before refinement ('xcoords_start') are left aside.")
         patterns = ArrayPatterns(
@@ -83,7 +83,7 @@ class PinnNpz:
         )
         positions = np.stack(centres, axis=1) - ((rows - 1) / 2 if host else rows // 2)
         return scan_of(
-            file, reading, patterns, "probeGuess", "objectGuess", notes, positions=positions, mask=mask, format=self.name,
+            file, settings, patterns, "probeGuess", "objectGuess", notes, positions=positions, mask=mask, format=self.name,
             signal=kind,
         )  # fmt: skip
 
@@ -95,12 +95,14 @@ def _number_of_positions(file: NpzFile) -> int:
     return x.shape[0]
 
 
-def _frame_axis(where: str, shape: tuple[int, ...], number: int, reading: Reading, notes: list[str]) -> Literal["first", "last"]:
+def _frame_axis(
+    where: str, shape: tuple[int, ...], number: int, settings: DataSettings, notes: list[str]
+) -> Literal["first", "last"]:
     """Which axis counts frames: the one as long as the coordinates, if the user does not state it."""
     if len(shape) != 3:
         raise DataError(f"{where} has shape {shape}; patterns have three axes, (frame, row, column) or (row, column, frame).")
-    if reading.frame_axis != "auto":
-        return reading.frame_axis
+    if settings.frame_axis != "auto":
+        return "last" if settings.frame_axis == "last" else "first"
     first, last = shape[0] == number, shape[2] == number
     if first and last and shape[1] == number:
         raise DataError(

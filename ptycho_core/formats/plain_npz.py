@@ -8,7 +8,7 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.checks import check_frames, read_mask, read_positions, scan_of, signal
-from ptycho_core.formats.npz import NpzFile, holds_any, write_npz
+from ptycho_core.formats.npz import write_npz
 from ptycho_core.scan.patterns import ArrayPatterns
 
 if TYPE_CHECKING:
@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ptycho_core.formats.interface import Reading
+    from ptycho_core.scan.opening import ScanFile
     from ptycho_core.scan.scan import Scan
+    from ptycho_core.settings.data import DataSettings
 
 __all__ = ["KEYS", "PlainNpz", "write_plain_npz"]
 
@@ -48,18 +49,18 @@ class PlainNpz:
 
     name = "plain npz"
 
-    def matches(self, path: Path) -> bool:
+    def matches(self, opened: ScanFile) -> bool:
         """Whether an archive has patterns or positions under this layout's names."""
-        return holds_any(path, "intensity", "positions_px")
+        return opened.holds_any("intensity", "positions_px")
 
-    def read(self, path: Path, reading: Reading) -> Scan:
+    def read(self, opened: ScanFile, settings: DataSettings) -> Scan:
         """Open a scan; see ``Reader.read``."""
-        file, notes = NpzFile(path), list[str]()
+        file, path, notes = opened.archive, opened.path, list[str]()
         header = file.require("intensity")
         where = f"{path}: 'intensity'"
         if len(header.shape) != 3:
             raise DataError(f"{where} has shape {header.shape}; patterns have three axes, (frame, row, column).")
-        if reading.frame_axis == "last":
+        if settings.frame_axis == "last":
             shape = (header.shape[2], header.shape[0], header.shape[1])
         else:
             shape = (header.shape[0], header.shape[1], header.shape[2])
@@ -72,15 +73,15 @@ class PlainNpz:
         stated, by = file.text("signal"), "the key 'signal'"
         if stated is None:
             stated, by = "counts", "the key 'intensity'"
-        kind, why = signal(where, header.dtype, reading, stated, by)
+        kind, why = signal(where, header.dtype, settings, stated, by)
         notes.append(why)
-        mask = read_mask(file, reading, shape[1], notes)
-        axis: Literal["first", "last"] = "last" if reading.frame_axis == "last" else "first"
+        mask = read_mask(file, settings, shape[1], notes)
+        axis: Literal["first", "last"] = "last" if settings.frame_axis == "last" else "first"
         patterns = ArrayPatterns(
             file.lazy("intensity"), header.shape, header.dtype, where=where, frame_axis=axis, signal=kind, mask=mask
         )
         return scan_of(
-            file, reading, patterns, "probe_guess", "object_guess", notes, positions=positions, mask=mask, format=self.name,
+            file, settings, patterns, "probe_guess", "object_guess", notes, positions=positions, mask=mask, format=self.name,
             signal=kind, probe_scaled="probe_guess" in file and bool(file.number("probe_in_counts")),
         )  # fmt: skip
 

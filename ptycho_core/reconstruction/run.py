@@ -6,12 +6,12 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from ptycho_core.contract import Event, Observer, ReconstructJob, ReconstructResult, Value
+from ptycho_core.contract import Event, Observer, ReconstructJob, ReconstructResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -20,54 +20,30 @@ if TYPE_CHECKING:
     from ptycho_core.formats.product import Reconstruction, StoredObject
     from ptycho_core.reconstruction.start import Start
     from ptycho_core.scan.scan import Scan
-    from ptycho_core.settings.first import FirstInference
     from ptycho_core.settings.payload import ReconstructionPayload
 
-__all__ = ["reconstruct", "run_payload"]
+__all__ = ["Infer", "run_payload"]
+
+Infer: TypeAlias = "Callable[[EventHub], tuple[StoredObject, list[str]]]"
+"""Gives the object that a model makes of the scan, with the probe it goes with, and the notes of that inference."""
 
 _FIRST = "stopping after this epoch or iteration, and writing what there is"
 
 
-def reconstruct(
-    scan: str | Path,
-    output_dir: str | Path | None = None,
+def run_payload(
+    payload: ReconstructionPayload,
     *,
-    config_file: str | Path | None = None,
     overwrite: bool = False,
     observers: Sequence[Observer] = (),
-    **settings: Value,
-) -> Reconstruction:
-    """Reconstruct object and probe of a scan.
-
-    Args:
-        scan: path of the scan file.
-        output_dir: folder for the results, see ``specs/result-folder.md``; None writes nothing.
-        config_file: settings in TOML.
-        overwrite: whether results that are already in ``output_dir`` may be replaced.
-        observers: functions that are called with each ``ptycho_core.contract.Event``.
-        settings: any setting by name, such as ``backend="torch"``, ``modes=2``, ``refine_positions=True``
-            (``docs/reference/settings.md``).
-
-    Returns:
-        The reconstruction; if it was interrupted, the best so far.
-
-    Raises:
-        SettingsError: for an unknown or impossible setting.
-        BackendUnusableError: if the backend cannot be used.
-        CapabilityError: if the backend does not provide what was asked for.
-        DataError: if scan, probe or start cannot be used.
-        OutputError: if ``output_dir`` cannot be.
-    """
-    from ptycho_core.settings.payload import create_reconstruction_payload
-
-    payload = create_reconstruction_payload(scan, output_dir, settings, config_file=config_file)
-    return run_payload(payload, overwrite=overwrite, observers=observers)[0]
-
-
-def run_payload(
-    payload: ReconstructionPayload, *, overwrite: bool = False, observers: Sequence[Observer] = ()
+    infer: Infer | None = None,
 ) -> tuple[Reconstruction, dict[str, Any]]:
     """Run a frozen payload; returns the reconstruction and its metrics (as in ``metrics.json``).
+
+    Args:
+        payload: what to do.
+        overwrite: whether results that are already in the folder may be replaced.
+        observers: functions that are called with each event.
+        infer: makes the start, where that is a model.
 
     Raises:
         DataError: if scan, probe or start cannot be used.
@@ -82,17 +58,19 @@ def run_payload(
     folder = payload.output_dir
     if folder is None:
         with stop_on_interrupt(hub, _FIRST):
-            reconstruction, metrics = _run(payload, hub)
+            reconstruction, metrics = _run(payload, hub, infer)
     else:
         with claimed_folder(folder, overwrite=overwrite) as claim, stop_on_interrupt(hub, _FIRST):
-            reconstruction, metrics = _run_into(payload, folder, claim, hub)
+            reconstruction, metrics = _run_into(payload, folder, claim, hub, infer)
     names = ("misfit", "held_out_misfit", "interrupted")
     values = {name: metrics[name] for name in names if name in metrics}
     hub.emit(Event("finished", message=metrics["stopped_by"], values=values, path="" if folder is None else str(folder)))
     return reconstruction, metrics
 
 
-def _run_into(payload: ReconstructionPayload, folder: Path, claim: Claim, hub: EventHub) -> tuple[Reconstruction, dict[str, Any]]:
+def _run_into(
+    payload: ReconstructionPayload, folder: Path, claim: Claim, hub: EventHub, infer: Infer | None
+) -> tuple[Reconstruction, dict[str, Any]]:
     """Run, and write the results and the log; what was there before stays until the new arrays are written."""
     from ptycho_core.imaging.report import HISTORY, RESULTS, SEAL, write_results
     from ptycho_core.loggers.choose import logging_to
@@ -102,22 +80,22 @@ def _run_into(payload: ReconstructionPayload, folder: Path, claim: Claim, hub: E
     arrays, *others = (folder / name for name in (*RESULTS, *HISTORY))
     old = old_files(folder, [folder / SEAL, *others], renamed=arrays)
     with logging_to(hub, payload, folder, old=old):
-        reconstruction, metrics = _run(payload, hub)
+        reconstruction, metrics = _run(payload, hub, infer)
         replace = partial(claim.replace, old)
         write_results(folder, reconstruction, settings=payload.audit, metrics=metrics, ready=replace, tell=partial(tell, hub))
     return reconstruction, metrics
 
 
-def _run(payload: ReconstructionPayload, hub: EventHub) -> tuple[Reconstruction, dict[str, Any]]:
+def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> tuple[Reconstruction, dict[str, Any]]:
     from ptycho_core.notes import NotedEvents
     from ptycho_core.reconstruction.misfit import FrameCheck, misfits
     from ptycho_core.scan.kept import kept
     from ptycho_core.scan.opening import open_scan
 
     began, groups = time.perf_counter(), payload.groups
-    scan = kept(open_scan(payload.scan, groups["data"]), float(str(groups["reconstruction"]["memory_gib"])) * 2**30)
+    scan = kept(open_scan(payload.file, groups["data"]), float(str(groups["reconstruction"]["memory_gib"])) * 2**30)
     hub.emit(Event("started", message=f"{len(scan)} patterns of {scan.source.name}, {payload.said}"))
-    inferred, notes = (None, []) if payload.first is None else _inferred(payload.first, hub)
+    inferred, notes = (None, []) if infer is None else infer(hub)
     start, noted = _start(scan, payload, inferred), NotedEvents(hub)
     for note in start.notes:
         noted.emit(Event("message", message=note))
@@ -146,24 +124,6 @@ def _start(scan: Scan, payload: ReconstructionPayload, inferred: StoredObject | 
         refine_positions=bool(asked["refine_positions"]),
         inferred=inferred,
     )
-
-
-def _inferred(first: FirstInference, hub: EventHub) -> tuple[StoredObject, list[str]]:
-    """The object, and the probe it goes with, that a model gives for the scan; and the notes of the inference."""
-    from ptycho_core.backends.worker import Worker
-    from ptycho_core.formats.product import StoredObject
-    from ptycho_core.inference.run import infer_payload
-
-    if first.said:
-        hub.emit(Event("message", message=first.said))
-    if first.payload is not None:
-        found, metrics = infer_payload(first.payload, hub, announce="message")
-        return StoredObject(found.object, found.probe, found.positions, found.origin), metrics["notes"]
-    with Worker(str(first.settings["backend"])) as worker:
-        arguments = str(first.model), str(first.scan), dict(first.settings)
-        given = worker.call("ptycho_core.inference.apart:infer", *arguments, observer=hub.emit)
-    notes = given.pop("notes")
-    return StoredObject(**given), notes
 
 
 def _with_power(result: ReconstructResult, probe: NDArray[Any]) -> ReconstructResult:

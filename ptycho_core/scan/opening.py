@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,20 +11,78 @@ from ptycho_core.errors import DataError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ptycho_core.formats.npz import NpzFile
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["MODEL_SUFFIX", "SAMPLE_PREFIX", "open_scan", "scan_path"]
+__all__ = ["MODEL_SUFFIX", "SAMPLE_PREFIX", "ScanFile", "open_scan", "scan_path"]
 
 MODEL_SUFFIX: Final = ".ptycho"
 SAMPLE_PREFIX: Final = "sample:"
 
 
-def open_scan(path: str | Path, settings: Mapping[str, Any] | object | None = None) -> Scan:
+class ScanFile:
+    """A scan's file, which one job opens once: its directory and headers are read when they are first asked for, and kept.
+
+    Args:
+        given: its path, or the name of a sample; looked at when it is first used.
+    """
+
+    def __init__(self, given: str | Path) -> None:
+        self._given = given
+
+    @cached_property
+    def path(self) -> Path:
+        """Where it is.
+
+        Raises:
+            DataError: as `scan_path`.
+        """
+        return scan_path(self._given)
+
+    @cached_property
+    def archive(self) -> NpzFile:
+        """Its arrays.
+
+        Raises:
+            DataError: it is no archive, or is cut off or damaged.
+        """
+        from ptycho_core.formats.npz import NpzFile
+
+        self._state = _state_of(self.path)
+        return NpzFile(self.path)
+
+    def holds_any(self, *names: str) -> bool:
+        """Whether it is an archive that can be read and has an array of one of these names."""
+        from ptycho_core.formats.npz import is_zip
+
+        if not is_zip(self.path):
+            return False
+        try:
+            return any(name in self.archive for name in names)
+        except DataError:
+            return False
+
+    def check(self) -> None:
+        """Refuse a file that is another one than when its headers were read: places and shapes would be those of the old one.
+
+        Raises:
+            DataError: it has changed.
+        """
+        if "archive" in vars(self) and _state_of(self.path) != self._state:
+            raise DataError(f"{self.path} has changed since this job looked at it.", remedy="Start the job again.")
+
+
+def _state_of(path: Path) -> tuple[int, int, int]:
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def open_scan(path: str | Path | ScanFile, settings: Mapping[str, Any] | object | None = None) -> Scan:
     """Open a scan; its patterns are read when they are asked for.
 
     Args:
         path: a file of a known format, recognised by its content, or ``sample:siemens-star``, the measured scan that comes with
-            ptycho.
+            ptycho; or a file that is open already.
         settings: the *data* settings, as a mapping or an object with these names: ``signal`` (auto, counts, amplitude),
             ``frame_axis`` (auto, first, last), ``photons`` (mean counts of a pattern, for which the patterns are read once),
             ``size`` (N to crop or pad to), ``mask`` (file), ``probe`` (file, in place of the scan's own),
@@ -34,25 +93,24 @@ def open_scan(path: str | Path, settings: Mapping[str, Any] | object | None = No
 
     Raises:
         DataError: the file cannot be used; the message names file, key and shape.
-        SettingsError: a setting is unknown or out of its range.
+        SettingsError: a setting is unknown, or of a wrong type or range.
     """
-    from ptycho_core.formats.interface import Reading
     from ptycho_core.formats.pinn_npz import PinnNpz
     from ptycho_core.formats.plain_npz import PlainNpz
     from ptycho_core.scan.size import with_size
+    from ptycho_core.settings.data import data_settings
 
-    reading = Reading.of(settings)
-    place = scan_path(path)
+    asked, file = data_settings(settings), path if isinstance(path, ScanFile) else ScanFile(path)
+    place = file.path
+    file.check()
     for reader in (PlainNpz(), PinnNpz()):
-        if reader.matches(place):
-            scan = reader.read(place, reading)
-            scan = scan if reading.size is None else with_size(scan, reading.size)
-            return scan if reading.probe is None else _with_probe(scan, Path(reading.probe))
-    from ptycho_core.formats.npz import NpzFile
-
+        if reader.matches(file):
+            scan = reader.read(file, asked)
+            scan = scan if asked.size is None else with_size(scan, asked.size)
+            return scan if asked.probe is None else _with_probe(scan, Path(asked.probe))
     if place.suffix == MODEL_SUFFIX:
         raise DataError(f"{place} is a model, not a scan.", remedy="Give the scan as SCAN and the model with --model.")
-    names = NpzFile(place).names  # says what is wrong with a file that is no archive, or a damaged one
+    names = file.archive.names  # says what is wrong with a file that is no archive, or a damaged one
     raise DataError(
         f"{place} holds no scan in a known layout: it has {names}, but neither 'intensity' with 'positions_px' nor 'diffraction'"
         " with 'xcoords' and 'ycoords'."

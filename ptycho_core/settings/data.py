@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from ptycho_core.settings.declare import setting
+from ptycho_core.errors import SettingsError, did_you_mean
+from ptycho_core.settings.declare import declarations_of, setting
 
-__all__ = ["DataSettings"]
+__all__ = ["DataSettings", "data_settings"]
 
 _VERBS = ("train", "infer", "reconstruct")
 _METRES = ("infer", "reconstruct")
@@ -60,3 +62,20 @@ class DataSettings:
         None, unit="m", above=0, verbs=_METRES,
         help="pitch of the detector's square pixels. Give it where the file lacks it, or patterns were binned.",
     )  # fmt: skip
+
+
+def data_settings(given: Mapping[str, Any] | object | None) -> DataSettings:
+    """The *data* settings, each checked by its declaration, from a mapping or an object with these names; None has defaults.
+
+    Raises:
+        SettingsError: an unknown name, or a wrong type or range.
+    """
+    declared = {one.name: one for one in declarations_of(DataSettings)}
+    if given is None:
+        return DataSettings()
+    values = given if isinstance(given, Mapping) else {name: getattr(given, name) for name in declared}
+    unknown = [str(name) for name in values if name not in declared]
+    if unknown:
+        raise SettingsError(f"There is no data setting '{unknown[0]}'.{did_you_mean(unknown[0], declared)}")
+    checked: dict[str, Any] = {name: declared[name].check(value, "data settings") for name, value in values.items()}
+    return DataSettings(**checked)

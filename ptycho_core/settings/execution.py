@@ -44,7 +44,8 @@ class ExecutionSettings:
     )  # fmt: skip
     threads: int | None = setting(
         None, minimum=1, maximum=1024,
-        help="processor threads; auto lets the backend choose. Set it where jobs share a machine.",
+        help="processor threads; auto takes what OMP_NUM_THREADS or SLURM_CPUS_PER_TASK says, at most the processors that the "
+        "job may use, and at most 8. Set it where jobs share a machine.",
     )  # fmt: skip
     num_workers: int = setting(
         0, minimum=0, maximum=1024, verbs=("train", "infer", "reconstruct"),
@@ -61,13 +62,10 @@ class ExecutionSettings:
         help="copy what is read to the GPU through pinned memory, beside the computing. Turn it on where such copies cost time.",
     )  # fmt: skip
     inference_batch_size: int | None = setting(
-        None, minimum=1, verbs=("infer",),
-        help="groups in one pass through the network; auto takes the batch size of its training. Changes time and memory only.",
-    )  # fmt: skip
-    start_backend: str | None = setting(
-        None, verbs=("reconstruct",),
-        help="the backend that infers what a reconstruction begins with, where --start is a model; auto takes the one that "
-        "reconstructs if it infers, else the only usable one that does. Name it where several do.",
+        None, minimum=1, verbs=("train", "infer"),
+        help="groups in one pass through the network at inference, and at validation in a training, whose model keeps it as the "
+        "default of infer; auto takes the batch size of the training. Lower it where memory is short. What is inferred does not "
+        "depend on it; with merge batch a validation loss does.",
     )  # fmt: skip
     allow_mixed_frameworks: bool = setting(
         False,

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ptycho_core.contract import Value
+    from ptycho_core.scan.opening import ScanFile
 
 __all__ = ["changeable", "data_keys", "inference_facts", "inherited", "is_model", "resumption_facts", "scan_facts"]
 
@@ -34,7 +35,7 @@ def data_keys() -> dict[str, tuple[str, ...]]:
     return {**GEOMETRY_KEYS, "photons": PHOTON_KEYS}
 
 
-def scan_facts(scan: str | Path) -> dict[str, tuple[Value, str]]:
+def scan_facts(scan: ScanFile) -> dict[str, tuple[Value, str]]:
     """N, and photons, energy, distance and pixel size where a scan file states them, each with its place; no pattern is read.
 
     A value that is not positive is left to the reader of the scan, which refuses it unless a setting overrules it.
@@ -43,14 +44,13 @@ def scan_facts(scan: str | Path) -> dict[str, tuple[Value, str]]:
         DataError: the file does not exist or is damaged.
     """
     from ptycho_core.formats.checks import PATTERN_KEYS
-    from ptycho_core.formats.npz import NpzFile, is_zip
-    from ptycho_core.scan.opening import scan_path
+    from ptycho_core.formats.npz import is_zip
 
-    place = scan_path(scan)
+    place = scan.path
     found: dict[str, tuple[Value, str]] = {}
     if not is_zip(place):  # what it is then, and what is wrong with it, its reader says
         return found
-    file = NpzFile(place)
+    file = scan.archive
     for key in PATTERN_KEYS:
         shape = file.headers[key].shape if key in file else ()
         if len(shape) == 3 and shape[1] > 0:  # frames are counted by the first axis or the last, so that this is one of N
@@ -63,8 +63,8 @@ def scan_facts(scan: str | Path) -> dict[str, tuple[Value, str]]:
     return found
 
 
-def inference_facts(scan: str | Path | None, model: str | Path | None) -> Facts:
-    """What a scan and a model state for inference: every setting of the model, sealed, and the batch size of its training.
+def inference_facts(scan: ScanFile | None, model: str | Path | None) -> Facts:
+    """What a scan and a model state for inference: every setting of the model, sealed, and a batch size.
 
     Raises:
         DataError: a file does not exist or cannot be used.
@@ -79,8 +79,9 @@ def inference_facts(scan: str | Path | None, model: str | Path | None) -> Facts:
         stated |= {name: (value, f"{place}: {name}") for name, value in manifest["facts"].items()}
         sealed = frozenset(stated)
         trained = _resolved(manifest)
-        if "batch_size" in trained:
-            stated["inference_batch_size"] = (trained["batch_size"], f"{place}: batch_size of its training")
+        for name in ("inference_batch_size", "batch_size"):
+            if trained.get(name) is not None:
+                stated.setdefault("inference_batch_size", (trained[name], f"{place}: {name} of its training"))
     return Facts({} if scan is None else scan_facts(scan), stated, sealed)
 
 

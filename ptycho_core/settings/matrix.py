@@ -103,7 +103,7 @@ def _of_model(one: Declaration) -> list[str]:
     if "infer" in one.verbs and (one.group == "model" or one.name == "size"):
         found.append("infer: sealed")
     if "infer" in one.verbs and one.name == "inference_batch_size":
-        found.append("infer: fact, the batch size of the training")
+        found.append("infer: fact, else batch_size of the training")
     if "train" in one.verbs and inherited(one.name):
         found.append("resume: fact" if one.name in changeable() else "resume: sealed")
     return found

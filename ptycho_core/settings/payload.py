@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.errors import SettingsError
+from ptycho_core.errors import CapabilityError, SettingsError
 from ptycho_core.settings.audit import audit
-from ptycho_core.settings.first import FirstInference, first_inference
+from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.planning import plan_for, resolve_for
 from ptycho_core.settings.resolution import REQUESTING, Facts, Resolved
 from ptycho_core.settings.sources import Translated
@@ -18,8 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ptycho_core.backends.loading import Backend
+    from ptycho_core.backends.states import Row
     from ptycho_core.contract import ExecutionPlan, Value
+    from ptycho_core.scan.opening import ScanFile
     from ptycho_core.settings.execution import ExecutionSettings
+    from ptycho_core.settings.planning import Decided
 
 __all__ = [
     "InferencePayload",
@@ -64,11 +69,16 @@ class Payload:
 
 @dataclass(frozen=True, kw_only=True)
 class ReconstructionPayload(Payload):
-    """A reconstruction: the scan's file, the folder for the results or None, and the inference that it starts with or None."""
+    """A reconstruction: the scan's opened file, the folder for the results or None, and the inference of its start or None."""
 
-    scan: Path
+    file: ScanFile
     output_dir: Path | None
-    first: FirstInference | None
+    first: InferencePayload | None
+
+    @property
+    def scan(self) -> Path:
+        """The scan's file."""
+        return self.file.path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +93,16 @@ class TrainingPayload(Payload):
 
 @dataclass(frozen=True, kw_only=True)
 class InferencePayload(Payload):
-    """An inference: files of the scan and of the model, and the folder for the results, or None."""
+    """An inference: the scan's opened file, the model's file, and the folder for the results, or None."""
 
-    scan: Path
+    file: ScanFile
     model_path: Path
     output_dir: Path | None
+
+    @property
+    def scan(self) -> Path:
+        """The scan's file."""
+        return self.file.path
 
 
 def create_reconstruction_payload(
@@ -120,15 +135,17 @@ def create_reconstruction_payload(
         CapabilityError: if it does not provide what was asked for.
         DataError: if there is no such scan.
     """
-    from ptycho_core.scan.opening import scan_path
+    from ptycho_core.scan.opening import ScanFile
     from ptycho_core.settings.facts import scan_facts
 
-    sources = _sources(overrides, execution_config, environment, config_file)
-    common = _decide("reconstruct", sources, lambda: Facts(scan_facts(scan)), allow_unsupported=allow_unsupported)
-    first = first_inference(scan, common["resolved"], common["backend"], common["plan"], sources)
+    sources, file = _sources(overrides, execution_config, environment, config_file), ScanFile(scan)
+    common, rows = _decide(
+        "reconstruct", sources, lambda: Facts(scan_facts(file)), partial(_check_start, scan), allow_unsupported=allow_unsupported
+    )
+    first = _first_inference(file, common, rows)
     if first is not None:
         common["audit"] = {**common["audit"], "start": first.audit}
-    return ReconstructionPayload(scan=scan_path(scan), output_dir=_folder(output_dir), first=first, **common)
+    return ReconstructionPayload(file=file, output_dir=_folder(output_dir), first=first, **common)
 
 
 def create_training_payload(
@@ -172,9 +189,10 @@ def create_training_payload(
         raise UsageError("There is no scan to learn from.", remedy="Give at least one.")
     sources = _sources(overrides, execution_config, environment, config_file)
     stated = Facts if resume is None else (lambda: resumption_facts(resume))
-    common = _decide(
-        "train", sources, stated, lambda found: _check_scans(found, scans, validation), allow_unsupported=allow_unsupported
-    )
+    common, _ = _decide(
+        "train", sources, stated, lambda found: _check_scans(found.resolved, scans, validation),
+        allow_unsupported=allow_unsupported,
+    )  # fmt: skip
     places, judging = (tuple(scan_path(scan) for scan in some) for some in (scans, validation))
     checkpoint = None if resume is None else Path(resume)
     return TrainingPayload(scans=places, validation=judging, output_dir=Path(output_dir), resume=checkpoint, **common)
@@ -212,35 +230,71 @@ def create_inference_payload(
         CapabilityError: if it does not provide what was asked for.
         DataError: if there is no such scan, or the model file cannot be used.
     """
-    from ptycho_core.model import model_file
-    from ptycho_core.scan.opening import scan_path
-    from ptycho_core.settings.facts import inference_facts
+    from ptycho_core.scan.opening import ScanFile
 
     sources = _sources(overrides, execution_config, environment, config_file)
-    common = _decide("infer", sources, lambda: inference_facts(scan, model_path), allow_unsupported=allow_unsupported)
-    return InferencePayload(
-        scan=scan_path(scan), model_path=model_file(Path(model_path)), output_dir=_folder(output_dir), **common
+    return _inference_payload(model_path, ScanFile(scan), output_dir, sources, allow_unsupported=allow_unsupported)
+
+
+def _inference_payload(
+    model_path: str | Path,
+    file: ScanFile,
+    output_dir: str | Path | None,
+    sources: Mapping[str, Any],
+    rows: tuple[Row, ...] | None = None,
+    *,
+    allow_unsupported: bool,
+) -> InferencePayload:
+    from ptycho_core.model import model_file
+    from ptycho_core.settings.facts import inference_facts
+
+    common, _ = _decide(
+        "infer", sources, lambda: inference_facts(file, model_path), rows=rows, allow_unsupported=allow_unsupported
     )
+    return InferencePayload(file=file, model_path=model_file(Path(model_path)), output_dir=_folder(output_dir), **common)
+
+
+def _first_inference(file: ScanFile, fit: Mapping[str, Any], rows: tuple[Row, ...]) -> InferencePayload | None:
+    """The inference that makes the start of a fit, by the same backend; None where the start is no model.
+
+    Scan and execution are those of the fit: what is asked for of the scan, and execution as planned.
+    """
+    from ptycho_core.settings.facts import is_model
+
+    resolved: Resolved = fit["resolved"]
+    start = resolved.values["start"].value
+    if start is None or not is_model(Path(str(start))):
+        return None
+    asked = {name: value for name, value in resolved.groups()["data"].items() if name in resolved.requested}
+    execution = {name: value for name, value in fit["plan"].execution.items() if name in declarations("infer")}
+    named = str(resolved.values["backend"].value or fit["backend"].name)
+    sources = _sources({**asked, **execution, "backend": named}, None, {}, None)
+    return _inference_payload(str(start), file, None, sources, rows, allow_unsupported=False)
 
 
 def _decide(
     verb: str,
     sources: Mapping[str, Any],
     facts: Callable[[], Facts],
-    check: Callable[[Resolved], None] | None = None,
+    check: Callable[[Decided], None] | None = None,
     *,
+    rows: tuple[Row, ...] | None = None,
     allow_unsupported: bool,
-) -> dict[str, Any]:
-    """What all payloads have in common; ``check`` sees the settings before the backend is imported."""
+) -> tuple[dict[str, Any], tuple[Row, ...]]:
+    """What all payloads have in common, and the backends that were found.
+
+    ``check`` sees what is decided before the backend is imported.
+    """
     from ptycho_core.loggers.choose import check_logger
 
-    resolved, row = resolve_for(verb, sources, facts)
-    check_logger(resolved)
+    decided = resolve_for(verb, sources, facts, rows)
+    check_logger(decided.resolved)
     if check is not None:
-        check(resolved)
-    backend, plan = plan_for(resolved, row, allow_unsupported=allow_unsupported)
-    found = {"resolved": resolved, "backend": backend, "plan": plan, "audit": audit(resolved, plan, row)}
-    return {**found, "config_file": sources["file"]}
+        check(decided)
+    backend, plan = plan_for(decided, allow_unsupported=allow_unsupported)
+    record = audit(decided.resolved, plan, decided.row)
+    common = {"resolved": decided.resolved, "backend": backend, "plan": plan, "audit": record, "config_file": sources["file"]}
+    return common, decided.rows
 
 
 def _sources(
@@ -281,3 +335,24 @@ def _check_scans(resolved: Resolved, scans: Sequence[str | Path], validation: Se
         raise SettingsError(
             told, remedy="Give some with --validation or --validation-split, or monitor loss.", source=monitor.where
         )
+
+
+def _check_start(scan: str | Path, decided: Decided) -> None:
+    """Where the start is a model the backend must infer too; where it does not, another one can, by a command of its own."""
+    from ptycho_core.backends.registry import those_that
+    from ptycho_core.settings.facts import is_model
+
+    start, spec = decided.resolved.values["start"], decided.row.spec
+    if start.value is None or not is_model(Path(str(start.value))) or spec is None:
+        return
+    if "reconstruct" not in spec.capabilities or "infer" in spec.capabilities:  # the manifest is checked after this
+        return
+    able = [row for row in decided.rows if row.state == "ok" and row.spec is not None and "infer" in row.spec.capabilities]
+    remedy = those_that(lambda other: "infer" in other.capabilities, decided.rows)
+    if able:
+        name = min(able, key=lambda row: row.only_by_name).name
+        first = shlex.join(["ptycho", "infer", str(scan), "--model", str(start.value), "--backend", name])
+        second = shlex.join(["ptycho", "reconstruct", str(scan), "--backend", decided.row.name])
+        remedy = f"Infer first, '{first} -o DIR', then start from the result, '{second} --start DIR ...'. {remedy}"
+    told = f"backend '{decided.row.name}' does not provide 'infer', which a start from the model {start.value} needs."
+    raise CapabilityError(told, remedy=remedy, source=start.where, backend=decided.row.name)

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ptycho_core.contract import BackendSpec, ExecutionPlan, ExecutionRequest, Value
 from ptycho_core.errors import CapabilityError, PtychoError
-from ptycho_core.settings.resolution import Facts, Resolved, Sourced, resolve
+from ptycho_core.settings.resolution import Facts, Resolved, Resolving, Sourced
 from ptycho_core.settings.rules import check_together
-from ptycho_core.settings.sources import lists_from_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ptycho_core.backends.lists import Lists
     from ptycho_core.backends.loading import Backend
     from ptycho_core.backends.states import Row
 
-__all__ = ["chosen_backend", "lists_of", "plan_for", "plan_verb", "resolve_for", "resolve_without_options"]
+__all__ = ["Decided", "plan_for", "plan_verb", "resolve_for"]
 
 _NEEDS = {"refine_positions": (False, "positions"), "background": ("none", "background")}
 """Settings that a backend must have a capability for, with the value that needs none."""
+
+
+class Decided(NamedTuple):
+    """What is decided about a job before its backend is imported.
+
+    Attributes:
+        resolved: every setting of the verb and every option of the backend.
+        row: the chosen backend.
+        rows: all backends, as one look at the manifests found them.
+    """
+
+    resolved: Resolved
+    row: Row
+    rows: tuple[Row, ...]
 
 
 def plan_verb(verb: str, overrides: Mapping[str, object], environment: Mapping[str, str]) -> tuple[Backend, ExecutionPlan]:
@@ -29,65 +41,60 @@ def plan_verb(verb: str, overrides: Mapping[str, object], environment: Mapping[s
     Raises:
         SettingsError, BackendUnusableError, CapabilityError: as the factories of payloads.
     """
-    resolved, row = resolve_for(verb, {"overrides": overrides, "environment": environment})
-    return plan_for(resolved, row, allow_unsupported=False)
+    decided = resolve_for(verb, {"overrides": overrides, "environment": environment})
+    return plan_for(decided, allow_unsupported=False)
 
 
-def resolve_for(verb: str, sources: Mapping[str, Any], facts: Callable[[], Facts] = Facts) -> tuple[Resolved, Row]:
-    """Resolve without backend to learn which it is, then with its options. Imports no plugin.
+def resolve_for(
+    verb: str, sources: Mapping[str, Any], facts: Callable[[], Facts] = Facts, rows: tuple[Row, ...] | None = None
+) -> Decided:
+    """Resolve in one pass: the settings by themselves, options of a backend that is named, facts of files. Imports no plugin.
 
     Args:
         verb: the job.
-        sources: arguments of ``resolve`` by name, without ``facts`` and ``spec``.
+        sources: arguments of ``Resolving`` by name.
         facts: looks into the files; called once the settings are known to be right by themselves.
+        rows: the backends, where this job has looked for them already.
 
     Raises:
         SettingsError, BackendUnusableError, UnknownBackendError, DataError: as they say.
     """
-    named = resolve_without_options(verb, sources).values["backend"]
+    from ptycho_core.backends.registry import find_backends
+
+    resolving = Resolving(verb, **sources)
+    rows = find_backends(resolving.lists()) if rows is None else rows
+    row, named = None, resolving.value("backend")
     if named.value is not None:  # its options are checked before any file is looked at; a checkpoint may still name another
-        resolve(verb, **sources, spec=chosen_backend(named, sources).spec)
-    stated = facts()
-    row = chosen_backend(resolve_without_options(verb, sources, stated).values["backend"], sources)
-    resolved = resolve(verb, **sources, facts=stated, spec=row.spec)
+        row = _chosen(named, resolving, rows)
+        resolving.add_options(_spec(row))
+    resolving.add_facts(facts())
+    stated = resolving.value("backend")
+    if row is None or stated.value != named.value:
+        row = _chosen(stated, resolving, rows)
+        resolving.add_options(_spec(row))
+    resolved = resolving.resolved()
     check_together(resolved)
-    return resolved, row
+    return Decided(resolved, row, rows)
 
 
-def chosen_backend(named: Sourced, sources: Mapping[str, Any]) -> Row:
+def _chosen(named: Sourced, resolving: Resolving, rows: tuple[Row, ...]) -> Row:
     """The backend of that name, or the only one; an error says where the name comes from."""
     from ptycho_core.backends import choose
 
     try:
-        return choose(None if named.value is None else str(named.value), lists_of(sources))
+        return choose(None if named.value is None else str(named.value), resolving.lists(), rows)
     except PtychoError as error:
         if named.value is not None:
             error.source = error.source or named.where
         raise
 
 
-def lists_of(sources: Mapping[str, Any]) -> Lists:
-    """Which backends the settings file among the sources allows or blocks.
-
-    Raises:
-        SettingsError: it says it wrongly.
-    """
-    from ptycho_core.backends.lists import NO_LISTS
-
-    return NO_LISTS if sources.get("file") is None else lists_from_file(sources["file"])
+def _spec(row: Row) -> BackendSpec:
+    assert row.spec is not None  # a row that was chosen has a manifest
+    return row.spec
 
 
-def resolve_without_options(verb: str, sources: Mapping[str, Any], facts: Facts | None = None) -> Resolved:
-    """Resolve all settings but the options of a backend, which only its manifest can tell.
-
-    Raises:
-        SettingsError: as ``resolve``.
-    """
-    overrides = {name: value for name, value in (sources.get("overrides") or {}).items() if "." not in name}
-    return resolve(verb, **{**sources, "overrides": overrides}, facts=facts)
-
-
-def plan_for(resolved: Resolved, row: Row, *, allow_unsupported: bool) -> tuple[Backend, ExecutionPlan]:
+def plan_for(decided: Decided, *, allow_unsupported: bool) -> tuple[Backend, ExecutionPlan]:
     """Import the backend and ask its plan.
 
     Raises:
@@ -95,9 +102,9 @@ def plan_for(resolved: Resolved, row: Row, *, allow_unsupported: bool) -> tuple[
     """
     from ptycho_core.backends import load
 
-    assert row.spec is not None
-    _check_manifest(resolved, row.spec)
-    backend = load(row, allow_mixed_frameworks=bool(resolved.values["allow_mixed_frameworks"].value))
+    resolved, row, rows = decided
+    _check_manifest(resolved, _spec(row), rows)
+    backend = load(row, allow_mixed_frameworks=bool(resolved.values["allow_mixed_frameworks"].value), rows=rows)
     groups = resolved.groups()
     request = ExecutionRequest(
         verb=resolved.verb,
@@ -121,7 +128,7 @@ def plan_for(resolved: Resolved, row: Row, *, allow_unsupported: bool) -> tuple[
     return backend, plan
 
 
-def _check_manifest(resolved: Resolved, spec: BackendSpec) -> None:
+def _check_manifest(resolved: Resolved, spec: BackendSpec, rows: tuple[Row, ...]) -> None:
     """Refuse what the manifest rules out, without importing the backend; the installed ones that can do it are named."""
     from ptycho_core.backends.registry import those_that
 
@@ -135,7 +142,7 @@ def _check_manifest(resolved: Resolved, spec: BackendSpec) -> None:
         if word not in spec.capabilities:
             raise CapabilityError(
                 f"backend '{spec.name}' does not provide '{word}'; it provides {', '.join(spec.capabilities)}.",
-                remedy=those_that(_claims(verb, word)),
+                remedy=those_that(_claims(verb, word), rows),
                 source=where, backend=spec.name,
             )  # fmt: skip
     for name, kind, also in (("accelerator", "accelerators", ("auto",)), ("precision", "precisions", ())):
@@ -143,7 +150,7 @@ def _check_manifest(resolved: Resolved, spec: BackendSpec) -> None:
         if one.value not in offered:
             raise CapabilityError(
                 f"{name} '{one.value}' is not available: backend '{spec.name}' offers {', '.join(offered)}.",
-                remedy=f"Choose one of these. {those_that(_offers(verb, kind, one.value))}",
+                remedy=f"Choose one of these. {those_that(_offers(verb, kind, one.value), rows)}",
                 source=one.where, backend=spec.name,
             )  # fmt: skip
 

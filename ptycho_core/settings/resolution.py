@@ -1,4 +1,8 @@
-"""One value for every setting: the highest source wins, the others are remembered."""
+"""One value for every setting: the highest source wins, the others are remembered.
+
+A job is resolved in one pass. The sources are read first, then what files state and the options of the backend are added, in the
+order in which they become known; nothing is read or checked twice.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +15,25 @@ from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.sources import (
     ORIGINS,
     Given,
+    SettingsFile,
     Typed,
     from_environment,
     from_execution,
-    from_file,
     from_overrides,
     from_translated,
+    options_from_environment,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from ptycho_core.backends.lists import Lists
     from ptycho_core.contract import BackendSpec, Value
     from ptycho_core.settings.execution import ExecutionSettings
     from ptycho_core.settings.sources import Translated
 
-__all__ = ["REQUESTING", "Facts", "Resolved", "Sourced", "resolve"]
+__all__ = ["REQUESTING", "Facts", "Resolved", "Resolving", "Sourced", "resolve"]
 
 REQUESTING = ("override", "execution object", "environment", "file")
 """Origins by which somebody asked for a value."""
@@ -92,18 +98,8 @@ class Resolved:
         return {name: one.as_dict() for name, one in {**self.values, **self.options}.items()}
 
 
-def resolve(
-    verb: str,
-    *,
-    overrides: Mapping[str, object] | None = None,
-    execution: ExecutionSettings | Mapping[str, object] | None = None,
-    environment: Mapping[str, str] | None = None,
-    file: Path | None = None,
-    translated: Translated | None = None,
-    facts: Facts | None = None,
-    spec: BackendSpec | None = None,
-) -> Resolved:
-    """Resolve every setting of a verb.
+class Resolving:
+    """The one pass in which the settings of a job are resolved.
 
     Args:
         verb: the job.
@@ -112,43 +108,127 @@ def resolve(
         environment: variables, of which those that begin with ``PTYCHO_`` count.
         file: a settings file in TOML.
         translated: in its place, another program's file and defaults.
+
+    Raises:
+        SettingsError: an unknown name, a wrong type or range; the message names the source. Options are not looked at yet.
+    """
+
+    def __init__(
+        self,
+        verb: str,
+        *,
+        overrides: Mapping[str, object] | None = None,
+        execution: ExecutionSettings | Mapping[str, object] | None = None,
+        environment: Mapping[str, str] | None = None,
+        file: Path | None = None,
+        translated: Translated | None = None,
+    ) -> None:
+        self.verb, self._known = verb, declarations(verb)
+        named = overrides or {}
+        self._overrides = {name: value for name, value in named.items() if "." in name}
+        self._environment = environment or {}
+        self._facts = Facts()
+        self._spec: BackendSpec | None = None
+        given = from_overrides(self._known, {name: value for name, value in named.items() if "." not in name})
+        given += from_execution(verb, execution)
+        given += from_environment(verb, self._environment)
+        self._file = None if file is None else SettingsFile(file)
+        given += [] if self._file is None else self._file.settings(verb)
+        given += [] if translated is None else from_translated(verb, translated)
+        self._given: dict[str, list[Given]] = {}
+        self._options: dict[str, Declaration] = {}
+        self._given_options: dict[str, list[Given]] = {}
+        _add(self._given, given)
+
+    def lists(self) -> Lists:
+        """Which backends the settings file allows or blocks."""
+        from ptycho_core.backends.lists import NO_LISTS
+
+        return NO_LISTS if self._file is None else self._file.lists()
+
+    def add_options(self, spec: BackendSpec) -> None:
+        """Add the options of a backend, in place of those of another one.
+
+        Raises:
+            SettingsError: an option that it does not have, or a wrong type or range; the message names the source.
+        """
+        options = {f"{spec.name}.{one.name}": option_declaration(spec.name, one) for one in spec.options}
+        given = from_overrides(options, _own(self._overrides, spec))
+        given += options_from_environment(self._environment, spec.name, options)
+        given += [] if self._file is None else self._file.options(spec.name, options)
+        self._spec, self._options, self._given_options = spec, options, {}
+        _add(self._given_options, given)
+
+    def add_facts(self, facts: Facts) -> None:
+        """Add what files state of the settings of this verb; a model file also states what only its training needed.
+
+        Raises:
+            SettingsError: a value is of a wrong type or range, or a sealed one is contradicted; the message names both places.
+        """
+        self._facts = facts
+        for origin, stated in (("data", facts.data), ("model", facts.model)):
+            _add(self._given, _stated(stated, self._known, origin))
+        for name in self._known:
+            if name in facts.sealed:
+                _check_sealed(self._given.get(name, ()))
+
+    def value(self, name: str) -> Sourced:
+        """A setting as far as it is known."""
+        return _winner(self._known[name], self._given.get(name, ()), "core default")
+
+    def resolved(self) -> Resolved:
+        """Every setting, and every option of the backend, from what has been added.
+
+        Raises:
+            SettingsError: an option that the model states is of a wrong type or range.
+        """
+        values = {}
+        for name, one in self._known.items():
+            given = self._given.get(name, [])
+            own = None if self._spec is None else one.of_backend(self._spec)
+            if self._spec is not None and own is not None:
+                given = [*given, Given(name, own, "backend default", f"manifest of '{self._spec.name}'")]
+            values[name] = _winner(one, given, "core default")
+        options = {name: list(self._given_options.get(name, ())) for name in self._options}
+        _add(options, _stated(self._facts.model, self._options, "model"))
+        chosen = {name: _winner(one, options[name], "backend default") for name, one in self._options.items()}
+        return Resolved(self.verb, values, chosen)
+
+
+def resolve(verb: str, *, facts: Facts | None = None, spec: BackendSpec | None = None, **sources: Any) -> Resolved:  # noqa: ANN401
+    """Resolve every setting of a verb at once.
+
+    Args:
+        verb: the job.
         facts: what the data and model files state.
-        spec: the chosen backend, for its options.
+        spec: the chosen backend, for its options; without one there are none.
+        sources: as `Resolving` takes them.
 
     Raises:
         SettingsError: an unknown name, a wrong type or range, or a sealed fact contradicted; the message names the source.
     """
-    options = {} if spec is None else {f"{spec.name}.{one.name}": option_declaration(spec.name, one) for one in spec.options}
-    backend = "" if spec is None else spec.name
-    given = from_overrides(verb, _own(overrides or {}, spec), options)
-    given += from_execution(verb, execution)
-    given += from_environment(verb, environment or {}, options, backend)
-    given += [] if file is None else from_file(verb, file, backend, options)
-    given += [] if translated is None else from_translated(verb, translated)
-    stated = facts or Facts()
-    given += _stated(stated, declarations(verb) | options)
-    for one in declarations(verb).values():
-        if spec is not None and (own := one.of_backend(spec)) is not None:
-            given.append(Given(one.name, own, "backend default", f"manifest of '{spec.name}'"))
-    values = {name: _winner(one, given, stated.sealed, "core default") for name, one in declarations(verb).items()}
-    chosen = {name: _winner(one, given, stated.sealed, "backend default") for name, one in options.items()}
-    return Resolved(verb, values, chosen)
+    given = Resolving(verb, **sources)
+    if spec is not None:
+        given.add_options(spec)
+    if facts is not None:
+        given.add_facts(facts)
+    return given.resolved()
 
 
-def _own(overrides: Mapping[str, object], spec: BackendSpec | None) -> Mapping[str, object]:
+def _own(overrides: Mapping[str, object], spec: BackendSpec) -> Mapping[str, object]:
     """The overrides with options under the backend's proper name; options of another backend are refused."""
     from ptycho_core.backends.known import normalise
 
     found: dict[str, object] = {}
     for name, value in overrides.items():
-        written, dot, option = name.partition(".")
+        written, _, option = name.partition(".")
         backend = normalise(written)
-        full = f"{backend}.{option}" if dot else name
+        full = f"{backend}.{option}"
         where = value.where if isinstance(value, Typed) else f"override '{name}'"
-        if dot and spec is not None and backend != spec.name:
+        if backend != spec.name:
             message = f"{where}: '{name}' is an option of backend '{backend}', but the backend is '{spec.name}'."
             raise SettingsError(message, source=where)
-        if dot and spec is not None and option not in [one.name for one in spec.options]:
+        if option not in [one.name for one in spec.options]:
             names = [f"{spec.name}.{one.name}" for one in spec.options]
             hint = did_you_mean(full, names) or (f" It has: {', '.join(names)}." if names else " It has none.")
             raise SettingsError(f"{where}: backend '{spec.name}' has no option '{full}'.{hint}", source=where)
@@ -158,22 +238,27 @@ def _own(overrides: Mapping[str, object], spec: BackendSpec | None) -> Mapping[s
     return found
 
 
-def _stated(facts: Facts, known: Mapping[str, Declaration]) -> list[Given]:
-    """What files state of the settings of this verb; a model file also states what only its training needed."""
-    found = [Given(name, known[name].check(value, where), "data", where) for name, (value, where) in facts.data.items()]
-    for name, (value, where) in facts.model.items():
-        if name in known:
-            found.append(Given(name, known[name].check(value, where), "model", where))
-    return found
+def _stated(stated: Mapping[str, tuple[Value, str]], known: Mapping[str, Declaration], origin: str) -> list[Given]:
+    """What files state of what is known; the rest is passed over."""
+    return [
+        Given(name, known[name].check(value, where), origin, where) for name, (value, where) in stated.items() if name in known
+    ]
 
 
-def _winner(one: Declaration, given: Sequence[Given], sealed: frozenset[str], default: str) -> Sourced:
-    mine = sorted((item for item in given if item.name == one.name), key=lambda item: ORIGINS.index(item.origin))
-    if one.name in sealed:
-        fact = next((item for item in mine if item.origin in ("model", "data")), None)
-        other = next((item for item in mine if fact and item.origin in REQUESTING and item.value != fact.value), None)
-        if fact is not None and other is not None:
-            message = f"{other.where}: {one.name} = {other.value!r} contradicts {fact.where}, which fixes it at {fact.value!r}."
-            raise SettingsError(message, source=other.where)
+def _add(held: dict[str, list[Given]], given: Iterable[Given]) -> None:
+    for one in given:
+        held.setdefault(one.name, []).append(one)
+
+
+def _check_sealed(given: Sequence[Given]) -> None:
+    fact = next((one for origin in ("model", "data") for one in given if one.origin == origin), None)
+    other = next((one for one in given if fact is not None and one.origin in REQUESTING and one.value != fact.value), None)
+    if fact is not None and other is not None:
+        told = f"{other.where}: {other.name} = {other.value!r} contradicts {fact.where}, which fixes it at {fact.value!r}."
+        raise SettingsError(told, source=other.where)
+
+
+def _winner(one: Declaration, given: Iterable[Given], default: str) -> Sourced:
+    mine = sorted(given, key=lambda item: ORIGINS.index(item.origin))
     mine.append(Given(one.name, one.default, default, "declaration" if default == "core default" else "manifest"))
     return Sourced(mine[0].value, mine[0].origin, mine[0].where, tuple(mine[1:]))

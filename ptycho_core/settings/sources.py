@@ -24,15 +24,15 @@ __all__ = [
     "OPTION_VARIABLES",
     "ORIGINS",
     "Given",
+    "SettingsFile",
     "Translated",
     "Typed",
     "check_name",
     "from_environment",
     "from_execution",
-    "from_file",
     "from_overrides",
     "from_translated",
-    "lists_from_file",
+    "options_from_environment",
 ]
 
 ORIGINS = (
@@ -78,9 +78,8 @@ class Given:
     where: str
 
 
-def from_overrides(verb: str, values: Mapping[str, object], options: Mapping[str, Declaration]) -> list[Given]:
-    """Explicit overrides: what was typed, or keyword arguments."""
-    known = declarations(verb) | dict(options)
+def from_overrides(known: Mapping[str, Declaration], values: Mapping[str, object]) -> list[Given]:
+    """Explicit overrides of settings or of options: what was typed, or keyword arguments."""
     found = []
     for name, value in values.items():
         where = value.where if isinstance(value, Typed) else f"override '{name}'"
@@ -124,35 +123,39 @@ def from_execution(verb: str, execution: ExecutionSettings | Mapping[str, object
     return found
 
 
-def from_environment(
-    verb: str, environment: Mapping[str, str], options: Mapping[str, Declaration], backend: str = ""
-) -> list[Given]:
-    """``PTYCHO_NAME`` for a setting, ``PTYCHO_OPT_BACKEND_NAME`` for a backend's option.
+def from_environment(verb: str, environment: Mapping[str, str]) -> list[Given]:
+    """``PTYCHO_NAME`` for a setting.
 
-    A variable serves whichever verb runs. One of other verbs only is not used, but must be right for one of them; options of
-    other backends are left alone.
+    A variable serves whichever verb runs. One of other verbs only is not used, but must be right for one of them.
     """
     everything: dict[str, list[Declaration]] = {}
     for one in (one for group in grouped().values() for one in group):
         everything.setdefault(one.variable, []).append(one)
+    found = []
+    for variable, text in sorted(environment.items()):
+        if not variable.startswith("PTYCHO_") or variable in NOT_SETTINGS or variable.startswith(OPTION_VARIABLES):
+            continue
+        if variable not in everything:
+            hint = _left_out(variable.removeprefix("PTYCHO_").lower()) or did_you_mean(variable, [*everything, *NOT_SETTINGS])
+            raise SettingsError(f"{variable} is no setting of ptycho.{hint}", source=variable)
+        own_setting = next((one for one in everything[variable] if verb in one.verbs), None)
+        if own_setting is None:
+            _check_for_others(everything[variable], text, variable)
+        else:
+            found.append(Given(own_setting.name, own_setting.parse(text, variable), "environment", variable))
+    return found
+
+
+def options_from_environment(environment: Mapping[str, str], backend: str, options: Mapping[str, Declaration]) -> list[Given]:
+    """``PTYCHO_OPT_BACKEND_NAME`` for an option of the backend; those of other backends are left alone."""
     own = {OPTION_VARIABLES + name.replace(".", "_").upper(): one for name, one in options.items()}
     found = []
     for variable, text in sorted(environment.items()):
-        if not variable.startswith("PTYCHO_") or variable in NOT_SETTINGS:
-            continue
         if variable in own:
             found.append(Given(own[variable].name, own[variable].parse(text, variable), "environment", variable))
-        elif variable.startswith(OPTION_VARIABLES):
-            _check_option_variable(variable, own, backend)
-        elif variable not in everything:
-            hint = _left_out(variable.removeprefix("PTYCHO_").lower()) or did_you_mean(variable, [*everything, *NOT_SETTINGS])
-            raise SettingsError(f"{variable} is no setting of ptycho.{hint}", source=variable)
-        else:
-            own_setting = next((one for one in everything[variable] if verb in one.verbs), None)
-            if own_setting is None:
-                _check_for_others(everything[variable], text, variable)
-            else:
-                found.append(Given(own_setting.name, own_setting.parse(text, variable), "environment", variable))
+        elif variable.startswith(f"{OPTION_VARIABLES}{backend.upper()}_"):
+            hint = did_you_mean(variable, own) or (f" There are: {', '.join(own)}." if own else " There is none.")
+            raise SettingsError(f"{variable} is no option of backend '{backend}'.{hint}", source=variable)
     return found
 
 
@@ -165,86 +168,91 @@ def _check_for_others(declared: Sequence[Declaration], text: str, variable: str)
     declared[-1].parse(text, variable)
 
 
-def _check_option_variable(variable: str, own: Mapping[str, Declaration], backend: str) -> None:
-    if backend and variable.startswith(f"{OPTION_VARIABLES}{backend.upper()}_"):
-        hint = did_you_mean(variable, own) or (f" There are: {', '.join(own)}." if own else " There is none.")
-        raise SettingsError(f"{variable} is no option of backend '{backend}'.{hint}", source=variable)
+class SettingsFile:
+    """A settings file, read once: the tables ``[data]``, ``[training]`` and the other groups, ``[backend.NAME]``, ``[backends]``.
 
-
-def from_file(verb: str, path: Path, backend: str, options: Mapping[str, Declaration]) -> list[Given]:
-    """The tables of a TOML file: ``[data]``, ``[training]`` and the other groups, ``[backend.NAME]`` and ``[backends]``.
-
-    Tables of other verbs and of other backends are checked where they can be, kept, and not used: one file serves many jobs.
-    """
-    text, tables = _read(path)
-    groups = grouped()
-    known_tables = [*groups, "backend", "backends"]
-    found = []
-    for table, values in tables.items():
-        where = f"{path}: [{table}]"
-        if table not in known_tables or not isinstance(values, dict):
-            hint = did_you_mean(table, known_tables)
-            listing = ", ".join(known_tables)
-            raise SettingsError(f"{path}: '{table}' is no table of settings; there are {listing}.{hint}", source=where)
-        if table == "backends":
-            _lists(path, text, values)
-            continue
-        if table == "backend":
-            found += _backend_table(path, text, values, backend, options)
-            continue
-        declared = {one.name: one for one in groups[table]}
-        for name, value in values.items():
-            line = f"{path}{_line(text, table, name)}: [{table}] {name}"
-            check_name(name, declared, line)
-            checked = declared[name].check(value, line)
-            if verb in declared[name].verbs:
-                found.append(Given(name, checked, "file", line))
-    return found
-
-
-def lists_from_file(path: Path) -> Lists:
-    """The lists ``allow`` and ``block`` of the table ``[backends]``: which backends the jobs of this file may use.
+    Args:
+        path: the file, in TOML.
 
     Raises:
-        SettingsError: the file, the table or a list is none.
+        SettingsError: it cannot be read, is no TOML, or has a table that is none of settings.
     """
-    text, tables = _read(path)
-    values = tables.get("backends", {})
-    return _lists(path, text, values if isinstance(values, dict) else {})
 
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._text, self._tables = _read(path)
+        known = [*grouped(), "backend", "backends"]
+        for table, values in self._tables.items():
+            if table not in known or not isinstance(values, dict):
+                told = f"{path}: '{table}' is no table of settings; there are {', '.join(known)}.{did_you_mean(table, known)}"
+                raise SettingsError(told, source=f"{path}: [{table}]")
 
-def _lists(path: Path, text: str, values: Mapping[str, Any]) -> Lists:
-    from ptycho_core.backends.lists import Lists, NameList
+    def settings(self, verb: str) -> list[Given]:
+        """The settings of a verb. Those of other verbs are checked and not used: one file serves many jobs.
 
-    found: dict[str, NameList] = {}
-    for name, words in values.items():
-        line = f"{path}{_line(text, 'backends', name)}: [backends] {name}"
-        check_name(name, ("allow", "block"), line)
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            message = f'{line} must be a list of names of backends, such as ["NAME", "NAME@DISTRIBUTION"].'
-            raise SettingsError(message, source=line)
-        found[name] = NameList.of(words, f"{line} = {words}")
-    return Lists(**found)
+        Raises:
+            SettingsError: an unknown name, a wrong type or range, or a list of backends that is none.
+        """
+        found = []
+        for table, values in self._tables.items():
+            if table == "backends":
+                self.lists()
+            elif table == "backend":
+                self._check_backends(values)
+            else:
+                declared = {one.name: one for one in grouped()[table]}
+                for name, value in values.items():
+                    where = self._where(table, name)
+                    check_name(name, declared, where)
+                    checked = declared[name].check(value, where)
+                    if verb in declared[name].verbs:
+                        found.append(Given(name, checked, "file", where))
+        return found
 
+    def options(self, backend: str, options: Mapping[str, Declaration]) -> list[Given]:
+        """The options of a backend; tables of other backends are left alone.
 
-def _backend_table(
-    path: Path, text: str, tables: dict[str, Any], backend: str, options: Mapping[str, Declaration]
-) -> list[Given]:
-    from ptycho_core.backends.known import normalise
+        Raises:
+            SettingsError: an unknown name, a wrong type or range, or an option under two spellings of the backend.
+        """
+        from ptycho_core.backends.known import normalise
 
-    found: list[Given] = []
-    for written, values in tables.items():
-        if not isinstance(values, dict):
-            where = f"{path}{_line(text, 'backend', written)}: [backend] {written}"
-            raise SettingsError(f"{where}: options of a backend stand in a table [backend.NAME].", source=where)
-        for name, value in values.items() if normalise(written) == backend else ():
-            full = f"{backend}.{name}"
-            line = f"{path}{_line(text, f'backend.{written}', name)}: [backend.{written}] {name}"
-            check_name(full, options, line)
-            if any(one.name == full for one in found):
-                raise SettingsError(f"{line}: '{full}' is given twice, under two spellings of the backend.", source=line)
-            found.append(Given(full, options[full].check(value, line), "file", line))
-    return found
+        found: list[Given] = []
+        for written, values in self._tables.get("backend", {}).items():
+            for name, value in values.items() if normalise(written) == backend else ():
+                full, where = f"{backend}.{name}", self._where(f"backend.{written}", name)
+                check_name(full, options, where)
+                if any(one.name == full for one in found):
+                    raise SettingsError(f"{where}: '{full}' is given twice, under two spellings of the backend.", source=where)
+                found.append(Given(full, options[full].check(value, where), "file", where))
+        return found
+
+    def lists(self) -> Lists:
+        """The lists ``allow`` and ``block`` of the table ``[backends]``: which backends the jobs of this file may use.
+
+        Raises:
+            SettingsError: a list is none.
+        """
+        from ptycho_core.backends.lists import Lists, NameList
+
+        found: dict[str, NameList] = {}
+        for name, words in self._tables.get("backends", {}).items():
+            where = self._where("backends", name)
+            check_name(name, ("allow", "block"), where)
+            if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+                message = f'{where} must be a list of names of backends, such as ["NAME", "NAME@DISTRIBUTION"].'
+                raise SettingsError(message, source=where)
+            found[name] = NameList.of(words, f"{where} = {words}")
+        return Lists(**found)
+
+    def _check_backends(self, tables: Mapping[str, Any]) -> None:
+        for written, values in tables.items():
+            if not isinstance(values, dict):
+                where = self._where("backend", written)
+                raise SettingsError(f"{where}: options of a backend stand in a table [backend.NAME].", source=where)
+
+    def _where(self, table: str, name: str) -> str:
+        return f"{self.path}{_line(self._text, table, name)}: [{table}] {name}"
 
 
 def check_name(name: str, known: Iterable[str], where: str) -> None:

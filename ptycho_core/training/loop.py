@@ -249,7 +249,9 @@ class TrainingLoop:
 
     def _judge(self) -> _Sums | None:
         """The loss of the frames that only judge, with the weights as they are."""
-        batches = validation_batches(self._data.validation_parts(), **self._grouping())
+        size = self._execution.get("inference_batch_size")
+        grouping = self._grouping() | ({} if size is None else {"batch_size": int(size)})
+        batches = validation_batches(self._data.validation_parts(), **grouping)
         if not batches:
             return None
         sums = _Sums()

@@ -98,7 +98,7 @@ def test_what_a_backend_lacks_is_refused_with_those_that_have_it(pair):
     def refusal(**overrides):
         found = resolve_for("evaluate", {"overrides": {"backend": "one", **overrides}, "environment": {}})
         with pytest.raises(CapabilityError) as caught:
-            plan_for(*found, allow_unsupported=True)
+            plan_for(found, allow_unsupported=True)
         return str(caught.value)
 
     assert refusal(accelerator="tpu") == (
@@ -111,7 +111,7 @@ def test_what_a_backend_lacks_is_refused_with_those_that_have_it(pair):
 def test_the_verb_too_and_what_is_not_usable_says_so(pair):
     found = resolve_for("reconstruct", {"overrides": {"backend": "one"}, "environment": {}})
     with pytest.raises(CapabilityError) as caught:
-        plan_for(*found, allow_unsupported=True)
+        plan_for(found, allow_unsupported=True)
     assert str(caught.value) == (
         "backend 'one' does not provide 'reconstruct'; it provides evaluate. Installed ones that provide it: gone (missing), two."
     )
@@ -129,7 +129,7 @@ from ptycho_core.settings.planning import resolve_for
 
 def chosen(**sources):
     full = {"overrides": {}, "environment": {}} | sources
-    row = resolve_for("evaluate", full)[1]
+    row = resolve_for("evaluate", full).row
     return row.distribution
 
 Path("run.toml").write_text('[execution]\\nbackend = "acme@ZZZ"\\n')

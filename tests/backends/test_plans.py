@@ -31,12 +31,43 @@ def planned(*devices, verb="train", **asked):
 )
 def test_auto_takes_a_gpu_and_says_so_where_there_is_none(devices, taken, said):
     plan = planned(*devices)
-    assert (plan.device, plan.notes) == (taken, (said,))
+    assert (plan.device, plan.notes[0]) == (taken, said)
 
 
 def test_auto_says_no_reason_where_there_is_none():
     request = ExecutionRequest("train", vars(ExecutionSettings()), {}, {}, frozenset())
-    assert make_plan(request, ProbeReport("1.0", (CPU,), ("float32",)), "Acme").notes == ("accelerator auto: cpu",)
+    assert make_plan(request, ProbeReport("1.0", (CPU,), ("float32",)), "Acme").notes[0] == "accelerator auto: cpu"
+
+
+@pytest.mark.parametrize(
+    ("processors", "variables", "note"),
+    [
+        (64, {}, "threads 8 (more do not help)"),
+        (3, {}, "threads 3 (processors of this process)"),
+        (64, {"SLURM_CPUS_PER_TASK": "4"}, "threads 4 (SLURM_CPUS_PER_TASK)"),
+        (64, {"SLURM_CPUS_PER_TASK": "4", "OMP_NUM_THREADS": "2"}, "threads 2 (OMP_NUM_THREADS)"),
+        (64, {"SLURM_CPUS_PER_TASK": "4", "OMP_NUM_THREADS": "6,2"}, "threads 4 (SLURM_CPUS_PER_TASK)"),
+        (3, {"SLURM_CPUS_PER_TASK": "4"}, "threads 3 (processors of this process)"),
+        (64, {"SLURM_CPUS_PER_TASK": "40"}, "threads 8 (more do not help)"),
+        (64, {"OMP_NUM_THREADS": "many", "SLURM_CPUS_PER_TASK": "0"}, "threads 8 (more do not help)"),
+    ],
+)
+def test_threads_follow_what_this_process_was_given_and_the_plan_says_what_limits_them(monkeypatch, processors, variables, note):
+    for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(processors)), raising=False)
+    plan = planned()
+    assert plan.notes[1:] == (note,)
+    assert plan.execution["threads"] == int(note.split()[1])
+
+
+def test_nothing_is_noted_of_threads_that_are_asked_for_or_cannot_be_changed():
+    assert planned(threads=3).notes == ("accelerator auto: cpu (no GPU was found)",)
+    request = ExecutionRequest("train", vars(ExecutionSettings()), {}, {}, frozenset())
+    fixed = make_plan(request, ProbeReport("1.0", (CPU,), ("float32",)), "Acme", {"threads": (1, "set already")})
+    assert (fixed.execution["threads"], len(fixed.notes)) == (1, 1)
 
 
 def test_what_is_not_there_is_refused_on_a_machine_without_a_processor_device_too():

@@ -197,7 +197,14 @@ def test_a_training_is_told_what_its_model_is_made_of_and_the_inference_only_the
     given = {"gridsize": 2, "epochs": 3, "probe": "p.h5", "inference_batch_size": 4, "one.noise": 0.1, "two.noise": 0.2}
     request = Request("train", "scan.npz", ("one", "two"), tmp_path, overrides=given)
     assert request.for_backend("two") == {
-        "train": {"gridsize": 2, "epochs": 3, "probe": "p.h5", "two.noise": 0.2, "backend": "two"},
+        "train": {
+            "gridsize": 2,
+            "epochs": 3,
+            "probe": "p.h5",
+            "inference_batch_size": 4,
+            "two.noise": 0.2,
+            "backend": "two",
+        },
         "infer": {"probe": "p.h5", "inference_batch_size": 4, "two.noise": 0.2, "backend": "two"},
     }
 

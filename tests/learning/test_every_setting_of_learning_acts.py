@@ -305,6 +305,11 @@ TRAIN: dict[str, tuple[list[str], list[str], Two]] = (
         "mae_weight": ([], ["--mae-weight", "1"], changed),
         "tv_weight": ([], ["--tv-weight", "1"], changed),
         "realspace_weight": ([], ["--realspace-weight", "1"], changed),
+        "inference_batch_size": (
+            ["--validation-split", "0.5"],
+            ["--validation-split", "0.5", "--inference-batch-size", "3"],
+            lambda a, b: a.last("validation_loss") != b.last("validation_loss") and not changed(a, b),
+        ),
         "validation_split": (
             [],
             ["--validation-split", "0.25"],

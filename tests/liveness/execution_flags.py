@@ -200,6 +200,7 @@ class ExecutionFlags:
             assert entry["value"] == declarations(self.verb)[flag].default
         else:
             assert (self.verb, flag, entry["origin"]) == ("infer", "inference_batch_size", "model")
+            assert entry["where"].endswith("best.ptycho: batch_size of its training")
 
     def test_a_flag_joined_to_its_value_is_the_same(self, flag, state, asked):
         _, words = asked(flag)

@@ -148,16 +148,6 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
         ["--backend", "{alias}"],
         lambda a, b: "only one installed" in a.stderr and "only one installed" not in b.stderr,
     ),
-    "start_backend": (
-        ["--start", "{folder}/run", "--precision", "float64"],
-        ["--start", "{folder}/run", "--precision", "float64", "--start-backend", "reference"],
-        lambda a, b: (
-            "by backend reference (start_backend)" in b.stderr
-            and (a.audit["start"]["backend"]["chosen_by"], b.audit["start"]["backend"]["name"])
-            == ("it reconstructs too", "reference")
-            and not changed(a, b, 1e-6)
-        ),
-    ),
     "accelerator": (
         [],
         ["--accelerator", "cpu"],

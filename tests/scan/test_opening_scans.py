@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from ptycho_core.errors import SettingsError
-from ptycho_core.scan.opening import open_scan
+from ptycho_core.errors import DataError, SettingsError
+from ptycho_core.scan.opening import ScanFile, open_scan
 
 FRAMES, SIZE = 6, 8
 
@@ -198,8 +198,27 @@ def test_settings_are_taken_as_a_mapping_or_as_the_typed_group(tmp_path):
         open_scan(path, {"signl": "counts"})
     with pytest.raises(SettingsError, match="must be one of"):
         open_scan(path, {"signal": "photons"})
-    with pytest.raises(SettingsError, match="positive"):
+    with pytest.raises(SettingsError, match="must be above 0"):
         open_scan(path, {"detector_distance_m": 0})
+
+
+def test_a_file_that_is_open_serves_until_it_changes(tmp_path):
+    path = save(tmp_path / "scan.npz", arrays())
+    opened = ScanFile(path)
+    assert opened.holds_any("intensity")
+    for settings in ({}, {"size": 8}):
+        np.testing.assert_array_equal(whole(open_scan(opened, settings)), whole(open_scan(path, settings)))
+    save(path, arrays(positions_px=arrays()["positions_px"] + 1))
+    with pytest.raises(DataError, match=r"scan\.npz has changed since this job looked at it"):
+        open_scan(opened)
+
+
+def test_a_file_is_looked_at_when_it_is_first_used(tmp_path):
+    opened = ScanFile(tmp_path / "none.npz")
+    with pytest.raises(DataError, match="does not exist"):
+        open_scan(opened)
+    path = save(tmp_path / "none.npz", arrays())
+    assert open_scan(opened).source == path
 
 
 def test_opening_reads_no_pattern(tmp_path):

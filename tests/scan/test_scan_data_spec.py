@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from ptycho_core.formats import pinn_npz, plain_npz
-from ptycho_core.formats.interface import Reading
 from ptycho_core.scan.scan import Scan
 from ptycho_core.settings.data import DataSettings
 
@@ -37,7 +36,7 @@ def test_the_settings_table_is_the_group_of_data_settings():
     named = re.findall(
         r"`(\w+)`", " ".join(line.split("|")[1] for line in section("What a user may state").splitlines() if "|" in line)
     )
-    assert named == [item.name for item in fields(DataSettings)] == [item.name for item in fields(Reading)]
+    assert named == [item.name for item in fields(DataSettings)]
 
 
 def test_the_scan_table_names_attributes_of_a_scan():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ptycho_core.errors import SettingsError
+from ptycho_core.scan.opening import ScanFile
 from ptycho_core.settings.facts import scan_facts
 from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.resolution import Facts, resolve
@@ -30,7 +31,7 @@ def asked(source, name, value, tmp_path, facts):
 
 
 def test_a_file_states_its_size_and_photons_without_a_pattern_being_read(scan):
-    found = resolve("reconstruct", facts=Facts(scan_facts(scan))).values
+    found = resolve("reconstruct", facts=Facts(scan_facts(ScanFile(scan)))).values
     assert (found["size"].value, found["size"].origin, found["size"].where) == (48, "data", f"{scan}: 'diffraction'")
     assert (found["photons"].value, found["photons"].origin, found["photons"].where) == (2e5, "data", f"{scan}: 'nphotons'")
     assert [(one.value, one.origin) for one in found["photons"].losers] == [(None, "core default")]
@@ -39,7 +40,7 @@ def test_a_file_states_its_size_and_photons_without_a_pattern_being_read(scan):
 @pytest.mark.parametrize("source", REQUESTS)
 @pytest.mark.parametrize(("name", "value", "beaten"), [("size", 32, 48), ("photons", 1e4, 2e5)])
 def test_every_request_goes_before_the_file_and_lists_what_it_beat(source, name, value, beaten, scan, tmp_path):
-    found = asked(source, name, value, tmp_path, Facts(scan_facts(scan)))
+    found = asked(source, name, value, tmp_path, Facts(scan_facts(ScanFile(scan))))
     assert (found.value, found.origin) == (value, source)
     assert [(one.value, one.origin) for one in found.losers] == [(beaten, "data"), (None, "core default")]
 
@@ -55,7 +56,7 @@ def test_the_number_of_groups_is_asked_for_or_that_of_the_checkpoint_or_all(sour
 
 
 def test_at_inference_the_model_states_the_size_and_the_file_loses(scan):
-    stated = Facts(scan_facts(scan), {"size": (32, "best.ptycho: size")}, frozenset({"size"}))
+    stated = Facts(scan_facts(ScanFile(scan)), {"size": (32, "best.ptycho: size")}, frozenset({"size"}))
     found = resolve("infer", facts=stated).values["size"]
     assert (found.value, found.origin, [one.value for one in found.losers]) == (32, "model", [48, None])
     assert resolve("infer", overrides={"size": 32}, facts=stated).values["size"].origin == "override"

@@ -53,7 +53,7 @@ def steps(monkeypatch):
 
     from ptycho_core.settings import facts, planning
 
-    watched(planning, "resolve", "resolve")
+    watched(planning, "Resolving", "resolve")
     for name in ("scan_facts", "inference_facts"):
         watched(facts, name, "headers")
     watched(planning, "check_together", "rules")

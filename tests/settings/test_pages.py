@@ -12,6 +12,7 @@ from ptycho_core.backends.registry import find_named
 from ptycho_core.cli.flags import flag_inventory
 from ptycho_core.cli.main import COMMANDS, main
 from ptycho_core.cli.schema import schema
+from ptycho_core.scan.opening import ScanFile
 from ptycho_core.settings.declare import declarations_of
 from ptycho_core.settings.facts import scan_facts
 from ptycho_core.settings.groups import GROUPS, declarations
@@ -63,7 +64,7 @@ def test_the_matrix_names_exactly_what_a_scan_file_states(tmp_path):
     np.savez(tmp_path / "scan.npz", intensity=np.ones((3, 8, 8), np.uint16), **stated)
     page = PAGES["override-matrix.md"]()
     named = {one.name for one in EVERY if rows(page, f"`{one.name}` ")[0][7] != "–"}
-    assert named == set(scan_facts(tmp_path / "scan.npz"))
+    assert named == set(scan_facts(ScanFile(tmp_path / "scan.npz")))
 
 
 def test_options_of_backends_are_in_the_matrix():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ptycho_core.cli.main import main
-from ptycho_core.errors import BackendUnusableError, CapabilityError, DataError, SettingsError, UnknownBackendError, UsageError
+from ptycho_core.errors import CapabilityError, DataError, SettingsError, UsageError
 from ptycho_core.model import Model, TrainingState, save_model
 from ptycho_core.networks import describe, initial_weights
 from ptycho_core.settings.groups import declarations
@@ -135,6 +135,16 @@ def test_the_batch_size_of_the_training_is_taken_unless_another_is_asked_for(run
     assert (asked.value, asked.losers[0].value, asked.losers[0].origin) == (2, 9, "model")
 
 
+def test_the_inference_batch_size_of_the_training_goes_before_its_batch_size(acme, scan, tmp_path):
+    acme(capabilities=VERBS)
+    checkpoint(tmp_path / "run", training(scan, tmp_path / "run", {"inference_batch_size": 40, "batch_size": 9}))
+    stated = inference(tmp_path / "run", scan).resolved.values["inference_batch_size"]
+    place = tmp_path / "run" / "best.ptycho"
+    assert (stated.value, stated.where) == (40, f"{place}: inference_batch_size of its training")
+    assert inference(tmp_path / "run", scan, {"inference_batch_size": 2}).resolved.values["inference_batch_size"].value == 2
+    assert resumed(tmp_path / "run", scan).groups["execution"]["inference_batch_size"] == 40
+
+
 def test_how_the_training_was_run_does_not_bind_an_inference(run, scan):
     execution = inference(run, scan).groups["execution"]
     assert (execution["precision"], execution["seed"]) == ("float32", 0)
@@ -222,21 +232,6 @@ def test_a_checkpoint_that_is_not_there_is_told(acme, scan, tmp_path):
         resumed(tmp_path / "none", scan)
 
 
-def test_a_reconstruction_that_starts_with_a_model_decides_on_its_inference_too(run, scan):
-    overrides = {"backend": "acme", "start": str(run), "signal": "counts", "precision": "float64", "threads": 1}
-    first = create_reconstruction_payload(scan, None, overrides, environment={}).first
-    assert first is not None
-    assert first.said == ""
-    assert first.audit["backend"]["chosen_by"] == "it reconstructs too"
-    first = first.payload
-    assert first is not None
-    assert (first.model_path, first.scan) == (run / "best.ptycho", scan)
-    assert first.groups["data"]["signal"] == "counts"
-    assert (first.groups["execution"]["precision"], first.groups["execution"]["threads"]) == ("float64", 1)
-    rest = {"backend": "acme", "start": "result.h5"}
-    assert create_reconstruction_payload(scan, None, rest, environment={}).first is None
-
-
 @pytest.fixture
 def fitting(acme):
     """A backend that reconstructs and does not infer, beside ``acme``, which does both."""
@@ -247,44 +242,29 @@ def start(run, scan, **overrides):
     return create_reconstruction_payload(scan, None, {"backend": "fitting", "start": str(run)} | overrides, environment={})
 
 
-def test_the_only_usable_backend_that_infers_does_it_for_one_that_does_not(run, scan, fitting, monkeypatch):
+def test_a_reconstruction_that_starts_with_a_model_decides_on_its_inference_too(run, scan):
+    overrides = {"backend": "acme", "signal": "counts", "precision": "float64", "threads": 1}
+    payload = start(run, scan, **overrides)
+    first = payload.first
+    assert (first.backend.name, first.model_path, first.scan, first.output_dir) == ("acme", run / "best.ptycho", scan, None)
+    assert first.groups["data"]["signal"] == "counts"
+    assert (first.groups["execution"]["precision"], first.groups["execution"]["threads"]) == ("float64", 1)
+    assert payload.audit["start"] == first.audit
+    assert start(run, scan, backend="acme", start="result.h5").first is None
+
+
+def test_a_backend_that_does_not_infer_is_refused_with_the_two_commands_to_give(run, scan, fitting, monkeypatch):
     monkeypatch.setenv("PTYCHO_BACKENDS_ALLOW", "acme,fitting,reference")
-    payload = start(run, scan, threads=1)
-    assert payload.first.payload.backend.name == "acme"
-    assert payload.first.said == f"the start is inferred from {run} by backend acme (the only usable one that infers)"
-    told = payload.audit["start"]
-    assert (told["verb"], told["process"]) == ("infer", "that of the fit")
-    assert (told["backend"]["name"], told["backend"]["chosen_by"]) == ("acme", "the only usable one that infers")
-    assert told["settings"]["threads"]["effective"] == 1
-    assert payload.audit["backend"]["name"] == "fitting"
-
-
-def test_where_several_could_infer_the_user_is_asked(run, acme, scan, fitting, monkeypatch):
-    acme(name="third", capabilities=("infer",))
-    monkeypatch.setenv("PTYCHO_BACKENDS_ALLOW", "acme,fitting,third")
-    with pytest.raises(UnknownBackendError, match=r"several do: acme, third\. Choose one with --start-backend NAME"):
-        start(run, scan)
-    assert start(run, scan, start_backend="third").first.audit["backend"]["name"] == "third"
-    said = start(run, scan, backend="acme", start_backend="third").first.said
-    assert said.endswith("by backend third (start_backend)")
-
-
-def test_a_start_that_nobody_can_infer_is_refused(run, scan, fitting, monkeypatch):
-    monkeypatch.setenv("PTYCHO_BACKENDS_ALLOW", "fitting")
-    with pytest.raises(CapabilityError, match="no usable backend does"):
-        start(run, scan)
     with pytest.raises(CapabilityError, match="'fitting' does not provide 'infer'") as caught:
-        start(run, scan, start_backend="fitting")
-    assert caught.value.source == "override 'start_backend'"
-    with pytest.raises(BackendUnusableError, match="not among those allowed") as caught:
-        start(run, scan, start_backend="acme")
-    assert caught.value.source == "override 'start_backend'"
-
-
-@pytest.mark.parametrize("other", [{"start": None}, {"start": "result.h5"}])
-def test_a_backend_for_the_start_without_a_model_to_start_with_is_refused(run, scan, fitting, other):
-    with pytest.raises(SettingsError, match="start_backend acts only where start is a model"):
-        start(run, scan, start_backend="acme", **other)
+        start(run, scan)
+    assert caught.value.source == "override 'start'"
+    assert f"'ptycho infer {scan} --model {run} --backend acme -o DIR'" in caught.value.remedy
+    assert f"'ptycho reconstruct {scan} --backend fitting --start DIR ...'" in caught.value.remedy
+    assert caught.value.remedy.endswith("Installed ones that provide it: acme, reference.")
+    monkeypatch.setenv("PTYCHO_BACKENDS_ALLOW", "fitting")
+    with pytest.raises(CapabilityError) as caught:
+        start(run, scan)
+    assert caught.value.remedy == "Installed ones that provide it: acme (blocked)."
 
 
 def test_explain_shows_what_a_model_fixes_and_what_a_checkpoint_goes_on_with(run, scan, capsys):
