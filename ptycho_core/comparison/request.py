@@ -65,6 +65,15 @@ class Request:
     overwrite: bool = False
     allow_unsupported: bool = False
 
+    @property
+    def figures(self) -> bool:
+        """Whether figures are drawn, of the comparison too.
+
+        Raises:
+            SettingsError: as `resolved`.
+        """
+        return bool(self.resolved(VERBS[self.verb][0]).values["figures"].value)
+
     def check(self) -> tuple[Candidate, ...]:
         """The backends that take part, with what is known of them without running any.
 

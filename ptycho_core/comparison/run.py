@@ -69,7 +69,7 @@ def compare_backends(request: Request, observers: Sequence[Observer] = ()) -> Co
             for old in (table, *(results[one.name] for one in entries if one.state != NOT_RUN)):
                 old.remove()
 
-        notes = write_comparison(found, judge, ready)
+        notes = write_comparison(found, judge, ready, figures=request.figures)
     return replace(found, notes=tuple(notes))
 
 

@@ -111,7 +111,10 @@ def _write(
     arrays, *others = (folder / name for name in (*RESULTS, *HISTORY))
     old = old_files(folder, [folder / SEAL, *others], renamed=arrays)
     replace = partial(claim.replace, old)
-    write_results(folder, reconstruction, settings=payload.audit, metrics=metrics, ready=replace, tell=partial(tell, hub))
+    write_results(
+        folder, reconstruction, settings=payload.audit, metrics=metrics, figures=payload.figures, ready=replace,
+        tell=partial(tell, hub),
+    )  # fmt: skip
 
 
 def infer_payload(

@@ -104,7 +104,10 @@ def _run_into(payload: ReconstructionPayload, folder: Path, claim: Claim, hub: E
     with logging_to(hub, payload, folder, old=old):
         reconstruction, metrics = _run(payload, hub)
         replace = partial(claim.replace, old)
-        write_results(folder, reconstruction, settings=payload.audit, metrics=metrics, ready=replace, tell=partial(tell, hub))
+        write_results(
+            folder, reconstruction, settings=payload.audit, metrics=metrics, figures=payload.figures, ready=replace,
+            tell=partial(tell, hub),
+        )  # fmt: skip
     return reconstruction, metrics
 
 

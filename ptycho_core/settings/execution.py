@@ -107,6 +107,11 @@ class ExecutionSettings:
         help="steps between two rows of loss and learning rate beside those of the epochs; 0 writes epochs only. Use it where an "
         "epoch is long or the loss jumps within one.",
     )  # fmt: skip
+    figures: bool = setting(
+        True, verbs=("train", "infer", "reconstruct"),
+        help="draw the figures of the result folder once all else is written. Turn it off where many small jobs run: drawing can "
+        "take longer than the job.",
+    )  # fmt: skip
     progress: bool = setting(
         True, flags=("--quiet",), help="show progress on stderr; --quiet is --no-progress. Turn it off in scripts."
     )

@@ -23,8 +23,8 @@ def changeable() -> frozenset[str]:
 
 
 def inherited(name: str) -> bool:
-    """Whether a training that goes on has a setting from its checkpoint; how progress is shown is of the day."""
-    return name != "progress"
+    """Whether a training that goes on has a setting from its checkpoint; what is shown and drawn is of the day."""
+    return name not in ("figures", "progress")
 
 
 def data_keys() -> dict[str, tuple[str, ...]]:

@@ -39,13 +39,13 @@ def files_of(payload: Payload) -> JobFiles:
     if isinstance(payload, TrainingPayload):
         reads = [*payload.scans, *payload.validation, *_named(payload, "mask", "probe", "labels")]
         reads += [] if payload.resume is None else [payload.resume]
-        return JobFiles(reads, payload.output_dir, [*model_names(execution), *RECORDS, *log_names(execution)])
+        return JobFiles(reads, payload.output_dir, [*model_names(execution), *_drawn(payload, *RECORDS), *log_names(execution)])
     if isinstance(payload, InferencePayload):
         reads = [payload.scan, payload.model_path, *_named(payload, "mask", "probe")]
-        return JobFiles(reads, payload.output_dir, [*RESULTS])
+        return JobFiles(reads, payload.output_dir, _drawn(payload, *RESULTS))
     assert isinstance(payload, ReconstructionPayload)
     reads = [payload.scan, *_named(payload, "mask", "probe", "start")]
-    return JobFiles(reads, payload.output_dir, [*RESULTS, *HISTORY, *log_names(execution)])
+    return JobFiles(reads, payload.output_dir, [*_drawn(payload, *RESULTS, *HISTORY), *log_names(execution)])
 
 
 def check_files(payload: Payload) -> None:
@@ -71,6 +71,11 @@ def check_files(payload: Payload) -> None:
             raise OutputError(f"{files.folder / name} is a folder, and would be written as a file.", remedy="Move it away.")
         kept = [path for path in reads if path not in replaced] if name in (FILE_NAME, LAST) else reads
         check_apart([files.folder / name], kept)
+
+
+def _drawn(payload: Payload, *names: str) -> list[str]:
+    """The files without the figures, where the job draws none."""
+    return [name for name in names if payload.figures or not name.endswith(".png")]
 
 
 def _named(payload: Payload, *names: str) -> list[Path]:

@@ -56,6 +56,11 @@ class Payload:
         return self.resolved.groups() | {"execution": dict(self.plan.execution)}
 
     @property
+    def figures(self) -> bool:
+        """Whether the job draws figures."""
+        return bool(self.plan.execution["figures"])
+
+    @property
     def said(self) -> str:
         """Which backend computes, and what its plan notes, as the first message of a job ends."""
         only = " (the only one installed)" if self.resolved.values["backend"].value is None else ""

@@ -13,7 +13,9 @@ from ptycho_core.contract import Event, Observer, ScanSource, TrainJob, TrainRes
 from ptycho_core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from matplotlib.figure import Figure
 
     from ptycho_core.events import EventHub
     from ptycho_core.files.folder import Claim
@@ -24,7 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RECORDS", "run_payload", "train"]
 
-RECORDS = ("settings.json", "losses.png", "metrics.json")
+FIGURE = "losses.png"
+RECORDS = ("settings.json", FIGURE, "metrics.json")
 """What the folder of a run holds beside the models and the logs, in the order of writing."""
 
 _FIRST = "stopping after this epoch, which is then saved"
@@ -118,7 +121,7 @@ def run_payload(
         model = load_model(result.model_path)
         metrics = _metrics(payload, result, len(model.history), audit["scans"])
         metrics["seconds"] = round(time.perf_counter() - began, 3)
-        _write_records(folder, audit, metrics, result.history, hub)
+        _write_records(payload, audit, metrics, result.history, hub)
     hub.emit(Event("finished", message=result.stopped_by, values=_figures(metrics), path=str(folder)))
     return model, metrics
 
@@ -192,33 +195,45 @@ class _Replacing:
 
 
 def _old_files(folder: Path, *, resume: bool) -> OldFiles:
-    """What ceases to be true with the first model of this run: of a run that goes on, only the seal."""
+    """What ceases to be true with the first model of this run: of a run that goes on, only seal and figure."""
     from ptycho_core.files.old import OldFiles
     from ptycho_core.imaging.report import SEAL
     from ptycho_core.loggers.left import old_files
     from ptycho_core.training.checkpoints import BEST, CHECKPOINTS, LAST, epoch_files
 
     if resume:
-        return OldFiles([folder / SEAL])
+        return OldFiles([folder / SEAL, folder / FIGURE])
     models = (folder / BEST, folder / LAST, *epoch_files(folder).values())
     return old_files(folder, [folder / SEAL, *models, *(folder / name for name in RECORDS)], [folder / CHECKPOINTS])
 
 
 def _write_records(
-    folder: Path, audit: Mapping[str, Any], metrics: dict[str, Any], history: Sequence[Mapping[str, Value]], hub: EventHub
+    payload: TrainingPayload,
+    audit: Mapping[str, Any],
+    metrics: dict[str, Any],
+    history: Sequence[Mapping[str, Value]],
+    hub: EventHub,
 ) -> None:
     """Settings, figure and, last, the metrics, with which the folder is complete."""
     from ptycho_core.files.rescue import write_or_rescue
-    from ptycho_core.imaging.figures import figure_of_losses
     from ptycho_core.imaging.report import SEAL, draw_all, write_json
     from ptycho_core.notes import tell
 
+    folder = payload.output_dir
+
     def finish(path: Path) -> None:
         if path.parent == folder:
-            metrics["notes"] += draw_all(folder, {"losses.png": lambda: figure_of_losses(history)}, partial(tell, hub))
+            metrics["notes"] += draw_all(folder, _drawings(history) if payload.figures else {}, partial(tell, hub))
         write_json(path, metrics)
 
     write_or_rescue(folder, [("settings.json", lambda path: write_json(path, audit)), (SEAL, finish)])
+
+
+def _drawings(history: Sequence[Mapping[str, Value]]) -> dict[str, Callable[[], Figure]]:
+    """What draws the figure of a training, by name of the file."""
+    from ptycho_core.imaging.figures import figure_of_losses
+
+    return {FIGURE: lambda: figure_of_losses(history)}
 
 
 def _started(payload: TrainingPayload, data: TrainingData, epochs: int) -> Event:
