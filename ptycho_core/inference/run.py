@@ -81,8 +81,9 @@ def run_payload(
         OutputError: if the output folder cannot be used.
         KeyboardInterrupt: it was asked to stop; half an object is no result.
     """
-    from ptycho_core.events import EventHub, installed_observers, stop_on_interrupt
+    from ptycho_core.events import EventHub, stop_on_interrupt
     from ptycho_core.files.folder import claimed_folder
+    from ptycho_core.loggers.observers import installed_observers
     from ptycho_core.settings.files import check_files
 
     check_files(payload)

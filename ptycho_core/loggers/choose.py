@@ -1,13 +1,12 @@
-"""The logger that a job asks for: refused before the job starts if it cannot be had, and harmless while the job runs."""
+"""The logger that a job asks for: refused before the job starts if it cannot be made, and harmless while the job runs."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
-from importlib import import_module
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any
 
-from ptycho_core.errors import SettingsError
+from ptycho_core.errors import PtychoError, SettingsError
+from ptycho_core.loggers.logger import LoggedRun, Logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -17,37 +16,16 @@ if TYPE_CHECKING:
     from ptycho_core.events import EventHub
     from ptycho_core.files.old import OldFiles
     from ptycho_core.settings.payload import Payload
-    from ptycho_core.settings.resolution import Resolved
 
-__all__ = ["Logger", "check_logger", "logging_to"]
-
-_NEEDED: Final = {"tensorboard": ("tensorboard", "tensorboard"), "mlflow": ("mlflow", "mlflow-skinny")}
-"""Package that a logger needs, and the distribution that holds it."""
+__all__ = ["chosen_logger", "logging_to"]
 
 
-class Logger(Protocol):
-    """An observer with an end."""
+def chosen_logger(payload: Payload) -> type[Logger] | None:
+    """The class of a payload's logger; None where nothing is logged."""
+    from ptycho_core.components import logger
 
-    def __call__(self, event: Event) -> None:
-        """Take an event."""
-
-    def close(self, state: str) -> None:
-        """The job has ended: ``finished``, ``interrupted`` or ``failed``."""
-
-
-def check_logger(resolved: Resolved) -> None:
-    """Refuse a logger whose package is not installed; imports nothing.
-
-    Raises:
-        SettingsError: the message names the package, the remedy is the line that installs it.
-    """
-    logger = resolved.values.get("logger")
-    if logger is None or logger.value not in _NEEDED:
-        return
-    package, distribution = _NEEDED[str(logger.value)]
-    found = find_spec(package)
-    if found is None or found.origin is None:  # a folder of that name in the working directory is no package
-        raise _missing(str(logger.value), f"{distribution} is not installed", logger.where)
+    name = str(payload.resolved.values["logger"].value)
+    return None if name == "none" else logger(name).found
 
 
 @contextmanager
@@ -64,15 +42,15 @@ def logging_to(
         old: what is replaced; nothing is written while it is there.
 
     Raises:
-        SettingsError: the logger's package cannot be imported.
+        SettingsError: the logger cannot be made; the message says why.
     """
-    logger = _make(payload, folder, history)
-    if logger is None:
+    kind = chosen_logger(payload)
+    if kind is None:
         yield
         return
-    if old is not None and not old.gone:
-        logger = _Waiting(logger, old)
-    hub.add(logger)
+    logger = _made(kind, payload, folder, history)
+    taking = logger if old is None or old.gone else _Waiting(logger, old)
+    hub.add(taking)
     state = "failed"
     try:
         yield
@@ -81,7 +59,7 @@ def logging_to(
         state = "interrupted"
         raise
     finally:
-        hub.guard(logger, lambda: logger.close(state))
+        hub.guard(taking, lambda: taking.close(state))
 
 
 class _Waiting:
@@ -110,19 +88,17 @@ class _Waiting:
                 self._logger(event)
 
 
-def _make(payload: Payload, folder: Path, history: Sequence[Mapping[str, Any]]) -> Logger | None:
-    one = payload.resolved.values["logger"]
-    name = str(one.value)
-    if name == "none":
-        return None
-    module = {"csv": "table", "tensorboard": "tensorboard", "mlflow": "mlflow"}[name]
+def _made(kind: type[Logger], payload: Payload, folder: Path, history: Sequence[Mapping[str, Any]]) -> Logger:
+    resolved = payload.resolved
+    settings = {name: one.value for name, one in {**resolved.values, **resolved.options}.items()}
+    where = resolved.values["logger"].where
     try:
-        logger: Logger = import_module(f"ptycho_core.loggers.{module}").open_log(folder, payload, history)
-    except ImportError as error:
-        raise _missing(name, f"{_NEEDED[name][1]} cannot be imported ({error})", one.where) from error
-    return logger
-
-
-def _missing(logger: str, why: str, where: str) -> SettingsError:
-    line = f"pip install {_NEEDED[logger][1]}"
-    return SettingsError(f"logger {logger}: {why}.", remedy=f"Install it with '{line}', or use --logger csv.", source=where)
+        return kind(LoggedRun(folder, resolved.verb, settings, history))
+    except PtychoError:
+        raise
+    except (Exception, SystemExit) as error:
+        why = f"{error}" if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        remedy = "Use --logger csv."
+        if isinstance(error, ImportError) and kind.requires:
+            remedy = f"Install it with 'pip install {' '.join(kind.requires.values())}', or use --logger csv."
+        raise SettingsError(f"logger {kind.name} cannot be made: {why}.", remedy=remedy, source=where) from error

@@ -98,9 +98,9 @@ class ExecutionSettings:
         None, minimum=1, verbs=_TRAIN, help="stop after this many epochs that are no better; auto never does."
     )
     logger: str = setting(
-        "csv", choices=("csv", "tensorboard", "mlflow", "none"), verbs=("train", "reconstruct"),
-        help="where the course of the run is written, row by row: log.csv, TensorBoard's event file, an MLflow run, or nowhere. "
-        "tensorboard or mlflow where many runs are compared.",
+        "csv", choices=("csv", "mlflow", "tensorboard", "none"), verbs=("train", "reconstruct"),
+        help="where the course of the run is written, row by row: log.csv, TensorBoard's event file, an MLflow run, where an "
+        "installed logger writes, or nowhere. tensorboard or mlflow where many runs are compared.",
     )  # fmt: skip
     log_every: int = setting(
         0, minimum=0, unit="steps", verbs=_TRAIN,

@@ -31,7 +31,6 @@ class JobFiles(NamedTuple):
 def files_of(payload: Payload) -> JobFiles:
     """The files of a payload, but for the settings file."""
     from ptycho_core.imaging.report import HISTORY, RESULTS
-    from ptycho_core.loggers.names import log_names
     from ptycho_core.training.checkpoints import model_names
     from ptycho_core.training.run import RECORDS
 
@@ -39,13 +38,13 @@ def files_of(payload: Payload) -> JobFiles:
     if isinstance(payload, TrainingPayload):
         reads = [*payload.scans, *payload.validation, *_named(payload, "mask", "probe", "labels")]
         reads += [] if payload.resume is None else [payload.resume]
-        return JobFiles(reads, payload.output_dir, [*model_names(execution), *_drawn(payload, *RECORDS), *log_names(execution)])
+        return JobFiles(reads, payload.output_dir, [*model_names(execution), *_drawn(payload, *RECORDS), *_logs(payload)])
     if isinstance(payload, InferencePayload):
         reads = [payload.scan, payload.model_path, *_named(payload, "mask", "probe")]
         return JobFiles(reads, payload.output_dir, _drawn(payload, *RESULTS))
     assert isinstance(payload, ReconstructionPayload)
     reads = [payload.scan, *_named(payload, "mask", "probe", "start")]
-    return JobFiles(reads, payload.output_dir, [*_drawn(payload, *RESULTS, *HISTORY), *log_names(execution)])
+    return JobFiles(reads, payload.output_dir, [*_drawn(payload, *RESULTS, *HISTORY), *_logs(payload)])
 
 
 def check_files(payload: Payload) -> None:
@@ -71,6 +70,14 @@ def check_files(payload: Payload) -> None:
             raise OutputError(f"{files.folder / name} is a folder, and would be written as a file.", remedy="Move it away.")
         kept = [path for path in reads if path not in replaced] if name in (FILE_NAME, LAST) else reads
         check_apart([files.folder / name], kept)
+
+
+def _logs(payload: Payload) -> list[str]:
+    """The logs that the job writes."""
+    from ptycho_core.loggers.choose import chosen_logger
+
+    kind = chosen_logger(payload)
+    return [] if kind is None else [*kind.writes(steps=bool(payload.groups["execution"].get("log_every")))]
 
 
 def _drawn(payload: Payload, *names: str) -> list[str]:

@@ -237,10 +237,7 @@ def _decide(
     allow_unsupported: bool,
 ) -> dict[str, Any]:
     """What all payloads have in common; ``check`` sees the settings before the backend is imported."""
-    from ptycho_core.loggers.choose import check_logger
-
     resolved, row = resolve_for(verb, sources, facts)
-    check_logger(resolved)
     if check is not None:
         check(resolved)
     backend, plan = plan_for(resolved, row, allow_unsupported=allow_unsupported)

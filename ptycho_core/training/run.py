@@ -92,10 +92,11 @@ def run_payload(
         OutputError: if the output folder cannot be used.
         UsageError: to replace a run and to go on with it contradict each other.
     """
-    from ptycho_core.events import EventHub, installed_observers, stop_on_interrupt
+    from ptycho_core.events import EventHub, stop_on_interrupt
     from ptycho_core.files.folder import claimed_folder
     from ptycho_core.files.scratch import scratch_folder
     from ptycho_core.loggers.choose import logging_to
+    from ptycho_core.loggers.observers import installed_observers
     from ptycho_core.model import load_model
     from ptycho_core.settings.files import check_files
 
