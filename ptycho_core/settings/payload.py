@@ -12,7 +12,6 @@ from ptycho_core.settings.audit import audit
 from ptycho_core.settings.first import FirstInference, first_inference
 from ptycho_core.settings.planning import plan_for, resolve_for
 from ptycho_core.settings.resolution import REQUESTING, Facts, Resolved
-from ptycho_core.settings.sources import Translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from ptycho_core.backends.loading import Backend
     from ptycho_core.contract import ExecutionPlan, Value
     from ptycho_core.settings.execution import ExecutionSettings
+    from ptycho_core.settings.sources import SettingsSource
 
 __all__ = [
     "InferencePayload",
@@ -101,7 +101,7 @@ def create_reconstruction_payload(
     overrides: Mapping[str, object] | None = None,
     execution_config: ExecutionSettings | Mapping[str, object] | None = None,
     *,
-    config_file: str | Path | Translated | None = None,
+    config_file: str | Path | SettingsSource | None = None,
     environment: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
 ) -> ReconstructionPayload:
@@ -115,7 +115,7 @@ def create_reconstruction_payload(
         output_dir: folder for the results, or None to write none.
         overrides: explicit settings by name, a backend's options as ``BACKEND.NAME``.
         execution_config: execution settings passed in code, one rank below.
-        config_file: settings in TOML, or what another program's come to.
+        config_file: settings in TOML, or what takes the place of such a file.
         environment: variables; those of the process if None.
         allow_unsupported: go on without the options that the backend does not support.
 
@@ -144,7 +144,7 @@ def create_training_payload(
     *,
     validation: Sequence[str | Path] = (),
     resume: str | Path | None = None,
-    config_file: str | Path | Translated | None = None,
+    config_file: str | Path | SettingsSource | None = None,
     environment: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
 ) -> TrainingPayload:
@@ -158,7 +158,7 @@ def create_training_payload(
         validation: paths of scans that only judge.
         resume: a checkpoint to go on from. Its settings are facts; only ``epochs`` and, the seed aside, execution settings may
             differ.
-        config_file: settings in TOML, or what another program's come to.
+        config_file: settings in TOML, or what takes the place of such a file.
         environment: variables; those of the process if None.
         allow_unsupported: go on without the options that the backend does not support.
 
@@ -192,7 +192,7 @@ def create_inference_payload(
     overrides: Mapping[str, object] | None = None,
     execution_config: ExecutionSettings | Mapping[str, object] | None = None,
     *,
-    config_file: str | Path | Translated | None = None,
+    config_file: str | Path | SettingsSource | None = None,
     environment: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
 ) -> InferencePayload:
@@ -207,7 +207,7 @@ def create_inference_payload(
         output_dir: folder for the results, or None to write none.
         overrides: explicit settings by name, a backend's options as ``BACKEND.NAME``.
         execution_config: execution settings passed in code, one rank below.
-        config_file: settings in TOML, or what another program's come to.
+        config_file: settings in TOML, or what takes the place of such a file.
         environment: variables; those of the process if None.
         allow_unsupported: go on without the options that the backend does not support.
 
@@ -242,21 +242,20 @@ def _decide(
         check(resolved)
     backend, plan = plan_for(resolved, row, allow_unsupported=allow_unsupported)
     found = {"resolved": resolved, "backend": backend, "plan": plan, "audit": audit(resolved, plan, row)}
-    return {**found, "config_file": sources["file"]}
+    return {**found, "config_file": sources["file"] if isinstance(sources["file"], Path) else None}
 
 
 def _sources(
     overrides: Mapping[str, object] | None,
     execution: ExecutionSettings | Mapping[str, object] | None,
     environment: Mapping[str, str] | None,
-    config_file: str | Path | Translated | None,
+    config_file: str | Path | SettingsSource | None,
 ) -> dict[str, Any]:
     return {
         "overrides": overrides,
         "execution": execution,
         "environment": os.environ if environment is None else environment,
-        "file": None if config_file is None or isinstance(config_file, Translated) else Path(config_file),
-        "translated": config_file if isinstance(config_file, Translated) else None,
+        "file": Path(config_file) if isinstance(config_file, str) else config_file,
     }
 
 

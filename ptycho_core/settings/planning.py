@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.contract import BackendSpec, ExecutionPlan, ExecutionRequest, Value
@@ -74,7 +75,8 @@ def lists_of(sources: Mapping[str, Any]) -> Lists:
     """
     from ptycho_core.backends.lists import NO_LISTS
 
-    return NO_LISTS if sources.get("file") is None else lists_from_file(sources["file"])
+    file = sources.get("file")
+    return lists_from_file(file) if isinstance(file, Path) else NO_LISTS
 
 
 def resolve_without_options(verb: str, sources: Mapping[str, Any], facts: Facts | None = None) -> Resolved:

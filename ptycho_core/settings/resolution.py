@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ptycho_core.errors import SettingsError, did_you_mean
@@ -16,16 +17,14 @@ from ptycho_core.settings.sources import (
     from_execution,
     from_file,
     from_overrides,
-    from_translated,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from ptycho_core.contract import BackendSpec, Value
     from ptycho_core.settings.execution import ExecutionSettings
-    from ptycho_core.settings.sources import Translated
+    from ptycho_core.settings.sources import SettingsSource
 
 __all__ = ["REQUESTING", "Facts", "Resolved", "Sourced", "resolve"]
 
@@ -98,8 +97,7 @@ def resolve(
     overrides: Mapping[str, object] | None = None,
     execution: ExecutionSettings | Mapping[str, object] | None = None,
     environment: Mapping[str, str] | None = None,
-    file: Path | None = None,
-    translated: Translated | None = None,
+    file: Path | SettingsSource | None = None,
     facts: Facts | None = None,
     spec: BackendSpec | None = None,
 ) -> Resolved:
@@ -110,8 +108,7 @@ def resolve(
         overrides: explicit values by name, a backend's option as ``BACKEND.NAME``; plain, or as ``Typed`` with the flag.
         execution: an execution object passed in code.
         environment: variables, of which those that begin with ``PTYCHO_`` count.
-        file: a settings file in TOML.
-        translated: in its place, another program's file and defaults.
+        file: a settings file in TOML, or what takes its place.
         facts: what the data and model files state.
         spec: the chosen backend, for its options.
 
@@ -123,8 +120,10 @@ def resolve(
     given = from_overrides(verb, _own(overrides or {}, spec), options)
     given += from_execution(verb, execution)
     given += from_environment(verb, environment or {}, options, backend)
-    given += [] if file is None else from_file(verb, file, backend, options)
-    given += [] if translated is None else from_translated(verb, translated)
+    if isinstance(file, Path):
+        given += from_file(verb, file, backend, options)
+    elif file is not None:
+        given += file.given(verb)
     stated = facts or Facts()
     given += _stated(stated, declarations(verb) | options)
     for one in declarations(verb).values():
