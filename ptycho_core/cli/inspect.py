@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(_lines(scan, summary)))
     if args.plot is not None:
         from ptycho_core.imaging.figures import draw
-        from ptycho_core.scan.figure import figure_of_scan
+        from ptycho_core.imaging.scan_figure import figure_of_scan
 
         draw(lambda: figure_of_scan(scan, summary), args.plot)
         if not args.json:
