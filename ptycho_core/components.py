@@ -265,9 +265,9 @@ def _logger(claim: Claim) -> type[Logger]:
 
 def _imported(claim: Claim, base: type) -> Any:  # noqa: ANN401 - a class derived from base
     """What an entry point names, if it is a class derived from ``base`` that states the name of the entry point."""
-    from ptycho_core.backends.failures import in_one_line
     from ptycho_core.backends.lists import NO_LISTS, Lists
     from ptycho_core.backends.registry import bad_name
+    from ptycho_core.failures import in_one_line
 
     if bad_name(claim.name):
         raise _LeftOut(bad_name(claim.name).replace("for a backend", f"for a {base.__name__.lower()}"))
@@ -353,7 +353,7 @@ def _check_settings(declared: Iterable[Declaration], others: Iterable[type[Loss]
 
 def _check_made(kind: type, claim: Claim) -> None:
     """That the class can be made with its defaults, and kept by its values."""
-    from ptycho_core.backends.failures import in_one_line
+    from ptycho_core.failures import in_one_line
 
     try:
         hash(kind())

@@ -349,8 +349,8 @@ def _others(
     aligned: NDArray[np.complex128], reference: NDArray[np.complex128]
 ) -> tuple[dict[str, float | None], tuple[str, ...]]:
     """The metrics of other distributions; those that cannot be had are said why, and disturb no other."""
-    from ptycho_core.backends.failures import in_one_line
     from ptycho_core.components import components
+    from ptycho_core.failures import in_one_line
 
     found: dict[str, float | None] = {}
     notes = []
