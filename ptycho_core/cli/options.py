@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.components import why_left_out
 from ptycho_core.errors import PtychoError, SettingsError, did_you_mean
+from ptycho_core.settings.components import why_left_out
 from ptycho_core.settings.declare import option_declaration
 from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.sources import Typed

@@ -133,7 +133,7 @@ def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
 
 
 def _print(values: dict[str, Any]) -> None:
-    from ptycho_core.components import metrics
+    from ptycho_core.settings.components import metrics
 
     for name, label in _LABELS.items():
         if name in values and not (name in ("position_error_px",) and values[name] is None):

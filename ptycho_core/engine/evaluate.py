@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ptycho_core.components import losses_of
 from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, EvaluateResult
 from ptycho_core.engine.forward import DEFAULT
 from ptycho_core.engine.losses import BUILT_IN, good
@@ -19,6 +18,7 @@ from ptycho_core.engine.sample import Sample
 from ptycho_core.engine.state import Fields, Measured, Windows, windows_at
 from ptycho_core.model import load_model
 from ptycho_core.physics import DATA_TERMS, INTENSITY_FLOOR, VARIATION_ROUNDING, check_job, check_model
+from ptycho_core.settings.components import losses_of
 from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.data import check_groups, training_data
 

@@ -6,7 +6,7 @@ the loss at each pixel, its derivative, its names and its settings.  The derivat
 (2012) 063004): the gradient of all modes is one product.
 
 A field of the class that is made with ``setting(...)`` is a setting of the loss.  Other distributions add losses by the entry
-points in ``ptycho.losses``; `ptycho_core.components` finds them and names the rules.
+points in ``ptycho.losses``; `ptycho_core.settings.components` finds them and names the rules.
 """
 
 from __future__ import annotations

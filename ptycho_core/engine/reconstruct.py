@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ptycho_core.components import losses_of
 from ptycho_core.engine.coarse import coarse_state, fine_state
 from ptycho_core.engine.forward import DEFAULT
 from ptycho_core.engine.joint import Joint, score
@@ -18,6 +17,7 @@ from ptycho_core.engine.state import State
 from ptycho_core.reconstruction.job import fit_scan
 from ptycho_core.reconstruction.schedule import keep_inside
 from ptycho_core.reconstruction.stages import Arrays, Result, Run
+from ptycho_core.settings.components import losses_of
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.components import losses_of
 from ptycho_core.engine.arrays import MIXED
 from ptycho_core.engine.objective import Objective
 from ptycho_core.engine.optimizer import Optimizer
 from ptycho_core.engine.sample import Sample
 from ptycho_core.model import Model, load_model
 from ptycho_core.scan.reading import Readers
+from ptycho_core.settings.components import losses_of
 from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.data import TrainingData, training_data
 from ptycho_core.training.loop import Told, TrainingLoop

@@ -22,7 +22,7 @@ __all__ = ["chosen_logger", "logging_to"]
 
 def chosen_logger(payload: Payload) -> type[Logger] | None:
     """The class of a payload's logger; None where nothing is logged."""
-    from ptycho_core.components import logger
+    from ptycho_core.settings.components import logger
 
     name = str(payload.resolved.values["logger"].value)
     return None if name == "none" else logger(name).found

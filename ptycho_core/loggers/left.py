@@ -19,7 +19,7 @@ __all__ = ["old_files"]
 
 def old_files(folder: Path, others: Iterable[Path] = (), within: Iterable[Path] = (), renamed: Path | None = None) -> OldFiles:
     """What an earlier job left: its logs, whichever logger wrote them, and the ``others`` of its files; see `OldFiles`."""
-    from ptycho_core.components import loggers
+    from ptycho_core.settings.components import loggers
 
     is_new = not any(not path.name.startswith(".") for path in folder.iterdir())
     left = [] if is_new else [_left(kind, folder) for kind in loggers().values()]

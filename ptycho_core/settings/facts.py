@@ -108,7 +108,7 @@ def resumption_facts(checkpoint: str | Path) -> Facts:
 
 def _check_losses(place: Path, trained: Mapping[str, Value]) -> None:
     """A term of the loss that is not there any more must not be dropped from a training that goes on."""
-    from ptycho_core.components import why_left_out
+    from ptycho_core.settings.components import why_left_out
 
     for name, value in trained.items():
         if name.endswith("_weight") and value and "." not in name and name not in declarations("train"):

@@ -21,7 +21,7 @@ GROUPS: tuple[type, ...] = (DataSettings, ModelSettings, TrainingSettings, Recon
 @cache
 def grouped() -> dict[str, tuple[Declaration, ...]]:
     """The settings of each group by its name, in order, with what installed losses and loggers add."""
-    from ptycho_core.components import likelihoods, logger_names, loss_declarations
+    from ptycho_core.settings.components import likelihoods, logger_names, loss_declarations
 
     found = {str(group.GROUP): declarations_of(group) for group in GROUPS}  # type: ignore[attr-defined]
     for one in loss_declarations():

@@ -6,8 +6,8 @@ from dataclasses import fields
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, NoReturn
 
-from ptycho_core.components import logger, losses
 from ptycho_core.errors import SettingsError
+from ptycho_core.settings.components import logger, losses
 from ptycho_core.settings.resolution import REQUESTING
 from ptycho_core.settings.training import loss_weights
 

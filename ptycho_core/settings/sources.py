@@ -249,7 +249,7 @@ def check_name(name: str, known: Iterable[str], where: str) -> None:
 
 def _left_out(name: str) -> str:
     """A sentence, after a blank, where a name is that of a loss that is left out; else nothing."""
-    from ptycho_core.components import why_left_out
+    from ptycho_core.settings.components import why_left_out
 
     why = why_left_out(name)
     return f" {why}" if why else ""

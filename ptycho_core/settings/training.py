@@ -132,7 +132,7 @@ def loss_weights(training: Mapping[str, object], model_type: str) -> dict[str, f
         training: the *training* settings.
         model_type: ``physics-informed`` or ``supervised``.
     """
-    from ptycho_core.components import losses
+    from ptycho_core.settings.components import losses
 
     supervised = model_type == "supervised"
     auto = {"amplitude": 0.0 if supervised else 1.0, "realspace": 1.0 if supervised else 0.0}

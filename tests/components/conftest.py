@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ptycho_core.backends import discovery
-from ptycho_core.components import components, forget
+from ptycho_core.settings.components import components, forget
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "writing-a-component.md").read_text("utf-8")
 ALL = """
