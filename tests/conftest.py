@@ -17,7 +17,7 @@ from ptycho_core.backends.known import known_backends
 
 PATIENT = """
 import sys, time
-from ptycho_core.loggers import observers
+from ptycho_core.jobs import observers
 from ptycho_core.cli.main import main
 def patient(event):
     if event.kind == sys.argv[1]:

@@ -83,7 +83,7 @@ def run_payload(
     """
     from ptycho_core.events import EventHub, stop_on_interrupt
     from ptycho_core.files.folder import claimed_folder
-    from ptycho_core.loggers.observers import installed_observers
+    from ptycho_core.jobs.observers import installed_observers
     from ptycho_core.settings.files import check_files
 
     check_files(payload)
@@ -104,7 +104,7 @@ def _write(
 ) -> None:
     """Write the results; what was there before, logs too, stays until the new arrays are written."""
     from ptycho_core.imaging.report import HISTORY, RESULTS, SEAL, write_results
-    from ptycho_core.loggers.left import old_files
+    from ptycho_core.jobs.old_logs import old_files
     from ptycho_core.notes import tell
 
     folder = payload.output_dir

@@ -75,7 +75,7 @@ def run_payload(
     """
     from ptycho_core.events import EventHub, stop_on_interrupt
     from ptycho_core.files.folder import claimed_folder
-    from ptycho_core.loggers.observers import installed_observers
+    from ptycho_core.jobs.observers import installed_observers
     from ptycho_core.settings.files import check_files
 
     check_files(payload)
@@ -96,8 +96,8 @@ def run_payload(
 def _run_into(payload: ReconstructionPayload, folder: Path, claim: Claim, hub: EventHub) -> tuple[Reconstruction, dict[str, Any]]:
     """Run, and write the results and the log; what was there before stays until the new arrays are written."""
     from ptycho_core.imaging.report import HISTORY, RESULTS, SEAL, write_results
-    from ptycho_core.loggers.choose import logging_to
-    from ptycho_core.loggers.left import old_files
+    from ptycho_core.jobs.logging import logging_to
+    from ptycho_core.jobs.old_logs import old_files
     from ptycho_core.notes import tell
 
     arrays, *others = (folder / name for name in (*RESULTS, *HISTORY))

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ptycho_core.errors import OutputError
+from ptycho_core.settings.components import logger
 from ptycho_core.settings.payload import InferencePayload, ReconstructionPayload, TrainingPayload
 
 if TYPE_CHECKING:
+    from ptycho_core.loggers.logger import Logger
     from ptycho_core.settings.payload import Payload
 
-__all__ = ["JobFiles", "check_files", "files_of"]
+__all__ = ["JobFiles", "check_files", "chosen_logger", "files_of"]
 
 
 class JobFiles(NamedTuple):
@@ -72,10 +74,14 @@ def check_files(payload: Payload) -> None:
         check_apart([files.folder / name], kept)
 
 
+def chosen_logger(payload: Payload) -> type[Logger] | None:
+    """The class of a payload's logger; None where nothing is logged."""
+    name = str(payload.resolved.values["logger"].value)
+    return None if name == "none" else logger(name).found
+
+
 def _logs(payload: Payload) -> list[str]:
     """The logs that the job writes."""
-    from ptycho_core.loggers.choose import chosen_logger
-
     kind = chosen_logger(payload)
     return [] if kind is None else [*kind.writes(steps=bool(payload.groups["execution"].get("log_every")))]
 

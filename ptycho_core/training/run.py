@@ -95,8 +95,8 @@ def run_payload(
     from ptycho_core.events import EventHub, stop_on_interrupt
     from ptycho_core.files.folder import claimed_folder
     from ptycho_core.files.scratch import scratch_folder
-    from ptycho_core.loggers.choose import logging_to
-    from ptycho_core.loggers.observers import installed_observers
+    from ptycho_core.jobs.logging import logging_to
+    from ptycho_core.jobs.observers import installed_observers
     from ptycho_core.model import load_model
     from ptycho_core.settings.files import check_files
 
@@ -199,7 +199,7 @@ def _old_files(folder: Path, *, resume: bool) -> OldFiles:
     """What ceases to be true with the first model of this run: of a run that goes on, only seal and figure."""
     from ptycho_core.files.old import OldFiles
     from ptycho_core.imaging.report import SEAL
-    from ptycho_core.loggers.left import old_files
+    from ptycho_core.jobs.old_logs import old_files
     from ptycho_core.training.checkpoints import BEST, CHECKPOINTS, LAST, epoch_files
 
     if resume:

@@ -13,7 +13,7 @@ import tempfile
 from contextlib import redirect_stdout
 
 from ptycho_core.cli.main import main, run
-from ptycho_core.loggers import observers
+from ptycho_core.jobs import observers
 
 
 def place(where, kept):

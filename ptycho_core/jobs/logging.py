@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.errors import PtychoError, SettingsError
 from ptycho_core.loggers.logger import LoggedRun, Logger
+from ptycho_core.settings.files import chosen_logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -17,15 +18,7 @@ if TYPE_CHECKING:
     from ptycho_core.files.old import OldFiles
     from ptycho_core.settings.payload import Payload
 
-__all__ = ["chosen_logger", "logging_to"]
-
-
-def chosen_logger(payload: Payload) -> type[Logger] | None:
-    """The class of a payload's logger; None where nothing is logged."""
-    from ptycho_core.settings.components import logger
-
-    name = str(payload.resolved.values["logger"].value)
-    return None if name == "none" else logger(name).found
+__all__ = ["logging_to"]
 
 
 @contextmanager
