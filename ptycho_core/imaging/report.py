@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
     from ptycho_core.formats.product import Reconstruction
 
-__all__ = ["HISTORY", "RESULTS", "SEAL", "draw_all", "write_json", "write_log", "write_results"]
+__all__ = ["HISTORY", "LOSSES", "RECORDS", "RESULTS", "SEAL", "draw_all", "write_json", "write_log", "write_results"]
 
 RESULTS = ("reconstruction.h5", "settings.json", "metrics.json", "object.png", "probe.png")
-HISTORY = ("losses.png",)
+LOSSES = "losses.png"
+HISTORY = (LOSSES,)
 """Files of a result folder: those of every result, and those of one that has a history."""
 SEAL = "metrics.json"
 """The file that is written last and goes first: a folder that has it is complete."""
+RECORDS = ("settings.json", LOSSES, SEAL)
+"""What the folder of a training holds next to models and logs, in the order of writing."""
 
 
 def write_results(
@@ -90,7 +93,7 @@ def _drawings(one: Reconstruction) -> dict[str, Callable[[], Figure]]:
         "probe.png": lambda: figure_of_probe(one.probe, pixel_size_m=one.pixel_size_m),
     }
     if one.history:
-        drawings["losses.png"] = lambda: figure_of_losses(one.history)
+        drawings[LOSSES] = lambda: figure_of_losses(one.history)
     return drawings
 
 

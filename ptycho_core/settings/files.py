@@ -32,9 +32,8 @@ class JobFiles(NamedTuple):
 
 def files_of(payload: Payload) -> JobFiles:
     """The files of a payload, but for the settings file."""
-    from ptycho_core.imaging.report import HISTORY, RESULTS
+    from ptycho_core.imaging.report import HISTORY, RECORDS, RESULTS
     from ptycho_core.training.checkpoints import model_names
-    from ptycho_core.training.run import RECORDS
 
     execution = payload.groups["execution"]
     if isinstance(payload, TrainingPayload):

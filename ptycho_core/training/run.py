@@ -24,11 +24,7 @@ if TYPE_CHECKING:
     from ptycho_core.settings.payload import TrainingPayload
     from ptycho_core.training.data import TrainingData
 
-__all__ = ["RECORDS", "run_payload", "train"]
-
-FIGURE = "losses.png"
-RECORDS = ("settings.json", FIGURE, "metrics.json")
-"""What the folder of a run holds beside the models and the logs, in the order of writing."""
+__all__ = ["run_payload", "train"]
 
 _FIRST = "stopping after this epoch, which is then saved"
 
@@ -198,12 +194,12 @@ class _Replacing:
 def _old_files(folder: Path, *, resume: bool) -> OldFiles:
     """What ceases to be true with the first model of this run: of a run that goes on, only seal and figure."""
     from ptycho_core.files.old import OldFiles
-    from ptycho_core.imaging.report import SEAL
+    from ptycho_core.imaging.report import LOSSES, RECORDS, SEAL
     from ptycho_core.jobs.old_logs import old_files
     from ptycho_core.training.checkpoints import BEST, CHECKPOINTS, LAST, epoch_files
 
     if resume:
-        return OldFiles([folder / SEAL, folder / FIGURE])
+        return OldFiles([folder / SEAL, folder / LOSSES])
     models = (folder / BEST, folder / LAST, *epoch_files(folder).values())
     return old_files(folder, [folder / SEAL, *models, *(folder / name for name in RECORDS)], [folder / CHECKPOINTS])
 
@@ -233,8 +229,9 @@ def _write_records(
 def _drawings(history: Sequence[Mapping[str, Value]]) -> dict[str, Callable[[], Figure]]:
     """What draws the figure of a training, by name of the file."""
     from ptycho_core.imaging.figures import figure_of_losses
+    from ptycho_core.imaging.report import LOSSES
 
-    return {FIGURE: lambda: figure_of_losses(history)}
+    return {LOSSES: lambda: figure_of_losses(history)}
 
 
 def _started(payload: TrainingPayload, data: TrainingData, epochs: int) -> Event:
