@@ -13,6 +13,7 @@ any other ``FIELD`` is ``NAME_FIELD`` of the table ``[losses]``, where both jobs
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from inspect import isabstract
@@ -23,7 +24,7 @@ from ptycho_core.engine.losses import BUILT_IN, OF_OBJECTS, Loss
 from ptycho_core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from ptycho_core.contract import Value
     from ptycho_core.imaging.metrics import Metric
@@ -255,11 +256,22 @@ def _logger(claim: Claim) -> type[Logger]:
     Raises:
         _LeftOut: it breaks a rule; the message says which.
     """
+    from ptycho_core.failures import in_one_line
     from ptycho_core.loggers.logger import Logger
 
     if claim.name == "none":
         raise _LeftOut("the word 'none' means that there is no log")
     found: type[Logger] = _imported(claim, Logger)
+    if not isinstance(found.requires, Mapping) or not all(
+        isinstance(one, str) for pair in found.requires.items() for one in pair
+    ):
+        raise _LeftOut("its 'requires' is no mapping from a package to the distribution that holds it")
+    try:
+        names = [name for steps in (False, True) for name in found.writes(steps=steps)]
+    except (Exception, SystemExit) as error:
+        raise _LeftOut(f"its 'writes' fails: {in_one_line(error, claim.module.partition('.')[0])}") from error
+    if not all(isinstance(name, str) for name in names):
+        raise _LeftOut("its 'writes' gives something else than names")
     return found
 
 

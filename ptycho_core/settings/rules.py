@@ -189,7 +189,7 @@ def _check_logger(values: Mapping[str, Sourced]) -> None:
         told = f"logger {found.name} cannot be used: {found.told}"
         raise SettingsError(told, remedy="Repair or uninstall it, or use --logger csv.", source=one.where)
     for package, distribution in found.found.requires.items():  # type: ignore[attr-defined]
-        there = find_spec(package)
+        there = find_spec(package.partition(".")[0])
         if there is None or there.origin is None:  # a folder of that name in the working directory is no package
             remedy = f"Install it with 'pip install {distribution}', or use --logger csv."
             raise SettingsError(f"logger {found.name}: {distribution} is not installed.", remedy=remedy, source=one.where)

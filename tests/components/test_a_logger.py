@@ -49,6 +49,12 @@ def test_help_imports_no_logger_and_a_job_only_the_one_that_is_chosen(site, scan
         (HEAD + "Poor = print", "poor:Poor is no class derived from ptycho_core.loggers.logger.Logger"),
         (HEAD + "class Poor(Logger):\n    name = 'poor'", "its class lacks __call__, __init__"),
         (FAILS.format(made="raise OSError('no room')"), "logger poor cannot be made: OSError: no room. (from --logger poor)"),
+        (FAILS.format(made="pass") + "    requires = ['acme']", "its 'requires' is no mapping from a package"),
+        (FAILS.format(made="pass") + "    def writes(cls, steps): pass", "its 'writes' fails: TypeError"),
+        (
+            FAILS.format(made="pass") + "    @classmethod\n    def writes(cls, *, steps):\n        return [1]",
+            "something else than names",
+        ),
         (FAILS.format(made="import no_such"), "logger poor cannot be made: No module named 'no_such'"),
         (
             FAILS.format(made="pass").replace("    def __init__", "    requires = {'no_such': 'acme-no-such'}\n    def __init__"),
