@@ -21,7 +21,7 @@ def old_files(folder: Path, others: Iterable[Path] = (), within: Iterable[Path] 
     """What an earlier job left: its logs, whichever logger wrote them, and the ``others`` of its files; see `OldFiles`."""
     from ptycho_core.settings.components import loggers
 
-    is_new = not any(not path.name.startswith(".") for path in folder.iterdir())
+    is_new = next(folder.glob("[!.]*"), None) is None  # so no logger need be imported to ask it
     left = [] if is_new else [_left(kind, folder) for kind in loggers().values()]
     files, folders = ([path for one in left for path in one[part]] for part in (0, 1))
     return OldFiles([*others, *files], [*within, *folders], renamed)
