@@ -25,12 +25,11 @@ from ptycho_core.backends.worker import Worker
 from ptycho_core.cli.main import main as ptycho
 from ptycho_core.conformance.limits import FITTED, INFERRED, LIMITS_ON_CUDA, STEPS
 from ptycho_core.conformance.parity import relative_distance
-from ptycho_core.contract import EvaluateJob
+from ptycho_core.contract import BatchRecipe, EvaluateJob, evaluate
 from ptycho_core.errors import PtychoError
-from ptycho_core.evaluation import BatchRecipe, evaluate
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.model import load_model
 from ptycho_core.reconstruction.start import prepare_start
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.settings.planning import plan_verb
 from ptycho_core.settings.resolution import resolve
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ptycho_core.evaluation import evaluate
+    from ptycho_core.formats.opening import open_scan
     from ptycho_core.formats.product import Reconstruction, load_reconstruction
     from ptycho_core.hookspecs import hookimpl
     from ptycho_core.imaging.metrics import score
     from ptycho_core.inference.run import infer
-    from ptycho_core.jobs import reconstruct
     from ptycho_core.model import load_model
-    from ptycho_core.scan.opening import open_scan
+    from ptycho_core.reconstruction.verb import reconstruct
     from ptycho_core.simulate import simulate_scan
     from ptycho_core.training.run import train
 
@@ -29,8 +29,8 @@ _PLACES = {
     "infer": "ptycho_core.inference.run",
     "load_model": "ptycho_core.model",
     "load_reconstruction": "ptycho_core.formats.product",
-    "open_scan": "ptycho_core.scan.opening",
-    "reconstruct": "ptycho_core.jobs",
+    "open_scan": "ptycho_core.formats.opening",
+    "reconstruct": "ptycho_core.reconstruction.verb",
     "score": "ptycho_core.imaging.metrics",
     "simulate_scan": "ptycho_core.simulate",
     "train": "ptycho_core.training.run",

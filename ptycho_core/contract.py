@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ptycho_core.engine.losses import Loss
     from ptycho_core.model import Model
     from ptycho_core.scan.scan import Scan
     from ptycho_core.training.data import TrainingData
@@ -162,6 +163,7 @@ class ReconstructJob:
         probe: (mode, N, N), complex64, scaled to counts, what the fit begins with.
         positions: (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner in ``object``; all windows lie inside.
         settings: the groups *data*, *reconstruction* and *execution* by name.
+        losses: the losses that compare patterns, by name, those of other distributions too; empty for ptycho's own.
     """
 
     scan: Scan
@@ -169,6 +171,7 @@ class ReconstructJob:
     probe: ComplexArray
     positions: NDArray[np.float64]
     settings: Mapping[str, Mapping[str, Value]]
+    losses: Mapping[str, Loss] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,12 +184,14 @@ class TrainJob:
             had not stopped.
         output_dir: an existing folder; checkpoints are written there and nowhere else.
         settings: the groups *data*, *model*, *training* and *execution* by name.
+        losses: as of a `ReconstructJob`.
     """
 
     data: TrainingData
     model: Model
     output_dir: Path
     settings: Mapping[str, Mapping[str, Value]]
+    losses: Mapping[str, Loss] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,6 +251,7 @@ class EvaluateBatchJob:
         scan: place of the scan in ``data``.
         groups: (group, C), int64, frames of that scan; the first of a group is its seed frame.
         gradients: whether gradients of the weighted sum are wanted.
+        losses: as of a `ReconstructJob`.
     """
 
     data: TrainingData
@@ -253,6 +259,30 @@ class EvaluateBatchJob:
     settings: Mapping[str, Mapping[str, Value]]
     scan: int
     groups: NDArray[np.int64]
+    gradients: bool = True
+    losses: Mapping[str, Loss] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class BatchRecipe:
+    """A batch of a training as files, so that it can go to another process, which opens them.
+
+    Attributes:
+        scans: files of the scans to learn from.
+        model_path: a model file.
+        settings: the groups *data*, *model*, *training* and *execution* by name.
+        scan: place of the scan among those to learn from, then those of the validation.
+        groups: (group, C), int64, frames of that scan; the first of a group is its seed frame.
+        validation: files of scans that only validate.
+        gradients: whether gradients of the weighted sum are wanted.
+    """
+
+    scans: tuple[Path, ...]
+    model_path: Path
+    settings: Mapping[str, Mapping[str, Value]]
+    scan: int
+    groups: NDArray[np.int64]
+    validation: tuple[Path, ...] = ()
     gradients: bool = True
 
 

@@ -3,61 +3,30 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from ptycho_core.contract import BatchRecipe, EvaluateBatchJob, EvaluateJob, EvaluateResult, Value
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, EvaluateResult, Value
-
-__all__ = ["BatchRecipe", "evaluate"]
+__all__ = ["evaluate", "opened"]
 
 
-@dataclass(frozen=True, eq=False)
-class BatchRecipe:
-    """A batch of a training as files, so that it can go to another process, which opens them.
+def opened(recipe: BatchRecipe) -> EvaluateBatchJob:
+    """The job of a backend, from the files of a recipe.
 
-    Attributes:
-        scans: files of the scans to learn from.
-        model_path: a model file.
-        settings: the groups *data*, *model*, *training* and *execution* by name.
-        scan: place of the scan among those to learn from, then those of the validation.
-        groups: (group, C), int64, frames of that scan; the first of a group is its seed frame.
-        validation: files of scans that only validate.
-        gradients: whether gradients of the weighted sum are wanted.
+    Raises:
+        DataError: a scan or the model file cannot be used.
     """
+    from ptycho_core.contract import EvaluateBatchJob
+    from ptycho_core.formats.opening import open_scan
+    from ptycho_core.model import load_model
+    from ptycho_core.settings.components import losses_of
+    from ptycho_core.training.data import training_data
 
-    scans: tuple[Path, ...]
-    model_path: Path
-    settings: Mapping[str, Mapping[str, Value]]
-    scan: int
-    groups: NDArray[np.int64]
-    validation: tuple[Path, ...] = ()
-    gradients: bool = True
-
-    def opened(self) -> EvaluateBatchJob:
-        """The job of a backend.
-
-        Raises:
-            DataError: a scan or the model file cannot be used.
-        """
-        from ptycho_core.contract import EvaluateBatchJob
-        from ptycho_core.model import load_model
-        from ptycho_core.scan.opening import open_scan
-        from ptycho_core.settings.training import resolved_weights
-        from ptycho_core.training.data import training_data
-
-        scans, validation = (
-            [open_scan(path, self.settings["data"]) for path in paths] for paths in (self.scans, self.validation)
-        )
-        data, model = training_data(scans, self.settings, validation), load_model(self.model_path)
-        weights = resolved_weights(self.settings["training"], str(model.facts["model_type"]))
-        return EvaluateBatchJob(data, model, {**self.settings, "training": weights}, self.scan, self.groups, self.gradients)
+    settings = recipe.settings
+    scans, validation = ([open_scan(path, settings["data"]) for path in paths] for paths in (recipe.scans, recipe.validation))
+    data, model, losses = training_data(scans, settings, validation), load_model(recipe.model_path), losses_of(settings)
+    return EvaluateBatchJob(data, model, settings, recipe.scan, recipe.groups, recipe.gradients, losses)
 
 
 def evaluate(job: EvaluateJob | EvaluateBatchJob | BatchRecipe, **execution: Value) -> EvaluateResult:
@@ -65,7 +34,7 @@ def evaluate(job: EvaluateJob | EvaluateBatchJob | BatchRecipe, **execution: Val
 
     Args:
         job: object, probe, positions and counts (``ptycho_core.contract.EvaluateJob``); or a batch of a training with its model
-            (``ptycho_core.contract.EvaluateBatchJob``), which may also be given as files (`BatchRecipe`).
+            (``ptycho_core.contract.EvaluateBatchJob``), which may also be given as files (``ptycho_core.contract.BatchRecipe``).
         execution: execution settings, such as ``backend="torch"``, ``precision="float64"``, ``accelerator="cpu"``.
 
     Returns:
@@ -77,7 +46,8 @@ def evaluate(job: EvaluateJob | EvaluateBatchJob | BatchRecipe, **execution: Val
         CapabilityError: if it does not evaluate, or not so.
         DataError: if the parts of the job do not fit each other, or a file cannot be used.
     """
+    from ptycho_core.contract import BatchRecipe
     from ptycho_core.settings.planning import plan_verb
 
     backend, plan = plan_verb("evaluate", dict(execution), os.environ)
-    return backend.evaluate(job.opened() if isinstance(job, BatchRecipe) else job, plan)
+    return backend.evaluate(opened(job) if isinstance(job, BatchRecipe) else job, plan)

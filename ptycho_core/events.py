@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.contract import Event, Observer, Snapshot
 
-__all__ = ["EventHub", "installed_observers", "stop_on_interrupt", "warn"]
+__all__ = ["EventHub", "stop_on_interrupt", "warn"]
 
 
 class EventHub:
@@ -89,23 +89,6 @@ def warn(message: str) -> None:
         if sys.stderr is not None:
             with suppress(OSError, ValueError):
                 print(f"ptycho: warning: {message}", file=sys.stderr)
-
-
-def installed_observers() -> tuple[Observer, ...]:
-    """Observers of the entry-point group ``ptycho.observers``: each entry names a callable without arguments that makes one.
-
-    An entry that cannot be loaded is a ``RuntimeWarning`` and left out.
-    """
-    from ptycho_core.backends.discovery import OBSERVERS, scan
-
-    observers: list[Observer] = []
-    for claim in scan(OBSERVERS):
-        try:
-            observers.append(claim.imported()())
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - as above
-            message = f"the observer '{claim.name}' ({claim.source}) cannot be loaded: {type(error).__name__}: {error}"
-            warn(message)
-    return tuple(observers)
 
 
 @contextmanager

@@ -17,13 +17,13 @@ from ptycho_core.backends.known import known_backends
 
 PATIENT = """
 import sys, time
-from ptycho_core import events
+from ptycho_core.jobs import observers
 from ptycho_core.cli.main import main
 def patient(event):
     if event.kind == sys.argv[1]:
         print("told:", event.kind, file=sys.stderr, flush=True)
         time.sleep(float(sys.argv[2]))
-events.installed_observers = lambda: (patient,)
+observers.installed_observers = lambda: (patient,)
 sys.exit(main(sys.argv[3:]))
 """
 

@@ -131,9 +131,8 @@ _SIMPLE: Mapping[str, Any] = {
 def _classes() -> dict[str, type[Any]]:
     """The classes that may travel, by name: the data of the contract, what the verbs give back, and typed settings."""
     from ptycho_core import contract
-    from ptycho_core.evaluation import BatchRecipe
     from ptycho_core.formats.product import Reconstruction, StoredObject
     from ptycho_core.settings.sources import Typed
 
     own = [one for one in vars(contract).values() if isinstance(one, type) and one.__module__ == contract.__name__]
-    return {one.__name__: one for one in (*own, BatchRecipe, Reconstruction, StoredObject, Typed) if is_dataclass(one)}
+    return {one.__name__: one for one in (*own, Reconstruction, StoredObject, Typed) if is_dataclass(one)}

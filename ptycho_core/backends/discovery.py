@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.metadata import Distribution
 
-__all__ = ["GROUP", "OBSERVERS", "Claim", "canonical", "forget", "installed_version", "scan"]
+__all__ = ["GROUP", "LOGGER", "OBSERVERS", "Claim", "canonical", "forget", "installed_version", "scan"]
 
 GROUP = "ptycho.backends"
 OBSERVERS = "ptycho.observers"
+LOGGER = "logger."
+"""How the name of an entry point of the group of observers begins where it is a logger."""
 
 
 @dataclass(frozen=True, order=True)

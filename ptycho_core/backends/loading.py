@@ -13,11 +13,11 @@ from typing import NoReturn, TypeVar
 import pluggy
 
 from ptycho_core import contract, hookspecs
-from ptycho_core.backends.failures import in_one_line
 from ptycho_core.backends.known import known_backends
 from ptycho_core.backends.registry import find_backends, registered_plugin, those_that
 from ptycho_core.backends.states import Row, family, unusable
 from ptycho_core.errors import BackendError, BackendUnusableError, CapabilityError, HookError, PtychoError, did_you_mean
+from ptycho_core.failures import in_one_line
 
 __all__ = ["NEUTRAL", "REQUIRED_HOOKS", "Backend", "load"]
 

@@ -9,9 +9,9 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from ptycho_core.components import likelihoods, loss_declarations
 from ptycho_core.contract import VERBS, Disposition, ExecutionPlan, ExecutionRequest, ProbeReport, Value
 from ptycho_core.errors import CapabilityError, did_you_mean
+from ptycho_core.settings.components import likelihoods, loss_declarations
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

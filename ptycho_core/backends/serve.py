@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.backends.codec import pack, read_value, write_value
-from ptycho_core.backends.failures import described
 from ptycho_core.errors import UsageError
+from ptycho_core.failures import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable

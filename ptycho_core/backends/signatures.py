@@ -41,7 +41,7 @@ FUNCTIONS: Final = (
     "ptycho_core.reconstruction.schedule:keep_inside",
     "ptycho_core.reconstruction.stages:Run",
     "ptycho_core.scan.canvas:object_canvas",
-    "ptycho_core.scan.opening:open_scan",
+    "ptycho_core.formats.opening:open_scan",
     "ptycho_core.scan.reading:Readers",
     "ptycho_core.training.data:training_data",
     "ptycho_core.training.groups:inference_groups",

@@ -16,9 +16,9 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, Self
 
 from ptycho_core.backends.child import end_child, last_words, start_child, told_end
 from ptycho_core.backends.codec import read_value, unpack, write_value
-from ptycho_core.backends.failures import raised_again
 from ptycho_core.errors import UsageError, WorkerError
 from ptycho_core.events import EventHub
+from ptycho_core.failures import raised_again
 from ptycho_core.files.scratch import using_scratch
 
 if TYPE_CHECKING:

@@ -45,7 +45,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
 def _list(args: argparse.Namespace) -> int:
     from ptycho_core.backends.known import how_to_install
     from ptycho_core.backends.registry import find_backends
-    from ptycho_core.components import claimed
+    from ptycho_core.settings.components import claimed
 
     rows = find_backends()
     if args.json:
@@ -114,7 +114,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 def _print_components() -> None:
     """What other distributions bring beside backends, each really imported."""
-    from ptycho_core.components import claimed, components
+    from ptycho_core.settings.components import claimed, components
 
     for kind in dict.fromkeys(kind for kind, _ in claimed()):
         for one in components(kind):

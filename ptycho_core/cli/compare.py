@@ -84,6 +84,7 @@ def _backends(args: argparse.Namespace) -> Comparison:
 
     verb = "train" if args.train else "infer" if args.model is not None else "reconstruct"
     given = collect(args, *VERBS[verb])
+    assert given.config is None or isinstance(given.config, Path)  # no other program's command compares
     request = Request(
         verb, args.scan, _named(args.backends), args.output_dir, model=args.model, reference=args.reference,
         overrides=given.overrides, config=given.config, timeout=args.timeout, overwrite=args.overwrite,

@@ -175,7 +175,7 @@ def _checkpoint(args: argparse.Namespace) -> Path | None:
 
 def _facts(args: argparse.Namespace) -> Facts:
     """What the files on the command line state, as the command itself would find it."""
-    from ptycho_core.scan.opening import ScanFile
+    from ptycho_core.formats.opening import ScanFile
     from ptycho_core.settings.facts import inference_facts, resumption_facts, scan_facts
     from ptycho_core.settings.resolution import Facts
 

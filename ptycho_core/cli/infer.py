@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         args.scan,
         args.output_dir,
         given.overrides,
-        config_file=given.translated or given.config,
+        config_file=given.config,
         allow_unsupported=args.allow_unsupported,
     )
     if dry:

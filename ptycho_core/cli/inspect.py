@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     }
     from ptycho_core.cli.steps import progress_of_steps
     from ptycho_core.files.place import check_apart, check_file
-    from ptycho_core.scan.opening import open_scan, scan_path
+    from ptycho_core.formats.opening import open_scan, scan_path
     from ptycho_core.scan.summary import summarise
 
     if args.plot is not None:
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(_lines(scan, summary)))
     if args.plot is not None:
         from ptycho_core.imaging.figures import draw
-        from ptycho_core.scan.figure import figure_of_scan
+        from ptycho_core.imaging.scan_figure import figure_of_scan
 
         draw(lambda: figure_of_scan(scan, summary), args.plot)
         if not args.json:

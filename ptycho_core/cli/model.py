@@ -37,7 +37,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
 
 def run(args: argparse.Namespace) -> int:
     """Read, check, print."""
-    from ptycho_core.modelfile.summary import summarise_model
+    from ptycho_core.cli.model_summary import summarise_model
 
     found = summarise_model(args.file)
     print(json.dumps(found, indent=2) if args.json else "\n".join(_lines(found, every=args.all)))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.components import why_left_out
 from ptycho_core.errors import PtychoError, SettingsError, did_you_mean
+from ptycho_core.settings.components import why_left_out
 from ptycho_core.settings.declare import option_declaration
 from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.sources import Typed
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ptycho_core.settings.declare import Declaration
-    from ptycho_core.settings.sources import Translated
+    from ptycho_core.settings.sources import SettingsSource
 
 __all__ = ["GivenFlags", "add_setting_flags", "collect"]
 
@@ -34,14 +34,10 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class GivenFlags:
-    """The settings on a command line, by name, a backend's options as ``BACKEND.NAME``; and what ranks below them.
-
-    That is the settings file, or what another program's come to.
-    """
+    """The settings on a command line, by name, a backend's options as ``BACKEND.NAME``; and the file, or what stands for it."""
 
     overrides: Mapping[str, Typed] = field(default_factory=dict)
-    config: Path | None = None
-    translated: Translated | None = None
+    config: Path | SettingsSource | None = None
 
 
 def add_setting_flags(parser: argparse.ArgumentParser, *verbs: str, without: Sequence[str] = ()) -> None:
@@ -92,7 +88,7 @@ def collect(args: argparse.Namespace, *verbs: str) -> GivenFlags:
         before = overrides.setdefault(name, item)
         if before.value != item.value:
             raise SettingsError(f"{before.where} and {item.where} contradict each other; give one of them.", source=item.where)
-    return GivenFlags(overrides, None if args.config is None else Path(args.config), getattr(args, "translated", None))
+    return GivenFlags(overrides, Path(args.config) if isinstance(args.config, str) else args.config)
 
 
 _ALONE = "\0"

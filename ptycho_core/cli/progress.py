@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import math
 import sys
 import time
@@ -97,6 +98,7 @@ def progress_observer(*, shown: bool) -> PlainProgress | BarProgress | None:
 
 def run_shown(run_payload: Callable[..., _Answer], payload: Payload, args: argparse.Namespace) -> _Answer:
     """Run a payload for a command: progress is shown unless settings turn it off, events go to who asked for them."""
+    gc.freeze()  # the framework, which stays: else each pass of the collector looks through all of it again
     progress = progress_observer(shown=bool(payload.groups["execution"]["progress"]))
     observers = [one for one in (progress, args.events) if one is not None]
     with progress or contextlib.nullcontext():

@@ -29,7 +29,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; 130 if it was interrupted and the best so far was written."""
-    from ptycho_core.jobs import run_reconstruction
+    from ptycho_core.reconstruction.verb import run_reconstruction
     from ptycho_core.settings.payload import create_reconstruction_payload
 
     dry, given = wants_plan(args), collect(args, "reconstruct")

@@ -110,9 +110,9 @@ _READING = ("signal", "frame_axis", "photons", "size")
 
 def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
     from ptycho_core.errors import DataError
+    from ptycho_core.formats.opening import open_scan
     from ptycho_core.formats.product import load_reconstruction
     from ptycho_core.imaging.metrics import data_misfit
-    from ptycho_core.scan.opening import open_scan
 
     one = load_reconstruction(result)
     kept = one.settings.get("settings", {})
@@ -133,7 +133,7 @@ def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
 
 
 def _print(values: dict[str, Any]) -> None:
-    from ptycho_core.components import metrics
+    from ptycho_core.settings.components import metrics
 
     for name, label in _LABELS.items():
         if name in values and not (name in ("position_error_px",) and values[name] is None):

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     _report(made, args.output)
     if args.preview is not None:
         from ptycho_core.imaging.figures import draw
-        from ptycho_core.simulation.figure import figure_of_simulation
+        from ptycho_core.imaging.simulation_figure import figure_of_simulation
 
         draw(lambda: figure_of_simulation(made), args.preview)
         print(f"preview     {args.preview}")

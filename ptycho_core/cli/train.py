@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         given.overrides,
         validation=args.validation,
         resume=folder / LAST if args.resume else None,
-        config_file=given.translated or given.config,
+        config_file=given.config,
         allow_unsupported=args.allow_unsupported,
     )
     if dry:

@@ -46,7 +46,7 @@ def compare_results(
     from ptycho_core.files.folder import claimed_folder
     from ptycho_core.files.old import OldFiles
     from ptycho_core.files.place import check_apart
-    from ptycho_core.scan.opening import open_scan, scan_path
+    from ptycho_core.formats.opening import open_scan, scan_path
 
     places = [Path(one) for one in results]
     if len(places) + (reference is not None or scan is not None) < 2:

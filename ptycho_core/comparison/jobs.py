@@ -48,7 +48,7 @@ def run_job(
         PtychoError: as the verbs.
     """
     from ptycho_core.inference.run import run_payload as infer
-    from ptycho_core.jobs import run_reconstruction
+    from ptycho_core.reconstruction.verb import run_reconstruction
     from ptycho_core.settings.payload import (
         create_inference_payload,
         create_reconstruction_payload,

@@ -65,7 +65,7 @@ class Judge:
 
 def has_truth(scan: Path) -> bool:
     """Whether the file of a scan holds the object that it was simulated from."""
-    from ptycho_core.scan.opening import ScanFile
+    from ptycho_core.formats.opening import ScanFile
 
     return ScanFile(scan).holds_any("object_true")
 

@@ -17,13 +17,14 @@ TABLE: Final = "comparison.json"
 FIGURE: Final = "comparison.png"
 
 
-def write_comparison(found: Comparison, judge: Judge, ready: Callable[[], None]) -> list[str]:
-    """Write table and figure, each whole or not at all; no figure where there is no result.
+def write_comparison(found: Comparison, judge: Judge, ready: Callable[[], None], *, figures: bool = True) -> list[str]:
+    """Write table and figure, each whole or not at all; no figure where there is no result, or none is wanted.
 
     Args:
         found: for the table.
         judge: with the pictures.
         ready: called when the new table is on the disk, just before it takes its name: what is replaced goes then.
+        figures: whether the figure is drawn.
 
     Returns:
         A note if the figure could not be drawn.
@@ -32,13 +33,14 @@ def write_comparison(found: Comparison, judge: Judge, ready: Callable[[], None])
         OutputError: the table cannot be written; the message says where it is instead, or that it is lost.
     """
     from ptycho_core.files.rescue import write_or_rescue
-    from ptycho_core.imaging.figures import figure_of_comparison
     from ptycho_core.imaging.report import draw_all, write_json
 
     def write(path: Path) -> None:
         write_json(path, found.as_dict(), ready=ready if path.parent == found.folder else None)
 
     write_or_rescue(found.folder, [(TABLE, write)])
-    if not judge.pictures:
+    if not figures or not judge.pictures:
         return []
+    from ptycho_core.imaging.figures import figure_of_comparison
+
     return draw_all(found.folder, {FIGURE: lambda: figure_of_comparison(judge.pictures, pixel_size_m=judge.pixel_size_m)})

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ptycho_core.backends.states import Row
-    from ptycho_core.scan.opening import ScanFile
+    from ptycho_core.formats.opening import ScanFile
     from ptycho_core.settings.resolution import Facts, Resolved
 
 __all__ = ["VERBS", "Candidate", "Request"]
@@ -66,6 +66,15 @@ class Request:
     overwrite: bool = False
     allow_unsupported: bool = False
 
+    @property
+    def figures(self) -> bool:
+        """Whether figures are drawn, of the comparison too.
+
+        Raises:
+            SettingsError: as `resolved`.
+        """
+        return bool(self.resolved(VERBS[self.verb][0]).values["figures"].value)
+
     def check(self) -> tuple[Candidate, ...]:
         """The backends that take part, with what is known of them without running any.
 
@@ -76,8 +85,8 @@ class Request:
             DataError: scan, model or reference cannot be used.
         """
         from ptycho_core.comparison.judge import find_reference
+        from ptycho_core.formats.opening import open_scan
         from ptycho_core.model import model_file
-        from ptycho_core.scan.opening import open_scan
         from ptycho_core.settings.planning import resolve_for
 
         candidates = self._candidates()
@@ -125,7 +134,7 @@ class Request:
 
     @cached_property
     def _file(self) -> ScanFile:
-        from ptycho_core.scan.opening import ScanFile
+        from ptycho_core.formats.opening import ScanFile
 
         return ScanFile(self.scan)
 

@@ -50,7 +50,7 @@ def compare_backends(request: Request, observers: Sequence[Observer] = ()) -> Co
     from ptycho_core.events import EventHub
     from ptycho_core.files.folder import claimed_folder
     from ptycho_core.files.old import OldFiles
-    from ptycho_core.scan.opening import scan_path
+    from ptycho_core.formats.opening import scan_path
 
     candidates = request.check()
     judge = find_reference(scan_path(request.scan), request.reference)
@@ -69,7 +69,7 @@ def compare_backends(request: Request, observers: Sequence[Observer] = ()) -> Co
             for old in (table, *(results[one.name] for one in entries if one.state != NOT_RUN)):
                 old.remove()
 
-        notes = write_comparison(found, judge, ready)
+        notes = write_comparison(found, judge, ready, figures=request.figures)
     return replace(found, notes=tuple(notes))
 
 
@@ -82,7 +82,7 @@ def _check_files(request: Request, candidates: Sequence[Candidate]) -> None:
     from ptycho_core.comparison.report import FIGURE, TABLE
     from ptycho_core.comparison.request import VERBS
     from ptycho_core.files.place import check_apart
-    from ptycho_core.scan.opening import scan_path
+    from ptycho_core.formats.opening import scan_path
 
     values = {name: one.value for verb in VERBS[request.verb] for name, one in request.resolved(verb).values.items()}
     named = [str(values[name]) for name in ("mask", "probe", "start", "labels") if values.get(name) is not None]

@@ -71,7 +71,7 @@ def parsed(command: str, words: list[str]) -> argparse.Namespace:
     args = _ours(command, job.arguments, rest)
     for name, item in job.typed.items():
         setattr(args, f"setting_{name}", [*getattr(args, f"setting_{name}", ()), item])
-    args.translated = job.lower
+    args.config = job.lower
     if "backend" not in {**job.typed, **job.lower.file} and "PTYCHO_BACKEND" not in os.environ:
         args.func = partial(_with_default_named, command, args.func)
     return args

@@ -8,14 +8,37 @@ from typing import TYPE_CHECKING
 from ptycho_core.compatibility.table import COMMANDS, NONE, argument_defaults, setting_defaults
 from ptycho_core.errors import SettingsError
 from ptycho_core.settings.groups import declarations
-from ptycho_core.settings.sources import Translated, Typed
+from ptycho_core.settings.sources import Given, Typed, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ptycho_core.compatibility.spoken import Spoken
 
-__all__ = ["Translation", "translate"]
+__all__ = ["FileAndDefaults", "Translation", "translate"]
+
+
+@dataclass(frozen=True)
+class FileAndDefaults:
+    """PtychoPINN's settings file and defaults, in the place of a settings file of ours.
+
+    Attributes:
+        file: settings by name, which rank as those of a settings file.
+        defaults: settings that nobody asked for, which rank above the defaults of backend and core.
+    """
+
+    file: Mapping[str, Typed]
+    defaults: Mapping[str, Typed]
+
+    def given(self, verb: str) -> list[Given]:
+        """The values of both, checked; see `SettingsSource`."""
+        known = declarations(verb)
+        found = []
+        for origin, values in (("file", self.file), ("command default", self.defaults)):
+            for name, item in values.items():
+                check_name(name, known, item.where)
+                found.append(Given(name, known[name].parse(str(item.value), item.where), origin, item.where))
+        return found
 
 
 @dataclass(frozen=True)
@@ -30,7 +53,7 @@ class Translation:
     """
 
     typed: Mapping[str, Typed]
-    lower: Translated
+    lower: FileAndDefaults
     arguments: Mapping[str, Typed]
     deprecated: tuple[str, ...]
 
@@ -56,7 +79,7 @@ def translate(command: str, flags: Sequence[Spoken], file: Sequence[Spoken] = ()
     old = dict.fromkeys(
         f"{one.spelling} is deprecated; use {one.entry.deprecated}." for one in [*flags, *file] if one.entry.deprecated
     )
-    return Translation(typed, Translated(filed, defaults), arguments, tuple(old))
+    return Translation(typed, FileAndDefaults(filed, defaults), arguments, tuple(old))
 
 
 def _meant(command: str, spoken: Sequence[Spoken]) -> tuple[dict[str, Typed], dict[str, Typed]]:

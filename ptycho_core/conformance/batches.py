@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ptycho_core.contract import BatchRecipe
 from ptycho_core.errors import DataError
-from ptycho_core.evaluation import BatchRecipe
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.physics import intensities
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.training.data import SIZE_STEP, SMALLEST_SIZE, training_data
 from ptycho_core.training.groups import inference_groups
 

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from ptycho_core.conformance.batches import VerificationBatch
     from ptycho_core.conformance.limits import Limits
     from ptycho_core.conformance.parity import Difference
-    from ptycho_core.contract import EvaluateResult
-    from ptycho_core.evaluation import BatchRecipe
+    from ptycho_core.contract import BatchRecipe, EvaluateResult
     from ptycho_core.model import Model
 
 __all__ = ["Comparison", "Run", "Verification", "verify_model"]
@@ -120,8 +119,8 @@ def verify_model(
         UsageError: a name or the precision is not known, or there is nothing to compare.
     """
     from ptycho_core.conformance.batches import batch_from_scan, made_batch
+    from ptycho_core.formats.opening import scan_path
     from ptycho_core.model import load_with_manifest, model_file
-    from ptycho_core.scan.opening import scan_path
 
     if precision not in LIMITS:
         raise SettingsError(f"precision is '{precision}'; limits are known for {', '.join(LIMITS)}.")

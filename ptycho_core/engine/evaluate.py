@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ptycho_core.components import losses_of
 from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, EvaluateResult
 from ptycho_core.engine.forward import DEFAULT
-from ptycho_core.engine.losses import BUILT_IN, good
+from ptycho_core.engine.losses import BUILT_IN, built_in, good, weights_of
 from ptycho_core.engine.objective import Objective
 from ptycho_core.engine.regularization import mean_variation, total_variation
 from ptycho_core.engine.sample import Sample
 from ptycho_core.engine.state import Fields, Measured, Windows, windows_at
 from ptycho_core.physics import DATA_TERMS, INTENSITY_FLOOR, VARIATION_ROUNDING
-from ptycho_core.settings.training import loss_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,8 +49,8 @@ def evaluate(job: EvaluateJob | EvaluateBatchJob, xp: ArrayOps) -> EvaluateResul
 
 
 def _of_training(job: EvaluateBatchJob, xp: ArrayOps) -> EvaluateResult:
-    weights = loss_weights(job.settings["training"], str(job.model.facts["model_type"]))
-    objective = Objective(xp, job.model, losses_of(job.settings), weights, mixed=False)
+    losses = job.losses or built_in()
+    objective = Objective(xp, job.model, losses, weights_of(job.settings["training"], losses), mixed=False)
     outcome = objective.outcome(Sample(xp, job.data.scans[job.scan]), job.scan, job.groups, learn=job.gradients)
     gradients: dict[str, NDArray[Any]] = {}
     if outcome.gradient is not None:

@@ -6,7 +6,7 @@ the loss at each pixel, its derivative, its names and its settings.  The derivat
 (2012) 063004): the gradient of all modes is one product.
 
 A field of the class that is made with ``setting(...)`` is a setting of the loss.  Other distributions add losses by the entry
-points in ``ptycho.losses``; `ptycho_core.components` finds them and names the rules.
+points in ``ptycho.losses``; `ptycho_core.settings.components` finds them and names the rules.
 """
 
 from __future__ import annotations
@@ -21,10 +21,23 @@ from ptycho_core.settings.declare import setting
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ptycho_core.contract import Value
     from ptycho_core.engine.arrays import Array, ArrayOps
     from ptycho_core.engine.state import Measured
 
-__all__ = ["BUILT_IN", "LIKELIHOODS", "OF_OBJECTS", "Amplitude", "Comparison", "Loss", "Mae", "Nll", "good"]
+__all__ = [
+    "BUILT_IN",
+    "LIKELIHOODS",
+    "OF_OBJECTS",
+    "Amplitude",
+    "Comparison",
+    "Loss",
+    "Mae",
+    "Nll",
+    "built_in",
+    "good",
+    "weights_of",
+]
 
 
 class Comparison(NamedTuple):
@@ -176,4 +189,15 @@ OF_OBJECTS: Final = ("tv", "realspace")
 """Terms of a training that compare objects instead of patterns, summed after the others."""
 
 LIKELIHOODS: Final[Mapping[str, Loss]] = {kind.likelihood: kind() for kind in BUILT_IN if kind.likelihood is not None}
+
 """Those of them that a reconstruction can minimise, by their word."""
+
+
+def built_in() -> dict[str, Loss]:
+    """Ptycho's own losses by name, with their default settings."""
+    return {kind.name: kind() for kind in BUILT_IN}
+
+
+def weights_of(training: Mapping[str, Value], losses: Mapping[str, Loss]) -> dict[str, float]:
+    """The weight of each term of a training by name, from the *training* settings of a job."""
+    return {name: float(str(training[f"{name}_weight"])) for name in (*losses, *OF_OBJECTS)}

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ptycho_core.components import losses_of
 from ptycho_core.engine.coarse import coarse_state, fine_state
 from ptycho_core.engine.forward import DEFAULT
 from ptycho_core.engine.joint import Joint, frame_sums, score
+from ptycho_core.engine.losses import built_in
 from ptycho_core.engine.patterns import DevicePatterns, InnerPatterns
 from ptycho_core.engine.pie import Momentum, pie_epoch
 from ptycho_core.engine.state import State
@@ -44,7 +44,7 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink, xp:
         DataError: if the scan's patterns cannot be used; the message names the frame.
     """
     options, readers = ReconstructionSettings(**job.settings["reconstruction"]), Readers.planned(plan.execution)  # type: ignore[arg-type]
-    likelihoods = {loss.likelihood: loss for loss in losses_of(job.settings).values() if loss.likelihood is not None}
+    likelihoods = {loss.likelihood: loss for loss in (job.losses or built_in()).values() if loss.likelihood is not None}
     frames = DevicePatterns(xp, job.scan.patterns, job.scan.mask, options.memory_gib * 2**30, readers)
     engine = _Engine(frames, options, likelihoods)
     found = Run(engine, options, plan, events).result(engine.start(job))

@@ -6,13 +6,12 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.components import losses_of
 from ptycho_core.engine.arrays import MIXED
+from ptycho_core.engine.losses import built_in, weights_of
 from ptycho_core.engine.objective import Objective
 from ptycho_core.engine.optimizer import Optimizer
 from ptycho_core.engine.sample import Sample
 from ptycho_core.scan.reading import Readers
-from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.loop import BatchStats, TrainingLoop
 
 if TYPE_CHECKING:
@@ -47,10 +46,10 @@ class _Trainer:
 
     def __init__(self, job: TrainJob, plan: ExecutionPlan, xp: ArrayOps) -> None:
         settings, mixed = job.settings["training"], plan.execution["precision"] == MIXED
-        weights = loss_weights(settings, str(job.model.facts["model_type"]))
+        losses = job.losses or built_in()
         self._xp, self._readers = xp, Readers.planned(plan.execution)
         self._samples = [Sample(xp, scan, self._readers) for scan in job.data.scans]
-        self._objective = Objective(xp, job.model, losses_of(job.settings), weights, mixed=mixed)
+        self._objective = Objective(xp, job.model, losses, weights_of(settings, losses), mixed=mixed)
         self._learner = self._objective.learner
         self._optimizer = Optimizer(xp, settings, self._learner.size, self._learner.weights)
         self._ahead = self._readers.read(self._read, ())

@@ -1,1 +1,1 @@
-"""One module a file format; scans are opened through ``ptycho_core.scan.opening``."""
+"""One module a file format; scans are opened through ``ptycho_core.formats.opening``."""

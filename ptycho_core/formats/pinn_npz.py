@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ptycho_core.formats.npz import NpzFile
-    from ptycho_core.scan.opening import ScanFile
+    from ptycho_core.formats.opening import ScanFile
     from ptycho_core.scan.scan import Scan
     from ptycho_core.settings.data import DataSettings
 

@@ -9,19 +9,23 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import re
 import shutil
 import sys
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["default_style", "empty_figure"]
+__all__ = ["default_style", "empty_figure", "lay_out", "logarithmic"]
+
+_RAISED: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def empty_figure(width: float, height: float) -> Figure:
@@ -29,6 +33,36 @@ def empty_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def lay_out(figure: Figure) -> None:
+    """Place what is in a figure, once and for all."""
+    engine = figure.get_layout_engine()
+    if engine is not None and figure.axes:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+
+
+def logarithmic(axes: Axes) -> None:
+    """Make the y axis logarithmic, with labels such as 4 × 10⁻² as plain text: mathtext takes longer than all the rest."""
+    from matplotlib.ticker import LogFormatterSciNotation
+
+    class Powers(LogFormatterSciNotation):
+        def __call__(self, x: float, pos: int | None = None) -> str:
+            return _plain_power(str(super().__call__(x, pos)))
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(Powers())
+    axes.yaxis.set_minor_formatter(Powers())
+
+
+def _plain_power(label: str) -> str:
+    """The label of a logarithmic axis without mathtext; as it is, where it is none that is known."""
+    found = re.fullmatch(r"\$\\mathdefault\{(?:(.+)\\times)?10\^\{(-?\d+)\}\}\$", label)
+    if found is None:
+        return label
+    factor, power = found.groups()
+    return (f"{factor} × " if factor else "") + "10" + power.translate(_RAISED)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import numpy as np
 from ptycho_core.errors import OutputError, PtychoError
 from ptycho_core.files.whole import write_whole
 from ptycho_core.imaging.area import Area, centre_area
-from ptycho_core.imaging.drawing import default_style, empty_figure
+from ptycho_core.imaging.drawing import default_style, empty_figure, lay_out, logarithmic
 from ptycho_core.spelling import printable
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
                     label = "_"  # one entry in the legend
                 drawn.append(values[known])
         if drawn and all((values > 0).all() for values in drawn):
-            axes.set_yscale("log")
+            logarithmic(axes)
         if drawn:
             axes.legend(loc="upper right", frameon=False)
         axes.grid(visible=True, which="both", alpha=0.25)
@@ -207,7 +207,9 @@ def save_figure(figure: Figure, path: str | Path, *, dpi: int = 110) -> Path:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas, place, image = FigureCanvasAgg(figure), Path(path), BytesIO()
-    canvas.figure.savefig(image, dpi=dpi, format="png")
+    figure.set_dpi(dpi)
+    lay_out(figure)  # `savefig` would draw the whole figure twice: once to lay it out
+    canvas.print_png(image)  # type: ignore[no-untyped-call]
     write_whole(place, image.getbuffer())
     return place
 

@@ -47,7 +47,7 @@ _RING_ROWS = 64
 class Metric(ABC):
     """A number that says how like a reference a result is, which another distribution adds to those of this module.
 
-    It is made without arguments. The entry points in ``ptycho.metrics`` are found by `ptycho_core.components`.
+    It is made without arguments. The entry points in ``ptycho.metrics`` are found by `ptycho_core.settings.components`.
 
     Attributes:
         name: its key in the score, and the name of its entry point.
@@ -370,8 +370,8 @@ def _others(
     aligned: NDArray[np.complex128], reference: NDArray[np.complex128]
 ) -> tuple[dict[str, float | None], tuple[str, ...]]:
     """The metrics of other distributions; those that cannot be had are said why, and disturb no other."""
-    from ptycho_core.backends.failures import in_one_line
-    from ptycho_core.components import components
+    from ptycho_core.failures import in_one_line
+    from ptycho_core.settings.components import components
 
     found: dict[str, float | None] = {}
     notes = []

@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
     from ptycho_core.formats.product import Reconstruction
 
-__all__ = ["HISTORY", "RESULTS", "SEAL", "draw_all", "write_json", "write_log", "write_results"]
+__all__ = ["HISTORY", "LOSSES", "RECORDS", "RESULTS", "SEAL", "draw_all", "write_json", "write_log", "write_results"]
 
 RESULTS = ("reconstruction.h5", "settings.json", "metrics.json", "object.png", "probe.png")
-HISTORY = ("losses.png",)
+LOSSES = "losses.png"
+HISTORY = (LOSSES,)
 """Files of a result folder: those of every result, and those of one that has a history."""
 SEAL = "metrics.json"
 """The file that is written last and goes first: a folder that has it is complete."""
+RECORDS = ("settings.json", LOSSES, SEAL)
+"""What the folder of a training holds next to models and logs, in the order of writing."""
 
 
 def write_results(
@@ -37,6 +40,7 @@ def write_results(
     *,
     settings: Mapping[str, Any],
     metrics: dict[str, Any],
+    figures: bool = True,
     ready: Callable[[], None] | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> tuple[Path, ...]:
@@ -50,6 +54,7 @@ def write_results(
         reconstruction: what was found.
         settings: every setting with its source, for ``settings.json``; anything JSON can hold.
         metrics: misfit and what else was measured, for ``metrics.json``; what is to be said of the figures is added to ``notes``.
+        figures: whether figures are drawn; the folder is complete without them.
         ready: called when the new arrays are on the disk, just before they take the place of those before them.
         tell: called with each note that is added.
 
@@ -59,16 +64,9 @@ def write_results(
     Raises:
         OutputError: a file cannot be written; the message says where it is instead, or that it is lost.
     """
-    from ptycho_core.imaging.figures import figure_of_losses, figure_of_object, figure_of_probe
-
     folder, one = Path(output_dir), reconstruction
     metrics.setdefault("notes", [])
-    drawings: dict[str, Callable[[], Figure]] = {
-        "object.png": lambda: figure_of_object(one.object, positions=one.positions, window=one.N, pixel_size_m=one.pixel_size_m),
-        "probe.png": lambda: figure_of_probe(one.probe, pixel_size_m=one.pixel_size_m),
-    }
-    if one.history:
-        drawings["losses.png"] = lambda: figure_of_losses(one.history)
+    drawings = _drawings(one) if figures else {}
 
     def save(path: Path) -> None:
         one.save(path, ready=ready if path.parent == folder else None)
@@ -84,6 +82,19 @@ def write_results(
     )
     files = [folder / name for name in (*RESULTS, *HISTORY)]
     return tuple(path for path in files if path.suffix != ".png" or (path.name in drawings and path.exists()))
+
+
+def _drawings(one: Reconstruction) -> dict[str, Callable[[], Figure]]:
+    """What draws each figure of a result, by name of the file."""
+    from ptycho_core.imaging.figures import figure_of_losses, figure_of_object, figure_of_probe
+
+    drawings: dict[str, Callable[[], Figure]] = {
+        "object.png": lambda: figure_of_object(one.object, positions=one.positions, window=one.N, pixel_size_m=one.pixel_size_m),
+        "probe.png": lambda: figure_of_probe(one.probe, pixel_size_m=one.pixel_size_m),
+    }
+    if one.history:
+        drawings[LOSSES] = lambda: figure_of_losses(one.history)
+    return drawings
 
 
 def draw_all(folder: Path, drawings: Mapping[str, Callable[[], Figure]], tell: Callable[[str], None] | None = None) -> list[str]:

@@ -81,8 +81,9 @@ def run_payload(
         OutputError: if the output folder cannot be used.
         KeyboardInterrupt: it was asked to stop; half an object is no result.
     """
-    from ptycho_core.events import EventHub, installed_observers, stop_on_interrupt
+    from ptycho_core.events import EventHub, stop_on_interrupt
     from ptycho_core.files.folder import claimed_folder
+    from ptycho_core.jobs.observers import installed_observers
     from ptycho_core.settings.files import check_files
 
     check_files(payload)
@@ -103,7 +104,7 @@ def _write(
 ) -> None:
     """Write the results; what was there before, logs too, stays until the new arrays are written."""
     from ptycho_core.imaging.report import HISTORY, RESULTS, SEAL, write_results
-    from ptycho_core.loggers.left import old_files
+    from ptycho_core.jobs.old_logs import old_files
     from ptycho_core.notes import tell
 
     folder = payload.output_dir
@@ -111,7 +112,10 @@ def _write(
     arrays, *others = (folder / name for name in (*RESULTS, *HISTORY))
     old = old_files(folder, [folder / SEAL, *others], renamed=arrays)
     replace = partial(claim.replace, old)
-    write_results(folder, reconstruction, settings=payload.audit, metrics=metrics, ready=replace, tell=partial(tell, hub))
+    write_results(
+        folder, reconstruction, settings=payload.audit, metrics=metrics, figures=payload.figures, ready=replace,
+        tell=partial(tell, hub),
+    )  # fmt: skip
 
 
 def infer_payload(
@@ -127,12 +131,12 @@ def infer_payload(
     Raises:
         DataError, KeyboardInterrupt: as `run_payload`.
     """
+    from ptycho_core.formats.opening import open_scan
     from ptycho_core.inference.probe import choose_probe
     from ptycho_core.model import load_model
     from ptycho_core.notes import NotedEvents
     from ptycho_core.scan.canvas import object_canvas
     from ptycho_core.scan.kept import kept
-    from ptycho_core.scan.opening import open_scan
 
     began = time.perf_counter()
     groups = payload.groups
@@ -160,7 +164,7 @@ def infer_job(
     positions: NDArray[np.float64],
     settings: Mapping[str, Mapping[str, Value]],
 ) -> InferJob:
-    """The job of an inference: what is automatic in the settings is resolved, and the groups of all frames are chosen.
+    """The job of an inference, with the groups of all frames.
 
     Args:
         scan: the opened scan.
@@ -177,8 +181,7 @@ def infer_job(
     among = model.facts["neighbor_count"]
     number = None if among is None else int(among)
     groups = inference_groups(positions, model.gridsize, neighbor_count=number, source=str(scan.source))
-    execution = {**settings["execution"], "inference_batch_size": settings["execution"]["inference_batch_size"] or 1}
-    return InferJob(scan, model, probe, positions, groups, {**settings, "execution": execution})
+    return InferJob(scan, model, probe, positions, groups, settings)
 
 
 def _check_scan(scan: Scan, model: Model, payload: InferencePayload) -> None:

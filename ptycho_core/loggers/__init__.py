@@ -1,1 +1,4 @@
-"""What a running job writes of itself: a table, TensorBoard's events or an MLflow run; one module a kind, none needed to run."""
+"""What a running job writes of its course: a table, TensorBoard's events or an MLflow run; one module a logger.
+
+Loggers are found by their entry points, those of ptycho too (`ptycho_core.settings.components`).
+"""

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import csv
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.imaging.report import write_log
-from ptycho_core.loggers.names import LOG, STEPS
+from ptycho_core.loggers.logger import Logger
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ptycho_core.contract import Event
-    from ptycho_core.settings.payload import Payload
+    from ptycho_core.loggers.logger import LoggedRun
 
-__all__ = ["open_log"]
+__all__ = ["Tables"]
 
-
-def open_log(folder: Path, payload: Payload, history: Sequence[Mapping[str, Any]]) -> _Tables:  # noqa: ARG001 - as the other loggers
-    """The tables in a folder; they begin with the rows of epochs finished before, and their steps."""
-    return _Tables(folder, history)
+LOG: Final = "log.csv"
+STEPS: Final = "steps.csv"
 
 
-class _Tables:
-    """Both tables."""
+class Tables(Logger):
+    """Both tables; they begin with the rows of epochs finished before, and their steps."""
 
-    def __init__(self, folder: Path, history: Sequence[Mapping[str, Any]]) -> None:
-        self._epochs = _Table(folder / LOG, history)
-        self._steps = _Table(folder / STEPS, _steps_before(folder / STEPS, len(history)))
+    name = "csv"
+
+    def __init__(self, run: LoggedRun) -> None:
+        self._epochs = _Table(run.folder / LOG, run.history)
+        self._steps = _Table(run.folder / STEPS, _steps_before(run.folder / STEPS, len(run.history)))
 
     def __call__(self, event: Event) -> None:
         """Write the row of an epoch or of a step."""
@@ -37,8 +37,10 @@ class _Tables:
         elif event.kind == "step" and "step" in event.values:
             self._steps.add({"step": event.values["step"], "epoch": event.epoch, **event.values})
 
-    def close(self, state: str) -> None:
-        """Nothing is open between two rows."""
+    @classmethod
+    def writes(cls, *, steps: bool) -> Sequence[str]:
+        """The names of the tables."""
+        return [LOG, STEPS] if steps else [LOG]
 
 
 class _Table:

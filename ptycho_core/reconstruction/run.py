@@ -49,8 +49,9 @@ def run_payload(
         DataError: if scan, probe or start cannot be used.
         OutputError: if the output folder cannot be.
     """
-    from ptycho_core.events import EventHub, installed_observers, stop_on_interrupt
+    from ptycho_core.events import EventHub, stop_on_interrupt
     from ptycho_core.files.folder import claimed_folder
+    from ptycho_core.jobs.observers import installed_observers
     from ptycho_core.settings.files import check_files
 
     check_files(payload)
@@ -73,8 +74,8 @@ def _run_into(
 ) -> tuple[Reconstruction, dict[str, Any]]:
     """Run, and write the results and the log; what was there before stays until the new arrays are written."""
     from ptycho_core.imaging.report import HISTORY, RESULTS, SEAL, write_results
-    from ptycho_core.loggers.choose import logging_to
-    from ptycho_core.loggers.left import old_files
+    from ptycho_core.jobs.logging import logging_to
+    from ptycho_core.jobs.old_logs import old_files
     from ptycho_core.notes import tell
 
     arrays, *others = (folder / name for name in (*RESULTS, *HISTORY))
@@ -82,15 +83,19 @@ def _run_into(
     with logging_to(hub, payload, folder, old=old):
         reconstruction, metrics = _run(payload, hub, infer)
         replace = partial(claim.replace, old)
-        write_results(folder, reconstruction, settings=payload.audit, metrics=metrics, ready=replace, tell=partial(tell, hub))
+        write_results(
+            folder, reconstruction, settings=payload.audit, metrics=metrics, figures=payload.figures, ready=replace,
+            tell=partial(tell, hub),
+        )  # fmt: skip
     return reconstruction, metrics
 
 
 def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> tuple[Reconstruction, dict[str, Any]]:
+    from ptycho_core.formats.opening import open_scan
     from ptycho_core.notes import NotedEvents
     from ptycho_core.reconstruction.misfit import FrameCheck, misfits
     from ptycho_core.scan.kept import kept
-    from ptycho_core.scan.opening import open_scan
+    from ptycho_core.settings.components import losses_of
 
     began, groups = time.perf_counter(), payload.groups
     scan = kept(open_scan(payload.file, groups["data"]), float(str(groups["reconstruction"]["memory_gib"])) * 2**30)
@@ -100,7 +105,7 @@ def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> 
     for note in start.notes:
         noted.emit(Event("message", message=note))
     check = FrameCheck.of(scan)  # before the backend takes the patterns over
-    job = ReconstructJob(scan, start.object, start.probe, start.positions, groups)
+    job = ReconstructJob(scan, start.object, start.probe, start.positions, groups, losses_of(groups))
     result = _with_power(payload.backend.reconstruct(job, payload.plan, noted), start.probe)
     metrics, doubts = misfits(scan, result, check)
     for note in doubts:

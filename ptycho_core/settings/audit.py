@@ -19,10 +19,11 @@ def audit(resolved: Resolved, plan: ExecutionPlan, row: Row) -> dict[str, Any]:
     ``effective`` and ``disposition`` (``kind`` and ``why``; None where nobody asked).
     """
     table = resolved.as_dict()
+    numbers = {name: value for group in resolved.groups().values() for name, value in group.items()}
     for name, entry in table.items():
         answer = plan.dispositions.get(name)
         entry["requested"] = name in resolved.requested
-        entry["effective"] = _effective(name, entry["value"], plan)
+        entry["effective"] = _effective(name, numbers.get(name, entry["value"]), plan)
         entry["disposition"] = None if answer is None else {"kind": answer.kind, "why": answer.why}
     table["backend"]["effective"] = row.name
     head = {"verb": resolved.verb, "backend": _backend(row), "device": plan.device, "notes": list(plan.notes)}

@@ -260,5 +260,5 @@ def option_declaration(backend: str, option: OptionSpec) -> Declaration:
     """The declaration of a backend's own option, which is checked as every setting is."""
     return Declaration(
         f"{backend}.{option.name}", f"backend.{backend}", option.type, option.default is None, option.default, option.help,
-        minimum=option.minimum, maximum=option.maximum, choices=option.choices,
+        minimum=option.minimum, maximum=option.maximum, choices=option.choices, verbs=option.verbs or VERBS,
     )  # fmt: skip

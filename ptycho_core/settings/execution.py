@@ -96,14 +96,19 @@ class ExecutionSettings:
         None, minimum=1, verbs=_TRAIN, help="stop after this many epochs that are no better; auto never does."
     )
     logger: str = setting(
-        "csv", choices=("csv", "tensorboard", "mlflow", "none"), verbs=("train", "reconstruct"),
-        help="where the course of the run is written, row by row: log.csv, TensorBoard's event file, an MLflow run, or nowhere. "
-        "tensorboard or mlflow where many runs are compared.",
+        "csv", choices=("csv", "mlflow", "tensorboard", "none"), verbs=("train", "reconstruct"),
+        help="where the course of the run is written, row by row: log.csv, TensorBoard's event file, an MLflow run, where an "
+        "installed logger writes, or nowhere. tensorboard or mlflow where many runs are compared.",
     )  # fmt: skip
     log_every: int = setting(
         0, minimum=0, unit="steps", verbs=_TRAIN,
         help="steps between two rows of loss and learning rate beside those of the epochs; 0 writes epochs only. Use it where an "
         "epoch is long or the loss jumps within one.",
+    )  # fmt: skip
+    figures: bool = setting(
+        True, verbs=("train", "infer", "reconstruct"),
+        help="draw the figures of the result folder once all else is written. Turn it off where many small jobs run: drawing can "
+        "take longer than the job.",
     )  # fmt: skip
     progress: bool = setting(
         True, flags=("--quiet",), help="show progress on stderr; --quiet is --no-progress. Turn it off in scripts."

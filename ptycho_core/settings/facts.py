@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ptycho_core.contract import Value
-    from ptycho_core.scan.opening import ScanFile
+    from ptycho_core.formats.opening import ScanFile
 
 __all__ = ["changeable", "data_keys", "inference_facts", "inherited", "is_model", "resumption_facts", "scan_facts"]
 
@@ -24,8 +24,8 @@ def changeable() -> frozenset[str]:
 
 
 def inherited(name: str) -> bool:
-    """Whether a training that goes on has a setting from its checkpoint; how progress is shown is of the day."""
-    return name != "progress"
+    """Whether a training that goes on has a setting from its checkpoint; what is shown and drawn is of the day."""
+    return name not in ("figures", "progress")
 
 
 def data_keys() -> dict[str, tuple[str, ...]]:
@@ -109,7 +109,7 @@ def resumption_facts(checkpoint: str | Path) -> Facts:
 
 def _check_losses(place: Path, trained: Mapping[str, Value]) -> None:
     """A term of the loss that is not there any more must not be dropped from a training that goes on."""
-    from ptycho_core.components import why_left_out
+    from ptycho_core.settings.components import why_left_out
 
     for name, value in trained.items():
         if name.endswith("_weight") and value and "." not in name and name not in declarations("train"):
@@ -121,7 +121,7 @@ def _check_losses(place: Path, trained: Mapping[str, Value]) -> None:
 
 def is_model(path: Path) -> bool:
     """Whether a path is meant as a model: a file ``*.ptycho``, or the folder of a training run."""
-    from ptycho_core.scan.opening import MODEL_SUFFIX
+    from ptycho_core.formats.opening import MODEL_SUFFIX
     from ptycho_core.training.checkpoints import BEST, LAST
 
     return path.suffix == MODEL_SUFFIX or any((path / name).is_file() for name in (BEST, LAST))

@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ptycho_core.errors import OutputError
+from ptycho_core.settings.components import logger
 from ptycho_core.settings.payload import InferencePayload, ReconstructionPayload, TrainingPayload
 
 if TYPE_CHECKING:
+    from ptycho_core.loggers.logger import Logger
     from ptycho_core.settings.payload import Payload
 
-__all__ = ["JobFiles", "check_files", "files_of"]
+__all__ = ["JobFiles", "check_files", "chosen_logger", "files_of"]
 
 
 class JobFiles(NamedTuple):
@@ -30,22 +32,20 @@ class JobFiles(NamedTuple):
 
 def files_of(payload: Payload) -> JobFiles:
     """The files of a payload, but for the settings file."""
-    from ptycho_core.imaging.report import HISTORY, RESULTS
-    from ptycho_core.loggers.names import log_names
+    from ptycho_core.imaging.report import HISTORY, RECORDS, RESULTS
     from ptycho_core.training.checkpoints import model_names
-    from ptycho_core.training.run import RECORDS
 
     execution = payload.groups["execution"]
     if isinstance(payload, TrainingPayload):
         reads = [*payload.scans, *payload.validation, *_named(payload, "mask", "probe", "labels")]
         reads += [] if payload.resume is None else [payload.resume]
-        return JobFiles(reads, payload.output_dir, [*model_names(execution), *RECORDS, *log_names(execution)])
+        return JobFiles(reads, payload.output_dir, [*model_names(execution), *_drawn(payload, *RECORDS), *_logs(payload)])
     if isinstance(payload, InferencePayload):
         reads = [payload.scan, payload.model_path, *_named(payload, "mask", "probe")]
-        return JobFiles(reads, payload.output_dir, [*RESULTS])
+        return JobFiles(reads, payload.output_dir, _drawn(payload, *RESULTS))
     assert isinstance(payload, ReconstructionPayload)
     reads = [payload.scan, *_named(payload, "mask", "probe", "start")]
-    return JobFiles(reads, payload.output_dir, [*RESULTS, *HISTORY, *log_names(execution)])
+    return JobFiles(reads, payload.output_dir, [*_drawn(payload, *RESULTS, *HISTORY), *_logs(payload)])
 
 
 def check_files(payload: Payload) -> None:
@@ -71,6 +71,23 @@ def check_files(payload: Payload) -> None:
             raise OutputError(f"{files.folder / name} is a folder, and would be written as a file.", remedy="Move it away.")
         kept = [path for path in reads if path not in replaced] if name in (FILE_NAME, LAST) else reads
         check_apart([files.folder / name], kept)
+
+
+def chosen_logger(payload: Payload) -> type[Logger] | None:
+    """The class of a payload's logger; None where nothing is logged."""
+    name = str(payload.resolved.values["logger"].value)
+    return None if name == "none" else logger(name).found
+
+
+def _logs(payload: Payload) -> list[str]:
+    """The logs that the job writes."""
+    kind = chosen_logger(payload)
+    return [] if kind is None else [*kind.writes(steps=bool(payload.groups["execution"].get("log_every")))]
+
+
+def _drawn(payload: Payload, *names: str) -> list[str]:
+    """The files without the figures, where the job draws none."""
+    return [name for name in names if payload.figures or not name.endswith(".png")]
 
 
 def _named(payload: Payload, *names: str) -> list[Path]:

@@ -20,8 +20,8 @@ GROUPS: tuple[type, ...] = (DataSettings, ModelSettings, TrainingSettings, Recon
 
 @cache
 def grouped() -> dict[str, tuple[Declaration, ...]]:
-    """The settings of each group by its name, in order, with those that installed losses add."""
-    from ptycho_core.components import likelihoods, loss_declarations
+    """The settings of each group by its name, in order, with what installed losses and loggers add."""
+    from ptycho_core.settings.components import likelihoods, logger_names, loss_declarations
 
     found = {str(group.GROUP): declarations_of(group) for group in GROUPS}  # type: ignore[attr-defined]
     for one in loss_declarations():
@@ -31,6 +31,10 @@ def grouped() -> dict[str, tuple[Declaration, ...]]:
     found["reconstruction"] = tuple(
         replace(one, choices=(*one.choices, *usable), unusable=tuple(unusable)) if one.name == "likelihood" else one
         for one in found["reconstruction"]
+    )
+    found["execution"] = tuple(
+        replace(one, choices=tuple(dict.fromkeys((*one.choices, *logger_names())))) if one.name == "logger" else one
+        for one in found["execution"]
     )
     return found
 

@@ -14,7 +14,6 @@ from ptycho_core.settings.audit import audit
 from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.planning import plan_for, resolve_for
 from ptycho_core.settings.resolution import REQUESTING, Facts, Resolved
-from ptycho_core.settings.sources import Translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +21,10 @@ if TYPE_CHECKING:
     from ptycho_core.backends.loading import Backend
     from ptycho_core.backends.states import Row
     from ptycho_core.contract import ExecutionPlan, Value
-    from ptycho_core.scan.opening import ScanFile
+    from ptycho_core.formats.opening import ScanFile
     from ptycho_core.settings.execution import ExecutionSettings
     from ptycho_core.settings.planning import Decided
+    from ptycho_core.settings.sources import SettingsSource
 
 __all__ = [
     "InferencePayload",
@@ -59,6 +59,11 @@ class Payload:
     def groups(self) -> dict[str, dict[str, Value]]:
         """Plain values by group, *execution* as planned: a new copy each time, as jobs carry them from process to process."""
         return self.resolved.groups() | {"execution": dict(self.plan.execution)}
+
+    @property
+    def figures(self) -> bool:
+        """Whether the job draws figures."""
+        return bool(self.plan.execution["figures"])
 
     @property
     def said(self) -> str:
@@ -111,7 +116,7 @@ def create_reconstruction_payload(
     overrides: Mapping[str, object] | None = None,
     execution_config: ExecutionSettings | Mapping[str, object] | None = None,
     *,
-    config_file: str | Path | Translated | None = None,
+    config_file: str | Path | SettingsSource | None = None,
     environment: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
 ) -> ReconstructionPayload:
@@ -125,7 +130,7 @@ def create_reconstruction_payload(
         output_dir: folder for the results, or None to write none.
         overrides: explicit settings by name, a backend's options as ``BACKEND.NAME``.
         execution_config: execution settings passed in code, one rank below.
-        config_file: settings in TOML, or what another program's come to.
+        config_file: settings in TOML, or what takes the place of such a file.
         environment: variables; those of the process if None.
         allow_unsupported: go on without the options that the backend does not support.
 
@@ -135,7 +140,7 @@ def create_reconstruction_payload(
         CapabilityError: if it does not provide what was asked for.
         DataError: if there is no such scan.
     """
-    from ptycho_core.scan.opening import ScanFile
+    from ptycho_core.formats.opening import ScanFile
     from ptycho_core.settings.facts import scan_facts
 
     sources, file = _sources(overrides, execution_config, environment, config_file), ScanFile(scan)
@@ -156,7 +161,7 @@ def create_training_payload(
     *,
     validation: Sequence[str | Path] = (),
     resume: str | Path | None = None,
-    config_file: str | Path | Translated | None = None,
+    config_file: str | Path | SettingsSource | None = None,
     environment: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
 ) -> TrainingPayload:
@@ -170,7 +175,7 @@ def create_training_payload(
         validation: paths of scans that only judge.
         resume: a checkpoint to go on from. Its settings are facts; only ``epochs`` and, the seed aside, execution settings may
             differ.
-        config_file: settings in TOML, or what another program's come to.
+        config_file: settings in TOML, or what takes the place of such a file.
         environment: variables; those of the process if None.
         allow_unsupported: go on without the options that the backend does not support.
 
@@ -182,7 +187,7 @@ def create_training_payload(
         UsageError: if no scan is given.
     """
     from ptycho_core.errors import UsageError
-    from ptycho_core.scan.opening import scan_path
+    from ptycho_core.formats.opening import scan_path
     from ptycho_core.settings.facts import resumption_facts
 
     if not scans:
@@ -205,7 +210,7 @@ def create_inference_payload(
     overrides: Mapping[str, object] | None = None,
     execution_config: ExecutionSettings | Mapping[str, object] | None = None,
     *,
-    config_file: str | Path | Translated | None = None,
+    config_file: str | Path | SettingsSource | None = None,
     environment: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
 ) -> InferencePayload:
@@ -220,7 +225,7 @@ def create_inference_payload(
         output_dir: folder for the results, or None to write none.
         overrides: explicit settings by name, a backend's options as ``BACKEND.NAME``.
         execution_config: execution settings passed in code, one rank below.
-        config_file: settings in TOML, or what another program's come to.
+        config_file: settings in TOML, or what takes the place of such a file.
         environment: variables; those of the process if None.
         allow_unsupported: go on without the options that the backend does not support.
 
@@ -230,7 +235,7 @@ def create_inference_payload(
         CapabilityError: if it does not provide what was asked for.
         DataError: if there is no such scan, or the model file cannot be used.
     """
-    from ptycho_core.scan.opening import ScanFile
+    from ptycho_core.formats.opening import ScanFile
 
     sources = _sources(overrides, execution_config, environment, config_file)
     return _inference_payload(model_path, ScanFile(scan), output_dir, sources, allow_unsupported=allow_unsupported)
@@ -285,30 +290,26 @@ def _decide(
 
     ``check`` sees what is decided before the backend is imported.
     """
-    from ptycho_core.loggers.choose import check_logger
-
     decided = resolve_for(verb, sources, facts, rows)
-    check_logger(decided.resolved)
     if check is not None:
         check(decided)
     backend, plan = plan_for(decided, allow_unsupported=allow_unsupported)
     record = audit(decided.resolved, plan, decided.row)
-    common = {"resolved": decided.resolved, "backend": backend, "plan": plan, "audit": record, "config_file": sources["file"]}
-    return common, decided.rows
+    common = {"resolved": decided.resolved, "backend": backend, "plan": plan, "audit": record}
+    return {**common, "config_file": sources["file"] if isinstance(sources["file"], Path) else None}, decided.rows
 
 
 def _sources(
     overrides: Mapping[str, object] | None,
     execution: ExecutionSettings | Mapping[str, object] | None,
     environment: Mapping[str, str] | None,
-    config_file: str | Path | Translated | None,
+    config_file: str | Path | SettingsSource | None,
 ) -> dict[str, Any]:
     return {
         "overrides": overrides,
         "execution": execution,
         "environment": os.environ if environment is None else environment,
-        "file": None if config_file is None or isinstance(config_file, Translated) else Path(config_file),
-        "translated": config_file if isinstance(config_file, Translated) else None,
+        "file": Path(config_file) if isinstance(config_file, str) else config_file,
     }
 
 
@@ -318,7 +319,7 @@ def _folder(output_dir: str | Path | None) -> Path | None:
 
 def _check_scans(resolved: Resolved, scans: Sequence[str | Path], validation: Sequence[str | Path]) -> None:
     """That each scan is there, and the settings that depend on how many there are."""
-    from ptycho_core.scan.opening import scan_path
+    from ptycho_core.formats.opening import scan_path
 
     for scan in (*scans, *validation):
         scan_path(scan)

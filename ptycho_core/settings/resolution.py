@@ -7,11 +7,13 @@ order in which they become known; nothing is read or checked twice.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ptycho_core.errors import SettingsError, did_you_mean
 from ptycho_core.settings.declare import Declaration, option_declaration
 from ptycho_core.settings.groups import declarations
+from ptycho_core.settings.numbers import numbered
 from ptycho_core.settings.sources import (
     ORIGINS,
     Given,
@@ -20,18 +22,16 @@ from ptycho_core.settings.sources import (
     from_environment,
     from_execution,
     from_overrides,
-    from_translated,
     options_from_environment,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from ptycho_core.backends.lists import Lists
     from ptycho_core.contract import BackendSpec, Value
     from ptycho_core.settings.execution import ExecutionSettings
-    from ptycho_core.settings.sources import Translated
+    from ptycho_core.settings.sources import SettingsSource
 
 __all__ = ["REQUESTING", "Facts", "Resolved", "Resolving", "Sourced", "resolve"]
 
@@ -87,11 +87,11 @@ class Resolved:
         return {name: one for name, one in {**self.values, **self.options}.items() if one.origin == origin}
 
     def groups(self) -> dict[str, dict[str, Value]]:
-        """Plain values by group, as they cross the contract: the groups of which the verb takes settings."""
+        """Plain values by group, as they cross the contract; what is automatic and means a number is that number."""
         found: dict[str, dict[str, Value]] = {}
         for name, one in self.values.items():
             found.setdefault(declarations(self.verb)[name].group, {})[name] = one.value
-        return found
+        return numbered(self.verb, found)
 
     def as_dict(self) -> dict[str, Any]:
         """Everything for JSON."""
@@ -106,8 +106,7 @@ class Resolving:
         overrides: explicit values by name, a backend's option as ``BACKEND.NAME``; plain, or as ``Typed`` with the flag.
         execution: an execution object passed in code.
         environment: variables, of which those that begin with ``PTYCHO_`` count.
-        file: a settings file in TOML.
-        translated: in its place, another program's file and defaults.
+        file: a settings file in TOML, or what takes its place.
 
     Raises:
         SettingsError: an unknown name, a wrong type or range; the message names the source. Options are not looked at yet.
@@ -120,8 +119,7 @@ class Resolving:
         overrides: Mapping[str, object] | None = None,
         execution: ExecutionSettings | Mapping[str, object] | None = None,
         environment: Mapping[str, str] | None = None,
-        file: Path | None = None,
-        translated: Translated | None = None,
+        file: Path | SettingsSource | None = None,
     ) -> None:
         self.verb, self._known = verb, declarations(verb)
         named = overrides or {}
@@ -132,9 +130,9 @@ class Resolving:
         given = from_overrides(self._known, {name: value for name, value in named.items() if "." not in name})
         given += from_execution(verb, execution)
         given += from_environment(verb, self._environment)
-        self._file = None if file is None else SettingsFile(file)
+        self._file = SettingsFile(file) if isinstance(file, Path) else None
         given += [] if self._file is None else self._file.settings(verb)
-        given += [] if translated is None else from_translated(verb, translated)
+        given += [] if file is None or isinstance(file, Path) else file.given(verb)
         self._given: dict[str, list[Given]] = {}
         self._options: dict[str, Declaration] = {}
         self._given_options: dict[str, list[Given]] = {}
@@ -150,14 +148,17 @@ class Resolving:
         """Add the options of a backend, in place of those of another one.
 
         Raises:
-            SettingsError: an option that it does not have, or a wrong type or range; the message names the source.
+            SettingsError: it has no such option, or not for this verb, or a value is of a wrong type or range; the message names
+                the source.
         """
         options = {f"{spec.name}.{one.name}": option_declaration(spec.name, one) for one in spec.options}
         given = from_overrides(options, _own(self._overrides, spec))
         given += options_from_environment(self._environment, spec.name, options)
         given += [] if self._file is None else self._file.options(spec.name, options)
-        self._spec, self._options, self._given_options = spec, options, {}
-        _add(self._given_options, given)
+        self._spec, self._given_options = spec, {}
+        self._options = {name: one for name, one in options.items() if self.verb in one.verbs}
+        _check_verbs(self.verb, given, options)
+        _add(self._given_options, [one for one in given if one.name in self._options])
 
     def add_facts(self, facts: Facts) -> None:
         """Add what files state of the settings of this verb; a model file also states what only its training needed.
@@ -213,6 +214,14 @@ def resolve(verb: str, *, facts: Facts | None = None, spec: BackendSpec | None =
     if facts is not None:
         given.add_facts(facts)
     return given.resolved()
+
+
+def _check_verbs(verb: str, given: Sequence[Given], options: Mapping[str, Declaration]) -> None:
+    """Refuse an option that is asked for and does not act in this verb; a file and a variable serve several verbs."""
+    for one in given:
+        if one.origin == "override" and verb not in options[one.name].verbs:
+            acts = ", ".join(options[one.name].verbs)
+            raise SettingsError(f"{one.where}: '{one.name}' acts in {acts} only, not in {verb}.", source=one.where)
 
 
 def _own(overrides: Mapping[str, object], spec: BackendSpec) -> Mapping[str, object]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, NoReturn
 
-from ptycho_core.components import losses
 from ptycho_core.errors import SettingsError
+from ptycho_core.settings.components import logger, loss_weights, losses
 from ptycho_core.settings.resolution import REQUESTING
-from ptycho_core.settings.training import loss_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,9 +32,11 @@ _ACTS_WITH = {
     "plateau_factor": ("scheduler", ("plateau",)),
     "plateau_patience": ("scheduler", ("plateau",)),
     "min_learning_rate": ("scheduler", ("exponential", "warmup-cosine", "plateau")),
-    "log_every": ("logger", ("csv", "tensorboard", "mlflow")),
 }
 """Settings that act only while another one has one of these values."""
+
+_ACTS_UNLESS = {"log_every": ("logger", "none")}
+"""Settings that do not act while another one has this value."""
 
 _ACTS_BESIDE = {
     "probe_mask_edge": "probe_mask_diameter",
@@ -49,6 +51,8 @@ def acts_only(name: str) -> str:
     if name in _ACTS_WITH:
         other, words = _ACTS_WITH[name]
         return f"only with {other} {' or '.join(words)}"
+    if name in _ACTS_UNLESS:
+        return "not with {} {}".format(*_ACTS_UNLESS[name])
     return f"only beside {_ACTS_BESIDE[name]}" if name in _ACTS_BESIDE else ""
 
 
@@ -64,12 +68,16 @@ def check_together(resolved: Resolved) -> None:
         if _asked(values, name) and values[other].value not in words:
             now = f"{other} is {values[other].value} ({values[other].origin})"
             _refuse(values, name, f"{name} acts only with {other} {' or '.join(words)}, and {now}")
+    for name, (other, word) in _ACTS_UNLESS.items():
+        if _asked(values, name) and values[other].value == word:
+            _refuse(values, name, f"{name} does not act with {other} {word} ({values[other].origin})")
     for name, other in _ACTS_BESIDE.items():
         if _asked(values, name) and values[other].value is None:
             _refuse(values, name, f"{name} acts only beside {other}, which is not given")
     if _asked(values, "prefetch") and values["prefetch"].value is not None and not values["num_workers"].value:
         _refuse(values, "prefetch", f"prefetch acts only with workers, and num_workers is {_show(values, 'num_workers')}")
     _check_settings_of_losses(values)
+    _check_logger(values)
     if "learning_rate" in values:
         _check_groups(values)
         _check_subsample(values)
@@ -168,6 +176,22 @@ def _check_settings_of_losses(values: Mapping[str, Sourced]) -> None:
             _refuse(values, asked, f"{asked} acts only with likelihood {kind.likelihood}, and {now}")
         if "learning_rate" in values and not _number(values, f"{kind.name}_weight") > 0:
             _refuse(values, asked, f"{asked} acts only with a {kind.name}_weight above 0")
+
+
+def _check_logger(values: Mapping[str, Sourced]) -> None:
+    """That the logger can be had: it and no other is imported, and nothing that it requires."""
+    one = values.get("logger")
+    if one is None or one.value == "none":
+        return
+    found = logger(str(one.value))
+    if found.found is None:
+        told = f"logger {found.name} cannot be used: {found.told}"
+        raise SettingsError(told, remedy="Repair or uninstall it, or use --logger csv.", source=one.where)
+    for package, distribution in found.found.requires.items():  # type: ignore[attr-defined]
+        there = find_spec(package.partition(".")[0])
+        if there is None or there.origin is None:  # a folder of that name in the working directory is no package
+            remedy = f"Install it with 'pip install {distribution}', or use --logger csv."
+            raise SettingsError(f"logger {found.name}: {distribution} is not installed.", remedy=remedy, source=one.where)
 
 
 def _asked(values: Mapping[str, Sourced], name: str) -> bool:

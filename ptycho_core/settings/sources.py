@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ptycho_core.errors import SettingsError, did_you_mean
 from ptycho_core.settings.execution import ExecutionSettings
@@ -25,13 +25,12 @@ __all__ = [
     "ORIGINS",
     "Given",
     "SettingsFile",
-    "Translated",
+    "SettingsSource",
     "Typed",
     "check_name",
     "from_environment",
     "from_execution",
     "from_overrides",
-    "from_translated",
     "options_from_environment",
 ]
 
@@ -56,19 +55,6 @@ class Typed:
 
 
 @dataclass(frozen=True)
-class Translated:
-    """What another program's settings file and its defaults come to here.
-
-    Attributes:
-        file: settings by name, which rank as those of a settings file.
-        defaults: settings that nobody asked for, which rank above the defaults of backend and core.
-    """
-
-    file: Mapping[str, Typed]
-    defaults: Mapping[str, Typed]
-
-
-@dataclass(frozen=True)
 class Given:
     """One value that somebody gave: its origin (one of ``ORIGINS``) and where exactly."""
 
@@ -76,6 +62,17 @@ class Given:
     value: Value
     origin: str
     where: str
+
+
+class SettingsSource(Protocol):
+    """What can take the place of a settings file: the words of another program."""
+
+    def given(self, verb: str) -> list[Given]:
+        """The values that it gives a verb, checked.
+
+        Raises:
+            SettingsError: an unknown name, a wrong type or range.
+        """
 
 
 def from_overrides(known: Mapping[str, Declaration], values: Mapping[str, object]) -> list[Given]:
@@ -88,17 +85,6 @@ def from_overrides(known: Mapping[str, Declaration], values: Mapping[str, object
         text = isinstance(value, Typed) and isinstance(plain, str)
         checked = known[name].parse(str(plain), where) if text else known[name].check(plain, where)
         found.append(Given(name, checked, "override", where))
-    return found
-
-
-def from_translated(verb: str, translated: Translated) -> list[Given]:
-    """What another program's file and defaults come to."""
-    known = declarations(verb)
-    found = []
-    for origin, values in (("file", translated.file), ("command default", translated.defaults)):
-        for name, item in values.items():
-            check_name(name, known, item.where)
-            found.append(Given(name, known[name].parse(str(item.value), item.where), origin, item.where))
     return found
 
 
@@ -271,7 +257,7 @@ def check_name(name: str, known: Iterable[str], where: str) -> None:
 
 def _left_out(name: str) -> str:
     """A sentence, after a blank, where a name is that of a loss that is left out; else nothing."""
-    from ptycho_core.components import why_left_out
+    from ptycho_core.settings.components import why_left_out
 
     why = why_left_out(name)
     return f" {why}" if why else ""

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from ptycho_core.engine.losses import OF_OBJECTS, Amplitude, Mae, Nll
+from ptycho_core.engine.losses import Amplitude, Mae, Nll
 from ptycho_core.settings.declare import declared_by, setting
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ptycho_core.contract import Value
-
-__all__ = ["TrainingSettings", "loss_weights", "resolved_weights"]
+__all__ = ["TrainingSettings"]
 
 _VERBS = ("train",)
 
@@ -125,26 +120,3 @@ class TrainingSettings:
         None, path=True, verbs=_VERBS,
         help="file with the object of the one scan, to compare with; none takes the object in each scan's own file.",
     )  # fmt: skip
-
-
-def loss_weights(training: Mapping[str, object], model_type: str) -> dict[str, float]:
-    """The weight of each loss term by name, every auto resolved: losses that compare patterns, then ``tv`` and ``realspace``.
-
-    Args:
-        training: the *training* settings.
-        model_type: ``physics-informed`` or ``supervised``.
-    """
-    from ptycho_core.components import losses
-
-    supervised = model_type == "supervised"
-    auto = {"amplitude": 0.0 if supervised else 1.0, "realspace": 1.0 if supervised else 0.0}
-    found = {}
-    for name in (*losses(), *OF_OBJECTS):
-        value = training[f"{name}_weight"]
-        found[name] = auto[name] if value is None else float(str(value))
-    return found
-
-
-def resolved_weights(training: Mapping[str, Value], model_type: str) -> dict[str, Value]:
-    """The *training* settings with a number for each weight; arguments as for `loss_weights`."""
-    return {**training, **{f"{name}_weight": weight for name, weight in loss_weights(training, model_type).items()}}

@@ -13,7 +13,6 @@ from ptycho_core.formats.product import StoredObject, read_object
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.pairing import paired
 from ptycho_core.scan.size import followed_object
-from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.course import ScanPart
 from ptycho_core.training.draws import Purpose, drawn_order, stream
 from ptycho_core.training.groups import check_neighbours, check_number
@@ -86,7 +85,7 @@ def training_data(
 
     Args:
         scans: to learn from.
-        settings: the groups *model*, *training* and *execution* by name.
+        settings: the groups *model*, *training* and *execution* by name, as a job holds them: with a number for each weight.
         validation: scans that only validate.
 
     Raises:
@@ -105,7 +104,7 @@ def training_data(
             f"labels names one object, {labels}, for {len(scans)} scans.",
             remedy="Leave labels out: each scan's own file may hold its object as 'object_true'.",
         )
-    compared = loss_weights(training, model["model_type"])["realspace"] > 0
+    compared = training["realspace_weight"] > 0
     every = [*scans, *validation]
     for scan in every:
         check_size(scan)

@@ -13,7 +13,9 @@ from ptycho_core.contract import Event, EventSink, Observer, TrainJob, TrainResu
 from ptycho_core.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from matplotlib.figure import Figure
 
     from ptycho_core.events import EventHub
     from ptycho_core.files.folder import Claim
@@ -22,10 +24,7 @@ if TYPE_CHECKING:
     from ptycho_core.settings.payload import TrainingPayload
     from ptycho_core.training.data import TrainingData
 
-__all__ = ["RECORDS", "run_payload", "train", "training_job"]
-
-RECORDS = ("settings.json", "losses.png", "metrics.json")
-"""What the folder of a run holds beside the models and the logs, in the order of writing."""
+__all__ = ["run_payload", "train", "training_job"]
 
 _FIRST = "stopping after this epoch, which is then saved"
 
@@ -89,9 +88,10 @@ def run_payload(
         OutputError: if the output folder cannot be used.
         UsageError: to replace a run and to go on with it contradict each other.
     """
-    from ptycho_core.events import EventHub, installed_observers, stop_on_interrupt
+    from ptycho_core.events import EventHub, stop_on_interrupt
     from ptycho_core.files.folder import claimed_folder
-    from ptycho_core.loggers.choose import logging_to
+    from ptycho_core.jobs.logging import logging_to
+    from ptycho_core.jobs.observers import installed_observers
     from ptycho_core.model import load_model
     from ptycho_core.settings.files import check_files
 
@@ -118,7 +118,7 @@ def run_payload(
         audit = job.model.settings
         metrics = _metrics(payload, result, len(model.history), audit["scans"])
         metrics["seconds"] = round(time.perf_counter() - began, 3)
-        _write_records(folder, audit, metrics, result.history, hub)
+        _write_records(payload, audit, metrics, result.history, hub)
     hub.emit(Event("finished", message=result.stopped_by, values=_figures(metrics), path=str(folder)))
     return model, metrics
 
@@ -129,9 +129,9 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> TrainJob:
     Raises:
         DataError: a scan or its probe cannot be used, or the checkpoint was trained with other scans.
     """
+    from ptycho_core.formats.opening import open_scan
     from ptycho_core.scan.kept import kept
-    from ptycho_core.scan.opening import open_scan
-    from ptycho_core.settings.training import resolved_weights
+    from ptycho_core.settings.components import losses_of
     from ptycho_core.training.data import training_data
     from ptycho_core.training.prepare import continued_model, initial_model, scan_records
 
@@ -148,8 +148,7 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> TrainJob:
     hub.emit(_started(payload, data, len(model.history)))
     for note in _repeated(audit["scans"]):
         hub.emit(Event("message", message=note))
-    groups["training"] = resolved_weights(groups["training"], str(model.facts["model_type"]))
-    return TrainJob(data, model, payload.output_dir, groups)
+    return TrainJob(data, model, payload.output_dir, groups, losses_of(groups))
 
 
 def _fit(payload: TrainingPayload, job: TrainJob, hub: EventHub, old: OldFiles) -> TrainResult:
@@ -190,33 +189,46 @@ class _Replacing:
 
 
 def _old_files(folder: Path, *, resume: bool) -> OldFiles:
-    """What ceases to be true with the first model of this run: of a run that goes on, only the seal."""
+    """What ceases to be true with the first model of this run: of a run that goes on, only seal and figure."""
     from ptycho_core.files.old import OldFiles
-    from ptycho_core.imaging.report import SEAL
-    from ptycho_core.loggers.left import old_files
+    from ptycho_core.imaging.report import LOSSES, RECORDS, SEAL
+    from ptycho_core.jobs.old_logs import old_files
     from ptycho_core.training.checkpoints import BEST, CHECKPOINTS, LAST, epoch_files
 
     if resume:
-        return OldFiles([folder / SEAL])
+        return OldFiles([folder / SEAL, folder / LOSSES])
     models = (folder / BEST, folder / LAST, *epoch_files(folder).values())
     return old_files(folder, [folder / SEAL, *models, *(folder / name for name in RECORDS)], [folder / CHECKPOINTS])
 
 
 def _write_records(
-    folder: Path, audit: Mapping[str, Any], metrics: dict[str, Any], history: Sequence[Mapping[str, Value]], hub: EventHub
+    payload: TrainingPayload,
+    audit: Mapping[str, Any],
+    metrics: dict[str, Any],
+    history: Sequence[Mapping[str, Value]],
+    hub: EventHub,
 ) -> None:
     """Settings, figure and, last, the metrics, with which the folder is complete."""
     from ptycho_core.files.rescue import write_or_rescue
-    from ptycho_core.imaging.figures import figure_of_losses
     from ptycho_core.imaging.report import SEAL, draw_all, write_json
     from ptycho_core.notes import tell
 
+    folder = payload.output_dir
+
     def finish(path: Path) -> None:
         if path.parent == folder:
-            metrics["notes"] += draw_all(folder, {"losses.png": lambda: figure_of_losses(history)}, partial(tell, hub))
+            metrics["notes"] += draw_all(folder, _drawings(history) if payload.figures else {}, partial(tell, hub))
         write_json(path, metrics)
 
     write_or_rescue(folder, [("settings.json", lambda path: write_json(path, audit)), (SEAL, finish)])
+
+
+def _drawings(history: Sequence[Mapping[str, Value]]) -> dict[str, Callable[[], Figure]]:
+    """What draws the figure of a training, by name of the file."""
+    from ptycho_core.imaging.figures import figure_of_losses
+    from ptycho_core.imaging.report import LOSSES
+
+    return {LOSSES: lambda: figure_of_losses(history)}
 
 
 def _started(payload: TrainingPayload, data: TrainingData, epochs: int) -> Event:

@@ -61,7 +61,7 @@ FIELD = {"type": "str", "default": "''"}
         lambda c: c["words"]["capabilities"].append("export"),
         lambda c: c["classes"]["Event"]["kind"].update(type="Literal['started', 'epoch', 'step', 'message', 'finished', 'more']"),
         lambda c: c["errors"].update(NewError={"code": "new", "exit_status": 3}),
-        lambda c: c["functions"]["ptycho_core.scan.opening:open_scan"]["arguments"].update(
+        lambda c: c["functions"]["ptycho_core.formats.opening:open_scan"]["arguments"].update(
             quiet={"type": "bool", "default": "True"}
         ),
     ],

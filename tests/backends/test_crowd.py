@@ -38,7 +38,7 @@ class Case:
 CASES = {
     "absent_framework": Case(
         "missing",
-        "Absent_framework (module 'no_such_framework') is not installed",
+        "no-such-framework (module 'no_such_framework') is not installed",
         manifest=ALONE + '[framework]\nmodule = "no_such_framework"\ndistributions = ["no-such-framework"]\n',
     ),
     "old_framework": Case(
@@ -139,7 +139,8 @@ CASES = {
 }
 """Every state of the contract but ``blocked`` and ``conflict``, by name of the backend."""
 
-SOUND = ("acme", "no_utf8_metadata")
+EVALUATES = ("acme", "no_utf8_metadata")
+SOUND = (*EVALUATES, "template")
 TWINS = ("ptycho-twin-one", "ptycho-twin-two")
 
 
@@ -255,7 +256,7 @@ def test_the_doctor_tells_the_truth_about_each(crowd, listed):
     assert all(row["state"] == "conflict" and row["reason"].endswith(choice) for row in twins)
 
 
-@pytest.mark.parametrize("name", [*SOUND, *(f"twin@{one}" for one in TWINS)])
+@pytest.mark.parametrize("name", [*EVALUATES, *(f"twin@{one}" for one in TWINS)])
 def test_a_sound_one_works_among_them(crowd, name):
     then = f"""
         import numpy as np

@@ -83,7 +83,7 @@ def test_installed_observers_are_made_and_one_that_cannot_be_is_a_warning(site):
     site.distribution("watch", entry_points="[ptycho.observers]\na_bad = watch:nothing\nb_good = watch:Printer\n")
     site.write("watch.py", "class Printer:\n    def __call__(self, event):\n        print('got', event.kind)\n")
     code = (
-        "from ptycho_core.contract import Event; from ptycho_core.events import *\n"
+        "from ptycho_core.contract import Event; from ptycho_core.events import *; from ptycho_core.jobs.observers import *\n"
         "EventHub(installed_observers()).emit(Event('started'))"
     )
     done = site.python("-c", code)

@@ -11,6 +11,7 @@ from ptycho_core.checks import check_job
 from ptycho_core.conformance.suite.inputs import known_scan, perturbed_model, random_batch
 from ptycho_core.contract import EvaluateBatchJob, InferJob, ReconstructJob, TrainJob
 from ptycho_core.errors import DataError, PtychoError, SettingsError
+from ptycho_core.evaluation import opened
 from ptycho_core.inference.run import infer_job
 from ptycho_core.settings.resolution import resolve
 
@@ -19,7 +20,7 @@ from ptycho_core.settings.resolution import resolve
 def batch(tmp_path_factory: pytest.TempPathFactory) -> EvaluateBatchJob:
     folder = tmp_path_factory.mktemp("checks")
     recipe = perturbed_model(folder / "model.ptycho", known_scan(folder / "scan.npz"), gridsize=2)
-    return replace(recipe, groups=np.array([[0, 1, 5, 6]])).opened()
+    return opened(replace(recipe, groups=np.array([[0, 1, 5, 6]])))
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from ptycho_core import contract, hookimpl
 from ptycho_core.backends import choose, load, register, unregister
 from ptycho_core.conformance.suite.inputs import known_scan, perturbed_model
 from ptycho_core.errors import BackendError, BackendUnusableError, CapabilityError, DataError, HookError, UsageError
+from ptycho_core.evaluation import opened
 from ptycho_core.inference.run import infer_job
 from ptycho_core.settings.resolution import resolve
 
@@ -52,7 +53,7 @@ class Demo:
 def inference(tmp_path_factory):
     """A job for an inference."""
     folder = tmp_path_factory.mktemp("inference")
-    job = replace(perturbed_model(folder / "model.ptycho", known_scan(folder / "scan.npz")), groups=np.array([[0]])).opened()
+    job = opened(replace(perturbed_model(folder / "model.ptycho", known_scan(folder / "scan.npz")), groups=np.array([[0]])))
     one = job.data.scans[0]
     return infer_job(one.scan, job.model, one.scan.probe, one.positions, resolve("infer").groups())
 

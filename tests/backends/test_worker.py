@@ -17,7 +17,7 @@ import pytest
 
 from ptycho_core import contract, errors
 from ptycho_core.backends.worker import Worker
-from ptycho_core.evaluation import BatchRecipe
+from ptycho_core.contract import BatchRecipe
 
 JOBS = Path(__file__).with_name("worker_jobs.py")
 

@@ -29,7 +29,7 @@ def settle():
     def settled(command, *words, environment=None):
         args = parsed(command, [*NEEDED[command], *words])
         given = collect(args, COMMANDS[command])
-        found = resolve(COMMANDS[command], overrides=given.overrides, translated=given.translated, environment=environment or {})
+        found = resolve(COMMANDS[command], overrides=given.overrides, file=given.config, environment=environment or {})
         check_together(found)
         return found
 

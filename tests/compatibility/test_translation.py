@@ -309,7 +309,7 @@ def test_paths_of_a_file_serve_a_training_and_numbers_are_read_as_typed(yaml_fil
     )
     args = parsed("train", ["--config", path, "--output_dir", "OTHER"])
     assert (args.scans, args.validation, args.output_dir) == (["T.npz"], ["V.npz"], "OTHER")
-    assert args.translated.file["min_learning_rate"].value == "1e-6"
+    assert args.config.file["min_learning_rate"].value == "1e-6"
 
 
 def test_the_file_of_a_training_serves_an_inference(settle, yaml_file):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ptycho_core.backends import discovery
-from ptycho_core.components import components, forget
+from ptycho_core.settings.components import components, forget
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "writing-a-component.md").read_text("utf-8")
 ALL = """
@@ -30,22 +30,26 @@ class Site:
         self.folder = folder
         folder.mkdir(exist_ok=True)
 
-    def distribution(self, name: str, code: str, losses: str = "", metrics: str = "") -> None:
+    def distribution(self, name: str, code: str, losses: str = "", metrics: str = "", observers: str = "") -> None:
         """Install the module ``name`` with entry points, each a line ``NAME = module:attribute``."""
         (self.folder / f"{name}.py").write_text(textwrap.dedent(code))
         info = self.folder / f"{name}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[ptycho.losses]\n{losses}\n[ptycho.metrics]\n{metrics}\n")
+        (info / "entry_points.txt").write_text(
+            f"[ptycho.losses]\n{losses}\n[ptycho.metrics]\n{metrics}\n[ptycho.observers]\n{observers}\n"
+        )
 
     def guide(self) -> None:
         """Install what the guide writes."""
         code = "\n".join(re.findall(r"```python\n(.*?)```", GUIDE, flags=re.DOTALL))
+        (observers,) = re.findall(r"^    (logger\..* = )acme_logger:(\w+)$", GUIDE, flags=re.MULTILINE)
         (config,) = re.findall(r"```ini\n(.*?)```", GUIDE, flags=re.DOTALL)
         losses, metrics = (
             re.search(rf"^ptycho.{kind} =\n((?:    .*\n?)+)", config, flags=re.MULTILINE)[1] for kind in ("losses", "metrics")
         )
-        self.distribution("acme_losses", code, *(textwrap.dedent(lines) for lines in (losses, metrics)))
+        groups = (*(textwrap.dedent(lines) for lines in (losses, metrics)), "acme_losses:".join(observers))
+        self.distribution("acme_losses", code, *groups)
 
     def python(self, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PTYCHO_")}
@@ -105,7 +109,7 @@ def site(tmp_path: Path) -> Site:
 
 @pytest.fixture(scope="session")
 def guide(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """The loss and the metric of the guide, installed."""
+    """The loss, the metric and the logger of the guide, installed."""
     found = Site(tmp_path_factory.mktemp("guide") / "site")
     found.guide()
     return found

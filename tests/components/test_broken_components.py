@@ -6,7 +6,7 @@ import json
 import pytest
 
 from ptycho_core.cli.main import parse
-from ptycho_core.components import COMMAND_FLAGS
+from ptycho_core.settings.components import COMMAND_FLAGS
 from ptycho_core.settings.declare import declarations_of
 from ptycho_core.settings.groups import GROUPS
 

@@ -21,13 +21,13 @@ import numpy as np
 import pytest
 
 from ptycho_core.backends.discovery import forget
-from ptycho_core.backends.failures import described, raised_again
 from ptycho_core.conformance.reference import plugin as reference
 from ptycho_core.conformance.suite import bench, jobs
 from ptycho_core.contract import EvaluateJob
 from ptycho_core.errors import PtychoError
+from ptycho_core.failures import described, raised_again
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.model import load_model
-from ptycho_core.scan.opening import open_scan
 
 NO_MATTER = ("backend", "accelerator", "precision", "threads", "seconds", "patterns_per_second")
 """What the answers of the reference do not depend on: it is always NumPy, in double precision, on the processor."""

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ptycho_core.conformance.reference import evaluation, passes
-from ptycho_core.settings.training import loss_weights
+from ptycho_core.evaluation import opened
+from ptycho_core.settings.components import loss_weights
 
 LIMIT = 2e-7
 """Of a slope along a random direction, over the norms of gradient and direction; measured at most 5e-8."""
@@ -34,7 +35,7 @@ def groups_of(gridsize):
 
 @pytest.mark.parametrize(("name", "settings"), [*CASES.items(), *ALONE.items()], ids=[*CASES, *(f"{one} alone" for one in ALONE)])
 def test_gradients_are_differences_of_the_loss(name, settings, training_job):
-    job = replace(training_job(**settings, **LEARNS), groups=groups_of(settings["gridsize"])).opened()
+    job = opened(replace(training_job(**settings, **LEARNS), groups=groups_of(settings["gridsize"])))
     found = evaluation.evaluate_batch(job)
     model = job.model
     probe = model.physics["probe"][0] * np.exp(float(model.physics["log_scale"][0]) / 2)

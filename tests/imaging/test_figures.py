@@ -91,6 +91,24 @@ def test_a_result_folder_holds_everything(tmp_path, reconstruction):
     assert json.loads((tmp_path / "out/metrics.json").read_text()) == {"misfit": 0.5, "bad": None, "notes": []}
 
 
+def test_without_figures_folders_are_complete_and_nothing_that_draws_is_imported(tmp_path):
+    scan, quick = str(tmp_path / "scan.npz"), ["--epochs", "1", "--iterations", "1", "--no-figures"]
+    commands = [
+        ["simulate", scan, "--object", "random-lines", "--size", "32", "--frames", "16"],
+        ["reconstruct", scan, "-o", str(tmp_path / "one"), *quick, "--backend", "reference"],
+        ["compare", scan, "-o", str(tmp_path / "two"), *quick, "--backends", "reference"],
+    ]
+    code = (
+        "import json, sys; from ptycho_core.cli.main import main\n"
+        "assert not any(main(words) for words in json.loads(sys.argv[1]))\n"
+        "assert 'matplotlib' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, json.dumps(commands)], check=True, timeout=120)
+    for seal in ("one/metrics.json", "two/reference/metrics.json", "two/comparison.json"):
+        assert (tmp_path / seal).exists()
+    assert not [*tmp_path.rglob("*.png")]
+
+
 def test_json_is_replaced_whole(tmp_path):
     write_json(tmp_path / "a.json", {"a": 1})
     write_json(tmp_path / "a.json", {"path": tmp_path, "array": np.arange(2)})

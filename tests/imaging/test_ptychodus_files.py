@@ -10,10 +10,10 @@ import pytest
 
 from ptycho_core.comparison.existing import _misfit
 from ptycho_core.errors import DataError
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.product import Reconstruction, read_object, read_probe
 from ptycho_core.imaging.metrics import data_misfit, score
 from ptycho_core.reconstruction.start import prepare_start
-from ptycho_core.scan.opening import open_scan
 
 HERE = Path(__file__).parent / "ptychodus"
 SCAN = HERE / "scan.npz"

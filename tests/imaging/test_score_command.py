@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from ptycho_core.cli.main import main
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.product import Reconstruction, StoredObject
 from ptycho_core.imaging.metrics import data_misfit
 from ptycho_core.physics.forward import intensities
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.scan.size import followed_object
 
 

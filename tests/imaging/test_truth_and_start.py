@@ -8,9 +8,9 @@ import pytest
 
 from ptycho_core.comparison.judge import find_reference
 from ptycho_core.errors import DataError
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.product import Reconstruction, StoredObject, read_object, read_probe
 from ptycho_core.imaging.metrics import score
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.simulate import simulate_scan
 
 OBJECTS = ("object", "reconstructed_object", "object_guess", "objectGuess")

@@ -12,12 +12,12 @@ from ptycho_core.conformance.reference.batch import Batch, Held
 from ptycho_core.conformance.reference.estimate import estimate
 from ptycho_core.conformance.reference.passes import before_merging
 from ptycho_core.events import EventHub
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.plain_npz import write_plain_npz
 from ptycho_core.imaging.stitching import StitchedObject, Stitcher
 from ptycho_core.inference.run import infer_payload
 from ptycho_core.model import load_model, save_model
 from ptycho_core.physics.forward import intensities
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.settings.payload import create_inference_payload
 from ptycho_core.settings.resolution import resolve
 from ptycho_core.training.data import training_data

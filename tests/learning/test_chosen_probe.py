@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 import ptycho_core
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.inference.probe import choose_probe
 from ptycho_core.model import load_model
-from ptycho_core.scan.opening import open_scan
 
 
 def test_a_learned_probe_is_that_of_the_scan_by_its_place(truth, scans, tmp_path):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ptycho_core import evaluate
+from ptycho_core.contract import BatchRecipe
 from ptycho_core.errors import DataError
-from ptycho_core.evaluation import BatchRecipe
 from ptycho_core.model import load_model, save_model
 from ptycho_core.settings.payload import create_training_payload
 from ptycho_core.training.run import run_payload

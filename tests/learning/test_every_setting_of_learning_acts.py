@@ -136,6 +136,10 @@ def logged_steps(run: Run) -> list[int]:
     return [int(row["step"]) for row in rows if float(row["loss"]) > 0 and float(row["learning_rate"]) > 0]
 
 
+def drawn(run: Run) -> list[str]:
+    return sorted(path.name for path in run.folder.glob("*.png"))
+
+
 def other_object(a: Run, b: Run) -> bool:
     return not np.array_equal(a.result.object, b.result.object)
 
@@ -157,6 +161,7 @@ RUNNING: dict[str, tuple[list[str], list[str], Two]] = {
         lambda a, b: (a.spy.mode, b.spy.mode) == (0, 2),
     ),
     "threads": (["--threads", "1"], ["--threads", "2"], lambda a, b: (a.spy.threads, b.spy.threads) == (1, 2)),
+    "figures": ([], ["--no-figures"], lambda a, b: bool(drawn(a)) and not drawn(b) and (b.folder / "metrics.json").exists()),
     "progress": ([], ["--quiet"], lambda a, b: bool(a.stderr) and not b.stderr),
     "pin_memory": (
         ["--allow-unsupported"],

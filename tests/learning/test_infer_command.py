@@ -10,9 +10,9 @@ import pytest
 
 import ptycho_core
 from ptycho_core.cli.main import main
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.inference.probe import choose_probe, probe_overlap
 from ptycho_core.model import load_model, save_model
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.settings.resolution import resolve
 from ptycho_core.training.data import training_data
 from ptycho_core.training.prepare import initial_model

@@ -112,12 +112,12 @@ def test_a_dry_run_has_no_events(truth, scans, tmp_path, told):
 def test_in_a_process_of_its_own_nothing_but_events_is_on_stdout_and_sigterm_ends_it_in_good_order(scans, tmp_path, started):
     program = (
         "import os, sys\n"
-        "from ptycho_core import events\n"
+        "from ptycho_core.jobs import observers\n"
         "from ptycho_core.cli.main import main\n"
         "def noisy(event):\n"
         "    os.write(1, b'a library')\n"
         "    print('an observer')\n"
-        "events.installed_observers = lambda: (noisy,)\n"
+        "observers.installed_observers = lambda: (noisy,)\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
     small = ["--network-width", "4", "--update-steps", "2", "--threads", "1", "--epochs", "100000", "--quiet"]

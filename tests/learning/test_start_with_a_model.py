@@ -5,9 +5,9 @@ import pytest
 
 import ptycho_core
 from ptycho_core.cli.main import main
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.product import StoredObject
 from ptycho_core.reconstruction.start import prepare_start
-from ptycho_core.scan.opening import open_scan
 
 
 @pytest.mark.parametrize("name", ["", "best.ptycho", "last.ptycho"])

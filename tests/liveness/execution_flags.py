@@ -68,11 +68,13 @@ SEEN = {
         "accelerator": lambda run: run.fact["device"] == "cpu" and not any("auto" in note for note in run.kept["notes"]),
         "precision": lambda run: run.dtypes == {"float64"},
         "threads": lambda run: run.fact["threads"] == run.effective("threads"),
+        "figures": lambda run: not list(run.folder.glob("*.png")),
         "progress": lambda run: run.stderr == "",
     },
     "infer": {
         "backend": lambda run: run.kept["backend"]["chosen_by"] == "named",
         "accelerator": lambda run: run.kept["device"] == "cpu" and not any("auto" in note for note in run.kept["notes"]),
+        "figures": lambda run: not list(run.folder.glob("*.png")),
         "progress": lambda run: run.stderr == "",
     },
 }

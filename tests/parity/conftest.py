@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from ptycho_core.backends.worker import Worker
-from ptycho_core.evaluation import BatchRecipe
+from ptycho_core.contract import BatchRecipe
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.plain_npz import write_plain_npz
 from ptycho_core.model import load_model, save_model
 from ptycho_core.physics import intensities
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.settings.resolution import resolve
 from ptycho_core.training.data import training_data
 from ptycho_core.training.prepare import initial_model

@@ -9,9 +9,9 @@ from small_scans import small_scan
 
 from ptycho_core.conformance.limits import FITTED, INFERRED, STEPS
 from ptycho_core.conformance.parity import relative_distance as distance
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.plain_npz import write_plain_npz
 from ptycho_core.reconstruction.start import prepare_start
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 

@@ -12,8 +12,8 @@ import sys
 import tempfile
 from contextlib import redirect_stdout
 
-from ptycho_core import events
 from ptycho_core.cli.main import main, run
+from ptycho_core.jobs import observers
 
 
 def place(where, kept):
@@ -61,7 +61,7 @@ def fork(case, out, err):
     become(1, streams[0], "stdout")
     become(2, streams[1], "stderr")
     signals = case.get("signals", ())
-    events.installed_observers = lambda: (interrupter(signals),)
+    observers.installed_observers = lambda: (interrupter(signals),)
     sys.argv = ["ptycho", *case["words"]]
     try:
         run()

@@ -9,7 +9,7 @@ import pytest
 
 from ptycho_core.cli.main import main
 from ptycho_core.errors import DataError
-from ptycho_core.scan.opening import open_scan
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.scan.scan import scaled_probe
 
 FRAMES, SIZE = 6, 8

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.product import StoredObject
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.scan.scan import scaled_probe
 from ptycho_core.scan.size import followed_object, followed_probe
 

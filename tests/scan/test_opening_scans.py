@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ptycho_core.errors import DataError, SettingsError
-from ptycho_core.scan.opening import ScanFile, open_scan
+from ptycho_core.formats.opening import ScanFile, open_scan
 
 FRAMES, SIZE = 6, 8
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.scan.canvas import object_canvas, overlap, probe_width
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.scan.scan import mean_counts, pattern_chunks, scaled_probe
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from ptycho_core.errors import DataError
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.product import StoredObject
 from ptycho_core.physics import intensities
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.scan.scan import scaled_probe
 from ptycho_core.scan.size import followed_object
 

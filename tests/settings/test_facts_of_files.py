@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ptycho_core.errors import SettingsError
-from ptycho_core.scan.opening import ScanFile
+from ptycho_core.formats.opening import ScanFile
 from ptycho_core.settings.facts import scan_facts
 from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.resolution import Facts, resolve

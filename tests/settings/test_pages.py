@@ -12,7 +12,7 @@ from ptycho_core.backends.registry import find_named
 from ptycho_core.cli.flags import flag_inventory
 from ptycho_core.cli.main import COMMANDS, main
 from ptycho_core.cli.schema import schema
-from ptycho_core.scan.opening import ScanFile
+from ptycho_core.formats.opening import ScanFile
 from ptycho_core.settings.declare import declarations_of
 from ptycho_core.settings.facts import scan_facts
 from ptycho_core.settings.groups import GROUPS, declarations

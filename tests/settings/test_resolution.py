@@ -1,9 +1,13 @@
 import json
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ptycho_core.compatibility.translation import FileAndDefaults
 from ptycho_core.contract import BackendSpec, OptionSpec
 from ptycho_core.errors import SettingsError
 from ptycho_core.settings.data import DataSettings
@@ -12,7 +16,7 @@ from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 from ptycho_core.settings.resolution import REQUESTING, Facts, resolve
 from ptycho_core.settings.rules import check_together
-from ptycho_core.settings.sources import ORIGINS, Translated, Typed
+from ptycho_core.settings.sources import ORIGINS, SettingsFile, Typed
 
 SPEC = BackendSpec(
     "acme",
@@ -89,6 +93,16 @@ def refusal(*parts, **sources):
     return str(caught.value)
 
 
+class FileAndDefaultsOfAnother(NamedTuple):
+    """A settings file of ours, and what ranks as another program's defaults."""
+
+    path: Path
+    defaults: dict
+
+    def given(self, verb):
+        return [*SettingsFile(self.path).settings(verb), *FileAndDefaults({}, self.defaults).given(verb)]
+
+
 @settings(max_examples=300, deadline=None)
 @given(drawn=sources_of())
 def test_the_highest_source_wins_and_every_loser_is_listed(tmp_path_factory, drawn):
@@ -101,9 +115,8 @@ def test_the_highest_source_wins_and_every_loser_is_listed(tmp_path_factory, dra
         overrides=some["override"],
         execution=some["execution object"],
         environment={declared[name].variable: declared[name].show(value) for name, value in some["environment"].items()},
-        file=path,
-        translated=Translated(
-            {}, {name: Typed(declared[name].show(value), f"there: {name}") for name, value in some["command default"].items()}
+        file=FileAndDefaultsOfAnother(
+            path, {name: Typed(declared[name].show(value), f"there: {name}") for name, value in some["command default"].items()}
         ),
         facts=Facts(
             {name: (value, f"scan: '{name}'") for name, value in some["data"].items()},
@@ -135,11 +148,11 @@ def test_the_highest_source_wins_and_every_loser_is_listed(tmp_path_factory, dra
 @pytest.mark.parametrize("chosen", range(16))
 def test_the_five_levels_of_ptychopinn_are_a_special_case(chosen):
     # What a command line has by default counts only where the job is run in its words: test_what_is_not_typed_leaves_no_trace.
-    command = Translated({}, {"precision": Typed("float32", "the command's default")})
+    command = FileAndDefaults({}, {"precision": Typed("float32", "the command's default")})
     levels = {
         "override": ("overrides", {"precision": "bf16-mixed"}, "bf16-mixed"),
         "execution object": ("execution", {"precision": "fp16-mixed"}, "fp16-mixed"),
-        "command default": ("translated", command, "float32"),
+        "command default": ("file", command, "float32"),
         "backend default": ("spec", SPEC, "float64"),
     }
     taken = {origin: level for bit, (origin, level) in enumerate(levels.items()) if chosen >> bit & 1}
@@ -317,6 +330,19 @@ def test_options_are_checked_against_the_manifest():
     refusal("true or false", overrides={"acme.compile": "true"}, spec=SPEC)
     refusal("no option 'acme.compil'", "Did you mean 'acme.compile'?", overrides={"acme.compil": True}, spec=SPEC)
     refusal("--opt acme.compile=maybe", overrides={"acme.compile": Typed("maybe", "--opt acme.compile=maybe")}, spec=SPEC)
+
+
+def test_an_option_of_other_verbs_is_refused_where_it_is_asked_for_and_waits_in_a_file_or_a_variable(tmp_path):
+    one = replace(SPEC.options[1], verbs=("train",))
+    spec = replace(SPEC, capabilities=("train", "reconstruct"), options=(SPEC.options[0], one))
+    refusal("acts in train only, not in reconstruct", "'acme.streams'", overrides={"acme.streams": 3}, spec=spec)
+    path = tmp_path / "settings.toml"
+    path.write_text("[backend.acme]\nstreams = 3\n")
+    given = {"file": path, "environment": {"PTYCHO_OPT_ACME_STREAMS": "4"}}
+    assert set(resolve("reconstruct", spec=spec, **given).options) == {"acme.compile"}
+    found = resolve("train", spec=spec, **given).options["acme.streams"]
+    assert (found.value, found.origin) == (4, "environment")
+    refusal("acme.streams", environment={"PTYCHO_OPT_ACME_STREAMS": "99"}, spec=spec)
 
 
 def test_an_option_of_another_backend_names_both():

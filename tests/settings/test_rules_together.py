@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from ptycho_core.errors import SettingsError
+from ptycho_core.settings.components import loss_weights
 from ptycho_core.settings.resolution import Facts, resolve
 from ptycho_core.settings.rules import check_together
-from ptycho_core.settings.training import loss_weights
 
 SPEC = (Path(__file__).parents[2] / "specs" / "options.md").read_text("utf-8")
 

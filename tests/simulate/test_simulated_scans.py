@@ -10,9 +10,9 @@ import pytest
 from ptycho_core.cli import simulate as command
 from ptycho_core.cli.main import main
 from ptycho_core.errors import SettingsError
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.physics.forward import intensities
 from ptycho_core.scan.canvas import overlap
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.simulate import simulate_scan
 from ptycho_core.simulation.objects import OBJECTS, make_object
 from ptycho_core.simulation.positions import SCANS

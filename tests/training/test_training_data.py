@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ptycho_core.errors import DataError, SettingsError
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.product import Reconstruction
-from ptycho_core.scan.opening import open_scan
 from ptycho_core.settings.model import ModelSettings
 from ptycho_core.settings.training import TrainingSettings
 from ptycho_core.training.course import epoch_batches, validation_batches

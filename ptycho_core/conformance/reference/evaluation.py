@@ -9,7 +9,6 @@ import numpy as np
 from ptycho_core.conformance.reference.batch import Batch
 from ptycho_core.conformance.reference.passes import TERMS, gradients, hold, intensities, losses, merged
 from ptycho_core.contract import EvaluateBatchJob, EvaluateResult
-from ptycho_core.settings.training import loss_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,8 +33,8 @@ def evaluate_batch(job: EvaluateBatchJob) -> EvaluateResult:
         DataError: if the scan's patterns cannot be used.
     """
     model, one = job.model, job.data.scans[job.scan]
-    asked = loss_weights(job.settings["training"], str(model.facts["model_type"]))
-    weights = {name: asked[name] for name in TERMS if asked[name] > 0}
+    asked = {name: float(str(job.settings["training"][f"{name}_weight"])) for name in TERMS}
+    weights = {name: weight for name, weight in asked.items() if weight > 0}
     probe = scaled_probe(model.physics["probe"][job.scan], float(model.physics["log_scale"][job.scan]))
     batch = batch_of(model, model.weights, probe, one.scan, one.positions, job.groups, one.labels)
     held = hold(batch)

@@ -12,7 +12,6 @@ from ptycho_core.conformance.reference.flat import flat_loss
 from ptycho_core.conformance.reference.losses import terms
 from ptycho_core.conformance.reference.optimiser import Optimiser
 from ptycho_core.conformance.reference.passes import TERMS, before_merging, gradients, hold, intensities, merged
-from ptycho_core.settings.training import loss_weights
 from ptycho_core.training.loop import BatchStats, TrainingLoop
 
 if TYPE_CHECKING:
@@ -46,8 +45,8 @@ class _Trainer:
     def __init__(self, job: TrainJob) -> None:
         settings, model = job.settings["training"], job.model
         self._data, self._model = job.data, model
-        asked = loss_weights(settings, str(model.facts["model_type"]))
-        self._weights = {name: asked[name] for name in TERMS if asked[name] > 0}
+        asked = {name: float(str(settings[f"{name}_weight"])) for name in TERMS}
+        self._weights = {name: weight for name, weight in asked.items() if weight > 0}
         self._unit = probe_unit(model.physics["probe"])
         probe = model.physics["probe"].astype(np.complex128) / self._unit[:, None, None, None]
         self._values: dict[str, Real] = {f"network.{name}": one.astype(np.float64) for name, one in model.weights.items()}

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.backends.states import Row
-    from ptycho_core.contract import BackendSpec, EvaluateJob, Value
-    from ptycho_core.evaluation import BatchRecipe
+    from ptycho_core.contract import BackendSpec, BatchRecipe, EvaluateJob, Value
 
 __all__ = ["Bench"]
 

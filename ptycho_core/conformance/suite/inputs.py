@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ptycho_core.conformance.batches import known_object
-from ptycho_core.contract import EvaluateJob
-from ptycho_core.evaluation import BatchRecipe
+from ptycho_core.contract import BatchRecipe, EvaluateJob
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -116,8 +115,8 @@ def perturbed_model(path: Path, scan: Path, **settings: Value) -> BatchRecipe:
 
     With a zero output layer, as the core makes it, nearly all gradients are zero and a comparison is empty.
     """
+    from ptycho_core.formats.opening import open_scan
     from ptycho_core.model import save_model
-    from ptycho_core.scan.opening import open_scan
     from ptycho_core.settings.resolution import resolve
     from ptycho_core.training.data import training_data
     from ptycho_core.training.prepare import initial_model

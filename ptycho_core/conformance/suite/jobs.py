@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.contract import Event, ExecutionRequest, ReconstructJob, Snapshot
-from ptycho_core.evaluation import BatchRecipe
+from ptycho_core.contract import BatchRecipe, Event, ExecutionRequest, ReconstructJob, Snapshot
+from ptycho_core.evaluation import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -86,7 +86,7 @@ def evaluate(job: EvaluateJob | BatchRecipe, settings: Mapping[str, Value]) -> d
     from ptycho_core.settings.planning import plan_verb
 
     backend, plan = plan_verb("evaluate", settings, {})
-    answer = backend.evaluate(job.opened() if isinstance(job, BatchRecipe) else job, plan)
+    answer = backend.evaluate(opened(job) if isinstance(job, BatchRecipe) else job, plan)
     arrays = {"intensities": answer.intensities, **{f"gradients.{name}": one for name, one in answer.gradients.items()}}
     if answer.patches is not None:
         arrays["patches"] = answer.patches
@@ -149,10 +149,10 @@ def infer(
     """
     import numpy as np
 
+    from ptycho_core.formats.opening import open_scan
     from ptycho_core.inference.run import infer_job
     from ptycho_core.model import load_model
     from ptycho_core.scan.canvas import object_canvas
-    from ptycho_core.scan.opening import open_scan
     from ptycho_core.settings.payload import create_inference_payload
 
     payload = create_inference_payload(model, scan, None, settings, environment={})
@@ -192,8 +192,8 @@ def reconstruct(
         start: ``object``, ``probe`` and ``positions`` to begin with, in place of what the core prepares.
         watch: whether it wants a snapshot of every epoch.
     """
+    from ptycho_core.formats.opening import open_scan
     from ptycho_core.reconstruction.start import prepare_start
-    from ptycho_core.scan.opening import open_scan
     from ptycho_core.settings.payload import create_reconstruction_payload
 
     payload = create_reconstruction_payload(scan, None, settings, environment={})
@@ -205,7 +205,9 @@ def reconstruct(
     )  # fmt: skip
     began = dict(start or {name: getattr(prepared, name) for name in ("object", "probe", "positions")})
     with _reads() as reads:
-        result = payload.backend.reconstruct(ReconstructJob(opened, settings=groups, **began), payload.plan, sink)
+        result = payload.backend.reconstruct(
+            ReconstructJob(opened, began["object"], began["probe"], began["positions"], groups), payload.plan, sink
+        )
     arrays = {name: getattr(result, name) for name in ("object", "probe", "positions", "held_out")}
     if result.background is not None:
         arrays["background"] = result.background

@@ -14,12 +14,12 @@ from ptycho_core.conformance.reference.evaluation import evaluate_batch
 from ptycho_core.conformance.rounding import limits_of, nudged
 from ptycho_core.conformance.suite.inputs import FRAMES
 from ptycho_core.conformance.suite.marks import kit
+from ptycho_core.evaluation import opened
 
 if TYPE_CHECKING:
     from ptycho_core.conformance.limits import Limits
     from ptycho_core.conformance.suite.bench import Bench
-    from ptycho_core.contract import EvaluateResult, Value
-    from ptycho_core.evaluation import BatchRecipe
+    from ptycho_core.contract import BatchRecipe, EvaluateResult, Value
 
 WEIGHTS: dict[str, Value] = {
     "nll_weight": 0.3, "amplitude_weight": 1.0, "mae_weight": 0.5, "tv_weight": 20.0, "realspace_weight": 7.0,
@@ -39,7 +39,7 @@ def batch_job(bench: Bench, network: str) -> BatchRecipe:
 
 def truth(bench: Bench, network: str) -> tuple[EvaluateResult, dict[str, Limits]]:
     """The reference's answer, and how far another may be from it by precision, raised where rounding leads farther."""
-    job = batch_job(bench, network).opened()
+    job = opened(batch_job(bench, network))
     answer = evaluate_batch(job)
     moved = [evaluate_batch(replace(job, model=nudged(job.model, 0)))]
     return answer, {one: limits_of(limits, one, answer, moved) for one, limits in LIMITS.items()}

@@ -18,9 +18,9 @@ from ptycho_core.conformance.suite.marks import kit
 from ptycho_core.conformance.suite.refusals import refusal_of
 from ptycho_core.contract import ReconstructResult
 from ptycho_core.errors import CapabilityError
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.imaging.metrics import data_misfit, frame_sums, position_error
 from ptycho_core.scan.canvas import object_canvas
-from ptycho_core.scan.opening import open_scan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Jobs of more than one verb: a reconstruction whose start is a model begins with the inference of its scan."""
+"""The verb ``reconstruct`` as a whole: where the start is a model, the inference of the scan comes first."""
 
 from __future__ import annotations
 

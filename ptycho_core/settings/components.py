@@ -1,9 +1,10 @@
-"""Losses and metrics that other distributions add: found by entry points, held against the rules, left out where they fail.
+"""Losses, metrics and loggers that distributions bring: found by entry points, held against the rules, left out where they fail.
 
 An entry point in the group ``ptycho.losses`` names a class derived from `engine.losses.Loss`, one in ``ptycho.metrics`` a class
-derived from `imaging.metrics.Metric`; the entry point has the name that the class states.  A class is imported where losses or
-metrics are wanted, never to list it.  What is wrong with one is kept as its reason and told where it is asked for by name;
-nothing else suffers from it.
+derived from `imaging.metrics.Metric`, and one in ``ptycho.observers`` whose name begins with ``logger.`` a class derived from
+`loggers.logger.Logger`; the entry point has the name that the class states.  ptycho's loggers are found in the same way.  A
+class is imported where losses, metrics or that one logger are wanted, never to list it.  What is wrong with one is kept as its
+reason and told where it is asked for by name; nothing else suffers from it.
 
 A field of a loss that is made with ``setting(...)`` is a setting: ``weight`` is ``NAME_weight`` of the table ``[training]``,
 any other ``FIELD`` is ``NAME_FIELD`` of the table ``[losses]``, where both jobs that use losses look for it.
@@ -12,20 +13,22 @@ any other ``FIELD`` is ``NAME_FIELD`` of the table ``[losses]``, where both jobs
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from inspect import isabstract
 from typing import TYPE_CHECKING, Any, Final
 
-from ptycho_core.backends.discovery import Claim, scan
+from ptycho_core.backends.discovery import LOGGER, OBSERVERS, Claim, scan
 from ptycho_core.engine.losses import BUILT_IN, OF_OBJECTS, Loss
 from ptycho_core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from ptycho_core.contract import Value
     from ptycho_core.imaging.metrics import Metric
+    from ptycho_core.loggers.logger import Logger
     from ptycho_core.settings.declare import Declaration
 
 __all__ = [
@@ -35,15 +38,22 @@ __all__ = [
     "components",
     "forget",
     "likelihoods",
+    "logger",
+    "logger_names",
+    "loggers",
     "loss_declarations",
+    "loss_weights",
     "losses",
     "losses_of",
     "metrics",
+    "resolved_weights",
     "why_left_out",
 ]
 
-GROUPS: Final = {"loss": "ptycho.losses", "metric": "ptycho.metrics"}
+GROUPS: Final = {"loss": "ptycho.losses", "metric": "ptycho.metrics", "logger": OBSERVERS}
 """The group of entry points of each kind of component."""
+
+_OURS: Final = "ptycho-core"
 
 COMMAND_FLAGS: Final = ("--allow-unsupported", "--dry-run", "--json-events", "--output-dir")
 """Flags of the commands that take settings which no setting of a loss may be spelled as; every such setting has a hyphen."""
@@ -54,7 +64,7 @@ class Component:
     """A component of another distribution.
 
     Attributes:
-        kind: ``loss`` or ``metric``.
+        kind: ``loss``, ``metric`` or ``logger``.
         name: of its entry point.
         source: distribution and version that bring it.
         found: its class; None where it is left out.
@@ -84,32 +94,46 @@ class _LeftOut(Exception):  # noqa: N818 - a reason, not an error: it ends nothi
 
 def claimed() -> tuple[tuple[str, Claim], ...]:
     """Kind and entry point of each component of another distribution, usable or not; nothing is imported."""
-    return tuple((kind, claim) for kind, group in GROUPS.items() for claim in scan(group))
+    return tuple((kind, claim) for kind in GROUPS for claim in _claims(kind) if claim.distribution != _OURS)
 
 
 @cache
 def components(kind: str) -> tuple[Component, ...]:
-    """The components of a kind that other distributions bring, by name; each is imported, once in a process."""
-    claims = scan(GROUPS[kind])
+    """The components of a kind that distributions bring, by name; each is imported, once in a process."""
     found: list[Component] = []
-    for claim in claims:
-        one = Component(kind, claim.name, claim.source)
-        try:
-            rivals = [other.source for other in claims if other.name == claim.name]
-            if len(rivals) > 1:
-                raise _LeftOut(f"it is provided {len(rivals)} times: {', '.join(rivals)}")
-            usable = [other.found for other in found if other.found is not None]
-            found.append(replace(one, found=_loss(claim, usable) if kind == "loss" else _metric(claim)))
-        except _LeftOut as reason:
-            found.append(replace(one, reason=str(reason)))
+    for claim in _claims(kind):
+        usable = [other.found for other in found if other.found is not None]
+        found.append(_examined(kind, claim, usable))
     return tuple(found)
+
+
+def _claims(kind: str) -> tuple[Claim, ...]:
+    """The entry points of a kind, each under the name of its component."""
+    claims = scan(GROUPS[kind])
+    if kind != "logger":
+        return claims
+    return tuple(replace(claim, name=claim.name.removeprefix(LOGGER)) for claim in claims if claim.name.startswith(LOGGER))
+
+
+def _examined(kind: str, claim: Claim, others: Iterable[type]) -> Component:
+    """A component, imported, next to ``others`` of its kind that are already taken."""
+    one = Component(kind, claim.name, claim.source)
+    try:
+        rivals = [other.source for other in _claims(kind) if other.name == claim.name]
+        if len(rivals) > 1:
+            raise _LeftOut(f"it is provided {len(rivals)} times: {', '.join(rivals)}")
+        if kind == "loss":
+            return replace(one, found=_loss(claim, others))
+        return replace(one, found=_metric(claim) if kind == "metric" else _logger(claim))
+    except _LeftOut as reason:
+        return replace(one, reason=str(reason))
 
 
 def forget() -> None:
     """Look again at the next call. For tests, which install while the process runs."""
     from ptycho_core.settings import groups
 
-    for cached in (components, groups.grouped, groups.declarations):
+    for cached in (components, logger, groups.grouped, groups.declarations):
         cached.cache_clear()
 
 
@@ -123,6 +147,25 @@ def metrics() -> dict[str, type[Metric]]:
     return {kind.name: kind for kind in _usable("metric")}
 
 
+def loggers() -> dict[str, type[Logger]]:
+    """The usable loggers by name; each is imported."""
+    return {kind.name: kind for kind in _usable("logger")}
+
+
+def logger_names() -> list[str]:
+    """The names of all loggers, usable or not; nothing is imported."""
+    return sorted({claim.name for claim in _claims("logger")})
+
+
+@cache
+def logger(name: str) -> Component:
+    """The logger of a name, usable or not; no other is imported."""
+    claims = [claim for claim in _claims("logger") if claim.name == name]
+    if not claims:
+        return Component("logger", name, _OURS, reason=f"{_OURS} is installed without its entry point; install it again")
+    return _examined("logger", claims[0], ())
+
+
 def losses_of(settings: Mapping[str, Mapping[str, Value]]) -> dict[str, Loss]:
     """Each usable loss by name, made with what the settings of a job, by group, say of it."""
     given = {**settings.get("training", {}), **settings.get("losses", {})}
@@ -131,6 +174,27 @@ def losses_of(settings: Mapping[str, Mapping[str, Value]]) -> dict[str, Loss]:
         names = {item.name: f"{name}_{item.name}" for item in fields(kind)}
         made[name] = kind(**{item: given[full] for item, full in names.items() if full in given})
     return made
+
+
+def loss_weights(training: Mapping[str, object], model_type: str) -> dict[str, float]:
+    """The weight of each loss term by name, every auto resolved: losses that compare patterns, then ``tv`` and ``realspace``.
+
+    Args:
+        training: the *training* settings.
+        model_type: ``physics-informed`` or ``supervised``.
+    """
+    supervised = model_type == "supervised"
+    auto = {"amplitude": 0.0 if supervised else 1.0, "realspace": 1.0 if supervised else 0.0}
+    found = {}
+    for name in (*losses(), *OF_OBJECTS):
+        value = training[f"{name}_weight"]
+        found[name] = auto[name] if value is None else float(str(value))
+    return found
+
+
+def resolved_weights(training: Mapping[str, Value], model_type: str) -> dict[str, Value]:
+    """The *training* settings with a number for each weight; arguments as for `loss_weights`."""
+    return {**training, **{f"{name}_weight": weight for name, weight in loss_weights(training, model_type).items()}}
 
 
 def loss_declarations() -> tuple[Declaration, ...]:
@@ -209,11 +273,36 @@ def _metric(claim: Claim) -> type[Metric]:
     return kind
 
 
+def _logger(claim: Claim) -> type[Logger]:
+    """The class of a logger.
+
+    Raises:
+        _LeftOut: it breaks a rule; the message says which.
+    """
+    from ptycho_core.failures import in_one_line
+    from ptycho_core.loggers.logger import Logger
+
+    if claim.name == "none":
+        raise _LeftOut("the word 'none' means that there is no log")
+    found: type[Logger] = _imported(claim, Logger)
+    if not isinstance(found.requires, Mapping) or not all(
+        isinstance(one, str) for pair in found.requires.items() for one in pair
+    ):
+        raise _LeftOut("its 'requires' is no mapping from a package to the distribution that holds it")
+    try:
+        names = [name for steps in (False, True) for name in found.writes(steps=steps)]
+    except (Exception, SystemExit) as error:
+        raise _LeftOut(f"its 'writes' fails: {in_one_line(error, claim.module.partition('.')[0])}") from error
+    if not all(isinstance(name, str) for name in names):
+        raise _LeftOut("its 'writes' gives something else than names")
+    return found
+
+
 def _imported(claim: Claim, base: type) -> Any:  # noqa: ANN401 - a class derived from base
     """What an entry point names, if it is a class derived from ``base`` that states the name of the entry point."""
-    from ptycho_core.backends.failures import in_one_line
     from ptycho_core.backends.lists import NO_LISTS, Lists
     from ptycho_core.backends.registry import bad_name
+    from ptycho_core.failures import in_one_line
 
     if bad_name(claim.name):
         raise _LeftOut(bad_name(claim.name).replace("for a backend", f"for a {base.__name__.lower()}"))
@@ -299,7 +388,7 @@ def _check_settings(declared: Iterable[Declaration], others: Iterable[type[Loss]
 
 def _check_made(kind: type, claim: Claim) -> None:
     """That the class can be made with its defaults, and kept by its values."""
-    from ptycho_core.backends.failures import in_one_line
+    from ptycho_core.failures import in_one_line
 
     try:
         hash(kind())

@@ -1,29 +1,13 @@
-"""Names of the logs in the folder of a run, and how the figures in them are called."""
+"""The numbers that are logged, and how they are called."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ptycho_core.contract import Event
 
-__all__ = ["EVENTS", "LOG", "STEPS", "STORE", "Figures", "figures_of", "log_names"]
-
-LOG: Final = "log.csv"
-STEPS: Final = "steps.csv"
-EVENTS: Final = "tensorboard"
-"""Folder of TensorBoard's event files."""
-
-STORE: Final = "mlruns"
-"""Folder of MLflow's store."""
-
-
-def log_names(execution: Mapping[str, Any]) -> list[str]:
-    """The logs that the *execution* settings ask for, in the folder of the run."""
-    steps = [STEPS] if execution.get("log_every") else []
-    return {"csv": [LOG, *steps], "tensorboard": [EVENTS + "/"], "mlflow": [STORE + "/"], "none": []}[str(execution["logger"])]
+__all__ = ["Figures", "figures_of"]
 
 
 class Figures(NamedTuple):
