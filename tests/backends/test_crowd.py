@@ -304,8 +304,9 @@ def test_a_real_job_runs_among_them(crowd, tmp_path):
     refused = ptycho("reconstruct", "scan.npz", "-o", "out2", "--backend", "acme")
     assert refused.returncode == 4
     assert refused.stderr.startswith(
-        "ptycho: backend 'acme' does not provide 'reconstruct'; it provides evaluate. Installed ones that provide it: template"
+        "ptycho: backend 'acme' does not provide 'reconstruct'; it provides evaluate. Installed ones"
     )
+    assert "template" in refused.stderr
     assert not (tmp_path / "out2").exists()
 
 
