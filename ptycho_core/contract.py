@@ -318,6 +318,12 @@ class InferBatch:
     patches: ComplexArray
 
 
+def _no_frames() -> NDArray[np.int64]:
+    import numpy as np
+
+    return np.zeros(0, dtype=np.int64)
+
+
 @dataclass(frozen=True)
 class ReconstructResult:
     """Answer of ``ptycho_reconstruct``.
@@ -332,7 +338,7 @@ class ReconstructResult:
         held_out: numbers of the frames that took no part in the fit.
         stopped_by: why the fit ended, in a few words.
         interrupted: True if it was asked to stop; the arrays are then the best so far.
-        facts: what was decided on the way (likelihood, weights, number of threads), for the run record.
+        facts: what was decided on the way (likelihood, weights, number of threads), for the record; anything JSON can hold.
         frame_sums: (frame, 2), float64: of each frame ``Σ|√I − √n|`` and ``Σ√n`` over good pixels, for the arrays of this answer,
             from which the core makes R; None leaves it to the core to model all patterns.
     """
@@ -340,12 +346,12 @@ class ReconstructResult:
     object: ComplexArray
     probe: ComplexArray
     positions: FloatArray
-    background: FloatArray | None
-    history: Sequence[Mapping[str, Value]]
-    held_out: NDArray[np.int64]
-    stopped_by: str
+    background: FloatArray | None = None
+    history: Sequence[Mapping[str, Value]] = ()
+    held_out: NDArray[np.int64] = field(default_factory=_no_frames)
+    stopped_by: str = ""
     interrupted: bool = False
-    facts: Mapping[str, Value] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
     frame_sums: FloatArray | None = None
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ptycho_core.contract import ReconstructResult
 from ptycho_core.errors import DataError
 from ptycho_core.formats.object_file import (
     Purpose,
@@ -22,11 +23,10 @@ from ptycho_core.formats.product_hdf5 import Metres, Reader, write_product
 from ptycho_core.spelling import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from ptycho_core.contract import Value
     from ptycho_core.formats.product_npz import NpzReader
     from ptycho_core.scan.scan import Scan
 
@@ -36,20 +36,13 @@ FILE_NAME = "reconstruction.h5"
 
 
 @dataclass(frozen=True)
-class Reconstruction:
-    """Object, probe and positions fitted to one scan.
+class Reconstruction(ReconstructResult):
+    """Object, probe and positions fitted to one scan: what a backend answers, and what belongs to it in a file.
 
     Attributes:
-        object: (rows, columns), complex; transmission of the sample.
-        probe: (mode, N, N), complex, strongest mode first; ``Σ|probe|²`` is the mean count of a pattern of an empty object.
-        positions: (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner, in pixels of ``object``.
         origin: (2,), float64: ``positions + origin`` are positions as the scan's file states them.
-        background: (N, N), counts added to each pattern, or None.
         mask: (N, N), bool, True = good pixel, as the patterns were used; None if it is not known.
-        history: one row for each epoch or iteration (``stage``, ``epoch``, ``loss``, ``misfit``, ``held_out``, ``seconds``).
-        held_out: (k,), int64, numbers of the frames that took no part in the fit.
         settings: what was asked, with provenance; anything JSON can hold.
-        facts: what was decided on the way; anything JSON can hold.
         pixel_size_m: object pixel (row, column) in metres, or None without geometry.
         photon_energy_ev: photon energy in eV, or None if it is not known.
         detector_distance_m: from sample to detector in metres, or None if it is not known.
@@ -57,21 +50,20 @@ class Reconstruction:
         comments: free text.
     """
 
-    object: NDArray[Any]
-    probe: NDArray[Any]
-    positions: NDArray[np.floating[Any]]
     origin: NDArray[np.floating[Any]] = field(default_factory=lambda: np.zeros(2))
-    background: NDArray[Any] | None = None
     mask: NDArray[np.bool_] | None = None
-    history: Sequence[Mapping[str, Value]] = ()
-    held_out: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     settings: Mapping[str, Any] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
     pixel_size_m: tuple[float, float] | None = None
     photon_energy_ev: float | None = None
     detector_distance_m: float | None = None
     name: str = ""
     comments: str = ""
+
+    @classmethod
+    def of(cls, result: ReconstructResult, facts: Mapping[str, Any], **more: Any) -> Reconstruction:  # noqa: ANN401 - fields
+        """A backend's answer with further ``facts``, and what belongs to it in a file."""
+        own = {one.name: getattr(result, one.name) for one in fields(ReconstructResult)}
+        return cls(**{**own, "facts": {**result.facts, **facts}}, **more)
 
     @property
     def N(self) -> int:  # noqa: N802 - the field's name
@@ -162,7 +154,7 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
     with Reader(path) as reader:
         if "ptycho" in reader:
             reader.check_version()
-        positions = reader.array("ptycho/positions_px", [2]).astype(np.float64)
+        positions, facts = reader.array("ptycho/positions_px", [2]).astype(np.float64), _facts(reader)
         found = Reconstruction(
             object=_one_layer(reader.array("object", [2, 3]), path),
             probe=_modes(reader.array("probe", [2, 3, 4]), path),
@@ -173,7 +165,9 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
             history=reader.history(),
             held_out=reader.array("ptycho/held_out_frames", [1]).astype(np.int64),
             settings=reader.json("ptycho", "settings"),
-            facts=_facts(reader),
+            facts=facts,
+            stopped_by=str(facts.get("stopped_by") or ""),
+            interrupted=bool(facts.get("interrupted")),
             pixel_size_m=_pixel_size(reader),
             photon_energy_ev=reader.number("photon_energy_eV"),
             detector_distance_m=reader.number("detector_object_distance_m"),

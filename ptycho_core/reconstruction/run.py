@@ -149,23 +149,12 @@ def _with_power(result: ReconstructResult, probe: NDArray[Any]) -> ReconstructRe
 def _collect(payload: ReconstructionPayload, scan: Scan, start: Start, result: ReconstructResult) -> Reconstruction:
     from ptycho_core.formats.product import Reconstruction, title_and_scale
 
-    return Reconstruction(
-        object=result.object,
-        probe=result.probe,
-        positions=result.positions,
-        origin=start.origin,
-        background=result.background,
-        mask=scan.mask,
-        history=[dict(row) for row in result.history],
-        held_out=result.held_out,
-        settings=payload.audit,
-        facts=dict(result.facts)
-        | {
-            "probe_factor": start.probe_factor,
-            "counts_factor": scan.counts_factor,
-            "stored_size": scan.stored_size,
-            "stopped_by": result.stopped_by,
-            "interrupted": result.interrupted,
-        },
-        **title_and_scale(scan),
-    )
+    facts = {
+        "probe_factor": start.probe_factor,
+        "counts_factor": scan.counts_factor,
+        "stored_size": scan.stored_size,
+        "stopped_by": result.stopped_by,
+        "interrupted": result.interrupted,
+    }
+    own = {"origin": start.origin, "mask": scan.mask, "settings": payload.audit}
+    return Reconstruction.of(result, facts, **own, **title_and_scale(scan))
