@@ -32,9 +32,9 @@ pytest.register_assert_rewrite("execution_flags", "liveness_table")
 WATCHED = """
 import json, sys
 from ptycho_core.cli.main import main
-from ptycho_core.scan.patterns import ArrayPatterns
+from ptycho_core.scan.kept import KeptPatterns
 
-seen, original = {}, ArrayPatterns.read
+seen, original = {}, KeptPatterns.read
 
 def watched(patterns, frames):
     if "tensorflow" in sys.modules:
@@ -44,7 +44,7 @@ def watched(patterns, frames):
         seen["threads"], seen["mode"] = threads_in_use(), 2 * is_op_determinism_enabled()
     return original(patterns, frames)
 
-ArrayPatterns.read = watched
+KeptPatterns.read = watched
 for words in json.loads(sys.argv[1]):
     seen.clear()
     status = main(words)

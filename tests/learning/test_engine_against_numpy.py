@@ -172,7 +172,7 @@ def test_all_from_the_estimate_to_the_loss_is_that_of_the_reference(name, precis
     }
     wanted = passes.losses(batch, held)
     losses = {term: abs(outcome.terms[term] / value - 1) for term, value in wanted.items()}
-    losses["sum"] = abs(outcome.told.loss / sum(WEIGHTS[term] * value for term, value in wanted.items()) - 1)
+    losses["sum"] = abs(outcome.stats.loss / sum(WEIGHTS[term] * value for term, value in wanted.items()) - 1)
     print(f"{name}, {precision}: {measured}, limit {LIMITS[precision]}; {losses}, limit {LOSS_LIMITS[precision]}")
     assert xp.to_numpy(patches).real.dtype == xp.to_numpy(found.patches).real.dtype == precision
     assert max(measured.values()) < LIMITS[precision]
@@ -290,7 +290,7 @@ def test_patterns_without_a_count_leave_loss_and_gradients_finite(gridsize, form
     scan.scan.patterns.counts[:] = 0
     xp = operations("float32")
     outcome = objective(xp, model, WEIGHTS).outcome(Sample(xp, scan), 0, batch.groups, learn=True)
-    assert np.isfinite(outcome.told.loss)
+    assert np.isfinite(outcome.stats.loss)
     assert np.isfinite(xp.to_numpy(outcome.gradient)).all()
 
 

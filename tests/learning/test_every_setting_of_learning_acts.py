@@ -19,7 +19,7 @@ from ptycho_core.cli.main import main
 from ptycho_core.formats.product import load_reconstruction
 from ptycho_core.imaging.stitching import Stitcher
 from ptycho_core.model import load_model, load_with_manifest
-from ptycho_core.scan.patterns import ArrayPatterns
+from ptycho_core.scan.kept import KeptPatterns
 from ptycho_core.scan.reading import READER_NAME
 from ptycho_core.settings.groups import declarations
 
@@ -42,9 +42,9 @@ class Spy:
         self.readers: set[str] = set()
         self.begun: list[int] = []  # by each reading ahead: how many batches were stitched then
         self.stitched = 0
-        original, add = ArrayPatterns.read, Stitcher.add
+        original, add = KeptPatterns.read, Stitcher.add
 
-        def watched(patterns: ArrayPatterns, frames: Any) -> Any:
+        def watched(patterns: KeptPatterns, frames: Any) -> Any:
             self.reads += 1
             if threading.current_thread().name.startswith(READER_NAME):
                 self.begun.append(self.stitched)
@@ -59,7 +59,7 @@ class Spy:
             self.stitched += 1
             add(stitcher, frames, patches)
 
-        monkeypatch.setattr(ArrayPatterns, "read", watched)
+        monkeypatch.setattr(KeptPatterns, "read", watched)
         monkeypatch.setattr(Stitcher, "add", stitched)
 
     @property

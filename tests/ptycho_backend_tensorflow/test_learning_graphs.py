@@ -11,7 +11,7 @@ from ptycho_backend_tensorflow import compiled
 from ptycho_core.cli.main import main
 from ptycho_core.errors import DataError
 from ptycho_core.model import load_model
-from ptycho_core.scan.patterns import ArrayPatterns
+from ptycho_core.scan.kept import KeptPatterns
 
 FOUR = {"gridsize": 2, "neighbor_count": 4}
 QUICK = {"network_width": 4, "update_steps": 2, "threads": 1, "epochs": 2}
@@ -93,7 +93,7 @@ def test_what_is_read_ahead_is_learned_from_as_what_is_kept(scans, monkeypatch, 
 
 def test_a_pattern_that_cannot_be_read_ahead_is_told_as_such(scans, monkeypatch, tmp_path):
     monkeypatch.setattr("ptycho_core.engine.sample.FRAMES_BYTES", 0)
-    original, calls = ArrayPatterns.read, []
+    original, calls = KeptPatterns.read, []
 
     def broken(patterns, frames):
         calls.append(frames)
@@ -101,7 +101,7 @@ def test_a_pattern_that_cannot_be_read_ahead_is_told_as_such(scans, monkeypatch,
             raise DataError("the disk is gone")
         return original(patterns, frames)
 
-    monkeypatch.setattr(ArrayPatterns, "read", broken)
+    monkeypatch.setattr(KeptPatterns, "read", broken)
     with pytest.raises(DataError, match="the disk is gone"):
         ptycho_core.train(scans, tmp_path / "run", batch_size=10, n_subsample=30, **QUICK)
     assert calls
