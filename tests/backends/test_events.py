@@ -6,9 +6,10 @@ import os
 import signal
 import threading
 
+import numpy as np
 import pytest
 
-from ptycho_core.contract import Event
+from ptycho_core.contract import Event, Snapshot
 from ptycho_core.events import EventHub, stop_on_interrupt
 
 EPOCH = Event("epoch", "fit", 1, 2, {"loss": 0.5})
@@ -89,3 +90,47 @@ def test_installed_observers_are_made_and_one_that_cannot_be_is_a_warning(site):
     done = site.python("-c", code)
     assert done.stdout.splitlines() == ["got started"]
     assert "the observer 'a_bad' (watch 1.0) cannot be loaded: AttributeError" in done.stderr
+
+
+class Watch:
+    """An observer that wants snapshots."""
+
+    def __init__(self, seconds, fails=False):
+        self.snapshot_seconds, self.fails, self.seen, self.events = seconds, fails, [], []
+
+    def __call__(self, event):
+        self.events.append(event)
+
+    def snapshot(self, now):
+        if self.fails:
+            raise ValueError("no screen")
+        self.seen.append(now)
+
+
+NOW = Snapshot("pie", 1, np.ones((4, 4), complex), np.ones((1, 2, 2), complex), np.zeros((3, 2)))
+
+
+def test_a_snapshot_is_due_only_where_an_observer_wants_one_and_no_sooner_than_it_wants(monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr("ptycho_core.events.time.monotonic", lambda: clock[0])
+    assert not EventHub([print]).snapshot_due
+    often, seldom = Watch(2.0), Watch(5.0)
+    hub = EventHub([often, seldom, print])
+    assert not hub.snapshot_due  # it has just begun
+    shown = []
+    for clock[0] in np.arange(100.5, 112.0, 0.5):
+        if hub.snapshot_due:
+            shown.append(clock[0])
+            hub.show(NOW)
+    assert (len(often.seen), len(seldom.seen)) == (5, 2)
+    assert shown == [102.0, 104.0, 105.0, 106.0, 108.0, 110.0]
+    hub.emit(EPOCH)
+    assert often.events == seldom.events == [EPOCH]
+
+
+def test_an_observer_whose_snapshot_fails_is_left_out_and_then_none_is_due():
+    hub = EventHub([Watch(0.0, fails=True)])
+    assert hub.snapshot_due
+    with pytest.warns(RuntimeWarning, match="failed and is left out from now on: ValueError: no screen"):
+        hub.show(NOW)
+    assert not hub.snapshot_due
