@@ -130,9 +130,10 @@ def write_json(path: Path, values: Mapping[str, Any], ready: Callable[[], None] 
     return path
 
 
-def write_log(path: Path, history: Sequence[Mapping[str, Any]]) -> Path:
-    """Write history rows as CSV with a header of every column that occurs; what is missing is empty."""
-    names = list(dict.fromkeys(name for row in history for name in row))
+def write_log(path: Path, history: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> Path:
+    """Write history rows as CSV with a header of every column that occurs, those in ``names`` first; what is missing is empty."""
+    every = {name for row in history for name in row}
+    names = list(dict.fromkeys([*(name for name in names if name in every), *(name for row in history for name in row)]))
     text = StringIO(newline="")
     table = csv.DictWriter(text, names or ["epoch"])
     table.writeheader()

@@ -48,7 +48,7 @@ class _Table:
 
     def __init__(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         self._path, self._rows = path, [dict(row) for row in rows]
-        self._names: list[str] = []
+        self._names = _header(path) if self._rows else []  # rows of a checkpoint have lost the order of their columns
         if self._rows:
             self._rewrite()
 
@@ -62,8 +62,16 @@ class _Table:
             csv.DictWriter(file, self._names).writerow(row)
 
     def _rewrite(self) -> None:
-        self._names = list(dict.fromkeys(name for row in self._rows for name in row))
-        write_log(self._path, self._rows)
+        write_log(self._path, self._rows, self._names)
+        self._names = _header(self._path)
+
+
+def _header(path: Path) -> list[str]:
+    """The columns of a table; none where it is not there."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return next(csv.reader(file), [])
 
 
 def _steps_before(path: Path, epochs: int) -> list[dict[str, Any]]:

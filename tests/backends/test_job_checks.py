@@ -13,6 +13,7 @@ from ptycho_core.contract import EvaluateBatchJob, InferJob, ReconstructJob, Tra
 from ptycho_core.errors import DataError, PtychoError, SettingsError
 from ptycho_core.evaluation import opened
 from ptycho_core.inference.run import infer_job
+from ptycho_core.physics import evaluate
 from ptycho_core.settings.resolution import resolve
 
 
@@ -61,15 +62,19 @@ BATCHES = {
     "a negative count": ({"counts": np.full((7, 16, 16), -1.0)}, DataError, "negative"),
     "a term that does not exist": ({"weights": {"sharpness": 1.0}}, SettingsError, "sharpness"),
     "a weight that is no number": ({"weights": {"nll": np.nan}}, SettingsError, "nll"),
-    "counts of other frames": ({"counts": np.ones((6, 16, 16))}, DataError, "6"),
+    "counts of other frames": ({"counts": np.ones((6, 16, 16))}, DataError, "counts must have the shape"),
+    "no good pixel": ({"mask": np.zeros((16, 16), bool)}, DataError, "no good pixel"),
+    "a background that is not finite": ({"background": np.full((16, 16), np.nan)}, DataError, "background"),
 }
 
 
 @pytest.mark.parametrize("name", BATCHES)
-def test_a_batch(name: str) -> None:
+def test_a_batch_and_the_physics_in_numpy_refuse_the_same(name: str) -> None:
     changes, error, words = BATCHES[name]
-    with pytest.raises(error, match=words):
-        check_job(replace(random_batch(), **changes))
+    job = replace(random_batch(), **changes)
+    for refused in (check_job, evaluate):
+        with pytest.raises(error, match=words):
+            refused(job)
 
 
 @pytest.mark.parametrize(

@@ -47,9 +47,9 @@ def test_a_training_leaves_a_run_folder_with_models_that_read_back(truth, scans,
 def test_the_job_carries_scans_settings_and_the_model_to_begin_with(truth, scans, tmp_path):
     assert train(scans[:1], tmp_path / "run", "--validation", scans[1], "--gridsize", 2, "--seed", 5, "--network-width", 8) == 0
     job = truth.jobs[0]
-    assert [source.path for source in (*job.scans, *job.validation)] == list(scans)
+    assert [one.scan.source for one in job.data.scans] == list(scans)
     assert set(job.settings) == {"data", "model", "training", "execution"}
-    assert job.resume is False
+    assert job.model.training is None
     model = load_model(tmp_path / "run")
     assert model.facts == {"size": 32, **job.settings["model"]}
     expected = initial_weights(model.network, 5)
@@ -80,7 +80,7 @@ def test_a_training_goes_on_in_its_folder_for_more_epochs(truth, scans, tmp_path
     assert train(scans[:1], run, "--gridsize", 2, epochs=2) == 0
     assert main(["train", str(scans[0]), "-o", str(run), "--resume", "--epochs", "4"]) == 0
     assert "going on after epoch 2, backend truth" in capsys.readouterr().err
-    assert truth.jobs[1].resume is True
+    assert truth.jobs[1].model.training is not None
     assert metrics(run)["epochs"] == 4
     rows = (run / "log.csv").read_text().splitlines()
     assert len(rows) == 5
@@ -95,7 +95,7 @@ def test_a_training_goes_on_in_its_folder_for_more_epochs(truth, scans, tmp_path
 def test_the_training_state_goes_to_the_backend_and_what_is_asked_anew_is_in_the_model_it_gets(truth, scans, tmp_path):
     seen = []
     assert train(scans[:1], tmp_path / "run", epochs=2) == 0
-    truth.before_epoch = lambda epoch: seen.append(load_model(truth.jobs[-1].model_path, training=True))
+    truth.before_epoch = lambda epoch: seen.append(truth.jobs[-1].model)
     assert main(["train", str(scans[0]), "-o", str(tmp_path / "run"), "--resume", "--epochs", "3"]) == 0
     assert seen[0].training.state == {"epoch": 2}
     assert seen[0].settings["settings"]["epochs"]["value"] == 3
