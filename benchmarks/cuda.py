@@ -25,8 +25,9 @@ from ptycho_core.backends.worker import Worker
 from ptycho_core.cli.main import main as ptycho
 from ptycho_core.conformance.limits import FITTED, INFERRED, LIMITS_ON_CUDA, STEPS
 from ptycho_core.conformance.parity import relative_distance
-from ptycho_core.contract import BatchRecipe, EvaluateJob, evaluate
+from ptycho_core.contract import BatchRecipe, EvaluateJob
 from ptycho_core.errors import PtychoError
+from ptycho_core.evaluation import evaluate
 from ptycho_core.formats.opening import open_scan
 from ptycho_core.model import load_model
 from ptycho_core.reconstruction.start import prepare_start

@@ -7,6 +7,7 @@ from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.product import Reconstruction
 from ptycho_core.settings.model import ModelSettings
+from ptycho_core.settings.numbers import numbered
 from ptycho_core.settings.training import TrainingSettings
 from ptycho_core.training.course import epoch_batches, validation_batches
 from ptycho_core.training.data import training_data as decided
@@ -41,7 +42,7 @@ def job(*scans, validation=(), seed=0, model=None, **training):
         "training": vars(TrainingSettings()) | training,
         "execution": {"seed": seed},
     }
-    return scans, groups, validation
+    return scans, numbered("train", groups), validation
 
 
 def training_data(given):
