@@ -66,6 +66,8 @@ def identity(value, left_out):
     if isinstance(value, np.ndarray):
         return f"{value.dtype}{value.shape}{hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
     if hasattr(value, "read") and hasattr(value, "shape"):  # patterns, looked at without a reading that the kit would count
+        while hasattr(value, "_patterns"):
+            value = value._patterns
         return identity(value.counts if hasattr(value, "counts") else value._fetch(), left_out)
     if is_dataclass(value):
         named = [one.name for one in fields(value) if one.name not in NOTHING_OF.get(type(value).__name__, ())]

@@ -450,7 +450,7 @@ EVERY_MODEL = f"{OF_A_MODEL}[float64-plain] {OF_A_MODEL}[float64-every+fact]"
 INFER = {
     "yields_nothing": inferring("return", "test_infer_answers"),
     "leaves_out_a_frame": inferring(
-        "keep = batch.frames != 3\n            yield replace(batch, frames=batch.frames[keep], patches=batch.patches[keep])",
+        "keep = batch.frames != 3\n        yield replace(batch, frames=batch.frames[keep], patches=batch.patches[keep])",
         "test_infer_yields_each_frame_once_as_numpy",
     ),
     "first_mode_alone": inferring(
@@ -466,8 +466,8 @@ INFER = {
     "glances_at_bad_pixels": inferring(
         "yield replace(batch, patches=batch.patches * dim)",
         "test_infer_does_not_look_at_bad_pixels",
-        setup="with np.load(job.scan.source) as file:\n            seen = file['intensity'][:, ~file['mask']].sum(dtype=float)\n"
-        "        dim = 1 + 1e-15 * (seen % 89)",
+        setup="with np.load(job.scan.source) as file:\n        seen = file['intensity'][:, ~file['mask']].sum(dtype=float)\n"
+        "    dim = 1 + 1e-15 * (seen % 89)",
     ),
     "float32_inside_inference": inferring(
         "yield replace(batch, patches=batch.patches.astype(np.complex64).astype(complex))", EVERY_MODEL
@@ -488,7 +488,7 @@ INFER = {
         "yield replace(batch, patches=batch.patches * dim)",
         "test_a_patch_does_not_depend_on_the_order_of_the_frames",
         setup="with np.load(job.scan.source) as file:\n"
-        "            dim = 1 - 1e-3 * (file['positions_px'][0, 0] > file['positions_px'][-1, 0])",
+        "        dim = 1 - 1e-3 * (file['positions_px'][0, 0] > file['positions_px'][-1, 0])",
     ),
     "deaf_at_inference": inferring("yield batch", "test_infer_ends_early_when_asked", setup="events = Deaf(events)"),
     "mixed_in_words_alone": planning(

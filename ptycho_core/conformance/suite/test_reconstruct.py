@@ -229,7 +229,10 @@ def test_who_watches_changes_nothing(bench: Bench) -> None:
     assert misfit(scan, state) < 1.2 * misfit(scan, alone), "the last snapshot is not near to the result"
 
 
-@kit("reconstruct", needs=("test_reconstruct_gives_numpy_arrays_of_the_contract",))
+@kit(
+    "reconstruct",
+    needs=("test_reconstruct_does_not_look_at_bad_pixels", "test_reconstruct_computes_in_the_precision_that_was_asked_for"),
+)
 def test_the_sums_of_each_frame_are_those_of_its_answer(bench: Bench) -> None:
     asked: dict[str, Value] = {"background": "constant"} if "background" in bench.spec.capabilities else {}
     scan = bench.scan(modes=1, masked=True)
