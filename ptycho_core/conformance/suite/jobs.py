@@ -120,10 +120,10 @@ def train(
     payload = create_training_payload([scan], folder, settings, resume=last if resume else None, environment={})
     folder.mkdir(parents=True, exist_ok=True)
     sink = Sink(stop_after)
+    job = training_job(payload, Sink())
+    if model is not None:
+        job = replace(job, model=load_model(model, training=resume))
     with _reads() as reads:
-        job = training_job(payload, Sink())
-        if model is not None:
-            job = replace(job, model=load_model(model, training=resume))
         result = payload.backend.train(job, payload.plan, sink)
     return {"result": result, "events": sink.events, "execution": dict(payload.plan.execution), **reads}
 
@@ -227,20 +227,24 @@ def plan_of(verb: str, settings: Mapping[str, Value]) -> ExecutionPlan:
 @contextmanager
 def _reads() -> Iterator[dict[str, int]]:
     """Counts, without changing it, how often patterns are read: ``reads``; of them ``reads_here`` in the thread of the job."""
+    from ptycho_core.scan.kept import KeptPatterns
     from ptycho_core.scan.patterns import ArrayPatterns
 
-    read, here, found = ArrayPatterns.read, threading.get_ident(), {"reads": 0, "reads_here": 0}
+    here, found = threading.get_ident(), {"reads": 0, "reads_here": 0}
+    originals = {one: one.read for one in (ArrayPatterns, KeptPatterns)}
 
-    def watched(patterns: ArrayPatterns, frames: Any) -> Any:  # noqa: ANN401 - as it is
+    def watched(patterns: Any, frames: Any) -> Any:  # noqa: ANN401 - as it is
         found["reads"] += 1
         found["reads_here"] += threading.get_ident() == here
-        return read(patterns, frames)
+        return originals[type(patterns)](patterns, frames)
 
-    ArrayPatterns.read = watched  # type: ignore[assignment,method-assign]
+    for one in originals:
+        one.read = watched  # type: ignore[assignment,method-assign]
     try:
         yield found
     finally:
-        ArrayPatterns.read = read  # type: ignore[method-assign]
+        for one, read in originals.items():
+            one.read = read  # type: ignore[method-assign]
 
 
 def _backend(name: str) -> Backend:
