@@ -10,7 +10,6 @@ import os
 import tempfile
 import time
 from contextlib import contextmanager
-from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -20,25 +19,42 @@ import numpy as np
 
 import ptycho_core
 from ptycho_core.cli.main import main as ptycho
-from ptycho_core.contract import ExecutionPlan
-from ptycho_core.engine.reconstruct import fit
+from ptycho_core.contract import ExecutionPlan, ReconstructJob
+from ptycho_core.engine.reconstruct import reconstruct
 from ptycho_core.formats.product import StoredObject
 from ptycho_core.imaging.metrics import data_misfit, position_error
 from ptycho_core.reconstruction.start import prepare_start
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 LEVELS = (0.10, 0.05, 0.02)
-running = {"engine": None}
-"""The engine on the operations of a backend."""
+running = {"xp": None, "plan": None}
+"""The operations of a backend, and the plan that they were made for."""
 
 
 @contextmanager
 def backend(name, threads):
     """Measure with a backend: a process holds one."""
-    execution = {"threads": threads, "precision": "float32", "deterministic": "on", "accelerator": "cpu"}
-    with import_module(f"ptycho_backend_{name}.devices").operations(ExecutionPlan("cpu", execution, {}, {})) as xp:
-        running["engine"] = partial(fit, xp)
+    execution = {"threads": threads, "precision": "float32", "deterministic": "on", "accelerator": "cpu", "seed": 0}
+    plan = ExecutionPlan("cpu", execution, {}, {})
+    with import_module(f"ptycho_backend_{name}.devices").operations(plan) as xp:
+        running.update(xp=xp, plan=plan)
         yield
+
+
+class Watch:
+    """Takes events; looks at each state of the object while ``look`` wants to."""
+
+    stop_requested = False
+
+    def __init__(self, look):
+        self.look, self.snapshot_due = look, True
+
+    def emit(self, event):
+        """Take an event."""
+
+    def show(self, now):
+        """Look at a state."""
+        self.snapshot_due = self.look(now)
 
 
 def measure(scan, truth=None, probe=None, true_positions=None, levels=LEVELS, start=None, **changed):
@@ -50,21 +66,23 @@ def measure(scan, truth=None, probe=None, true_positions=None, levels=LEVELS, st
     scoring, scoring_wall, reached = 0.0, 0.0, dict.fromkeys(levels)
     began_cpu, began = time.process_time(), time.perf_counter()
 
-    def watch(progress, model):
+    def look(now):
         nonlocal scoring, scoring_wall
-        if truth is None or progress.stage == "coarse" or None not in reached.values():
-            return
+        if truth is None or None not in reached.values():
+            return False
+        if now.stage == "coarse":
+            return True
         entered, entered_wall = time.process_time(), time.perf_counter()
-        error = compare(np.asarray(model.object), start.probe, model.positions, truth).nrmse
+        error = compare(now.object, start.probe, now.positions, truth).nrmse
         for level in levels:
             if error <= level and reached[level] is None:
                 reached[level] = entered - began_cpu - scoring
         scoring += time.process_time() - entered
         scoring_wall += time.perf_counter() - entered_wall
+        return True
 
-    found = running["engine"](
-        scan.patterns, start.positions, start.probe, start.object, mask=scan.mask, options=settings, report=watch
-    )
+    job = ReconstructJob(scan, start.object, start.probe, start.positions, {"reconstruction": vars(settings)})
+    found = reconstruct(job, running["plan"], Watch(look), running["xp"])
     cpu, wall = time.process_time() - began_cpu - scoring, time.perf_counter() - began
     row = {"CPU s": f"{cpu:.1f}", "wall s": f"{wall - scoring_wall:.1f}"}
     used = np.setdiff1d(np.arange(len(scan)), found.held_out)
