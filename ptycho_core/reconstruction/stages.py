@@ -129,13 +129,14 @@ class Run(Generic[M]):
         self._notes = list(self._plan.notes)
         self._stopped_by = "all epochs done"
         self._began, self._last = time.perf_counter(), 0.0
+        self._shown = 0  # rows of the history that a snapshot was handed out after
 
     def result(self, model: M) -> ReconstructResult:
         """Run all stages from ``model``; a stop is looked at after each epoch and iteration."""
         best, interrupted = model, False
         for state in self._stages(model):
             best = state
-            if self._events.snapshot_due:
+            if self._events.snapshot_due and len(self._history) > self._shown:
                 self._show(best)
             if self._events.stop_requested:
                 interrupted, self._stopped_by = True, "stop requested"
@@ -163,7 +164,7 @@ class Run(Generic[M]):
     def _show(self, model: M) -> None:
         """Hand out copies of the present state."""
         image, probe, _ = self._engine.arrays(model)
-        row = self._history[-1]
+        row, self._shown = self._history[-1], len(self._history)
         snapshot = Snapshot(row["stage"], row["epoch"], np.array(image), np.array(probe), model.positions.copy())
         self._events.show(snapshot)
 
