@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import math
 import sys
 import time
@@ -89,6 +90,9 @@ class BarProgress:
         self._bars.update(self._task, completed=finished, values=_values(event))
 
 
+_jobs = itertools.count()
+
+
 def progress_observer(*, shown: bool) -> PlainProgress | BarProgress | None:
     """The observer for this process's stderr, or None for none."""
     if not shown:
@@ -98,6 +102,9 @@ def progress_observer(*, shown: bool) -> PlainProgress | BarProgress | None:
 
 def run_shown(run_payload: Callable[..., _Answer], payload: Payload, args: argparse.Namespace) -> _Answer:
     """Run a payload for a command: progress is shown unless settings turn it off, events go to who asked for them."""
+    if next(_jobs):  # a host calls the command again: what the job before left in circles goes now
+        gc.unfreeze()
+        gc.collect()
     gc.freeze()  # the framework, which stays: else each pass of the collector looks through all of it again
     progress = progress_observer(shown=bool(payload.groups["execution"]["progress"]))
     observers = [one for one in (progress, args.events) if one is not None]
