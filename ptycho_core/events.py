@@ -9,6 +9,7 @@ import threading
 import time
 import warnings
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -64,11 +65,15 @@ class EventHub:
             self.guard(observer, lambda observer=observer: observer.snapshot(snapshot))  # type: ignore[misc]
 
     def _waiting(self) -> list[Any]:
-        now, found = time.monotonic(), []
-        for observer in self._observers:
+        now, found = time.monotonic(), list[Any]()
+
+        def ask(observer: Any) -> None:  # noqa: ANN401 - an observer that may take snapshots
             every = getattr(observer, "snapshot_seconds", None)
             if every is not None and now - self._shown.get(id(observer), self._began) >= every:
                 found.append(observer)
+
+        for observer in tuple(self._observers):
+            self.guard(observer, partial(ask, observer))
         return found
 
     @property

@@ -134,3 +134,12 @@ def test_an_observer_whose_snapshot_fails_is_left_out_and_then_none_is_due():
     with pytest.warns(RuntimeWarning, match="failed and is left out from now on: ValueError: no screen"):
         hub.show(NOW)
     assert not hub.snapshot_due
+
+
+def test_an_observer_that_says_wrongly_how_often_it_wants_snapshots_is_left_out_and_the_job_goes_on():
+    wrong, right = Watch("two seconds"), Watch(0.0)
+    hub = EventHub([wrong, right])
+    with pytest.warns(RuntimeWarning, match="Watch failed and is left out from now on: TypeError"):
+        assert hub.snapshot_due
+    hub.show(NOW)
+    assert (wrong.seen, right.seen) == ([], [NOW])
