@@ -43,11 +43,12 @@ def check_job(job: Job) -> None:
         _check_inference_groups(job)
     else:
         _check_network(job.model)
-        for number, one in enumerate(job.data.scans):
+        probes, scans = job.model.physics["probe"], job.data.scans
+        if len(probes) < len(scans):
+            raise DataError(f"The model holds probes for {len(probes)} of the {len(scans)} scans.")
+        for probe, one in zip(probes, scans, strict=False):  # a model may hold more
             _check_size(job.model, one.scan)
-            if number >= len(job.model.physics["probe"]):
-                raise DataError(f"The model holds {number} probes, and there are {len(job.data.scans)} scans.")
-            _check_scan(one.scan, job.model.physics["probe"][number], one.positions)
+            _check_scan(one.scan, probe, one.positions)
         if isinstance(job, EvaluateBatchJob):
             _check_groups(job.groups, job.data, job.scan, job.model)
 
@@ -90,12 +91,10 @@ def _check_inference_groups(job: InferJob) -> None:
 
 
 def _check_groups(groups: NDArray[np.int64], data: TrainingData, scan: int, model: Model) -> None:
-    """That groups (group, gridsize²) are of frames of the scan in place ``scan``, whose probe the model has."""
-    gridsize, probes = model.gridsize, len(model.physics["probe"])
+    """That groups (group, gridsize²) are of frames of the scan in place ``scan``."""
+    gridsize = model.gridsize
     if not 0 <= scan < len(data.scans):
         raise DataError(f"There is no scan in place {scan}: the training has {len(data.scans)}, counted from 0.")
-    if scan >= probes:
-        raise DataError(f"The model holds the probes of {probes} scans; there is none for place {scan}, counted from 0.")
     frames = len(data.scans[scan].positions)
     shape, kind = np.shape(groups), np.asarray(groups).dtype
     if len(shape) != 2 or shape[0] < 1 or shape[1] != gridsize**2 or not np.issubdtype(kind, np.integer):

@@ -103,7 +103,7 @@ def test_the_model_of_a_batch_or_a_training(batch: EvaluateBatchJob, training: T
             check_job(of_model(job, probe=0 * probe))
         with pytest.raises(DataError, match="'probe' of the model holds values that are not finite"):
             check_job(of_model(job, probe=probe * np.nan))
-        with pytest.raises(DataError, match="holds 1 probes, and there are 2 scans"):
+        with pytest.raises(DataError, match="holds probes for 1 of the 2 scans"):
             check_job(replace(job, data=replace(job.data, scans=job.data.scans * 2)))
         spoilt = {name: value * np.nan for name, value in job.model.weights.items()}
         with pytest.raises(DataError, match="of the model holds values that are not finite"):
