@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BUILT_IN",
-    "LIKELIHOODS",
     "OF_OBJECTS",
     "Amplitude",
     "Comparison",
@@ -187,10 +186,6 @@ BUILT_IN: Final[tuple[type[Loss], ...]] = (Nll, Amplitude, Mae)
 
 OF_OBJECTS: Final = ("tv", "realspace")
 """Terms of a training that compare objects instead of patterns, summed after the others."""
-
-LIKELIHOODS: Final[Mapping[str, Loss]] = {kind.likelihood: kind() for kind in BUILT_IN if kind.likelihood is not None}
-
-"""Those of them that a reconstruction can minimise, by their word."""
 
 
 def built_in() -> dict[str, Loss]:

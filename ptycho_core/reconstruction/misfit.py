@@ -64,7 +64,7 @@ def misfits(scan: Scan, result: ReconstructResult, check: FrameCheck) -> tuple[d
             model = result.object, result.probe, result.positions
             found[f"{name}misfit"] = data_misfit(scan, *model, background=result.background, frames=frames)
         else:
-            differences, amplitudes = result.frame_sums[frames].sum(axis=0)
+            differences, amplitudes = np.asarray(result.frame_sums)[frames].sum(axis=0)
             found[f"{name}misfit"] = float(differences / amplitudes) if amplitudes > 0 else float("nan")
         found[f"{name}frames"] = len(frames)
     return found, [trouble] if trouble else []

@@ -249,8 +249,7 @@ class TrainingLoop:
 
     def _judge(self) -> _Sums | None:
         """The loss of the frames that only judge, with the weights as they are."""
-        size = self._execution.get("inference_batch_size")
-        grouping = self._grouping() | ({} if size is None else {"batch_size": int(size)})
+        grouping = self._grouping() | {"batch_size": int(self._execution["inference_batch_size"])}
         batches = validation_batches(self._data.validation_parts(), **grouping)
         if not batches:
             return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptycho_core.conformance.reference.batch import Batch
-from ptycho_core.conformance.reference.passes import TERMS, gradients, hold, intensities, losses, merged
+from ptycho_core.conformance.reference.passes import gradients, hold, intensities, losses, merged, weights_of
 from ptycho_core.contract import EvaluateBatchJob, EvaluateResult
 
 if TYPE_CHECKING:
@@ -33,8 +33,7 @@ def evaluate_batch(job: EvaluateBatchJob) -> EvaluateResult:
         DataError: if the scan's patterns cannot be used.
     """
     model, one = job.model, job.data.scans[job.scan]
-    asked = {name: float(str(job.settings["training"][f"{name}_weight"])) for name in TERMS}
-    weights = {name: weight for name, weight in asked.items() if weight > 0}
+    weights = weights_of(job.settings["training"])
     probe = scaled_probe(model.physics["probe"][job.scan], float(model.physics["log_scale"][job.scan]))
     batch = batch_of(model, model.weights, probe, one.scan, one.positions, job.groups, one.labels)
     held = hold(batch)

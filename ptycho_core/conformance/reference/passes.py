@@ -22,10 +22,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.conformance.reference.batch import Batch
+    from ptycho_core.contract import Value
 
-__all__ = ["TERMS", "Slopes", "before_merging", "gradients", "hold", "intensities", "losses", "merged"]
+__all__ = ["TERMS", "Slopes", "before_merging", "gradients", "hold", "intensities", "losses", "merged", "weights_of"]
 
 TERMS = (*physics.TERMS, "realspace")
+
+
+def weights_of(training: Mapping[str, Value]) -> dict[str, float]:
+    """The weight of each loss term that has one above 0, from the *training* settings of a job."""
+    weights = {name: float(str(training[f"{name}_weight"])) for name in TERMS}
+    return {name: weight for name, weight in weights.items() if weight > 0}
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from ptycho_core.conformance.reference.evaluation import batch_of, of_probe, of_
 from ptycho_core.conformance.reference.flat import flat_loss
 from ptycho_core.conformance.reference.losses import terms
 from ptycho_core.conformance.reference.optimiser import Optimiser
-from ptycho_core.conformance.reference.passes import TERMS, before_merging, gradients, hold, intensities, merged
+from ptycho_core.conformance.reference.passes import before_merging, gradients, hold, intensities, merged, weights_of
 from ptycho_core.training.loop import BatchStats, TrainingLoop
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ class _Trainer:
     def __init__(self, job: TrainJob) -> None:
         settings, model = job.settings["training"], job.model
         self._data, self._model = job.data, model
-        asked = {name: float(str(settings[f"{name}_weight"])) for name in TERMS}
-        self._weights = {name: weight for name, weight in asked.items() if weight > 0}
+        self._weights = weights_of(settings)
         self._unit = probe_unit(model.physics["probe"])
         probe = model.physics["probe"].astype(np.complex128) / self._unit[:, None, None, None]
         self._values: dict[str, Real] = {f"network.{name}": one.astype(np.float64) for name, one in model.weights.items()}
