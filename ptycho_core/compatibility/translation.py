@@ -24,7 +24,7 @@ class FileAndDefaults:
 
     Attributes:
         file: settings by name, which rank as those of a settings file.
-        defaults: settings that nobody asked for, which rank above the defaults of backend and core.
+        defaults: settings that were not asked for, which rank above the defaults of backend and core.
     """
 
     file: Mapping[str, Typed]

@@ -23,7 +23,7 @@ class LoggedRun:
         folder: of the run, which exists; a log goes there, or to wherever the logger writes.
         verb: ``train`` or ``reconstruct``.
         settings: every setting by name, options of the backend as ``BACKEND.NAME``.
-        history: rows of epochs that were finished before, of a training that goes on; else empty.
+        history: rows of the epochs finished before, of a resumed training; else empty.
     """
 
     folder: Path
@@ -42,7 +42,7 @@ class Left(NamedTuple):
 class Logger(ABC):
     """Takes the events of one job (``specs/events.md``), one after the other; derive it and name it by an entry point.
 
-    A logger that raises is a warning, and is left out from then on; the job goes on.
+    A logger that raises is a warning, and is left out from then on; the job continues.
 
     Args:
         run: the job. A ``PtychoError`` or ``ImportError`` that is raised for it refuses the job before it starts.

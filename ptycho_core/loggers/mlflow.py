@@ -34,7 +34,7 @@ _OURS: Final = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "
 class MlflowRun(Logger):
     """One run: the settings as parameters, the figures as metrics.
 
-    It begins with the first figures; a call that goes on is a run of its own.
+    It begins with the first figures; a resumed training is a separate run.
     """
 
     name = "mlflow"

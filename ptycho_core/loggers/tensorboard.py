@@ -26,7 +26,7 @@ _EVENTS: Final = "tensorboard"
 class EventFile(Logger):
     """One file, opened with the first figures and complete after each event.
 
-    A call that goes on adds another, which TensorBoard shows as one run.
+    A resumed training adds another, which TensorBoard shows as one run.
     """
 
     name = "tensorboard"

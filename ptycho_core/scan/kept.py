@@ -49,7 +49,7 @@ class KeptPatterns:
         return counts
 
     def release(self, frames: NDArray[np.integer[Any]]) -> None:
-        """Forget frames whose counts somebody else holds now."""
+        """Forget frames whose counts the engine holds now."""
         for number in frames.tolist():
             self._kept.pop(number, None)
 

@@ -24,7 +24,7 @@ def changeable() -> frozenset[str]:
 
 
 def inherited(name: str) -> bool:
-    """Whether a training that goes on has a setting from its checkpoint; what is shown and drawn is of the day."""
+    """Whether a resumed training takes a setting from its checkpoint; what is shown and drawn it does not."""
     return name not in ("figures", "progress")
 
 

@@ -339,7 +339,7 @@ def _check_scans(resolved: Resolved, scans: Sequence[str | Path], validation: Se
 
 
 def _check_start(scan: str | Path, decided: Decided) -> None:
-    """Where the start is a model the backend must infer too; where it does not, another one can, by a command of its own."""
+    """Where the start is a model the backend must infer too; where it does not, another one can, by a separate command."""
     from ptycho_core.backends.registry import those_that
     from ptycho_core.settings.facts import is_model
 

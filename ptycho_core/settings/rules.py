@@ -179,7 +179,7 @@ def _check_settings_of_losses(values: Mapping[str, Sourced]) -> None:
 
 
 def _check_logger(values: Mapping[str, Sourced]) -> None:
-    """That the logger can be had: it and no other is imported, and nothing that it requires."""
+    """That the logger can be used: it and no other is imported, and nothing that it requires."""
     one = values.get("logger")
     if one is None or one.value == "none":
         return
