@@ -98,5 +98,5 @@ def test_groups_that_do_not_fit_are_refused(backend, trained, scan, groups, said
 
 def test_a_scan_that_the_model_has_no_probe_of_is_refused(backend, trained, scans):
     more = replace(trained, scans=(*trained.scans, scans[1]), scan=1)
-    with pytest.raises(DataError, match="holds 1 probes, and there are 2 scans"):
+    with pytest.raises(DataError, match="holds probes for 1 of the 2 scans"):
         evaluate(more, backend=backend)
