@@ -11,9 +11,10 @@ GOLDEN = Path(__file__).parent
 MAKE = runpy.run_path(str(GOLDEN / "make.py"))
 KEPT = json.loads((GOLDEN / "kept.json").read_text("utf-8"))
 
-LIMITS = {"poisson": 1e-7, "inferred-1": 1e-6, "inferred-2": 1e-6}
+LIMITS = {"poisson": 1e-7, "begun": 5e-6, "inferred-1": 1e-6, "inferred-2": 1e-6}
 """Of what is not held to 1e-10. Both frameworks, on one thread and on two, and the reference agree within 1e-13. Through the line
-search of Poisson's likelihood, where sums nearly cancel, they agree within 3e-9; an inferred object is in single precision."""
+search of Poisson's likelihood, where sums nearly cancel, they agree within 3e-9; an inferred object is in single precision,
+which another kind of processor rounds otherwise: a fit begun with one differed by 1.7e-6."""
 
 
 @pytest.fixture(autouse=True)

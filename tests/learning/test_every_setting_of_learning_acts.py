@@ -26,7 +26,7 @@ from ptycho_core.settings.groups import declarations
 SMALL = {"--epochs": "1", "--network-width": "4", "--update-steps": "2", "--batch-size": "12"}
 SUPERVISED = ["--model-type", "supervised"]
 SGD = ["--optimizer", "sgd", "--learning-rate", "0.01"]
-STILL = ["--epochs", "4", "--learning-rate", "1e-12"]
+STILL = ["--epochs", "4", "--learning-rate", "1e-30"]
 """So slow that no epoch is better than the one before."""
 
 THREE = ["--epochs", "3"]
