@@ -335,12 +335,14 @@ class ReconstructResult:
         background: (N, N), counts, or None if it was not asked for.
         history: one row for each epoch or iteration: ``stage``, ``epoch``, ``loss``, ``misfit``, ``held_out``,
             ``seconds``.
-        held_out: numbers of the frames that took no part in the fit.
+        held_out: numbers of the frames that were held out to judge the fit by.
         stopped_by: why the fit ended, in a few words.
         interrupted: True if it was asked to stop; the arrays are then the best so far.
         facts: what was decided on the way (likelihood, weights, number of threads), for the record; anything JSON can hold.
         frame_sums: (frame, 2), float64: of each frame ``Σ|√I − √n|`` and ``Σ√n`` over good pixels, for the arrays of this answer,
             from which the core makes R; None leaves it to the core to model all patterns.
+        held_out_sums: (k, 2), float64: the same of the frames ``held_out``, from before they were fitted too; None where they
+            took no part to the end.
     """
 
     object: ComplexArray
@@ -353,6 +355,7 @@ class ReconstructResult:
     interrupted: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
     frame_sums: FloatArray | None = None
+    held_out_sums: FloatArray | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import collect
 from ptycho_core.cli.plan import add_job_flags, show_plan, wants_plan
+from ptycho_core.cli.verdict import add_require_flag, figures_of, said_of, status_of
 
 if TYPE_CHECKING:
     import argparse
@@ -23,6 +24,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     parser.add_argument("--model", metavar="RUN|FILE", required=True, help="folder of a training run, or a model file")
     parser.add_argument("-o", "--output-dir", metavar="DIR", required=True, help="folder for the results")
     parser.add_argument("--overwrite", action="store_true", help="replace the results that are in DIR")
+    add_require_flag(parser)
     add_job_flags(parser, "infer", run)
 
 
@@ -47,5 +49,6 @@ def run(args: argparse.Namespace) -> int:
     _, metrics = run_shown(run_payload, payload, args)
     if not payload.groups["execution"]["progress"]:
         say_notes(metrics["notes"])
-    print(f"R {metrics['misfit']:.4f}, {metrics['frames']} patterns in {metrics['seconds']:.1f} s: {args.output_dir}")
-    return 0
+    print(f"{figures_of(metrics)}; {metrics['frames']} patterns in {metrics['seconds']:.1f} s: {args.output_dir}")
+    print(said_of(metrics))
+    return status_of(args, metrics)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import collect
 from ptycho_core.cli.plan import add_job_flags, show_plan, wants_plan
+from ptycho_core.cli.verdict import add_require_flag, figures_of, said_of, status_of
 
 if TYPE_CHECKING:
     import argparse
@@ -24,6 +25,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     parser.add_argument("scan", metavar="SCAN", help="scan file, or sample:siemens-star for the bundled one")
     parser.add_argument("-o", "--output-dir", metavar="DIR", required=True, help="folder for the results")
     parser.add_argument("--overwrite", action="store_true", help="replace the results that are in DIR")
+    add_require_flag(parser)
     add_job_flags(parser, "reconstruct", run)
 
 
@@ -41,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
     from ptycho_core.cli.progress import run_shown
 
     reconstruction, metrics = run_shown(run_reconstruction, payload, args)
-    held_out = f", held-out R {metrics['held_out_misfit']:.4f}" if "held_out_misfit" in metrics else ""
     modes = f"{len(reconstruction.probe)} mode{'s' * (len(reconstruction.probe) > 1)}"
-    print(f"R {metrics['misfit']:.4f}{held_out} with {modes} in {metrics['seconds']:.1f} s: {args.output_dir}")
+    print(f"{figures_of(metrics)}; {modes} in {metrics['seconds']:.1f} s: {args.output_dir}")
     if metrics["interrupted"]:
         print(f"interrupted; 'ptycho reconstruct ... --start {args.output_dir}' goes on from what there is")
-    return INTERRUPTED if metrics["interrupted"] else 0
+    print(said_of(metrics))
+    return INTERRUPTED if metrics["interrupted"] else status_of(args, metrics)

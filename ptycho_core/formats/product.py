@@ -94,6 +94,7 @@ class Reconstruction(ReconstructResult):
             "positions": np.asarray(self.positions, dtype=np.float64),
             "origin": np.asarray(self.origin, dtype=np.float64),
             "held_out": np.asarray(self.held_out, dtype=np.int64),
+            "held_out_sums": self.held_out_sums,
             "background": self.background,
             "mask": self.mask,
             "history": self.history,
@@ -164,6 +165,7 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
             mask=reader.array("ptycho/mask", [2]).astype(bool) if "ptycho/mask" in reader else None,
             history=reader.history(),
             held_out=reader.array("ptycho/held_out_frames", [1]).astype(np.int64),
+            held_out_sums=reader.array("ptycho/held_out_sums", [2]) if "ptycho/held_out_sums" in reader else None,
             settings=reader.json("ptycho", "settings"),
             facts=facts,
             stopped_by=str(facts.get("stopped_by") or ""),
@@ -299,3 +301,6 @@ def _check(one: Reconstruction, where: str) -> None:
         raise DataError(f"{where}: the mask has shape {one.mask.shape}, the probe {one.probe.shape}.")
     if len(one.held_out) and not (int(np.min(one.held_out)) >= 0 and int(np.max(one.held_out)) < len(positions)):
         raise DataError(f"{where}: held-out frames {np.min(one.held_out)} to {np.max(one.held_out)} of {len(positions)} frames.")
+    if one.held_out_sums is not None and np.shape(one.held_out_sums) != (len(one.held_out), 2):
+        found = np.shape(one.held_out_sums)
+        raise DataError(f"{where}: the sums of frames held out have shape {found}; ({len(one.held_out)}, 2) is expected.")

@@ -102,7 +102,7 @@ def _write_own(group: h5py.Group, arrays: Mapping[str, Any], texts: Mapping[str,
     group["positions_px"] = arrays["positions"]
     group["object_origin"] = arrays["origin"]
     group["held_out_frames"] = arrays["held_out"]
-    for name in ("background", "mask"):
+    for name in ("held_out_sums", "background", "mask"):
         if arrays[name] is not None:
             group[name] = arrays[name]
     history = group.create_group("history")

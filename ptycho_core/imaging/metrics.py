@@ -28,13 +28,16 @@ __all__ = [
     "Score",
     "complex_correlation",
     "data_misfit",
+    "flat_misfit",
     "frame_sums",
     "image_quality",
     "measures",
+    "noise_sums",
     "nrmse",
     "phases",
     "position_error",
     "ring_correlation",
+    "scan_sums",
     "score",
 ]
 
@@ -87,13 +90,30 @@ def data_misfit(
         frames: numbers of the frames to use; all if None.
         batch: number of patterns read at a time.
     """
+    differences, amplitudes = scan_sums(scan, object, probe, positions, background=background, frames=frames, batch=batch).sum(
+        axis=0
+    )
+    return float(differences / amplitudes) if amplitudes > 0 else float("nan")
+
+
+def scan_sums(
+    scan: Scan,
+    object: NDArray[Any],  # noqa: A002 - the field's word
+    probe: NDArray[Any],
+    positions: NDArray[np.floating[Any]],
+    *,
+    background: NDArray[Any] | None = None,
+    frames: NDArray[np.int64] | None = None,
+    batch: int = 64,
+) -> NDArray[np.float64]:
+    """`frame_sums` of the frames of a scan, (k, 2), read batch by batch; arguments as of `data_misfit`."""
     chosen = np.arange(len(positions)) if frames is None else np.asarray(frames, dtype=np.int64)
-    total = np.zeros(2)
+    found = np.zeros((len(chosen), 2))
     for start in range(0, len(chosen), batch):
         numbers = chosen[start : start + batch]
         counts = scan.patterns.read(numbers)
-        total += frame_sums(counts, scan.mask, object, probe, positions[numbers], background).sum(axis=0)
-    return float(total[0] / total[1]) if total[1] > 0 else float("nan")
+        found[start : start + batch] = frame_sums(counts, scan.mask, object, probe, positions[numbers], background)
+    return found
 
 
 def frame_sums(
@@ -119,6 +139,42 @@ def frame_sums(
     modelled = np.sqrt(intensities(object, probe, positions, background=background)[:, mask])
     measured = np.sqrt(counts[:, mask].astype(np.float64))
     return np.stack([np.abs(modelled - measured).sum(axis=1), measured.sum(axis=1)], axis=1)
+
+
+def noise_sums(
+    mask: NDArray[np.bool_],
+    object: NDArray[Any],  # noqa: A002 - the field's word
+    probe: NDArray[Any],
+    positions: NDArray[np.floating[Any]],
+    background: NDArray[Any] | None = None,
+    batch: int = 64,
+) -> NDArray[np.float64]:
+    """Of each frame ``Σ E|√n − √I|`` over good pixels, (frame,): what photon noise alone leaves; arguments as of `frame_sums`."""
+    from ptycho_core.physics.forward import intensities
+    from ptycho_core.physics.noise import expected_residual
+
+    found = np.empty(len(positions))
+    for start in range(0, len(positions), batch):
+        modelled = intensities(object, probe, positions[start : start + batch], background=background)
+        found[start : start + batch] = expected_residual(modelled[:, mask]).sum(axis=1)
+    return found
+
+
+def flat_misfit(
+    counts: NDArray[Any],
+    mask: NDArray[np.bool_],
+    shape: tuple[int, int],
+    probe: NDArray[Any],
+    positions: NDArray[np.floating[Any]],
+) -> float:
+    """R of a flat object of this shape, at the strength that fits best; arguments as of `frame_sums`."""
+    from ptycho_core.physics.forward import intensities
+
+    modelled = np.sqrt(intensities(np.ones(shape, dtype=np.complex64), probe, positions)[:, mask])
+    measured = np.sqrt(counts[:, mask].astype(np.float64))
+    power, total = float((modelled**2).sum()), float(measured.sum())
+    strength = float((modelled * measured).sum()) / power if power > 0 else 0.0
+    return float(np.abs(strength * modelled - measured).sum()) / total if total > 0 else float("nan")
 
 
 def nrmse(image: NDArray[Any], reference: NDArray[Any]) -> float:

@@ -93,7 +93,8 @@ def run_payload(
             reconstruction, metrics = infer_payload(payload, hub)
         if claim is not None:
             _write(payload, claim, reconstruction, metrics, hub)
-    values: dict[str, Value] = {"misfit": metrics["misfit"], "frames": metrics["frames"], "interrupted": False}
+    names = ("misfit", "misfit_over_noise", "verdict", "frames")
+    values: dict[str, Value] = {**{name: metrics[name] for name in names}, "interrupted": False}
     place = "" if payload.output_dir is None else str(payload.output_dir)
     hub.emit(Event("finished", message="all frames inferred", values=values, path=place))
     return reconstruction, metrics
@@ -229,15 +230,27 @@ def _metrics(scan: Scan, chosen: ChosenProbe, stitched: StitchedObject, origin: 
     """How well object and probe explain the patterns, computed by the core from the result alone."""
     import numpy as np
 
-    from ptycho_core.imaging.metrics import data_misfit
+    from ptycho_core.imaging.metrics import flat_misfit, frame_sums, noise_sums
+    from ptycho_core.imaging.verdict import INFERRED, Signs, judge
 
     judged = np.unique(np.linspace(0, len(scan) - 1, _JUDGED).astype(np.int64))
-    misfit = data_misfit(scan, stitched.object, chosen.probe, scan.positions - origin, frames=judged)
+    counts, positions = scan.patterns.read(judged), scan.positions[judged] - origin
+    model = stitched.object, chosen.probe, positions
+    sums, noise = frame_sums(counts, scan.mask, *model).sum(axis=0), float(noise_sums(scan.mask, *model).sum())
+    misfit, over_noise = (float(sums[0] / whole) if whole > 0 else float("nan") for whole in (sums[1], noise))
+    flat = flat_misfit(counts, scan.mask, stitched.object.shape, chosen.probe, positions)
+    signs = Signs(
+        misfit, over_noise, flat=flat if over_noise > 0 and flat > 2 * misfit / over_noise else None,
+        counts=float(counts[:, scan.mask].mean()), frames=len(scan),
+        doubts=[("doubtful", note) for note in (*chosen.notes, *stitched.notes)],
+    )  # fmt: skip
     return {
         "misfit": misfit,
+        "misfit_over_noise": over_noise,
         "misfit_frames": len(judged),
         "frames": len(scan),
         "probe": chosen.origin,
+        **judge(signs, INFERRED).as_dict(),
     }
 
 

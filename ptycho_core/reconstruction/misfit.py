@@ -7,18 +7,29 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ptycho_core.imaging.metrics import data_misfit, frame_sums
+from ptycho_core.imaging.metrics import flat_misfit, frame_sums, noise_sums, scan_sums
+from ptycho_core.imaging.verdict import OUTLIER, SMALL_MISFIT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.contract import ReconstructResult
+    from ptycho_core.reconstruction.start import Start
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["FrameCheck", "misfits"]
+__all__ = ["FrameCheck", "FrameMisfits", "signs_of"]
 
 CHECKED_FRAMES: Final = 8
 """Frames, spread over the scan, that NumPy models again."""
+
+NOISE_FRAMES: Final = 64
+"""Frames, spread over the scan, whose photon noise is computed from the modelled counts."""
+
+WORST_FRAMES: Final = 16
+"""The same of the frames that fit worst."""
+
+_UNIFORM: Final = 1e-6
+"""Range of amplitude and phase, rad, of an object that shows nothing."""
 
 RELATIVE, OF_AMPLITUDES = 1e-3, 1e-5
 """Largest difference of the sums of a frame in single precision: of the sum itself, and of the sum of its amplitudes."""
@@ -52,19 +63,109 @@ class FrameCheck:
         ours, theirs = (float(sums[place, 0] / max(sums[place, 1], 1e-300)) for sums in (expected, found))
         return f"The backend gives R {theirs:.4g} for frame {self.frames[place]}, which has {ours:.4g}, so ptycho computed R."
 
+    def flat(self, scan: Scan, start: Start) -> float:
+        """R of a flat object with the probe of a start, over these frames."""
+        return flat_misfit(self.counts, scan.mask, start.object.shape, start.probe, start.positions[self.frames])
 
-def misfits(scan: Scan, result: ReconstructResult, check: FrameCheck) -> tuple[dict[str, Any], list[str]]:
-    """R over the frames used and over those held out, as ``metrics.json`` has them, and notes on how they were found."""
-    held_out = result.held_out
-    parts = {"": np.setdiff1d(np.arange(len(scan)), held_out)} | ({"held_out_": held_out} if len(held_out) else {})
-    trouble = "" if result.frame_sums is None else check.trouble(scan, result)
-    found: dict[str, Any] = {}
-    for name, frames in parts.items():
+
+@dataclass(frozen=True, eq=False)
+class FrameMisfits:
+    """How well each frame of a result fits.
+
+    Attributes:
+        sums: (frame, 2), ``Σ|√I − √n|`` and ``Σ√n`` over good pixels.
+        held_out: (k,), numbers of the frames held out.
+        held_out_sums: (k, 2), the same sums from before those were fitted too, if they were.
+        fitted: numbers of the frames that were fitted.
+        sampled: numbers of frames spread over the scan, then of those that fit worst.
+        noise: of each of them ``Σ E|√n − √I|``, what photon noise alone leaves of the first sum.
+        spread: how many of ``sampled`` are those spread over the scan.
+        notes: how R was found, a sentence each.
+    """
+
+    sums: NDArray[np.float64]
+    held_out: NDArray[np.int64]
+    held_out_sums: NDArray[np.float64]
+    fitted: NDArray[np.int64]
+    sampled: NDArray[np.int64]
+    noise: NDArray[np.float64]
+    spread: int
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, scan: Scan, result: ReconstructResult, check: FrameCheck) -> FrameMisfits:
+        """Those of a result; the sums that its backend gives are taken if they hold for the frames of ``check``."""
+        trouble = "" if result.frame_sums is None else check.trouble(scan, result)
+        model, held_out = (result.object, result.probe, result.positions), np.asarray(result.held_out, dtype=np.int64)
         if result.frame_sums is None or trouble:
-            model = result.object, result.probe, result.positions
-            found[f"{name}misfit"] = data_misfit(scan, *model, background=result.background, frames=frames)
+            sums = scan_sums(scan, *model, background=result.background)
         else:
-            differences, amplitudes = np.asarray(result.frame_sums)[frames].sum(axis=0)
-            found[f"{name}misfit"] = float(differences / amplitudes) if amplitudes > 0 else float("nan")
-        found[f"{name}frames"] = len(frames)
-    return found, [trouble] if trouble else []
+            sums = np.asarray(result.frame_sums, dtype=np.float64)
+        everything = np.arange(len(scan))
+        notes, of_held_out = [trouble] if trouble else [], sums[held_out]
+        before = None if result.held_out_sums is None else np.asarray(result.held_out_sums, dtype=np.float64)
+        refitted = before is not None and before.shape == of_held_out.shape
+        if before is not None and refitted:
+            of_held_out = before
+        elif before is not None:
+            wanted = of_held_out.shape
+            notes.append(f"The backend gives sums of shape {before.shape} for the frames held out; {wanted} is expected.")
+        spread = np.unique(np.linspace(0, len(scan) - 1, NOISE_FRAMES).astype(np.int64))
+        spread = np.union1d(spread, held_out[:NOISE_FRAMES])
+        worst = np.setdiff1d(np.argsort(-_ratio(sums))[:WORST_FRAMES], spread)
+        sampled = np.concatenate([spread, worst])
+        noise = noise_sums(scan.mask, model[0], model[1], model[2][sampled], result.background)
+        fitted = everything if refitted else np.setdiff1d(everything, held_out)
+        return cls(sums, held_out, of_held_out, fitted, sampled, noise, len(spread), tuple(notes))
+
+    def as_dict(self) -> dict[str, Any]:
+        """R over the frames fitted and over those held out, and each over that of photon noise, as ``metrics.json`` has them."""
+        found = {"misfit": _total(self.sums[self.fitted]), "frames": len(self.fitted)}
+        found["misfit_over_noise"] = self._over_noise(self.fitted, self.sums[self.fitted])
+        if len(self.held_out):
+            found |= {"held_out_misfit": _total(self.held_out_sums), "held_out_frames": len(self.held_out)}
+            found["held_out_misfit_over_noise"] = self._over_noise(self.held_out, self.held_out_sums)
+        return found
+
+    def bad_frames(self) -> NDArray[np.int64]:
+        """Numbers of the frames that fit far worse, beside their photon noise, than most; ascending."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            over = self.sums[self.sampled, 0] / self.noise
+        usual = float(np.median(over[: self.spread]))
+        far = (over > OUTLIER * max(usual, 1.0)) & (_ratio(self.sums[self.sampled]) > SMALL_MISFIT)
+        return np.sort(self.sampled[far])
+
+    def _over_noise(self, frames: NDArray[np.int64], sums: NDArray[np.float64]) -> float:
+        """R of some frames over that of photon noise, from those of them that were sampled."""
+        spread = self.sampled[: self.spread]
+        _, here, there = np.intersect1d(spread, frames, return_indices=True)
+        expected = float(self.noise[: self.spread][here].sum())
+        return float(sums[there, 0].sum()) / expected if expected > 0 else float("nan")
+
+
+def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """R of each frame; 0 of one without a count."""
+    return np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=sums[:, 1] > 0)
+
+
+def _total(sums: NDArray[np.float64]) -> float:
+    differences, amplitudes = sums.sum(axis=0)
+    return float(differences / amplitudes) if amplitudes > 0 else float("nan")
+
+
+def signs_of(scan: Scan, result: ReconstructResult, found: FrameMisfits, check: FrameCheck, flat: float) -> dict[str, Any]:
+    """What the verdict on a reconstruction rests on, as fields of ``imaging.verdict.Signs``."""
+    values = found.as_dict()
+    noise = values["misfit"] / values["misfit_over_noise"] if values["misfit_over_noise"] > 0 else 0.0
+    return {
+        "misfit": values["misfit"],
+        "over_noise": values["misfit_over_noise"],
+        "held_out": values.get("held_out_misfit"),
+        "held_out_over_noise": values.get("held_out_misfit_over_noise"),
+        "flat": flat if flat > 2 * noise else None,
+        "uniform": bool(np.ptp(np.abs(result.object)) + np.ptp(np.angle(result.object)) < _UNIFORM),
+        "counts": float(check.counts[:, scan.mask].mean()),
+        "frames": len(found.sums),
+        "bad_frames": tuple(found.bad_frames().tolist()),
+        "interrupted": result.interrupted,
+    }

@@ -63,7 +63,7 @@ def run_payload(
     else:
         with claimed_folder(folder, overwrite=overwrite) as claim, stop_on_interrupt(hub, _FIRST):
             reconstruction, metrics = _run_into(payload, folder, claim, hub, infer)
-    names = ("misfit", "held_out_misfit", "interrupted")
+    names = ("misfit", "misfit_over_noise", "held_out_misfit", "held_out_misfit_over_noise", "verdict", "interrupted")
     values = {name: metrics[name] for name in names if name in metrics}
     hub.emit(Event("finished", message=metrics["stopped_by"], values=values, path="" if folder is None else str(folder)))
     return reconstruction, metrics
@@ -92,8 +92,9 @@ def _run_into(
 
 def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> tuple[Reconstruction, dict[str, Any]]:
     from ptycho_core.formats.opening import open_scan
+    from ptycho_core.imaging.verdict import Signs, judge
     from ptycho_core.notes import NotedEvents
-    from ptycho_core.reconstruction.misfit import FrameCheck, misfits
+    from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, signs_of
     from ptycho_core.scan.kept import kept
     from ptycho_core.settings.components import losses_of
 
@@ -105,14 +106,17 @@ def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> 
     for note in start.notes:
         noted.emit(Event("message", message=note))
     check = FrameCheck.of(scan)  # before the backend takes the patterns over
+    flat = check.flat(scan, start)
     job = ReconstructJob(scan, start.object, start.probe, start.positions, groups, losses_of(groups))
     result = _with_power(payload.backend.reconstruct(job, payload.plan, noted), start.probe)
-    metrics, doubts = misfits(scan, result, check)
-    for note in doubts:
+    fits = FrameMisfits.of(scan, result, check)
+    for note in fits.notes:
         noted.emit(Event("message", message=note))
+    verdict = judge(Signs(**signs_of(scan, result, fits, check, flat)))
+    metrics = {**fits.as_dict(), **verdict.as_dict()}
     metrics |= {"stopped_by": result.stopped_by, "interrupted": result.interrupted}
     metrics |= {"notes": notes + noted.notes, "seconds": round(time.perf_counter() - began, 3)}
-    return _collect(payload, scan, start, result), metrics
+    return _collect(payload, scan, start, result, metrics), metrics
 
 
 def _start(scan: Scan, payload: ReconstructionPayload, inferred: StoredObject | None) -> Start:
@@ -146,7 +150,13 @@ def _with_power(result: ReconstructResult, probe: NDArray[Any]) -> ReconstructRe
     return replace(result, probe=result.probe * factor, object=result.object / factor)
 
 
-def _collect(payload: ReconstructionPayload, scan: Scan, start: Start, result: ReconstructResult) -> Reconstruction:
+_KEPT = ("misfit", "misfit_over_noise", "held_out_misfit", "held_out_misfit_over_noise", "verdict", "verdict_reasons")
+"""Of the metrics, what the file of the result holds too."""
+
+
+def _collect(
+    payload: ReconstructionPayload, scan: Scan, start: Start, result: ReconstructResult, metrics: dict[str, Any]
+) -> Reconstruction:
     from ptycho_core.formats.product import Reconstruction, title_and_scale
 
     facts = {
@@ -155,6 +165,7 @@ def _collect(payload: ReconstructionPayload, scan: Scan, start: Start, result: R
         "stored_size": scan.stored_size,
         "stopped_by": result.stopped_by,
         "interrupted": result.interrupted,
+        **{name: metrics[name] for name in _KEPT if name in metrics},
     }
     own = {"origin": start.origin, "mask": scan.mask, "settings": payload.audit}
     return Reconstruction.of(result, facts, **own, **title_and_scale(scan))

@@ -30,16 +30,37 @@ IntArray = npt.NDArray[np.int64]
 LOW_COUNTS = 10.0
 """Mean counts a pixel below which a pattern is mostly noise: Poisson likelihood, stopping on frames held out."""
 
+FEW_COUNTS = 0.5
+"""Mean counts a pixel below which rPIE, which sets amplitudes to the roots of single counts, fits noise alone: the joint fit then
+begins with the start, smoothed much."""
+
+HELD_OUT, LEAST_FRAMES = 0.05, 40
+"""Share of the frames that are held out if nothing else is asked, and the frames that it takes."""
+
 
 @dataclass(frozen=True)
 class Plan:
-    """The choices made for one scan; ``notes`` says them in words."""
+    """The choices made for one scan; ``notes`` says them in words.
+
+    Attributes:
+        epochs: of rPIE.
+        coarse_epochs: of rPIE at half the resolution.
+        likelihood: of the joint fit.
+        total_variation: weight, None to look for it.
+        stop_on_held_out: frames that decide when to stop are held out.
+        few_photons: so few that the fit comes from the smooth side.
+        held_out: share of the frames that judge the fit.
+        refit: those are fitted too, in the end.
+    """
 
     epochs: int
     coarse_epochs: int
     likelihood: str
     total_variation: float | None
     stop_on_held_out: bool
+    few_photons: bool
+    held_out: float
+    refit: bool
     notes: tuple[str, ...]
 
 
@@ -99,10 +120,11 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
     total_variation = options.total_variation
     if total_variation is None and not low:
         total_variation = 0.0
+    few = counts_per_pixel < FEW_COUNTS and options.iterations > 0
     epochs = options.epochs
     if epochs is None:
-        epochs = 50 if options.refine_positions else 5
-    wanted = options.start is None if options.coarse_start is None else options.coarse_start
+        epochs = 0 if few else 50 if options.refine_positions else 5
+    wanted = options.start is None and not few if options.coarse_start is None else options.coarse_start
     possible = size >= 64 and size % 4 == 0
     if options.coarse_start and not possible:
         notes.append(f"no coarse start: patterns of {size} pixels; it takes 64 or more, a multiple of 4")
@@ -110,8 +132,13 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
         notes.append("no total variation: it is a part of the joint fit, which has no iterations")
     coarse = wanted and possible
     coarse_epochs = min(epochs, 5) if coarse else 0
-    stop_on_held_out = low and frames >= 40 and options.iterations > 0
-    return Plan(epochs, coarse_epochs, likelihood, total_variation, stop_on_held_out, tuple(notes))
+    enough = frames >= LEAST_FRAMES and options.iterations > 0
+    held_out, refit = options.held_out, False
+    if held_out is None:
+        held_out, refit = (HELD_OUT, True) if enough else (0.0, False)
+        if frames < LEAST_FRAMES:
+            notes.append(f"no frames held out: a scan of {frames} frames is too small for it; it takes {LEAST_FRAMES}")
+    return Plan(epochs, coarse_epochs, likelihood, total_variation, low and enough, few, held_out, refit, tuple(notes))
 
 
 def spread_frames(frames: IntArray, share: float, random: np.random.Generator) -> IntArray:

@@ -42,8 +42,22 @@ converges long after their loss has stopped to fall, so that the first rise must
 TV_WEIGHTS = (0.5, 1.0, 2.0, 4.0)
 TV_ITERATIONS = 8
 
+FEW_WEIGHTS = (32.0, 16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.0)
+FEW_ITERATIONS = 10
+CERTAIN = 1.5
+"""Standard errors by which frames held out must prefer a rougher object to a smoother one, where photons are few."""
+
 REFIT_ITERATIONS = 10
 """Iterations at the end in which the frames held out to stop by are used too."""
+
+LAST_ITERATIONS = 3
+"""The same where all other frames have been fitted to the end: as many as are saved by leaving out one frame in twenty."""
+
+JUDGED_EVERY = 5
+"""Epochs from one look at the frames held out to the next, where they were not asked for."""
+
+PLACE_EPOCHS = 5
+"""Epochs in which frames held out find their places before they judge, where positions are refined."""
 
 IntArray = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
@@ -123,7 +137,9 @@ class Run(Generic[M]):
         self._engine, self._options, self._planned, self._events = engine, options, plan, events
         seed = int(plan.execution["seed"] or 0)
         self._plan: Plan = choose_plan(options, engine.mean_counts, engine.number, engine.size)
-        self._held_out: HeldOut = choose_held_out(engine.number, options.held_out, self._plan.stop_on_held_out, seed)
+        self._held_out: HeldOut = choose_held_out(engine.number, self._plan.held_out, self._plan.stop_on_held_out, seed)
+        self._weight: float | None = self._plan.total_variation or 0.0  # None: no fit is to be trusted
+        self._held_out_r: npt.NDArray[np.float64] | None = None
         self._random = np.random.default_rng([seed, 2])
         self._history: list[dict[str, Any]] = []
         self._notes = list(self._plan.notes)
@@ -147,18 +163,20 @@ class Run(Generic[M]):
         best.positions = keep_inside(best.positions, image.shape, self._engine.size)
         if background is not None:
             background = np.broadcast_to(np.fft.fftshift(background), probe.shape[-2:]).copy()
-        plan = self._planned
+        plan, sums, judging = self._planned, self._engine.frame_sums(best), self._held_out.judging
+        judged = None if self._held_out_r is None else np.stack([self._held_out_r * sums[judging, 1], sums[judging, 1]], axis=1)
         return ReconstructResult(
             object=image,
             probe=orthogonalise_modes(probe),
             positions=best.positions,
             background=background,
             history=self._history,
-            held_out=self._held_out.judging,
+            held_out=judging,
+            held_out_sums=judged,
             stopped_by=self._stopped_by,
             interrupted=interrupted,
             facts={"notes": "; ".join(self._notes), "device": plan.device, "threads": plan.execution["threads"]},
-            frame_sums=self._engine.frame_sums(best),
+            frame_sums=sums,
         )
 
     def _show(self, model: M) -> None:
@@ -170,6 +188,20 @@ class Run(Generic[M]):
 
     def _stages(self, model: M) -> Iterator[M]:
         """Yield the best model so far after every epoch and iteration."""
+        best = model
+        for now in self._fitted(model):
+            best = now
+            yield best
+        everything = self._training()
+        if self._weight is None or self._options.iterations < 1 or len(everything) == len(self._held_out.used):
+            return
+        if self._plan.refit:
+            best = self._judged(best)
+        most = LAST_ITERATIONS if self._plan.few_photons or not len(self._held_out.stopping) else REFIT_ITERATIONS
+        yield from self._joint("all frames", best, self._weight, most, everything)
+
+    def _fitted(self, model: M) -> Iterator[M]:
+        """The same for the stages in which frames held out take no part."""
         used, best = self._held_out.used, model
         if self._plan.coarse_epochs:
             for small in self._pie("coarse", self._engine.coarse(model), self._plan.coarse_epochs, used):
@@ -180,15 +212,15 @@ class Run(Generic[M]):
             yield best
         if self._options.iterations < 1:
             return
-        search = self._plan.total_variation is None
-        weight = 0.0 if self._plan.total_variation is None else self._plan.total_variation
-        for now in self._joint("joint", best, weight, self._options.iterations, used):
+        search = self._plan.total_variation is None and len(self._held_out.stopping) > 0
+        if search and self._plan.few_photons:
+            yield from self._roughen(best)
+            return
+        for now in self._joint("joint", best, self._weight or 0.0, self._options.iterations, used):
             best = now
             yield best
-        if search and len(self._held_out.stopping):
+        if search:
             yield from self._search_total_variation(best)
-        elif len(self._held_out.stopping):
-            yield from self._joint("all frames", best, weight, REFIT_ITERATIONS, self._training())
 
     def _pie(self, stage: str, model: M, epochs: int, training: IntArray) -> Iterator[M]:
         """Epochs of rPIE; the state is handed on as it is, unless R got much worse, which ends the stage."""
@@ -236,7 +268,7 @@ class Run(Generic[M]):
                 return
 
     def _search_total_variation(self, model: M) -> Iterator[M]:
-        """Double the weight of the total variation until the frames held out fit worse; then fit with all frames."""
+        """Double the weight of the total variation until the frames held out fit worse."""
         best, lowest, chosen = model, self._stopping_loss(model), 0.0
         for weight in TV_WEIGHTS:
             now = best
@@ -248,12 +280,59 @@ class Run(Generic[M]):
                 break
             best, lowest, chosen = now, loss, weight
             yield best
+        self._weight = chosen
         self._notes.append(f"total variation weight {chosen:g}, chosen by {len(self._held_out.stopping)} frames held out")
         yield best
-        yield from self._joint("all frames", best, chosen, REFIT_ITERATIONS, self._training())
+
+    def _roughen(self, model: M) -> Iterator[M]:
+        """Halve the weight of the total variation, from much, until the frames held out fit worse.
+
+        The smoothest is taken of which they cannot tell for certain that it is worse than the best, be it the start.
+        """
+        tried: list[tuple[float | None, M, npt.NDArray[np.float64]]] = [(None, model, self._losses(model))]
+        now = model
+        for weight in FEW_WEIGHTS:
+            for rougher in self._joint("total variation", now, weight, FEW_ITERATIONS, self._held_out.used):
+                now = rougher
+                yield model
+            if now is not tried[-1][1]:  # a fit that has ended already takes no step
+                tried.append((weight, now, self._losses(now)))
+            means = [losses.mean() for _, _, losses in tried]
+            if min(means) < min(means[-2:]):
+                break
+        best = tried[int(np.argmin(means))][2]
+        self._weight, chosen, _ = next(one for one in tried if not _certainly_above(one[2], best))
+        number = len(self._held_out.stopping)
+        if self._weight is None:
+            self._stopped_by = "frames held out fit no better than to the start"
+            self._notes.append(f"few photons: {number} frames held out do not prefer any fit to the start, which is kept")
+        else:
+            self._notes.append(f"few photons: total variation weight {self._weight:g}, chosen by {number} frames held out")
+        yield chosen
+
+    def _judged(self, model: M) -> M:
+        """Take R of the frames held out, before they are fitted too; where positions are refined they find theirs first."""
+        judging = self._held_out.judging
+        if self._options.refine_positions:
+            apart = model.copy()
+            update = self._engine.epochs(apart, coarse=False)
+            for _ in range(PLACE_EPOCHS):
+                update(batches(judging, self._options.batch_size, self._random), 1.0)
+            model = model.copy()
+            model.positions[judging] = apart.positions[judging]
+        frames = np.split(judging, len(judging))
+        self._held_out_r = np.array([self._engine.score(model, frame, self._plan.likelihood)[1] for frame in frames])
+        return model
 
     def _training(self) -> IntArray:
-        return np.union1d(self._held_out.used, self._held_out.stopping)
+        """All frames that may be fitted in the end."""
+        judging = self._held_out.judging if self._plan.refit else self._held_out.judging[:0]
+        return np.union1d(np.union1d(self._held_out.used, self._held_out.stopping), judging)
+
+    def _losses(self, model: M) -> npt.NDArray[np.float64]:
+        """The loss of each frame to stop by."""
+        frames = np.split(self._held_out.stopping, len(self._held_out.stopping))
+        return np.array([self._engine.score(model, frame, self._plan.likelihood)[0] for frame in frames])
 
     def _stopping_loss(self, model: M) -> float:
         return self._engine.score(model, self._held_out.stopping, self._plan.likelihood)[0]
@@ -262,7 +341,8 @@ class Run(Generic[M]):
         """Report an epoch; returns the loss of the frames to stop by."""
         held_misfit = held_loss = None
         whole = stage != "coarse"  # the coarse model sees another detector
-        if whole and len(self._held_out.judging):
+        asked = stage != "all frames" and epoch % JUDGED_EVERY == 0 if self._plan.refit else True
+        if whole and asked and len(self._held_out.judging):
             held_misfit = self._engine.score(model, self._held_out.judging, self._plan.likelihood)[1]
         if whole and stage != "all frames" and len(self._held_out.stopping):
             held_loss = self._stopping_loss(model)
@@ -273,3 +353,10 @@ class Run(Generic[M]):
         self._last = seconds
         self._events.emit(Event("epoch", stage, epoch, total, values))
         return held_loss
+
+
+def _certainly_above(losses: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> bool:
+    """Whether ``losses`` of some frames lie above ``others`` of the same by `CERTAIN` standard errors of the difference."""
+    difference = losses - others
+    error = difference.std(ddof=1) / math.sqrt(len(difference)) if len(difference) > 1 else math.inf
+    return bool(difference.mean() > CERTAIN * error)

@@ -67,9 +67,10 @@ class ReconstructionSettings:
         "none", choices=("none", "constant", "pixel"), verbs=_VERBS,
         help="fit counts that do not come from the sample: none, one number, or one for each pixel of the detector.",
     )  # fmt: skip
-    held_out: float = setting(
-        0.0, minimum=0, maximum=0.5, verbs=_VERBS,
-        help="share of the frames that take no part in the fit, to judge it by.",
+    held_out: float | None = setting(
+        None, minimum=0, maximum=0.5, verbs=_VERBS,
+        help="share of the frames that take no part in the fit, to judge it by. auto holds out 5 percent of 40 frames or more, "
+        "and fits them too in the end; 0 for none.",
     )  # fmt: skip
     tolerance: float = setting(
         5e-4, above=0, maximum=1, verbs=_VERBS,

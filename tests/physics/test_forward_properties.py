@@ -1,5 +1,7 @@
 """What holds for every object, probe and position: energy, shifts, adjoints, places."""
 
+from math import lgamma
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from ptycho_core.errors import DataError
 from ptycho_core.physics import intensities, shift
-from ptycho_core.physics.noise import poisson
+from ptycho_core.physics.noise import expected_residual, poisson
 from ptycho_core.physics.propagation import backpropagate, propagate
 from ptycho_core.physics.windows import add_windows, cut_windows, split_positions
 
@@ -195,3 +197,17 @@ def test_noise_is_poisson_and_follows_its_seed():
 def test_impossible_mean_counts_are_refused(mean):
     with pytest.raises(DataError, match="Mean counts"):
         poisson([mean], np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e-3, 0.1, 1.0, 7.3, 40.0, 63.9, 64.1, 500.0, 1e8])
+def test_the_expected_residual_is_the_mean_of_what_poisson_noise_leaves(mean):
+    counts = np.arange(max(0, int(mean - 12 * mean**0.5) - 30), int(mean + 12 * mean**0.5) + 40)
+    if mean > 1e6:
+        expected = 1 / np.sqrt(2 * np.pi)
+    elif mean == 0:
+        expected = 0.0
+    else:
+        logs = counts * np.log(mean) - mean - np.array([lgamma(count + 1) for count in counts])
+        expected = float((np.abs(np.sqrt(counts) - np.sqrt(mean)) * np.exp(logs)).sum())
+    assert expected_residual(mean) == pytest.approx(expected, rel=1e-3, abs=1e-12)
+    assert expected_residual([[mean, mean]]).shape == (1, 2)

@@ -44,6 +44,16 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
         {"epochs": 2, "iterations": 30, "likelihood": "amplitude", "total_variation": 0.7, "background": "pixel"},
         {"all frames: all iterations done"},
     ),
+    "frames held out that are fitted in the end, with their positions": (
+        {"side": 7},
+        {"epochs": 6, "iterations": 8, "refine_positions": True, "batch_size": 2},
+        {"all frames: all iterations done"},
+    ),
+    "so few photons that the fit comes from the smooth side": (
+        {"photons": 120, "side": 9},
+        {"iterations": 8},
+        {"few photons: total variation weight", "all frames: "},
+    ),
     "a loss that settles": (
         {},
         {"epochs": 1, "iterations": 90, "tolerance": 0.5, "total_variation": 3.0},
@@ -86,6 +96,9 @@ def test_the_history_is_that_of_the_formulas(both: Both, request: Any) -> None:
         assert [value is None for value in ours] == [value is None for value in theirs]
         assert [value for value in ours if value] == pytest.approx([value for value in theirs if value], rel=LIMIT)
     assert np.array_equal(found.held_out, wanted.judging)
+    assert (found.held_out_sums is None) == (not hasattr(wanted, "judged"))
+    if found.held_out_sums is not None:
+        assert found.held_out_sums[:, 0] / found.held_out_sums[:, 1] == pytest.approx(wanted.judged, rel=LIMIT)
     assert found.stopped_by == wanted.stopped_by
     said = [*found.notes, found.stopped_by]
     for beginning in {*wanted.notes, *KINDS[request.node.callspec.params["both"]][2]}:

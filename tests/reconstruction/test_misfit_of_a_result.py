@@ -9,7 +9,7 @@ from small_scans import small_scan
 
 from ptycho_core.contract import ReconstructResult
 from ptycho_core.imaging.metrics import data_misfit, frame_sums
-from ptycho_core.reconstruction.misfit import CHECKED_FRAMES, FrameCheck, misfits
+from ptycho_core.reconstruction.misfit import CHECKED_FRAMES, FrameCheck, FrameMisfits
 from ptycho_core.scan.scan import Scan
 
 
@@ -27,23 +27,55 @@ def numpy_misfit(scan: Scan, found: ReconstructResult, frames: Any) -> float:
     return data_misfit(scan, found.object, found.probe, found.positions, background=found.background, frames=frames)
 
 
+def misfits(scan: Scan, found: ReconstructResult, check: FrameCheck) -> tuple[dict[str, Any], tuple[str, ...]]:
+    fits = FrameMisfits.of(scan, found, check)
+    return fits.as_dict(), fits.notes
+
+
 def test_it_is_r_of_the_frames_used_and_of_those_held_out(both: tuple[Scan, ReconstructResult]) -> None:
     scan, found = both
     values, notes = misfits(scan, found, FrameCheck.of(scan))
     used = np.setdiff1d(np.arange(36), found.held_out)
-    assert notes == []
-    assert list(values) == ["misfit", "frames", "held_out_misfit", "held_out_frames"]
+    assert notes == ()
+    assert set(values) == {
+        *("misfit", "frames", "misfit_over_noise", "held_out_misfit", "held_out_frames", "held_out_misfit_over_noise"),
+    }
     assert values["misfit"] == pytest.approx(numpy_misfit(scan, found, used), rel=1e-12)
     assert values["held_out_misfit"] == pytest.approx(numpy_misfit(scan, found, found.held_out), rel=1e-12)
     assert (values["frames"], values["held_out_frames"]) == (33, 3)
     plain, _ = misfits(scan, replace(found, held_out=found.held_out[:0]), FrameCheck.of(scan))
-    assert list(plain) == ["misfit", "frames"]
+    assert set(plain) == {"misfit", "frames", "misfit_over_noise"}
+
+
+def test_frames_that_were_fitted_in_the_end_keep_the_sums_from_before(both: tuple[Scan, ReconstructResult]) -> None:
+    scan, found = both
+    before = np.array([[3.0, 10.0], [2.0, 20.0], [1.0, 30.0]])
+    fits = FrameMisfits.of(scan, replace(found, held_out_sums=before), FrameCheck.of(scan))
+    values = fits.as_dict()
+    assert values["held_out_misfit"] == pytest.approx(0.1, rel=1e-12)
+    assert values["misfit"] == pytest.approx(numpy_misfit(scan, found, np.arange(36)), rel=1e-12)
+    assert (values["frames"], values["held_out_frames"]) == (36, 3)
+    wrong = FrameMisfits.of(scan, replace(found, held_out_sums=before[:2]), FrameCheck.of(scan))
+    assert "(2, 2)" in wrong.notes[0]
+    assert wrong.as_dict() == misfits(scan, found, FrameCheck.of(scan))[0]
+
+
+def test_of_the_truth_r_is_what_photon_noise_leaves_and_a_bad_frame_is_named(both: tuple[Scan, ReconstructResult]) -> None:
+    small = small_scan(modes=2, level=2.0)
+    scan = Scan(small, small.positions, small.mask)
+    truth = ReconstructResult(small.object, small.probe, small.positions, small.background)
+    values = FrameMisfits.of(scan, truth, FrameCheck.of(scan)).as_dict()
+    assert values["misfit_over_noise"] == pytest.approx(1, abs=0.02)
+    small.counts[17] *= 9
+    fits = FrameMisfits.of(scan, truth, FrameCheck.of(scan))
+    assert fits.bad_frames().tolist() == [17]
+    small.counts[17] /= 9
 
 
 def test_without_sums_numpy_models_all_frames(both: tuple[Scan, ReconstructResult]) -> None:
     scan, found = both
     values, notes = misfits(scan, replace(found, frame_sums=None), FrameCheck.of(scan))
-    assert notes == []
+    assert notes == ()
     assert values == pytest.approx(misfits(scan, found, FrameCheck.of(scan))[0], rel=1e-12)
 
 

@@ -38,7 +38,7 @@ class NumpyFit:
         self.options, self.history, self.notes, self.stopped_by = options, [], [], "all epochs done"
         number, size = len(counts), counts.shape[-1]
         mean = (self.roots**2).sum() / number / mask.sum()
-        few = mean < 10
+        few, self.fewest = mean < 10, mean < 0.5 and options.iterations > 0
         self.likelihood = options.likelihood
         if self.likelihood == "auto":
             self.likelihood = "poisson" if few else "amplitude"
@@ -46,30 +46,75 @@ class NumpyFit:
             state.background = np.full((size, size) if options.background == "pixel" else (1, 1), 0.01 * mean)
         self.draw = np.random.default_rng([seed, 2])
         draws, every = np.random.default_rng([seed, 1]), np.arange(number)
-        self.judging = spread(every, options.held_out, draws)
+        self.lends = options.held_out is None and number >= 40 and options.iterations > 0
+        self.judging = spread(every, 0.05 if self.lends else options.held_out or 0.0, draws)
         rest = np.setdiff1d(every, self.judging)
         asked = few and number >= 40 and options.iterations > 0
         self.stopping = spread(rest, 0.05, draws) if asked else every[:0]
         self.used = np.setdiff1d(rest, self.stopping)
         self.searches = few and options.total_variation is None
-        self.coarse = options.coarse_start is not False and options.start is None and size >= 64 and size % 4 == 0
+        wanted = options.start is None and not self.fewest if options.coarse_start is None else options.coarse_start
+        self.coarse = wanted and size >= 64 and size % 4 == 0
 
     def run(self):
         """All stages."""
         options = self.options
-        epochs = options.epochs if options.epochs is not None else 50 if options.refine_positions else 5
+        usual = 0 if self.fewest else 50 if options.refine_positions else 5
+        epochs = usual if options.epochs is None else options.epochs
         if self.coarse:
             self._coarse_epochs(min(epochs, 5))
         self.state = self._epochs("pie", self.state, self.roots, self.mask, epochs)
         if options.iterations:
-            weight = options.total_variation or 0.0
-            self.state = self._joint("joint", self.state, weight, options.iterations, self.used)
-            if len(self.stopping):
-                if self.searches:
-                    weight = self._search()
-                whole = np.sort(np.concatenate([self.used, self.stopping]))
-                self.state = self._joint("all frames", self.state, weight, 10, whole)
+            weight, searches = options.total_variation or 0.0, self.searches and len(self.stopping)
+            if searches and self.fewest:
+                weight = self._roughen()
+            else:
+                self.state = self._joint("joint", self.state, weight, options.iterations, self.used)
+                weight = self._search() if searches else weight
+            whole = np.sort(np.concatenate([self.used, self.stopping, self.judging[: len(self.judging) if self.lends else 0]]))
+            if len(whole) > len(self.used) and weight is not None:
+                if self.lends:
+                    self._judge()
+                most = 3 if self.fewest or not len(self.stopping) else 10
+                self.state = self._joint("all frames", self.state, weight, most, whole)
         return self
+
+    def _judge(self):
+        """R of each frame held out, once it has found its place."""
+        if self.options.refine_positions:
+            state, kicks = self.state, Kicks(self.state)
+            for _ in range(5):
+                order = self.draw.permutation(self.judging)
+                for start in range(0, len(order), self.options.batch_size):
+                    frames = np.sort(order[start : start + self.options.batch_size])
+                    state, _ = self._batch(state, self.roots, self.mask, frames, moves=True)
+                    state = kicks.after_batch(state, probe=self.options.refine_probe)
+            positions = self.state.positions.copy()
+            positions[self.judging] = state.positions[self.judging]
+            self.state = replace(self.state, positions=positions)
+        self.judged = np.array([self.score(self.state, np.array([frame]))[1] for frame in self.judging])
+
+    def _roughen(self):
+        """Weights from much to none, each fit from the one before; the smoothest that is not certainly worse than the best."""
+        rows = [(None, self.state, self._each(self.state))]
+        for weight in (32.0, 16.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.0):
+            found = self._joint("total variation", rows[-1][1], weight, 10, self.used)
+            if found is not rows[-1][1]:
+                rows.append((weight, found, self._each(found)))
+            means = [each.mean() for _, _, each in rows]
+            if len(means) > 2 and min(means[:-2]) < min(means[-2:]):
+                break
+        best = rows[int(np.argmin(means))][2]
+        for weight, state, each in rows:
+            difference = each - best
+            if difference.mean() <= 1.5 * difference.std(ddof=1) / math.sqrt(len(difference)):
+                self.state = state
+                self.notes.append("few photons")
+                return weight
+        raise AssertionError("the best is not above itself")
+
+    def _each(self, state):
+        return np.array([self.score(state, np.array([frame]))[0] for frame in self.stopping])
 
     def _coarse_epochs(self, epochs):
         fine, size = self.state, self.roots.shape[-1]
@@ -183,7 +228,8 @@ class NumpyFit:
 
     def _record(self, stage, epoch, loss, misfit, state):
         held = stopping = None
-        if stage != "coarse" and len(self.judging):
+        looks = stage != "all frames" and epoch % 5 == 0 if self.lends else True
+        if stage != "coarse" and looks and len(self.judging):
             held = self.score(state, self.judging)[1]
         if stage not in ("coarse", "all frames") and len(self.stopping):
             stopping = self.score(state, self.stopping)[0]

@@ -40,7 +40,7 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> 
     """
     scan, start = job.scan, Model(job.object, job.probe, job.positions)
     settings = ReconstructionSettings(**job.settings["reconstruction"])  # type: ignore[arg-type]
-    held_out = choose_held_out(len(scan), settings.held_out, stop_on_held_out=False, seed=int(plan.execution["seed"] or 0))
+    held_out = choose_held_out(len(scan), settings.held_out or 0.0, stop_on_held_out=False, seed=int(plan.execution["seed"] or 0))
     course = _Course(events, _Misfit(scan, held_out.used), _Misfit(scan, held_out.judging), start)
     with surroundings(plan) as warned:
         convention = Convention.of(start)

@@ -1,0 +1,171 @@
+"""Whether a result can be trusted, in one word with its reasons.
+
+``docs/decisions/0077-a-verdict.md`` says how the limits were found.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["FITTED", "GOOD", "INFERRED", "Limits", "Signs", "Verdict", "judge"]
+
+Word: TypeAlias = Literal["good", "doubtful", "unusable"]
+
+GOOD: Final = "good"
+
+BELOW_NOISE: Final = 0.9
+"""R over that of photon noise, below which a fit has taken up noise, or values are no counts."""
+
+SMALL_MISFIT: Final = 0.01
+"""R that is small whatever the photon noise: with many photons a fit ends well above their noise, and yet right."""
+
+OVERFITTED: Final = 1.3
+"""R of frames held out over that of the frames fitted."""
+
+FLAT: Final = 0.95
+"""Part of the R of a flat object, from which on a result explains no more than that."""
+
+OUTLIER: Final = 3.0
+"""R of a frame over the median, from which on the frame is a bad one."""
+
+FEW_COUNTS: Final = 0.5
+"""Mean counts of a good pixel, below which fine structure cannot be told from noise."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How far R may lie above that of photon noise.
+
+    Attributes:
+        noise: in a good result.
+        small: the same where R is small (`SMALL_MISFIT`).
+    """
+
+    noise: float
+    small: float
+
+
+FITTED: Final = Limits(noise=1.3, small=3.0)
+"""Of a reconstruction."""
+
+INFERRED: Final = Limits(noise=2.0, small=10.0)
+"""Of an object that a network gives in one pass, which is not fitted to the scan."""
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What a result shows; R is that of ``imaging.metrics.data_misfit``.
+
+    Attributes:
+        misfit: R.
+        over_noise: R over the R that photon noise alone leaves of the modelled counts.
+        held_out: R of frames held out, None without such.
+        held_out_over_noise: the same over photon noise.
+        flat: R of a flat object with the probe of the start, where photon noise hides it not; else None.
+        uniform: the object shows nothing.
+        counts: mean counts of a good pixel.
+        frames: number of frames.
+        bad_frames: numbers of those that fit far worse than the others.
+        interrupted: the fit did not end.
+        doubts: (severity, sentence) of what is implausible about the scan.
+    """
+
+    misfit: float
+    over_noise: float
+    held_out: float | None = None
+    held_out_over_noise: float | None = None
+    flat: float | None = None
+    uniform: bool = False
+    counts: float = math.inf
+    frames: int = 0
+    bad_frames: Sequence[int] = ()
+    interrupted: bool = False
+    doubts: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """*good*, *doubtful* or *unusable*, and why: sentences, the weightiest first."""
+
+    word: Word
+    reasons: tuple[str, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``metrics.json``."""
+        return {"verdict": self.word, "verdict_reasons": list(self.reasons)}
+
+
+def judge(signs: Signs, limits: Limits = FITTED) -> Verdict:
+    """The verdict on a result that shows these signs."""
+    unusable, doubtful = list(_unusable(signs)), list(_doubtful(signs, limits))
+    if unusable:
+        return Verdict("unusable", (*unusable, *doubtful))
+    if doubtful:
+        return Verdict("doubtful", tuple(doubtful))
+    return Verdict("good", (_sound(signs),))
+
+
+def _unusable(signs: Signs) -> Iterator[str]:
+    yield from (sentence for severity, sentence in signs.doubts if severity == "unusable")
+    if not math.isfinite(signs.misfit):
+        yield "R is not finite."
+        return
+    few = signs.counts < FEW_COUNTS
+    if signs.uniform and few:
+        yield f"The object is flat: {signs.counts:.2g} counts a pixel are too few to see anything. Count for longer."
+    worst = signs.misfit if signs.held_out is None else max(signs.misfit, signs.held_out)
+    if signs.flat is not None and worst > FLAT * signs.flat:
+        yield (
+            f"R {worst:.3g} is no better than the {signs.flat:.3g} of a flat object: check the positions (unit, order, signs), "
+            "the probe, and the orientation of the patterns."
+        )
+
+
+def _doubtful(signs: Signs, limits: Limits) -> Iterator[str]:
+    yield from (sentence for severity, sentence in signs.doubts if severity != "unusable")
+    few = signs.counts < FEW_COUNTS
+    if signs.interrupted:
+        yield "The fit was interrupted."
+    if few and not signs.uniform:
+        yield f"{signs.counts:.2g} counts a pixel show coarse structure at most."
+    elif few:
+        return
+    if signs.uniform and not few:
+        yield "The object is flat: either the sample is empty or it was not seen."
+    if signs.over_noise < BELOW_NOISE:
+        yield (
+            f"R is {signs.over_noise:.2g} times what photon noise leaves: the fit takes up noise (too few frames for its "
+            "unknowns), or the values are no counts (--photons scales them)."
+        )
+    worst, held = signs.over_noise, signs.held_out_over_noise
+    if held is not None:
+        worst = max(worst, held)
+    small = max(signs.misfit, signs.held_out or 0.0) < SMALL_MISFIT
+    if worst > (limits.small if small else limits.noise):
+        yield (
+            f"R is {worst:.3g} times what photon noise leaves: something is not in the model. Modes (--modes), positions "
+            "(--refine-positions), background (--background) or bad pixels (--mask auto) are the usual causes."
+        )
+    if signs.held_out is not None and not small and signs.held_out > OVERFITTED * signs.misfit:
+        yield f"Frames held out have R {signs.held_out:.3g}, those fitted {signs.misfit:.3g}: the fit takes up noise or faults."
+    if len(signs.bad_frames):
+        yield f"{_named(signs.bad_frames)} far worse than the others (frames.csv)."
+
+
+def _named(frames: Sequence[int]) -> str:
+    if len(frames) == 1:
+        return f"Frame {frames[0]} fits"
+    listed = ", ".join(str(frame) for frame in frames[:5]) + (", …" if len(frames) > 5 else "")
+    return f"{len(frames)} frames ({listed}) fit"
+
+
+def _sound(signs: Signs) -> str:
+    found = f"R is {signs.over_noise:.2f} times what photon noise leaves"
+    if signs.held_out_over_noise is None:
+        return f"{found}; no frames were held out."
+    return f"{found}, that of frames held out {signs.held_out_over_noise:.2f} times."
