@@ -142,8 +142,13 @@ def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 @default_style()
-def figure_of_score(score: Score) -> Figure:
-    """Reference, registered result and their difference in amplitude and phase, and the Fourier ring correlation."""
+def figure_of_score(score: Score, names: tuple[str, str] = ("Reference", "Result")) -> Figure:
+    """Reference, registered result and their difference in amplitude and phase, and the Fourier ring correlation.
+
+    Args:
+        score: of the two.
+        names: what they are called.
+    """
     from ptycho_core.imaging.metrics import phases
 
     reference, image = score.reference, score.registration.aligned
@@ -154,8 +159,8 @@ def figure_of_score(score: Score) -> Figure:
     grid = figure.add_gridspec(2, 4, width_ratios=(1, 1, 1, 1.15))
     for row, (first, second, colours, what) in enumerate(rows):
         limits = _limits(first)
-        _picture(figure, figure.add_subplot(grid[row, 0]), first, f"Reference, {what}", colours, limits)
-        _picture(figure, figure.add_subplot(grid[row, 1]), second, f"Result, {what}", colours, limits)
+        _picture(figure, figure.add_subplot(grid[row, 0]), first, f"{names[0]}, {what}", colours, limits)
+        _picture(figure, figure.add_subplot(grid[row, 1]), second, f"{names[1]}, {what}", colours, limits)
         reach = float(np.percentile(np.abs(second - first), 99.5)) or 1e-6 * float(reference_scale)
         _picture(figure, figure.add_subplot(grid[row, 2]), second - first, f"Difference, {what}", "RdBu_r", (-reach, reach))
     axes = figure.add_subplot(grid[:, 3])

@@ -24,8 +24,8 @@ BELOW_NOISE: Final = 0.9
 SMALL_MISFIT: Final = 0.01
 """R that is small whatever the photon noise: with many photons a fit ends well above their noise, and yet right."""
 
-OVERFITTED: Final = 1.3
-"""R of frames held out over that of the frames fitted."""
+OVERFITTED: Final = 1.35
+"""R over noise of frames held out over that of the frames fitted."""
 
 FLAT: Final = 0.95
 """Part of the R of a flat object, from which on a result explains no more than that."""
@@ -42,18 +42,20 @@ class Limits:
     """How far R may lie above that of photon noise.
 
     Attributes:
-        noise: in a good result.
-        small: the same where R is small (`SMALL_MISFIT`).
+        fitted: of the frames fitted, in a good result.
+        held_out: of frames held out.
+        small: of both where R is small (`SMALL_MISFIT`).
     """
 
-    noise: float
+    fitted: float
+    held_out: float
     small: float
 
 
-FITTED: Final = Limits(noise=1.3, small=3.0)
+FITTED: Final = Limits(fitted=1.3, held_out=1.4, small=3.0)
 """Of a reconstruction."""
 
-INFERRED: Final = Limits(noise=2.0, small=10.0)
+INFERRED: Final = Limits(fitted=2.0, held_out=2.0, small=10.0)
 """Of an object that a network gives in one pass, which is not fitted to the scan."""
 
 
@@ -142,17 +144,18 @@ def _doubtful(signs: Signs, limits: Limits) -> Iterator[str]:
             f"R is {signs.over_noise:.2g} times what photon noise leaves: the fit takes up noise (too few frames for its "
             "unknowns), or the values are no counts (--photons scales them)."
         )
-    worst, held = signs.over_noise, signs.held_out_over_noise
-    if held is not None:
-        worst = max(worst, held)
+    fitted, held_out = signs.over_noise, signs.held_out_over_noise or 0.0
     small = max(signs.misfit, signs.held_out or 0.0) < SMALL_MISFIT
-    if worst > (limits.small if small else limits.noise):
+    if fitted > (limits.small if small else limits.fitted) or held_out > (limits.small if small else limits.held_out):
         yield (
-            f"R is {worst:.3g} times what photon noise leaves: something is not in the model. Modes (--modes), positions "
-            "(--refine-positions), background (--background) or bad pixels (--mask auto) are the usual causes."
+            f"R is {max(fitted, held_out):.3g} times what photon noise leaves: something is not in the model. Modes (--modes), "
+            "positions (--refine-positions), background (--background) or bad pixels (--mask auto) are the usual causes."
         )
-    if signs.held_out is not None and not small and signs.held_out > OVERFITTED * signs.misfit:
-        yield f"Frames held out have R {signs.held_out:.3g}, those fitted {signs.misfit:.3g}: the fit takes up noise or faults."
+    elif not small and held_out > OVERFITTED * fitted:
+        yield (
+            f"R of frames held out is {held_out:.3g} times what photon noise leaves, of those fitted {fitted:.3g} times: the fit "
+            "takes up noise or faults."
+        )
     if len(signs.bad_frames):
         yield f"{_named(signs.bad_frames)} far worse than the others (frames.csv)."
 

@@ -91,17 +91,45 @@ def _run_into(
 
 
 def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> tuple[Reconstruction, dict[str, Any]]:
+    began = time.perf_counter()
+    scan = opened(payload, hub)
+    inferred, notes = (None, []) if infer is None else infer(hub)
+    reconstruction, metrics = fit(payload, scan, hub, inferred)
+    metrics |= {"notes": notes + metrics["notes"], "seconds": round(time.perf_counter() - began, 3)}
+    return reconstruction, metrics
+
+
+def opened(payload: ReconstructionPayload, hub: EventHub) -> Scan:
+    """The scan of a payload, whose patterns are read once."""
     from ptycho_core.formats.opening import open_scan
+    from ptycho_core.scan.kept import kept
+
+    groups = payload.groups
+    scan = kept(open_scan(payload.file, groups["data"]), float(str(groups["reconstruction"]["memory_gib"])) * 2**30)
+    hub.emit(Event("started", message=f"{len(scan)} patterns of {scan.source.name}, {payload.said}"))
+    return scan
+
+
+def fit(
+    payload: ReconstructionPayload, scan: Scan, hub: EventHub, inferred: StoredObject | None = None
+) -> tuple[Reconstruction, dict[str, Any]]:
+    """Reconstruct an opened scan, or a part of it, as a payload says; returns the reconstruction and its metrics.
+
+    Args:
+        payload: what to do.
+        scan: with the patterns to fit.
+        hub: is told what is done.
+        inferred: the object to begin with, of a model.
+
+    Raises:
+        DataError: if scan, probe or start cannot be used.
+    """
     from ptycho_core.imaging.verdict import Signs, judge
     from ptycho_core.notes import NotedEvents
     from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, signs_of
-    from ptycho_core.scan.kept import kept
     from ptycho_core.settings.components import losses_of
 
-    began, groups = time.perf_counter(), payload.groups
-    scan = kept(open_scan(payload.file, groups["data"]), float(str(groups["reconstruction"]["memory_gib"])) * 2**30)
-    hub.emit(Event("started", message=f"{len(scan)} patterns of {scan.source.name}, {payload.said}"))
-    inferred, notes = (None, []) if infer is None else infer(hub)
+    groups = payload.groups
     start, noted = _start(scan, payload, inferred), NotedEvents(hub)
     for note in start.notes:
         noted.emit(Event("message", message=note))
@@ -114,8 +142,7 @@ def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> 
         noted.emit(Event("message", message=note))
     verdict = judge(Signs(**signs_of(scan, result, fits, check, flat)))
     metrics = {**fits.as_dict(), **verdict.as_dict()}
-    metrics |= {"stopped_by": result.stopped_by, "interrupted": result.interrupted}
-    metrics |= {"notes": notes + noted.notes, "seconds": round(time.perf_counter() - began, 3)}
+    metrics |= {"stopped_by": result.stopped_by, "interrupted": result.interrupted, "notes": noted.notes}
     return _collect(payload, scan, start, result, metrics), metrics
 
 

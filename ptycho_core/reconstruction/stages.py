@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho_core.contract import Event, ReconstructResult, Snapshot
+from ptycho_core.reconstruction.information import UNCERTAIN, position_errors
 from ptycho_core.reconstruction.modes import orthogonalise_modes
 from ptycho_core.reconstruction.schedule import (
     HeldOut,
@@ -149,7 +150,7 @@ class Run(Generic[M]):
 
     def result(self, model: M) -> ReconstructResult:
         """Run all stages from ``model``; a stop is looked at after each epoch and iteration."""
-        best, interrupted = model, False
+        best, interrupted, given = model, False, model.positions.copy()
         for state in self._stages(model):
             best = state
             if self._events.snapshot_due and len(self._history) > self._shown:
@@ -157,12 +158,18 @@ class Run(Generic[M]):
             if self._events.stop_requested:
                 interrupted, self._stopped_by = True, "stop requested"
                 break
-        for note in self._notes:
-            self._events.emit(Event("message", message=note))
         image, probe, background = self._engine.arrays(best)
-        best.positions = keep_inside(best.positions, image.shape, self._engine.size)
         if background is not None:
             background = np.broadcast_to(np.fft.fftshift(background), probe.shape[-2:]).copy()
+        best.positions = keep_inside(best.positions, image.shape, self._engine.size)
+        kept = np.zeros(0, dtype=np.int64)
+        if self._options.refine_positions:
+            kept = np.flatnonzero(position_errors(image, probe, best.positions, background) > UNCERTAIN)
+            best.positions[kept] = given[kept]
+        if len(kept):
+            self._notes.append(f"the patterns of {len(kept)} frames do not determine their positions, which stay as they were")
+        for note in self._notes:
+            self._events.emit(Event("message", message=note))
         plan, sums, judging = self._planned, self._engine.frame_sums(best), self._held_out.judging
         judged = None if self._held_out_r is None else np.stack([self._held_out_r * sums[judging, 1], sums[judging, 1]], axis=1)
         return ReconstructResult(
@@ -175,7 +182,12 @@ class Run(Generic[M]):
             held_out_sums=judged,
             stopped_by=self._stopped_by,
             interrupted=interrupted,
-            facts={"notes": "; ".join(self._notes), "device": plan.device, "threads": plan.execution["threads"]},
+            facts={
+                "notes": "; ".join(self._notes),
+                "device": plan.device,
+                "threads": plan.execution["threads"],
+                "positions_kept": kept.tolist(),
+            },
             frame_sums=sums,
         )
 

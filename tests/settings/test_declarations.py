@@ -64,7 +64,7 @@ def test_a_whole_number_is_nothing_else(value):
     refused(MODES, value)
 
 
-@pytest.mark.parametrize("value", [True, "0.1", None, math.nan, math.inf, -math.inf, -0.1, 0.51, 10**400])
+@pytest.mark.parametrize("value", [True, "0.1", [0.1], math.nan, math.inf, -math.inf, -0.1, 0.51, 10**400])
 def test_a_fraction_is_finite_and_in_range(value):
     refused(ALL["held_out"], value)
 

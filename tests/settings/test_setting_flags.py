@@ -202,7 +202,7 @@ def test_the_help_of_a_verb_shows_every_setting_but_those_that_a_model_file_seal
 def test_the_help_shows_default_unit_and_range(capsys):
     assert main(["reconstruct", "--help"]) == 0
     page = " ".join(capsys.readouterr().out.split())
-    assert "(default: 0.0; at least 0 and at most 0.5)" in page
+    assert "(default: auto; at least 0 and at most 0.5)" in page
     assert "(default: auto; eV; above 0)" in page
 
 
