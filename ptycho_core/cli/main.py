@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 from ptycho_core.cli.json_events import asks_for_events, events_on_stdout
 from ptycho_core.cli.streams import standard_streams
 from ptycho_core.errors import OutputError, PtychoError, UsageError, did_you_mean
+from ptycho_core.files.links import FOLLOW_FLAG, links_followed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,9 @@ COMMANDS = {
 }
 
 INTERRUPTED = 130
+_ANYWHERE = ("--traceback", FOLLOW_FLAG)
+"""Flags of ``ptycho`` itself, which may stand anywhere."""
+
 _FIRST_FILES = ("log.csv", "reconstruction.h5", "last.ptycho")
 _LAST_FILE = "metrics.json"
 _PATIENCE = 1.0  # seconds for threads that a plugin left
@@ -69,9 +73,11 @@ def _run(
     traced = "--traceback" in arguments
     args = argparse.Namespace()
     try:
-        args = read([item for item in arguments if item != "--traceback"])
+        args = read([item for item in arguments if item not in _ANYWHERE])
         args.events = events
-        return args.func(args), getattr(args, "leaves_files", False) and not getattr(args, "dry_run", False)
+        with links_followed(wanted=FOLLOW_FLAG in arguments):
+            status = args.func(args)
+        return status, getattr(args, "leaves_files", False) and not getattr(args, "dry_run", False)
     except SystemExit as leaving:  # argparse: help, version, usage errors
         status = leaving.code if isinstance(leaving.code, int) else UsageError.exit_status
         if status:
@@ -209,6 +215,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(prog="ptycho", description="Ptychography: from diffraction patterns to the complex image of the sample.")
     parser.add_argument("--version", action="version", version=f"ptycho {__version__}")
     parser.add_argument("--traceback", action="store_true", help="show where an error arose instead of one sentence")
+    parser.add_argument(FOLLOW_FLAG, action="store_true", help="read what an HDF5 file keeps in other files; else it is refused")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     chosen = next((item for item in arguments if not item.startswith("-")), None)
     if chosen is not None and chosen not in COMMANDS:

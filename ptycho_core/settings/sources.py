@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ptycho_core.errors import SettingsError, did_you_mean
+from ptycho_core.files.links import FOLLOW
 from ptycho_core.settings.execution import ExecutionSettings
 from ptycho_core.settings.groups import declarations, grouped
 
@@ -39,7 +40,7 @@ ORIGINS = (
 )  # fmt: skip
 """The ranks, highest first."""
 
-NOT_SETTINGS = ("PTYCHO_BACKENDS_ALLOW", "PTYCHO_BACKENDS_BLOCK")
+NOT_SETTINGS = ("PTYCHO_BACKENDS_ALLOW", "PTYCHO_BACKENDS_BLOCK", FOLLOW)
 """Variables that are no settings."""
 
 OPTION_VARIABLES = "PTYCHO_OPT_"
