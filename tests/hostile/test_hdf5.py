@@ -98,7 +98,7 @@ def test_a_link_inside_the_file_is_followed_and_one_in_a_circle_or_to_nothing_is
         file["entry/data"] = OBJECT
         file["object"] = h5py.SoftLink("/entry/data")
         file["probe"] = h5py.SoftLink("/probe")
-    with pytest.raises(DataError, match="'probe' is a link.*in a circle"):
+    with pytest.raises(DataError, match=r"'probe' is a link.*in a circle"):
         read_probe(tmp_path / "a.h5")
     with h5py.File(tmp_path / "a.h5", "a") as file:
         del file["probe"]
