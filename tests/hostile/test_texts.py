@@ -124,7 +124,7 @@ def test_settings_are_in_a_plain_file(tmp_path, name, what):
         os.mkfifo(path)
     elif what == "folder":
         path.mkdir()
-    with pytest.raises(SettingsError, match="cannot be read: it (is no plain file|is a folder|does not exist)"):
+    with pytest.raises(SettingsError, match=r"cannot be read: it (is no plain file|is a folder|does not exist)"):
         SettingsFile(path) if name == "a.toml" else read_yaml("train", path)
 
 
