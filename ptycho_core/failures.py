@@ -9,7 +9,7 @@ from typing import Any
 from ptycho_core import errors
 from ptycho_core.errors import BackendError, PtychoError
 
-__all__ = ["described", "in_one_line", "raised_again"]
+__all__ = ["described", "in_one_line", "raised_again", "text_of"]
 
 _LONGEST = 500
 _FIELDS = ("message", "remedy", "source", "backend", "distribution")
@@ -66,14 +66,19 @@ def in_one_line(error: BaseException, top: str) -> str:
     return f"{what} ({path.parent.name}/{path.name}:{line})"
 
 
-def _what(error: BaseException) -> str:
-    """Type and text of an exception, in one line of a length that can be read."""
+def text_of(error: BaseException) -> str:
+    """The text of an exception, in one line of a length that can be read; empty if it has none."""
     try:
         text = str(error)
     except Exception:  # noqa: BLE001 - the exception of a plugin may fail to describe itself
         text = ""
     text = " ".join(text[: 2 * _LONGEST].split())
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _what(error: BaseException) -> str:
+    """Type and text of an exception, in one line of a length that can be read."""
+    text = text_of(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import collect
 from ptycho_core.cli.plan import add_job_flags, show_plan, wants_plan
+from ptycho_core.cli.streams import say
 
 if TYPE_CHECKING:
     import argparse
@@ -47,5 +48,5 @@ def run(args: argparse.Namespace) -> int:
     _, metrics = run_shown(run_payload, payload, args)
     if not payload.groups["execution"]["progress"]:
         say_notes(metrics["notes"])
-    print(f"R {metrics['misfit']:.4f}, {metrics['frames']} patterns in {metrics['seconds']:.1f} s: {args.output_dir}")
+    say(f"R {metrics['misfit']:.4f}, {metrics['frames']} patterns in {metrics['seconds']:.1f} s: {args.output_dir}")
     return 0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import collect
 from ptycho_core.cli.plan import add_job_flags, show_plan, wants_plan
+from ptycho_core.cli.streams import say
 
 if TYPE_CHECKING:
     import argparse
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     reconstruction, metrics = run_shown(run_reconstruction, payload, args)
     held_out = f", held-out R {metrics['held_out_misfit']:.4f}" if "held_out_misfit" in metrics else ""
     modes = f"{len(reconstruction.probe)} mode{'s' * (len(reconstruction.probe) > 1)}"
-    print(f"R {metrics['misfit']:.4f}{held_out} with {modes} in {metrics['seconds']:.1f} s: {args.output_dir}")
+    say(f"R {metrics['misfit']:.4f}{held_out} with {modes} in {metrics['seconds']:.1f} s: {args.output_dir}")
     if metrics["interrupted"]:
-        print(f"interrupted; 'ptycho reconstruct ... --start {args.output_dir}' goes on from what there is")
+        say(f"interrupted; 'ptycho reconstruct ... --start {args.output_dir}' goes on from what there is")
     return INTERRUPTED if metrics["interrupted"] else 0
