@@ -30,13 +30,15 @@ _LONGEST_REASON = 200
 
 
 @contextmanager
-def guarded(what: str, remedy: str = "") -> Iterator[None]:
+def guarded(what: str, remedy: str = "", *, kind: str = "") -> Iterator[None]:
     """Whatever reading a file raises inside is one `DataError`; what libraries warn of is dropped.
 
     Args:
         what: file and key, the subject of the sentence.
         remedy: what to do about it.
+        kind: what it cannot be read as; empty where that goes without saying.
     """
+    said = f"{what} cannot be read{f' as {kind}' if kind else ''}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -44,9 +46,9 @@ def guarded(what: str, remedy: str = "") -> Iterator[None]:
     except PtychoError:
         raise
     except MemoryError as error:
-        raise DataError(f"{what} cannot be read: it does not fit into memory.", remedy=remedy) from error
+        raise DataError(f"{said}: it does not fit into memory.", remedy=remedy) from error
     except Exception as error:
-        raise DataError(f"{what} cannot be read: {reason(error)}.", remedy=remedy) from error
+        raise DataError(f"{said}: {reason(error)}.", remedy=remedy) from error
 
 
 def reason(error: BaseException) -> str:

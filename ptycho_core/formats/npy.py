@@ -48,7 +48,7 @@ class NpyFile:
         if kind_of(path) != NPY:
             raise another_kind(path, "is not an npy file")
         self.path, self._stored = path, path.stat().st_size
-        with guarded(f"{path}", "Copy or download it again."), path.open("rb") as file:
+        with guarded(f"{path}", "Copy or download it again.", kind="npy"), path.open("rb") as file:
             header = read_header(file)
         check_plain(f"{path}", header)
         if header.size > self._stored:

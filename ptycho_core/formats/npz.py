@@ -49,7 +49,7 @@ class NpzFile:
         self._infos: dict[str, zipfile.ZipInfo] = {}
         if kind_of(path) != ZIP:
             raise another_kind(path, "is not an npz file", "'ptycho inspect --help' lists the formats that are read.")
-        with guarded(f"{path} is cut off or damaged: its directory", _AGAIN), zipfile.ZipFile(path) as archive:
+        with guarded(f"{path} is cut off or damaged: it", _AGAIN, kind="npz"), zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             if len(infos) > _MOST_MEMBERS:
                 raise DataError(f"{path} lists {len(infos)} arrays; at most {_MOST_MEMBERS} are read.")
@@ -62,7 +62,7 @@ class NpzFile:
         what = f"{self.path}: {_quoted(name)}"
         if name in self.headers:
             raise DataError(f"{what} is there twice.", remedy="Store each array under a name of its own.")
-        with guarded(f"{self.path} is cut off or damaged: {_quoted(name)}", _AGAIN), archive.open(info) as member:
+        with guarded(f"{self.path} is cut off or damaged: {_quoted(name)}", _AGAIN, kind="npz"), archive.open(info) as member:
             header = read_header(member)
         check_plain(what, header)
         if header.size != info.file_size:

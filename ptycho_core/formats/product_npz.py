@@ -8,7 +8,7 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.kinds import NPY, ZIP, another_kind, kind_of
-from ptycho_core.formats.npy import NpyFile
+from ptycho_core.formats.npy import Header, NpyFile
 from ptycho_core.formats.npz import NpzFile
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class NpzReader:
 
     def shape(self, key: str) -> tuple[int, ...]:
         """Shape of an array, whose values are not read."""
-        return self._file.headers[key].shape
+        return self._header(key).shape
 
     def array(self, key: str, dimensions: Iterable[int]) -> NDArray[Any]:
         """The numeric array ``key``, which must have one of the numbers of dimensions.
@@ -59,7 +59,7 @@ class NpzReader:
         Raises:
             DataError: no numbers, another number of dimensions, values that are not finite, or a damaged file.
         """
-        header = self._file.headers[key]
+        header = self._header(key)
         if header.dtype.kind not in "iufcb":
             raise DataError(f"{self.path}: '{key}' is of type {header.dtype}, not numbers.")
         if len(header.shape) not in (allowed := tuple(dimensions)):
@@ -69,6 +69,11 @@ class NpzReader:
         if not np.isfinite(values).all():
             raise DataError(f"{self.path}: '{key}' of shape {values.shape} holds values that are not finite.")
         return values
+
+    def _header(self, key: str) -> Header:
+        if key not in self:
+            raise DataError(f"{self.path} has no key '{key}'.")
+        return self._file.headers[key]
 
     def number(self, key: str) -> float | None:
         """A real number, None if there is no such key.
