@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.failures import in_one_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from types import FrameType
@@ -48,10 +50,12 @@ class EventHub:
             return
         try:
             act()
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's observer does, the run goes on
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a stranger's observer does, the run goes on
             self._observers.remove(observer)
             name = getattr(observer, "__qualname__", type(observer).__name__)
-            warn(f"the observer {name} failed and is left out from now on: {type(error).__name__}: {error}")
+            warn(f"the observer {name} failed and is left out from now on: {in_one_line(error, '')}")
 
     @property
     def snapshot_due(self) -> bool:

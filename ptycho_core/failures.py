@@ -9,8 +9,9 @@ from typing import Any
 from ptycho_core import errors
 from ptycho_core.errors import BackendError, PtychoError
 
-__all__ = ["described", "in_one_line", "raised_again"]
+__all__ = ["described", "in_one_line", "raised_again", "text_of"]
 
+_LONGEST = 500
 _FIELDS = ("message", "remedy", "source", "backend", "distribution")
 
 
@@ -22,9 +23,7 @@ def described(error: BaseException) -> dict[str, Any]:
         values = {name: str(getattr(error, name)) for name in _FIELDS}
         state = {"state": error.state} if isinstance(error, errors.BackendUnusableError) else {}
         return {"class": named, "code": error.code, "fields": values | state, "trace": trace}
-    text = " ".join(str(error).split())
-    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return {"what": what, "place": _place(error), "trace": trace}
+    return {"what": _what(error), "place": _place(error), "trace": trace}
 
 
 def raised_again(failure: dict[str, Any], backend: str, doing: str) -> PtychoError:
@@ -57,8 +56,7 @@ def in_one_line(error: BaseException, top: str) -> str:
     """Type, message and the last line of the plugin's own code that the error went through."""
     frames = list(traceback.walk_tb(error.__traceback__))
     own = [item for item in frames if str(item[0].f_globals.get("__name__", "")).partition(".")[0] == top]
-    text = " ".join(str(error).split())
-    what = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    what = _what(error)
     if isinstance(error, SyntaxError) and error.filename:
         return f"SyntaxError: {error.msg} ({Path(error.filename).name}:{error.lineno})"
     if not own:
@@ -66,6 +64,22 @@ def in_one_line(error: BaseException, top: str) -> str:
     frame, line = own[-1]
     path = Path(frame.f_code.co_filename)
     return f"{what} ({path.parent.name}/{path.name}:{line})"
+
+
+def text_of(error: BaseException) -> str:
+    """The text of an exception, in one line of a length that can be read; empty if it has none."""
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the exception of a plugin may fail to describe itself
+        text = ""
+    text = " ".join(text[: 2 * _LONGEST].split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _what(error: BaseException) -> str:
+    """Type and text of an exception, in one line of a length that can be read."""
+    text = text_of(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _place(error: BaseException) -> str:

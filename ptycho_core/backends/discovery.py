@@ -99,6 +99,8 @@ def _text(distribution: Distribution, name: str) -> str:
         return distribution.read_text(name) or ""
     except UnicodeDecodeError as error:
         return error.object.decode("utf-8", "replace")
+    except OSError:  # such as a folder of that name, or a link in a circle
+        return ""
 
 
 def _header(distribution: Distribution, key: str) -> str:

@@ -23,6 +23,9 @@ def main(name: str) -> None:
     def say(**answer: object) -> None:
         print(json.dumps(answer), file=channel, flush=True)
 
+    from ptycho_core.errors import PtychoError
+    from ptycho_core.failures import in_one_line
+
     try:
         say(step="loading the plugin")
         from ptycho_core.backends.loading import load
@@ -36,8 +39,8 @@ def main(name: str) -> None:
         report = backend.probe()
         say(report=asdict(report), environment=backend.environment)
     except BaseException as error:  # noqa: BLE001 - a row of a table, whatever it was
-        message = getattr(error, "message", None) or f"{type(error).__name__}: {error}"
-        say(failure=" ".join(str(message).split()), trace=traceback.format_exc())
+        message = " ".join(error.message.split()) if isinstance(error, PtychoError) else in_one_line(error, "")
+        say(failure=message, trace=traceback.format_exc())
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from ptycho_core.failures import in_one_line
 
 __all__ = ["NEUTRAL", "REQUIRED_HOOKS", "Backend", "load"]
 
-NEUTRAL = frozenset({"h5py", "matplotlib", "numpy", "packaging", "pluggy", "rich", "safetensors", "scipy", "skimage"})
+NEUTRAL = frozenset({"h5py", "matplotlib", "numpy", "packaging", "pluggy", "rich", "safetensors", "scipy", "skimage", "tifffile"})
 """Modules that the core itself imports: they disturb no backend, whoever calls one of them its framework."""
 
 REQUIRED_HOOKS = ("ptycho_backend_spec", "ptycho_probe", "ptycho_plan")
@@ -199,9 +199,9 @@ class Backend:
         """Whatever a hook raises inside is the backend's failure, but for errors of ours and a lack of memory."""
         try:
             yield
-        except (PtychoError, MemoryError):
+        except (PtychoError, KeyboardInterrupt, MemoryError):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise BackendError(
                 f"backend '{self.name}' ({self.source}) failed in {hook}: {in_one_line(error, self._top)}.",
                 remedy="Add --traceback to see the whole trace.",
@@ -214,9 +214,9 @@ def _import_plugin(row: Row) -> object:
     assert row.claim is not None
     try:
         plugin: object = row.claim.imported()
-    except MemoryError:
+    except (KeyboardInterrupt, MemoryError):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise BackendUnusableError(
             f"backend '{row.name}' ({row.source}) cannot be loaded: {in_one_line(error, row.claim.module.partition('.')[0])}.",
             state="broken",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from ptycho_core import contract
 from ptycho_core.errors import BackendUnusableError, did_you_mean
+from ptycho_core.files.plain import why_not_plain
+from ptycho_core.files.texts import MOST_OF_MANIFEST, TextError, decoded, parse_toml
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +58,8 @@ OPTION_KEYS: dict[str, tuple[type | tuple[type, ...], bool]] = {
 _OPTION_TYPES: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,)}
 _WORDS = {str: "text", list: "a list", dict: "a table", bool: "true or false", int: "a whole number", float: "a number"}
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_VERSION = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9}){0,9}")
+_LARGEST = 1e300
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
@@ -73,7 +76,7 @@ def find_manifest(claim: Claim) -> contract.BackendSpec:
     top = claim.module.partition(".")[0]  # a dotted name would import the parents
     try:
         spec = find_spec(top)
-    except (ImportError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - finders of other distributions take part
         _refuse(claim.name, f"its package '{top}' cannot be looked up: {error}")
     if spec is None:
         _refuse(claim.name, f"its package '{top}' is not there although {claim.source} is installed")
@@ -85,6 +88,10 @@ def find_manifest(claim: Claim) -> contract.BackendSpec:
     own = claim.module.rpartition(".")[0] or top
     for package in (own, top):
         path = os.path.join(places[0], *package.split(".")[1:], MANIFEST)  # noqa: PTH118 - may be in a zip
+        if (why := why_not_plain(path)) and why != "does not exist":
+            _refuse(claim.name, f"its manifest {path} {why}")
+        if not why and os.stat(path).st_size > MOST_OF_MANIFEST:  # noqa: PTH116 - may be in a zip
+            _refuse(claim.name, f"its manifest {path} has more than {MOST_OF_MANIFEST} bytes")
         with suppress(OSError, AttributeError):
             return _parse(cast("Any", spec.loader).get_data(path), claim.name, path)
     lacking = f"its package '{top}' has no" if own == top else f"neither its package '{own}' nor '{top}' has a"
@@ -102,7 +109,8 @@ def read_manifest(path: Path, name: str) -> contract.BackendSpec:
         BackendUnusableError: state ``incompatible`` for another contract, else ``broken``; the message says which key and why.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MOST_OF_MANIFEST + 1)
     except OSError as error:
         _refuse(name, f"its manifest {path} cannot be read: {error.strerror}", state="undeclared")
     return _parse(data, name, str(path))
@@ -111,19 +119,15 @@ def read_manifest(path: Path, name: str) -> contract.BackendSpec:
 def _parse(data: bytes, name: str, where: str) -> contract.BackendSpec:
     try:
         table = _table(data)
-    except UnicodeDecodeError as error:
-        _refuse(name, f"its manifest {where} is not UTF-8 (byte {error.start})")
-    except tomllib.TOMLDecodeError as error:
-        _refuse(name, f"its manifest {where} is not TOML: {error}")
-    except RecursionError:
-        _refuse(name, f"its manifest {where} is nested too deeply")
+    except TextError as error:
+        _refuse(name, f"its manifest {where} {error}")
     return _Reader(name, where).spec(table)
 
 
 @lru_cache(maxsize=64)
 def _table(data: bytes) -> dict[str, Any]:
     """What a manifest says; kept by its content, so that a manifest that changes is read anew. Not to be changed."""
-    return tomllib.loads(data.decode("utf-8"))
+    return parse_toml(decoded(data, MOST_OF_MANIFEST))
 
 
 def check_contract(name: str, version: tuple[int, int]) -> None:
@@ -238,6 +242,7 @@ class _Reader:
             self.refuse(f"{what} has choices, which only an option of type 'str' can have")
         if (option.minimum is not None or option.maximum is not None) and option.type not in ("int", "float"):
             self.refuse(f"{what} has a range, which only an option of type 'int' or 'float' can have")
+        self._check_range(option, what)
         default = option.default
         if default is None:
             return
@@ -249,6 +254,15 @@ class _Reader:
             low, high = option.minimum, option.maximum
             if (low is not None and default < low) or (high is not None and default > high):
                 self.refuse(f"{what} has the default {default!r}, which is outside its own range")
+
+    def _check_range(self, option: contract.OptionSpec, what: str) -> None:
+        """Numbers are finite and of a size that a job can work with, and the range holds some."""
+        for key in ("minimum", "maximum", "default"):
+            value = getattr(option, key)
+            if isinstance(value, int | float) and not -_LARGEST < value < _LARGEST:
+                self.refuse(f"{what} has a {key} that is not finite or beyond {_LARGEST:g}")
+        if option.minimum is not None and option.maximum is not None and option.minimum > option.maximum:
+            self.refuse(f"{what} has a minimum above its maximum")
 
     def _contract(self, table: Mapping[str, Any]) -> tuple[int, int]:
         if "contract" not in table:
@@ -264,7 +278,7 @@ class _Reader:
     def _framework(self, table: Mapping[str, Any]) -> contract.Framework:
         self._keys(table, FRAMEWORK_KEYS, "framework.")
         for key in ("minimum", "below"):
-            if table.get(key) and not re.fullmatch(r"\d+(\.\d+)*", table[key]):
+            if table.get(key) and not _VERSION.fullmatch(table[key]):
                 self.refuse(f"'framework.{key}' must be a version such as '2.2', not '{table[key]}'")
         distributions = self._texts(table, "distributions", "framework.")
         if not distributions or not all(distributions) or not table["module"]:

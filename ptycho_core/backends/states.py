@@ -9,6 +9,7 @@ from ptycho_core.backends.discovery import installed_version
 from ptycho_core.backends.known import known_backends
 from ptycho_core.backends.manifest import find_manifest
 from ptycho_core.errors import BackendUnusableError
+from ptycho_core.failures import in_one_line
 
 if TYPE_CHECKING:
     from ptycho_core import contract
@@ -82,9 +83,11 @@ def examine_claim(claim: Claim, lists: Lists) -> Row:
         return replace(row, state="blocked", reason=blocked)
     try:
         spec = find_manifest(claim)
+        state, reason, remedy, found = framework_state(spec)
     except BackendUnusableError as error:
         return replace(row, state=error.state, reason=error.message, remedy=error.remedy)
-    state, reason, remedy, found = framework_state(spec)
+    except Exception as error:  # noqa: BLE001 - whatever one distribution has in its metadata, the others are listed
+        return replace(row, state="broken", reason=f"it cannot be examined: {in_one_line(error, '')}")
     return replace(row, title=spec.title, state=state, reason=reason, remedy=remedy, framework_version=found, spec=spec)
 
 

@@ -6,7 +6,9 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.cli.streams import say
 from ptycho_core.cli.values import seconds
+from ptycho_core.spelling import shown
 
 if TYPE_CHECKING:
     import argparse
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 _UNUSABLE = 3
+_CELL = 200
+"""Characters of a cell of a table, and of a line of a trace."""
+_LINES = 100
+"""Lines of a trace, the last."""
 
 
 def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
@@ -87,11 +93,11 @@ def _show(args: argparse.Namespace) -> int:
         ("taken", "only by name" if spec.only_by_name else "by name, or where it is the only one"),
     ]
     for key, text in lines:
-        print(f"{key:13} {text}")
+        say(f"{key:13} {text}")
     print("options       " + ("" if spec.options else "-"))
     for option in spec.options:
         flag = f"--opt {row.name}.{option.name}={option.type.upper()}"
-        print(f"  {flag}  {option.help}{_limits(option)} (default {_toml(option.default)})")
+        say(f"  {flag}  {option.help}{_limits(option)} (default {_toml(option.default)})")
     return 0
 
 
@@ -118,7 +124,7 @@ def _print_components() -> None:
 
     for kind in dict.fromkeys(kind for kind, _ in claimed()):
         for one in components(kind):
-            print(one.told if one.reason else f"{one.said}: ok")
+            say(one.told if one.reason else f"{one.said}: ok")
 
 
 def _new(args: argparse.Namespace) -> int:
@@ -137,16 +143,17 @@ def _new(args: argparse.Namespace) -> int:
 
 
 def _print_diagnosis(row: Diagnosis) -> None:
-    print(f"{row.name}: {row.state} ({row.source}, {row.seconds:.1f} s){': ' + row.reason if row.reason else ''}")
+    say(f"{row.name}: {row.state} ({row.source}, {row.seconds:.1f} s){': ' + row.reason if row.reason else ''}")
     if row.report:
-        print(f"  framework   {row.report['framework_version']}")
+        say(f"  framework   {row.report['framework_version']}")
         for device in row.report["devices"]:
-            print(f"  device      {device['accelerator']}: {device['name']}{' ' + device['title'] if device['title'] else ''}")
-        print(f"  precisions  {', '.join(row.report['precisions'])}")
+            say(f"  device      {device['accelerator']}: {device['name']}{' ' + device['title'] if device['title'] else ''}")
+        say(f"  precisions  {', '.join(row.report['precisions'])}")
         for problem in row.report["problems"]:
-            print(f"  problem     {problem}")
-    for line in row.trace.splitlines():
-        print(f"  | {line}")
+            say(f"  problem     {problem}")
+    lines = row.trace.splitlines()
+    for line in lines[-_LINES:]:
+        say(f"  | {line}", most=_CELL)
 
 
 def _row_data(row: Row) -> dict[str, str | bool]:
@@ -181,6 +188,7 @@ def _toml(value: object) -> str:
 
 
 def _print_table(head: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[column]) for row in (head, *cells)) for column in range(len(head))]
-    for row in (head, *cells):
+    rows = [head, *([*(shown(cell, _CELL) for cell in row[:-1]), shown(row[-1])] for row in cells)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    for row in rows:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())

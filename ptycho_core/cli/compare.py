@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.cli.streams import say
 from ptycho_core.cli.values import seconds
 from ptycho_core.errors import UsageError
+from ptycho_core.spelling import shown
 
 if TYPE_CHECKING:
     import argparse
@@ -58,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
     found = _results(args) if args.reconstructions is not None else _backends(args)
     _print(found)
     for note in found.notes:
-        print(f"ptycho: warning: {note}", file=sys.stderr)
+        say(f"ptycho: warning: {note}", error=True)
     if found.interrupted:
-        print(f"ptycho: interrupted; what is done is in {found.folder}", file=sys.stderr)
+        say(f"ptycho: interrupted; what is done is in {found.folder}", error=True)
         return INTERRUPTED
     return 0 if found.complete else FAILED
 
@@ -138,20 +139,20 @@ def _print(found: Comparison) -> None:
         cells = [_aligned(name, row.get(name, ""), width) for name, width in zip(head, widths, strict=True)]
         print("  ".join(cells).rstrip())
     told = f"quality against {found.reference or f'the result of {found.first}'}; " if "NRMSE" in head else ""
-    print(f"{told}everything is in {found.folder}")
+    say(f"{told}everything is in {found.folder}")
 
 
 def _cells(entry: Entry, found: Comparison) -> dict[str, str]:
     quality = entry.quality if found.reference else entry.agreement
-    cells = {"NAME": entry.name, "STATE": entry.state}
+    cells = {"NAME": shown(entry.name, 200), "STATE": entry.state}
     cells |= {label: _number(quality.get(name)) for name, label in _QUALITY.items()}
     if found.reference and len(found.entries) > 1:
-        cells[f"NRMSE TO {found.first}"] = _number(entry.agreement.get("nrmse"))
+        cells[f"NRMSE TO {shown(found.first, 80)}"] = _number(entry.agreement.get("nrmse"))
     cells["R"] = _number(entry.misfit)
     cells |= {label: _number(getattr(entry, name), ".0f" if name == "peak_mb" else ".1f") for name, label in _COSTS.items()}
     widened = quality.get("registration", {}).get("search_widened")
     shift = "shift ({:.1f}, {:.1f}) px, search widened".format(*quality["registration"]["shift_px"]) if widened else ""
-    return cells | {"WHY": "; ".join(filter(None, (entry.reason, shift)))}
+    return cells | {"WHY": shown("; ".join(filter(None, (entry.reason, shift))))}
 
 
 def _number(value: Any, form: str = ".4g") -> str:  # noqa: ANN401 - a number or nothing

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import add_setting_flags, collect
+from ptycho_core.cli.streams import say
 from ptycho_core.errors import BackendUnusableError, UnknownBackendError, UsageError
 
 if TYPE_CHECKING:
@@ -69,9 +70,9 @@ def run(args: argparse.Namespace) -> int:
     backend = audit["backend"]
     if backend is not None:
         device = f", device {audit['device']}" if audit["device"] is not None else ""
-        print(f"Backend: {backend['name']} ({backend['distribution']}), {backend['chosen_by']}{device}.")
+        say(f"Backend: {backend['name']} ({backend['distribution']}), {backend['chosen_by']}{device}.")
     for note in audit["notes"]:
-        print(note)
+        say(note)
     return 0
 
 
@@ -101,7 +102,7 @@ def run_init(args: argparse.Namespace) -> int:
     place = Path(args.output)
     check_file(place, overwrite=args.overwrite)
     write_whole(place, text.encode())
-    print(place)
+    say(place)
     return 0
 
 

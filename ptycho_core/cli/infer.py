@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import collect
 from ptycho_core.cli.plan import add_job_flags, show_plan, wants_plan
+from ptycho_core.cli.streams import say
 from ptycho_core.cli.verdict import add_require_flag, figures_of, said_of, status_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,6 @@ def run(args: argparse.Namespace) -> int:
     _, metrics = run_shown(run_payload, payload, args)
     if not payload.groups["execution"]["progress"]:
         say_notes(metrics["notes"])
-    print(f"{figures_of(metrics)}; {metrics['frames']} patterns in {metrics['seconds']:.1f} s: {args.output_dir}")
-    print(said_of(metrics))
+    say(f"{figures_of(metrics)}; {metrics['frames']} patterns in {metrics['seconds']:.1f} s: {args.output_dir}")
+    say(said_of(metrics))
     return status_of(args, metrics)

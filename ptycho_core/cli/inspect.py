@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.spelling import shown
+
 if TYPE_CHECKING:
     from ptycho_core.scan.scan import Scan
     from ptycho_core.scan.summary import Summary
@@ -73,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
         draw(lambda: figure_of_scan(scan, summary), args.plot)
         if not args.json:
-            print(f"\npicture     {args.plot}")
+            print(f"\n{shown(f'picture     {args.plot}')}")
     return 0
 
 
@@ -116,7 +118,7 @@ def _lines(scan: Scan, summary: Summary) -> list[str]:
         rows.append(("", f"object pixel {pixel * 1e9:.4g} nm"))
     rows += [("note", note) for note in scan.notes]
     rows += [("doubt", doubt) for doubt in summary.doubts]
-    return [f"{label:<11} {text}" for label, text in rows]
+    return [shown(f"{label:<11} {text}") for label, text in rows]
 
 
 def _probe_lines(scan: Scan, summary: Summary) -> list[str]:

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from ptycho_core.cli.json_events import asks_for_events, events_on_stdout
-from ptycho_core.cli.streams import standard_streams
+from ptycho_core.cli.streams import say, standard_streams
 from ptycho_core.errors import OutputError, PtychoError, UsageError, did_you_mean
+from ptycho_core.failures import text_of
+from ptycho_core.files.links import FOLLOW_FLAG, links_followed
+from ptycho_core.spelling import harmless
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +41,9 @@ COMMANDS = {
 }
 
 INTERRUPTED = 130
+_ANYWHERE = ("--traceback", FOLLOW_FLAG)
+"""Flags of ``ptycho`` itself, which may stand anywhere."""
+
 _FIRST_FILES = ("log.csv", "reconstruction.h5", "last.ptycho")
 _LAST_FILE = "metrics.json"
 _PATIENCE = 1.0  # seconds for threads that a plugin left
@@ -69,9 +75,11 @@ def _run(
     traced = "--traceback" in arguments
     args = argparse.Namespace()
     try:
-        args = read([item for item in arguments if item != "--traceback"])
+        args = read([item for item in arguments if item not in _ANYWHERE])
         args.events = events
-        return args.func(args), getattr(args, "leaves_files", False) and not getattr(args, "dry_run", False)
+        with links_followed(wanted=FOLLOW_FLAG in arguments):
+            status = args.func(args)
+        return status, getattr(args, "leaves_files", False) and not getattr(args, "dry_run", False)
     except SystemExit as leaving:  # argparse: help, version, usage errors
         status = leaving.code if isinstance(leaving.code, int) else UsageError.exit_status
         if status:
@@ -91,7 +99,7 @@ def _told_of_output(failure: Exception | None, status: int, *, leaves_files: boo
     if failure is None or isinstance(failure, BrokenPipeError):  # the reader left, as `head` does
         return status
     reason = (failure.strerror if isinstance(failure, OSError) else None) or failure
-    print(f"ptycho: Cannot write to standard output: {reason}.", file=sys.stderr)
+    say(f"ptycho: Cannot write to standard output: {reason}.", error=True)
     return status or (0 if leaves_files else OutputError.exit_status)
 
 
@@ -100,12 +108,14 @@ def _told(error: BaseException, events: JsonEvents | None, *, quietly: bool) -> 
     if isinstance(error, PtychoError):
         _tell_failure(events, error.message, error.code, error.exit_status, remedy=error.remedy, source=error.source)
         if not quietly:
-            print(f"ptycho: {error}", file=sys.stderr)
+            say(f"ptycho: {error}", error=True)
         return error.exit_status
     kind = type(error).__name__
-    _tell_failure(events, f"unexpected {kind}: {error}", "unexpected", 1)
+    what = f"unexpected {kind}: {text_of(error)}"
+    _tell_failure(events, what, "unexpected", 1)
     if not quietly:
-        print(f"ptycho: unexpected {kind}: {error}\nThis is a bug. Run again with --traceback to see where.", file=sys.stderr)
+        say(f"ptycho: {what}", error=True)
+        say("This is a bug. Run again with --traceback to see where.", error=True)
     return 1
 
 
@@ -113,7 +123,7 @@ def _interrupted(events: JsonEvents | None, args: argparse.Namespace) -> int:
     """Say that the command was stopped at once, and whether it left something unfinished; the exit status."""
     folder = getattr(args, "output_dir", None)
     told = "interrupted" if folder is None or not _unfinished(folder) else f"interrupted; what is in {folder} is not complete"
-    print(f"ptycho: {told}", file=sys.stderr)
+    say(f"ptycho: {told}", error=True)
     _tell_failure(events, told, "interrupted", INTERRUPTED)
     return INTERRUPTED
 
@@ -167,7 +177,8 @@ def end_process(command: Callable[[], int]) -> NoReturn:
     except BaseException:  # noqa: BLE001 - with --traceback
         import traceback
 
-        traceback.print_exc()
+        with suppress(OSError, ValueError):
+            print(harmless(traceback.format_exc()), end="", file=sys.stderr)
         status = 1
     deadline = time.monotonic() + _PATIENCE
     with suppress(KeyboardInterrupt):
@@ -199,7 +210,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence, without the usage block that hides it."""
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}. See '{self.prog} --help'.", file=sys.stderr)
+        say(f"{self.prog}: {message}. See '{self.prog} --help'.", error=True)
         raise _Refused(f"{message}.")
 
 
@@ -209,6 +220,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser = _Parser(prog="ptycho", description="Ptychography: from diffraction patterns to the complex image of the sample.")
     parser.add_argument("--version", action="version", version=f"ptycho {__version__}")
     parser.add_argument("--traceback", action="store_true", help="show where an error arose instead of one sentence")
+    parser.add_argument(FOLLOW_FLAG, action="store_true", help="read what an HDF5 file keeps in other files; else it is refused")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     chosen = next((item for item in arguments if not item.startswith("-")), None)
     if chosen is not None and chosen not in COMMANDS:

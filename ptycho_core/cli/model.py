@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.spelling import shown
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
@@ -63,12 +65,7 @@ def _lines(found: Mapping[str, Any], *, every: bool) -> list[str]:
         *_block("settings", _settings(found["settings"], every=every)),
         *_block("tensors", _table(found["tensors"])),
     ]
-    return [_printable(f"{label:<11} {text}".rstrip()) for label, text in rows]
-
-
-def _printable(line: str) -> str:
-    """The line with what would steer the terminal, or cannot be written to it, spelt out."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in line)
+    return [shown(f"{label:<11} {text}".rstrip()) for label, text in rows]
 
 
 def _block(label: str, lines: Sequence[str]) -> list[tuple[str, str]]:

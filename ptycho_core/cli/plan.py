@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.json_events import add_event_flag
 from ptycho_core.cli.options import add_setting_flags
+from ptycho_core.cli.streams import say
 from ptycho_core.errors import UsageError
 from ptycho_core.settings.groups import declarations
+from ptycho_core.spelling import shown
 
 if TYPE_CHECKING:
     import argparse
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from ptycho_core.settings.payload import Payload
 
 __all__ = ["add_job_flags", "say_settings", "show_plan", "wants_plan"]
+
+
+_CELL = 300
+"""Characters of a cell of a table."""
 
 
 def add_job_flags(parser: argparse.ArgumentParser, verb: str, run: Callable[[argparse.Namespace], int]) -> None:
@@ -68,9 +74,9 @@ def show_plan(payload: Payload, *, overwrite: bool, as_json: bool) -> int:
         print(json.dumps({**payload.audit, **places}, indent=2))
         return 0
     _say_head(payload.audit)
-    print(f"reads: {', '.join(reads)}")
+    say(f"reads: {', '.join(reads)}")
     if folder is not None:
-        print(f"writes to {folder}: {', '.join(writes)}")
+        say(f"writes to {folder}: {', '.join(writes)}")
     settings = payload.audit["settings"]
     asked = {name: entry for name, entry in settings.items() if entry["requested"]}
     print("asked for:" if asked else "asked for: nothing; every setting has its default or what the files state")
@@ -101,7 +107,7 @@ def say_settings(audit: Mapping[str, Any], entries: Mapping[str, Any] | None = N
     verb, rows = audit["verb"], []
     for name, one in (audit["settings"] if entries is None else entries).items():
         told = "; ".join([*_became(verb, name, one), *_beat(verb, name, one)])
-        rows.append((name, _show(verb, name, one["value"]), _source(one), told))
+        rows.append(tuple(shown(cell, _CELL) for cell in (name, _show(verb, name, one["value"]), _source(one), told)))
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     for row in rows:
         cells = [*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]
@@ -111,10 +117,10 @@ def say_settings(audit: Mapping[str, Any], entries: Mapping[str, Any] | None = N
 def _say_head(audit: Mapping[str, Any]) -> None:
     backend = audit["backend"]
     framework = f", framework {backend['framework_version']}" if backend["framework_version"] else ""
-    print(f"{audit['verb']}: backend {backend['name']} ({backend['distribution']}{framework}), {backend['chosen_by']}")
-    print(f"device: {audit['device']}")
+    say(f"{audit['verb']}: backend {backend['name']} ({backend['distribution']}{framework}), {backend['chosen_by']}")
+    say(f"device: {audit['device']}")
     for note in audit["notes"]:
-        print(f"note: {note}")
+        say(f"note: {note}")
 
 
 def _became(verb: str, name: str, entry: Mapping[str, Any]) -> Iterable[str]:

@@ -10,6 +10,9 @@ import sys
 import time
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from ptycho_core.cli.streams import say, terminal
+from ptycho_core.spelling import shown
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable
@@ -41,13 +44,13 @@ class PlainProgress:
         if event.kind == "checkpoint":
             return
         if event.kind in ("started", "message", "finished"):
-            _say(event.message)
+            say(event.message, error=True)
             return
         now = time.monotonic()
         if now - (self._epoch if event.kind == "epoch" else self._line) >= SECONDS_BETWEEN_LINES:
             self._line = now
             self._epoch = now if event.kind == "epoch" else self._epoch
-            _say(_line(event))
+            say(_line(event), error=True)
 
 
 class BarProgress:
@@ -58,12 +61,12 @@ class BarProgress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[values]}"),
-            console=Console(stderr=True),
+            TextColumn("{task.fields[values]}", markup=False),
+            console=Console(file=terminal()),
         )
         self._stage = ""
         self._task: TaskID | None = None
@@ -80,12 +83,12 @@ class BarProgress:
         if event.kind == "checkpoint":
             return
         if event.kind in ("started", "message", "finished"):
-            self._bars.console.print(event.message, highlight=False)
+            self._bars.console.print(shown(event.message), highlight=False, markup=False)
             return
         done, total = _count(event)
         if self._task is None or event.stage != self._stage:
             self._stage = event.stage
-            self._task = self._bars.add_task(event.stage, total=total or None, values="")
+            self._task = self._bars.add_task(shown(event.stage, 40), total=total or None, values="")
         finished = None if event.kind == "step" and "frames" not in event.values else done
         self._bars.update(self._task, completed=finished, values=_values(event))
 
@@ -115,7 +118,7 @@ def run_shown(run_payload: Callable[..., _Answer], payload: Payload, args: argpa
 def say_notes(notes: Iterable[str]) -> None:
     """Say what a user must know where no observer has said it: ``--quiet`` is no progress, not no warning."""
     for note in notes:
-        _say(note)
+        say(note, error=True)
 
 
 def _line(event: Event) -> str:
@@ -140,7 +143,3 @@ def _values(event: Event) -> str:
 
 def _number(value: Value) -> str:
     return f"{value:.4g}" if isinstance(value, int | float) and math.isfinite(value) else ""
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

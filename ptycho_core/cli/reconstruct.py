@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import collect
 from ptycho_core.cli.plan import add_job_flags, show_plan, wants_plan
+from ptycho_core.cli.streams import say
 from ptycho_core.cli.verdict import add_require_flag, figures_of, said_of, status_of
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
 
     reconstruction, metrics = run_shown(run_reconstruction, payload, args)
     modes = f"{len(reconstruction.probe)} mode{'s' * (len(reconstruction.probe) > 1)}"
-    print(f"{figures_of(metrics)}; {modes} in {metrics['seconds']:.1f} s: {args.output_dir}")
+    say(f"{figures_of(metrics)}; {modes} in {metrics['seconds']:.1f} s: {args.output_dir}")
     if metrics["interrupted"]:
-        print(f"interrupted; 'ptycho reconstruct ... --start {args.output_dir}' goes on from what there is")
-    print(said_of(metrics))
+        say(f"interrupted; 'ptycho reconstruct ... --start {args.output_dir}' goes on from what there is")
+    say(said_of(metrics))
     return INTERRUPTED if metrics["interrupted"] else status_of(args, metrics)

@@ -33,7 +33,8 @@ Made from the parsers and declarations by `make pages`; do not edit.
   variable and file; the message names the flag as it was typed.
 * A flag that is given several times must be given the same value each time; `--x` and `--no-x` contradict each other.
   Both are status 2.
-* Anywhere on the line: `--traceback` shows where an error arose; `--version` prints the version.
+* Anywhere on the line: `--traceback` shows where an error arose; `--version` prints the version; `--follow-links` reads what
+  an HDF5 file keeps in other files, which is refused else. The variable `PTYCHO_FOLLOW_LINKS=1` does the same.
 
 ## Settings, by verb
 

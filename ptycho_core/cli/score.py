@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.cli.streams import say
 from ptycho_core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _scored(args: argparse.Namespace) -> tuple[Score, dict[str, Any]]:
 
     found = score(args.result, args.reference, twin=args.twin, max_shift=args.max_shift)
     for note in found.notes:
-        print(f"ptycho: warning: {note}", file=sys.stderr)
+        say(f"ptycho: warning: {note}", error=True)
     return found, found.as_dict() | ({} if args.scan is None else _misfits(args.result, args.scan))
 
 
@@ -94,7 +94,7 @@ def _run_into(folder: Path, args: argparse.Namespace) -> None:
         _show(args, values)
         write_json(table, values, ready=lambda: figure.unlink(missing_ok=True))
         for note in draw_all(folder, {figure.name: lambda: figure_of_score(found)}):
-            print(f"ptycho: warning: {note}", file=sys.stderr)
+            say(f"ptycho: warning: {note}", error=True)
 
 
 def _show(args: argparse.Namespace, values: dict[str, Any]) -> None:
@@ -113,9 +113,10 @@ def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
     from ptycho_core.formats.opening import open_scan
     from ptycho_core.formats.product import load_reconstruction
     from ptycho_core.imaging.metrics import data_misfit
+    from ptycho_core.modelfile.trained import trained_settings
 
     one = load_reconstruction(result)
-    kept = one.settings.get("settings", {})
+    kept = trained_settings(one.settings, str(result))
     scan = open_scan(scan_path, {name: kept[name]["value"] for name in _READING if name in kept})
     if scan.size != one.N:
         raise DataError(f"{scan_path} has patterns of {scan.size} pixels, {result} was made from patterns of {one.N}.")
@@ -123,7 +124,7 @@ def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
         raise DataError(f"{scan_path} has {len(scan.positions)} frames, {result} was made from {len(one.positions)}.")
     scan = scan if one.mask is None else replace(scan, mask=one.mask)
     # With another mask the factor that brings patterns to `photons` may be another one; R is free of a common factor.
-    factor = float(one.facts.get("counts_factor", scan.counts_factor)) / scan.counts_factor
+    factor = float(one.facts.get("counts_factor") or scan.counts_factor) / scan.counts_factor
     background = None if one.background is None else one.background / factor
     model = (scan, one.object, one.probe / math.sqrt(factor), one.positions)
     found = {"misfit": data_misfit(*model, background=background)}
@@ -144,7 +145,7 @@ def _print(values: dict[str, Any]) -> None:
             print(_line(label, value))
     for name, kind in metrics().items():
         if name in values:
-            print(_line(f"{name} ({', '.join(filter(None, [kind.unit, f'{kind.better} is better']))})", values[name]))
+            say(_line(f"{name} ({', '.join(filter(None, [kind.unit, f'{kind.better} is better']))})", values[name]))
     removed = values["registration"]
     shift, ramp = removed["shift_px"], removed["ramp_rad_per_px"]
     twin = ", twin" if removed["twin"] else ""

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.cli.streams import say
+
 if TYPE_CHECKING:
     from ptycho_core.simulate import Simulation
 
@@ -95,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         from ptycho_core.imaging.simulation_figure import figure_of_simulation
 
         draw(lambda: figure_of_simulation(made), args.preview)
-        print(f"preview     {args.preview}")
+        say(f"preview     {args.preview}")
     return 0
 
 
@@ -106,7 +108,7 @@ def _report(made: Simulation, path: Path) -> None:
     count, size = made.intensity.shape[:2]
     rows, columns = made.object_true.shape
     assert dense.linear is not None
-    print(f"written     {path}")
+    say(f"written     {path}")
     print(f"patterns    {count} of {size} x {size} pixels, {made.intensity.dtype}, {it.photons:g} counts with an empty object")
     mean = made.intensity.sum(dtype=float) / count
     print(f"            {mean:.4g} counts on average with the object, peak {made.intensity.max():g}")

@@ -7,6 +7,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ptycho_core.cli.streams import say, terminal
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -24,7 +26,7 @@ def progress_of_steps(title: str) -> Iterator[Callable[[int, int], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    bars = Progress(console=Console(stderr=True), transient=True)
+    bars = Progress(console=Console(file=terminal()), transient=True)
     task = bars.add_task(title, total=None)
     began = time.monotonic()
 
@@ -46,6 +48,6 @@ def _lines(title: str) -> Callable[[int, int], None]:
         nonlocal last
         if time.monotonic() - last > _QUIET_SECONDS:
             last = time.monotonic()
-            print(f"{title}: {done} of {total}", file=sys.stderr, flush=True)
+            say(f"{title}: {done} of {total}", error=True)
 
     return show

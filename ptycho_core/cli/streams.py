@@ -7,10 +7,12 @@ import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
+from ptycho_core.spelling import LONGEST, harmless, shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Stream", "standard_streams"]
+__all__ = ["Stream", "say", "standard_streams", "terminal"]
 
 _FAILURES = (OSError, ValueError)  # the second from a stream that was closed in this process
 
@@ -18,18 +20,20 @@ _FAILURES = (OSError, ValueError)  # the second from a stream that was closed in
 class Stream:
     r"""A standard stream that never raises: what cannot be written is lost, and the failure is kept.
 
-    What the encoding cannot spell is written as Python spells it (``backslashreplace``), so a byte of a file name that is no
-    UTF-8 as ``\udcXX``.
+    What would steer a terminal is spelled out, whoever writes it (``ptycho_core.spelling``). What the encoding cannot spell is
+    written as Python spells it (``backslashreplace``), so a byte of a file name that is no UTF-8 as ``\udcXX``.
 
     Args:
         stream: as the process has it; None where it was closed when the process began, which is no failure.
+        steers: whether what is written may steer the terminal, as a bar of progress does.
 
     Attributes:
         stream: what is written to.
         failure: why it could not be written, the last time that it could not.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO | None, *, steers: bool = False) -> None:
+        self._steers = steers
         self._closed = stream is None
         self.stream = cast("TextIO", open(os.devnull, "w", encoding="utf-8")) if stream is None else stream  # noqa: PTH123, SIM115
         self.failure: Exception | None = None
@@ -39,11 +43,12 @@ class Stream:
 
     def write(self, text: str) -> int:
         """Write, or lose, a text."""
+        told = text if self._steers else harmless(text)
         with self._kept():
             try:
-                self.stream.write(text)
+                self.stream.write(told)
             except UnicodeEncodeError as error:  # nothing of it was written
-                self.stream.write(text.encode(error.encoding, "backslashreplace").decode(error.encoding))
+                self.stream.write(told.encode(error.encoding, "backslashreplace").decode(error.encoding))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -91,6 +96,16 @@ class Stream:
             yield
         except _FAILURES as error:
             self.failure = error
+
+
+def say(text: object = "", *, error: bool = False, most: int = LONGEST) -> None:
+    """Print one line, on stderr where it is about an ``error``; what is in it from outside can make no second one."""
+    print(shown(text, most), file=sys.stderr if error else sys.stdout, flush=error)
+
+
+def terminal() -> TextIO:
+    """Standard error for what steers it, whose texts are `shown` before."""
+    return cast("TextIO", Stream(sys.stderr.stream, steers=True)) if isinstance(sys.stderr, Stream) else sys.stderr
 
 
 @contextmanager

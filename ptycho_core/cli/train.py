@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.options import collect
 from ptycho_core.cli.plan import add_job_flags, show_plan, wants_plan
+from ptycho_core.cli.streams import say
 
 if TYPE_CHECKING:
     import argparse
@@ -58,11 +59,11 @@ def run(args: argparse.Namespace) -> int:
     _, metrics = run_shown(run_payload, payload, args)
     if not payload.groups["execution"]["progress"]:
         say_notes(metrics["notes"])
-    print(f"{_result(metrics)} in {metrics['seconds']:.1f} s: {folder / metrics['model']}")
+    say(f"{_result(metrics)} in {metrics['seconds']:.1f} s: {folder / metrics['model']}")
     if metrics["interrupted"] and metrics["checkpoint"]:
-        print(f"interrupted; 'ptycho train ... -o {folder} --resume' goes on from {folder / metrics['checkpoint']}")
+        say(f"interrupted; 'ptycho train ... -o {folder} --resume' goes on from {folder / metrics['checkpoint']}")
     elif metrics["interrupted"]:
-        print("interrupted; without checkpoints nothing can go on from it")
+        say("interrupted; without checkpoints nothing can go on from it")
     return INTERRUPTED if metrics["interrupted"] else 0
 
 

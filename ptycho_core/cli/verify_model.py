@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.cli.streams import say
 from ptycho_core.cli.values import seconds
+from ptycho_core.spelling import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
         scan=args.scan,
         precision=args.precision,
         timeout=args.timeout,
-        tell=(lambda _: None) if args.quiet else partial(print, file=sys.stderr, flush=True),
+        tell=(lambda _: None) if args.quiet else partial(say, error=True),
     )
-    print(json.dumps(_data(found), indent=2) if args.json else "\n".join(_lines(found)))
+    print(json.dumps(_data(found), indent=2) if args.json else "\n".join(shown(line) for line in _lines(found)))
     if not found.within:
         return _BEYOND
     return 0 if found.complete else _FAILED

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from ptycho_core.cli.streams import say
 from ptycho_core.errors import BackendUnusableError, DataError, SettingsError, UsageError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def parsed(command: str, words: list[str]) -> argparse.Namespace:
     config = next((one for one in flags if one.entry.argument == "config"), None)
     job = translate(command, flags, [] if config is None else read_yaml(command, Path(config.text)))
     for sentence in job.deprecated:
-        print(f"ptycho_{command}: {sentence}", file=sys.stderr)
+        say(f"ptycho_{command}: {sentence}", error=True)
     args = _ours(command, job.arguments, rest)
     for name, item in job.typed.items():
         setattr(args, f"setting_{name}", [*getattr(args, f"setting_{name}", ()), item])
@@ -113,7 +114,7 @@ def _with_pictures(
     status = run(args)
     if status == 0 and not args.dry_run:
         for note in draw(Path(args.output_dir), limits):
-            print(f"ptycho_inference: warning: {note}", file=sys.stderr)
+            say(f"ptycho_inference: warning: {note}", error=True)
     return status
 
 

@@ -67,13 +67,21 @@ def _loaded(path: Path) -> dict[str, Any]:
     except ImportError as error:
         remedy = "Install it: pip install 'ptycho-core[compatibility]', or pip install 'PyYAML>=6'."
         raise SettingsError(f"{path} is YAML, and PyYAML is not installed.", remedy=remedy, source=str(path)) from error
+    from ptycho_core.files.texts import MOST_OF_YAML, TextError, parsed, read_text
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        """Without aliases, of which a few lines can make any number of keys."""
+
+        def compose_node(self, parent: Any, index: Any) -> Any:  # noqa: ANN401 - the library's own
+            if self.check_event(yaml.AliasEvent):
+                raise ValueError("it has an alias (*NAME), which no settings file needs")
+            return super().compose_node(parent, index)
+
     try:
-        loaded = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise SettingsError(f"The settings file {path} cannot be read: {error.strerror}.", source=str(path)) from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        told = " ".join(str(error).split())
-        raise SettingsError(f"The settings file {path} is no YAML: {told}.", source=str(path)) from error
+        text = read_text(path, MOST_OF_YAML, no_yaml := "is no YAML")
+        loaded = parsed(lambda text: yaml.load(text, Loader), text, no_yaml)  # noqa: S506 - a safe one
+    except TextError as error:
+        raise SettingsError(f"The settings file {path} {error}.", source=str(path)) from error
     if not isinstance(loaded, dict):
         raise SettingsError(f"The settings file {path} holds no keys with values.", source=str(path))
     return loaded

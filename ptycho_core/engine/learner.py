@@ -107,7 +107,11 @@ class Learner:
         return found
 
     def vector_of(self, named: Mapping[str, NDArray[Any]]) -> Array:
-        """The inverse of `named`; what is not named is zero."""
+        """The inverse of `named`; what is not named is zero.
+
+        Raises:
+            ValueError: a shape is not that of the model.
+        """
         values = []
         for name, shape in self._shapes.items():
             own, value = name.removeprefix("network."), named.get(name)
@@ -115,6 +119,8 @@ class Learner:
                 value = np.zeros(shape)
             elif own != name:
                 value = self.layout.native(own, value)
+            if np.shape(value) != tuple(shape):
+                raise ValueError(f"'{name}' has shape {np.shape(value)}, the model {tuple(shape)}")
             values.append(np.reshape(value, -1))
         return self._xp.from_numpy(np.concatenate(values))
 
@@ -127,9 +133,17 @@ class Learner:
         return named | {name.removeprefix("network."): value for name, value in weights.items()}
 
     def restore(self, exact: Mapping[str, NDArray[Any]]) -> None:
-        """Take up what `exact` gave."""
+        """Take up what `exact` gave.
+
+        Raises:
+            LookupError: a part is missing.
+            ValueError: a shape is not that of the model.
+        """
         named = self.named(self.vector)
         named |= {name: exact[own] for name in named if (own := name.partition(".")[2]) in exact}
+        for name, held in self.physics._asdict().items():
+            if np.shape(exact[name]) != tuple(held.shape):
+                raise ValueError(f"'{name}' has shape {np.shape(exact[name])}, the model {tuple(held.shape)}")
         self.vector = self.vector_of(named)
         self.physics = Physics(**{name: self._xp.from_numpy(np.array(exact[name])) for name in Physics._fields})
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.npz import NpzFile, is_zip
+from ptycho_core.formats.guard import check_magnitude
+from ptycho_core.formats.mask_file import check_mask_shape, mask_from_file
 from ptycho_core.scan.photons import with_photons
 from ptycho_core.scan.scan import Geometry, Scan
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.npz import NpzFile
     from ptycho_core.scan.patterns import ArrayPatterns
     from ptycho_core.settings.data import DataSettings
 
@@ -86,7 +88,7 @@ def signal(where: str, dtype: np.dtype[Any], settings: DataSettings, stated: str
     counts and floats amplitudes.
     """
     if stated not in (None, "counts", "amplitude"):
-        raise DataError(f"{where}: {by} states the signal '{stated}'; known are 'counts' and 'amplitude'.")
+        raise DataError(f"{where}: {by} states the signal '{stated:.60}'; known are 'counts' and 'amplitude'.")
     if settings.signal != "auto":
         other = f", although {by} states {stated}" if stated not in (None, settings.signal) else ""
         return settings.signal, f"Signal: {settings.signal}, as the settings state{other}."
@@ -111,7 +113,8 @@ def read_positions(file: NpzFile, name: str, frames: int, patterns: str) -> NDAr
         )
     if header.dtype.kind not in "iuf":
         raise DataError(f"{file.path}: '{name}' is of type {header.dtype}, shape {header.shape}; positions must be real numbers.")
-    values: NDArray[np.float64] = file.array(name).astype(np.float64)
+    with np.errstate(over="ignore"):  # what leaves double precision is not finite then
+        values: NDArray[np.float64] = file.array(name).astype(np.float64)
     wrong = np.flatnonzero(~np.isfinite(values.reshape(frames, -1)).all(axis=1))
     if wrong.size:
         raise DataError(
@@ -165,14 +168,15 @@ def _scan_index(file: NpzFile, frames: int) -> NDArray[np.int64] | None:
 def read_mask(file: NpzFile, settings: DataSettings, size: int, notes: list[str], bad: str = "") -> NDArray[np.bool_]:
     """The good pixels (N, N): the settings' mask file, else the scan's key ``mask``, else all but those of the key ``bad``."""
     if settings.mask is not None:
-        return _check_mask(*_mask_file(Path(settings.mask)), size, notes)
-    if "mask" in file:
-        return _check_mask(file.array("mask"), f"{file.path}: 'mask'", size, notes)
-    if bad in file:
-        values = file.array(bad)
-        if values.dtype.kind != "b":
-            raise DataError(f"{file.path}: '{bad}' is of type {values.dtype}, shape {values.shape}; it must be bool, True = bad.")
-        return _check_mask(~values, f"{file.path}: '{bad}'", size, notes)
+        return _check_mask(*mask_from_file(Path(settings.mask), size), size, notes)
+    name = "mask" if "mask" in file else bad
+    if name in file:
+        where, header = f"{file.path}: '{name}'", file.headers[name]
+        check_mask_shape(where, header.shape, size)
+        if name == bad and header.dtype.kind != "b":
+            raise DataError(f"{where} is of type {header.dtype}, shape {header.shape}; it must be bool, True = bad.")
+        values = file.array(name)
+        return _check_mask(~values if name == bad else values, where, size, notes)
     return np.ones((size, size), dtype=np.bool_)
 
 
@@ -208,32 +212,12 @@ def _photons(file: NpzFile, settings: DataSettings) -> tuple[float, str] | None:
 
 def _complex(file: NpzFile, name: str) -> NDArray[np.complexfloating[Any, Any]]:
     values = file.array(name)
-    if not np.isfinite(values).all():
-        raise DataError(f"{file.path}: '{name}', shape {values.shape}, holds values that are not finite.")
+    check_magnitude(f"{file.path}: '{name}'", values)
     return values.astype(np.complex64 if values.dtype.itemsize <= 8 and values.dtype != np.float64 else np.complex128)
 
 
-def _mask_file(path: Path) -> tuple[NDArray[Any], str]:
-    if not path.is_file():
-        raise DataError(f"The mask {path} does not exist.", source="data.mask")
-    if is_zip(path):
-        archive = NpzFile(path)
-        archive.require("mask")
-        return archive.array("mask"), f"{path}: 'mask'"
-    try:
-        if path.suffix.lower() in (".tif", ".tiff"):
-            from skimage.io import imread
-
-            return np.asarray(imread(path)), str(path)
-        with path.open("rb") as file:
-            return np.lib.format.read_array(file, allow_pickle=False), str(path)
-    except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"The mask {path} cannot be read as npy, npz with the key 'mask', or tif: {error}.") from error
-
-
 def _check_mask(values: NDArray[Any], where: str, size: int, notes: list[str]) -> NDArray[np.bool_]:
-    if values.shape != (size, size):
-        raise DataError(f"{where} has shape {values.shape} but the patterns are {size} x {size} pixels.")
+    check_mask_shape(where, values.shape, size)
     # A mask of flags would be read the wrong way round, so more than one value beside 0 is refused.
     if values.dtype.kind not in "biuf" or np.setdiff1d(values, 0).size > 1:
         raise DataError(f"{where}, shape {values.shape}, must hold 0 (bad) and one other value (good), such as True.")

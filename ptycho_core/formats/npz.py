@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import zipfile
-import zlib
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.files.place import check_free
 from ptycho_core.files.whole import write_whole
+from ptycho_core.formats.guard import check_declared, guarded
+from ptycho_core.formats.kinds import ZIP, another_kind, is_zip, kind_of
+from ptycho_core.formats.npy import Header, check_plain, read_header, read_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,29 +21,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Header", "NpzFile", "is_zip", "read_header", "write_npz"]
+__all__ = ["Header", "NpzFile", "is_zip", "write_npz"]
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
 _LOCAL_HEADER = 30
 """Bytes of a zip member's local header before its name (APPNOTE.TXT 4.3.7)."""
 
-
-class Header(NamedTuple):
-    """What is known of an array without reading its values; ``offset`` is the length of its own header in bytes."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    fortran: bool
-    offset: int
-
-
-def is_zip(path: Path) -> bool:
-    """Whether a file starts as a zip archive does."""
-    try:
-        with path.open("rb") as file:
-            return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
-    except OSError:
-        return False
+_MOST_MEMBERS: Final = 4096
+_SHOWN: Final = 30
+_LONGEST_NAME: Final = 80
+_LONGEST_TEXT: Final = 2**16
+_AGAIN = "Copy or download it again."
 
 
 class NpzFile:
@@ -57,29 +46,33 @@ class NpzFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.headers: dict[str, Header] = {}
-        if not is_zip(path):
-            raise DataError(f"{path} is not an npz file.", remedy="'ptycho inspect --help' lists the formats that are read.")
-        try:
-            with zipfile.ZipFile(path) as archive:
-                self._infos = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-                for name, info in self._infos.items():
-                    if info.filename.endswith(".npy"):
-                        with archive.open(info) as member:
-                            self.headers[name] = read_header(member)
-        except _DAMAGE as error:
-            raise DataError(f"{path} is cut off or damaged: {error}.", remedy="Copy or download it again.") from error
-        for name, header in self.headers.items():
-            if header.dtype.hasobject:
-                raise DataError(
-                    f"{path}: '{name}' holds pickled objects, shape {header.shape}, which are never loaded.",
-                    remedy="Store it as a plain array of numbers.",
-                )
-            expected = header.offset + header.dtype.itemsize * int(np.prod(header.shape, dtype=object))
-            if expected != self._infos[name].file_size:
-                raise DataError(
-                    f"{path}: '{name}' should hold {expected} bytes for its shape {header.shape} but has"
-                    f" {self._infos[name].file_size}; the file is damaged."
-                )
+        self._infos: dict[str, zipfile.ZipInfo] = {}
+        if kind_of(path) != ZIP:
+            raise another_kind(path, "is not an npz file", "'ptycho inspect --help' lists the formats that are read.")
+        with guarded(f"{path} is cut off or damaged: it", _AGAIN, kind="npz"), zipfile.ZipFile(path) as archive:
+            infos = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+            if len(infos) > _MOST_MEMBERS:
+                raise DataError(f"{path} lists {len(infos)} arrays; at most {_MOST_MEMBERS} are read.")
+            for info in infos:
+                self._add(archive, info)
+
+    def _add(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+        """Take a member in, after all that can be checked without its values."""
+        name = info.filename.removesuffix(".npy")
+        what = f"{self.path}: {_quoted(name)}"
+        if name in self.headers:
+            raise DataError(f"{what} is there twice.", remedy="Store each array under a name of its own.")
+        with guarded(f"{self.path} is cut off or damaged: {_quoted(name)}", _AGAIN, kind="npz"), archive.open(info) as member:
+            header = read_header(member)
+        check_plain(what, header)
+        if header.size != info.file_size:
+            raise DataError(
+                f"{what} should hold {header.size} bytes for its shape {header.shape} but has {info.file_size};"
+                " the file is damaged."
+            )
+        if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
+            raise DataError(f"{what} is stored as it is, and has {info.compress_size} bytes instead of {info.file_size}.")
+        self.headers[name], self._infos[name] = header, info
 
     def __contains__(self, name: str) -> bool:
         """Whether there is an array of that name."""
@@ -88,7 +81,8 @@ class NpzFile:
     @property
     def names(self) -> str:
         """The names of the arrays, for messages."""
-        return ", ".join(f"'{name}'" for name in self.headers) or "nothing"
+        shown = [_quoted(name) for name in list(self.headers)[:_SHOWN]]
+        return ", ".join([*shown, *(["…"] if len(self.headers) > _SHOWN else [])]) or "nothing"
 
     def require(self, *names: str) -> Header:
         """Header of the first of ``names`` that exists.
@@ -106,13 +100,15 @@ class NpzFile:
         """One array, whole.
 
         Raises:
-            DataError: it is damaged.
+            DataError: it is damaged, or much larger than what is stored of it or than the memory there is.
         """
-        try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(self._infos[name]) as member:
-                values: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
-        except (*_DAMAGE, OSError) as error:
-            raise DataError(f"{self.path}: '{name}', shape {self.headers[name].shape}, cannot be read: {error}.") from error
+        header, info = self.headers[name], self._infos[name]
+        check_declared(f"{self.path}: '{name}'", header.shape, header.dtype.itemsize, info.compress_size)
+        what = f"{self.path}: '{name}', shape {header.shape},"
+        with guarded(what), zipfile.ZipFile(self.path) as archive, archive.open(info) as member:
+            values = read_values(member)
+        if (values.shape, values.dtype) != (header.shape, header.dtype):
+            raise DataError(f"{self.path} has changed since this job looked at it.", remedy="Start the job again.")
         return values
 
     def text(self, name: str) -> str | None:
@@ -126,8 +122,10 @@ class NpzFile:
         if self.headers[name].dtype.kind not in "US" or self.headers[name].shape != ():
             header = self.headers[name]
             raise DataError(f"{self.path}: '{name}' must be one string; it has shape {header.shape} and type {header.dtype}.")
-        value = self.array(name)[()]
-        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        if (length := self.headers[name].dtype.itemsize) > _LONGEST_TEXT:
+            raise DataError(f"{self.path}: '{name}' is a text of {length} bytes; at most {_LONGEST_TEXT} are read.")
+        with guarded(f"{self.path}: '{name}'"):
+            return _string(self.array(name))
 
     def number(self, name: str) -> float | None:
         """A scalar number, or None if there is no such key.
@@ -140,7 +138,8 @@ class NpzFile:
         header = self.headers[name]
         if header.dtype.kind not in "biuf" or int(np.prod(header.shape, dtype=object)) != 1:
             raise DataError(f"{self.path}: '{name}' must be one number; it has shape {header.shape} and type {header.dtype}.")
-        return float(self.array(name).reshape(()))
+        with np.errstate(over="ignore"):
+            return float(self.array(name).reshape(()))
 
     def lazy(self, name: str) -> Callable[[], NDArray[Any]]:
         """A function that gives one array: mapped from the file where it is stored as it is, else unpacked whole."""
@@ -149,13 +148,14 @@ class NpzFile:
             return lambda: self.array(name)
 
         def mapped() -> NDArray[Any]:
-            with self.path.open("rb") as file:
-                file.seek(info.header_offset)
-                local = file.read(_LOCAL_HEADER)
-            names = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
-            start = info.header_offset + _LOCAL_HEADER + names + header.offset
-            order = "F" if header.fortran else "C"
-            return np.memmap(self.path, dtype=header.dtype, mode="r", offset=start, shape=header.shape, order=order)  # type: ignore[call-overload,no-any-return]
+            with guarded(f"{self.path}: '{name}', shape {header.shape},", _AGAIN):
+                with self.path.open("rb") as file:
+                    file.seek(info.header_offset)
+                    local = file.read(_LOCAL_HEADER)
+                names = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
+                start = info.header_offset + _LOCAL_HEADER + names + header.offset
+                order = "F" if header.fortran else "C"
+                return np.memmap(self.path, dtype=header.dtype, mode="r", offset=start, shape=header.shape, order=order)  # type: ignore[call-overload,no-any-return]
 
         return mapped
 
@@ -172,15 +172,17 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool
     write_whole(path, archive.getbuffer())
 
 
-def read_header(member: IO[bytes]) -> Header:
-    """Header of an array in the npy format, from the beginning of a stream.
+def _quoted(name: str) -> str:
+    """A name for a message."""
+    return f"'{name}'" if len(name) <= _LONGEST_NAME else f"'{name[:_LONGEST_NAME]}…'"
+
+
+def _string(values: NDArray[Any]) -> str:
+    """The text of an array of one; NumPy takes numbers for characters that are none.
 
     Raises:
-        ValueError: it is none, or of a version that is not read.
+        UnicodeError: it is no text.
     """
-    version = np.lib.format.read_magic(member)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"an array of npy version {version[0]}.{version[1]}")
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(member)
-    return Header(shape, dtype, fortran, member.tell())
+    if values.dtype.kind == "S":
+        return values.tobytes().rstrip(b"\0").decode("utf-8", "replace")
+    return values.astype(values.dtype.newbyteorder("<")).tobytes().decode("utf-32-le").rstrip("\0")

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.product_hdf5 import Reader, is_hdf5
+from ptycho_core.formats.guard import in_double
+from ptycho_core.formats.kinds import is_hdf5
+from ptycho_core.formats.product_hdf5 import Reader
 from ptycho_core.formats.product_npz import NpzReader
 
 if TYPE_CHECKING:
@@ -132,7 +134,7 @@ def _pairs(file: Reader | NpzReader, name: str) -> NDArray[np.float64]:
     values = file.array(name, [2])
     if values.shape[1] != 2 or np.iscomplexobj(values):
         raise DataError(f"{file.path}: '{name}' has shape {values.shape} and type {values.dtype}; (frame, 2), real, is expected.")
-    return values.astype(np.float64)
+    return in_double(f"{file.path}: '{name}'", values)
 
 
 def _stacked(file: Reader | NpzReader, rows: str, columns: str) -> NDArray[np.float64]:
@@ -143,7 +145,7 @@ def _stacked(file: Reader | NpzReader, rows: str, columns: str) -> NDArray[np.fl
         raise DataError(
             f"{file.path}: '{rows}' has shape {found[0].shape} and '{columns}' {found[1].shape}; both must be real, (frame,)."
         )
-    return np.stack(flat, axis=1).astype(np.float64)
+    return in_double(f"{file.path}: '{rows}' with '{columns}'", np.stack(flat, axis=1))
 
 
 def _from_metres(

@@ -65,10 +65,9 @@ class PlainNpz:
         else:
             shape = (header.shape[0], header.shape[1], header.shape[2])
         check_frames(where, shape, header.dtype)
-        file.require("positions_px")
+        if (places := file.require("positions_px").shape)[:1] == shape[:1] and places != (shape[0], 2):
+            raise DataError(f"{path}: 'positions_px' has shape {places}; it must be (frame, 2): row, column.")
         positions = read_positions(file, "positions_px", shape[0], "intensity")
-        if positions.shape != (shape[0], 2):
-            raise DataError(f"{path}: 'positions_px' has shape {positions.shape}; it must be (frame, 2): row, column.")
         # The key's name states counts; a key 'signal' may state otherwise.
         stated, by = file.text("signal"), "the key 'signal'"
         if stated is None:

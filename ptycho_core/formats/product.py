@@ -11,6 +11,8 @@ import numpy as np
 
 from ptycho_core.contract import ReconstructResult
 from ptycho_core.errors import DataError
+from ptycho_core.files.plain import why_not_plain
+from ptycho_core.formats.guard import check_magnitude, in_double
 from ptycho_core.formats.object_file import (
     Purpose,
     numbered_corners,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["Reconstruction", "StoredObject", "load_reconstruction", "read_object", "read_probe", "title_and_scale"]
 
 FILE_NAME = "reconstruction.h5"
+_MOST = 1e30
+"""Bound of numbers among the facts; ``photons`` has the same."""
 
 
 @dataclass(frozen=True)
@@ -155,17 +159,17 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
     with Reader(path) as reader:
         if "ptycho" in reader:
             reader.check_version()
-        positions, facts = reader.array("ptycho/positions_px", [2]).astype(np.float64), _facts(reader)
+        facts = _facts(reader)
         found = Reconstruction(
             object=_one_layer(reader.array("object", [2, 3]), path),
             probe=_modes(reader.array("probe", [2, 3, 4]), path),
-            positions=positions,
-            origin=reader.array("ptycho/object_origin", [1]).astype(np.float64),
-            background=reader.array("ptycho/background", [2]) if "ptycho/background" in reader else None,
+            positions=_real(reader, "ptycho/positions_px", 2),
+            origin=_real(reader, "ptycho/object_origin", 1),
+            background=_real(reader, "ptycho/background", 2) if "ptycho/background" in reader else None,
             mask=reader.array("ptycho/mask", [2]).astype(bool) if "ptycho/mask" in reader else None,
             history=reader.history(),
-            held_out=reader.array("ptycho/held_out_frames", [1]).astype(np.int64),
-            held_out_sums=reader.array("ptycho/held_out_sums", [2]) if "ptycho/held_out_sums" in reader else None,
+            held_out=_whole(reader, "ptycho/held_out_frames"),
+            held_out_sums=_real(reader, "ptycho/held_out_sums", 2) if "ptycho/held_out_sums" in reader else None,
             settings=reader.json("ptycho", "settings"),
             facts=facts,
             stopped_by=str(facts.get("stopped_by") or ""),
@@ -237,9 +241,25 @@ def _stored(file: Reader | NpzReader, purpose: Purpose) -> StoredObject:
 def _file_of(path: Path) -> Path:
     if path.is_dir():
         path = path / FILE_NAME
-    if not path.is_file():
-        raise DataError(f"There is no file {path}.")
+    if why := why_not_plain(path):
+        raise DataError(f"There is no file {path}." if why == "does not exist" else f"{path} {why}.")
     return path
+
+
+def _real(reader: Reader, key: str, dimensions: int) -> NDArray[np.float64]:
+    """Real numbers of a result, float64."""
+    values, what = reader.array(key, [dimensions]), f"{reader.path}: '{key}'"
+    if np.iscomplexobj(values):
+        raise DataError(f"{what} has shape {values.shape} and type {values.dtype}; real numbers are expected.")
+    return in_double(what, values)
+
+
+def _whole(reader: Reader, key: str) -> NDArray[np.int64]:
+    """Whole numbers of a result (number,), int64."""
+    values = reader.array(key, [1])
+    if values.size and values.dtype.kind not in "iu":
+        raise DataError(f"{reader.path}: '{key}' has shape {values.shape} and type {values.dtype}; whole numbers are expected.")
+    return values.astype(np.int64)
 
 
 def _one_layer(array: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -247,6 +267,7 @@ def _one_layer(array: NDArray[Any], path: Path) -> NDArray[Any]:
         array = array[0]
     if array.ndim != 2 or min(array.shape) < 1:
         raise DataError(f"{path}: the object has shape {array.shape}; one layer (rows, columns) is expected.")
+    check_magnitude(f"{path}: the object", array)
     return array if np.iscomplexobj(array) else array.astype(np.complex128)
 
 
@@ -259,6 +280,7 @@ def _modes(array: NDArray[Any], path: Path) -> NDArray[Any]:
         array = array[np.newaxis]
     if array.ndim != 3 or array.shape[1] != array.shape[2] or 0 in array.shape:
         raise DataError(f"{path}: the probe has shape {shape}; (mode, N, N) is expected.")
+    check_magnitude(f"{path}: the probe", array)
     return array if np.iscomplexobj(array) else array.astype(np.complex128)
 
 
@@ -280,7 +302,7 @@ def _facts(reader: Reader) -> dict[str, Any]:
     facts = reader.json("ptycho", "facts")
     for name, kind, wanted in (("stored_size", int, "a whole number"), ("counts_factor", (int, float), "a number")):
         value = facts.get(name)
-        if value is not None and not (isinstance(value, kind) and not isinstance(value, bool) and value > 0):
+        if value is not None and not (isinstance(value, kind) and not isinstance(value, bool) and 0 < value < _MOST):
             raise DataError(f"{reader.path}: '{name}' in the facts of 'ptycho' is {value!r:.40}; {wanted} above 0 is expected.")
     return facts
 

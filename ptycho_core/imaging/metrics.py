@@ -437,7 +437,9 @@ def _others(
             continue
         try:
             value = float(one.found().of(aligned.copy(), reference.copy()))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - another distribution's code can raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - another distribution's code can raise anything
             notes.append(f"{one.said} failed: {in_one_line(error, one.found.__module__.partition('.')[0])}.")
         else:
             found[one.name] = value if np.isfinite(value) else None

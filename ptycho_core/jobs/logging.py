@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.errors import PtychoError, SettingsError
+from ptycho_core.failures import in_one_line
 from ptycho_core.loggers.logger import LoggedRun, Logger
 from ptycho_core.settings.files import chosen_logger
 
@@ -87,10 +88,10 @@ def _made(kind: type[Logger], payload: Payload, folder: Path, history: Sequence[
     where = resolved.values["logger"].where
     try:
         return kind(LoggedRun(folder, resolved.verb, settings, history))
-    except PtychoError:
+    except (PtychoError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
-        why = f"{error}" if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+    except BaseException as error:
+        why = f"{error}" if isinstance(error, ImportError) else in_one_line(error, "")
         remedy = "Use --logger csv."
         if isinstance(error, ImportError) and kind.requires:
             remedy = f"Install it with 'pip install {' '.join(kind.requires.values())}', or use --logger csv."

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ptycho_core.backends.discovery import LOGGER, OBSERVERS, scan
 from ptycho_core.events import warn
+from ptycho_core.failures import in_one_line
 
 if TYPE_CHECKING:
     from ptycho_core.contract import Observer
@@ -25,7 +26,9 @@ def installed_observers() -> tuple[Observer, ...]:
             continue
         try:
             observers.append(claim.imported()())
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's observer does, the run goes on
-            message = f"the observer '{claim.name}' ({claim.source}) cannot be loaded: {type(error).__name__}: {error}"
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever a stranger's observer does, the run goes on
+            message = f"the observer '{claim.name}' ({claim.source}) cannot be loaded: {in_one_line(error, '')}"
             warn(message)
     return tuple(observers)

@@ -10,20 +10,47 @@ from ptycho_core.errors import DataError
 
 __all__ = ["parse_json", "plain", "to_json"]
 
+_DEEPEST = 64
+_DIGITS = 40
 
-def parse_json(data: bytes, where: str) -> dict[str, Any]:
+
+def parse_json(data: bytes, where: str, *, finite: bool = True) -> dict[str, Any]:
     """A JSON object in UTF-8.
 
+    Args:
+        data: the text.
+        where: what it is, for messages.
+        finite: whether numbers must be finite; else what is not is None, and a name may stand twice.
+
     Raises:
-        DataError: it is not JSON, not an object, has a name twice or one that cannot be printed, or a number that is not finite.
+        DataError: it is not JSON, not an object, nested too deeply, has a name twice or one that cannot be printed, or a number
+            that is not finite or too long.
     """
+    hooks: dict[str, Any] = {"parse_constant": _refuse, "parse_float": _finite, "object_pairs_hook": _unique}
+    lenient: dict[str, Any] = {"parse_constant": lambda _: None, "parse_float": _finite_or_none}
     try:
-        found = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite)
+        found = json.loads(data.decode("utf-8"), parse_int=_whole, **(hooks if finite else lenient))
+        _check_depth(found)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not JSON that can be read: {error}.") from error
     if not isinstance(found, dict):
         raise DataError(f"{where} is not a JSON object but a {type(found).__name__}.")
     return found
+
+
+def _check_depth(value: object) -> None:
+    """Refuse what is nested so deeply that to print or copy it could fail."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > _DEEPEST:
+            raise ValueError(f"it is nested more than {_DEEPEST} deep")
+        level = [
+            item
+            for one in level
+            for item in (one.values() if isinstance(one, dict) else one if isinstance(one, list) else ())
+            if isinstance(item, dict | list)
+        ]
 
 
 def to_json(value: object) -> bytes:
@@ -76,6 +103,17 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse(word: str) -> NoReturn:
     raise ValueError(f"{word} is not a number of JSON")
+
+
+def _whole(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"a number of {len(text)} digits is too long")
+    return int(text)
+
+
+def _finite_or_none(text: str) -> float | None:
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def _finite(text: str) -> float:

@@ -55,7 +55,7 @@ GROUPS: Final = {"loss": "ptycho.losses", "metric": "ptycho.metrics", "logger": 
 
 _OURS: Final = "ptycho-core"
 
-COMMAND_FLAGS: Final = ("--allow-unsupported", "--dry-run", "--json-events", "--output-dir")
+COMMAND_FLAGS: Final = ("--allow-unsupported", "--dry-run", "--follow-links", "--json-events", "--output-dir")
 """Flags of the commands that take settings which no setting of a loss may be spelled as; every such setting has a hyphen."""
 
 
@@ -291,7 +291,9 @@ def _logger(claim: Claim) -> type[Logger]:
         raise _LeftOut("its 'requires' is no mapping from a package to the distribution that holds it")
     try:
         names = [name for steps in (False, True) for name in found.writes(steps=steps)]
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise _LeftOut(f"its 'writes' fails: {in_one_line(error, claim.module.partition('.')[0])}") from error
     if not all(isinstance(name, str) for name in names):
         raise _LeftOut("its 'writes' gives something else than names")
@@ -311,9 +313,9 @@ def _imported(claim: Claim, base: type) -> Any:  # noqa: ANN401 - a class derive
         raise _LeftOut(blocked)
     try:
         found: Any = claim.imported()
-    except MemoryError:
+    except (KeyboardInterrupt, MemoryError):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise _LeftOut(f"it cannot be loaded: {in_one_line(error, claim.module.partition('.')[0])}") from error
     if not isinstance(found, type) or not issubclass(found, base):
         raise _LeftOut(f"{claim.value} is no class derived from {base.__module__}.{base.__name__}")
@@ -392,5 +394,7 @@ def _check_made(kind: type, claim: Claim) -> None:
 
     try:
         hash(kind())
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise _LeftOut(f"it cannot be made: {in_one_line(error, claim.module.partition('.')[0])}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.errors import DataError
+from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.resolution import Facts
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ptycho_core.formats.opening import ScanFile
 
 __all__ = ["changeable", "data_keys", "inference_facts", "inherited", "is_model", "resumption_facts", "scan_facts"]
+
+
+_NEEDED = ("neighbor_count", "probe_mask_diameter", "probe_mask_edge", "probe_smoothing")
 
 
 def changeable() -> frozenset[str]:
@@ -69,6 +72,8 @@ def inference_facts(scan: ScanFile | None, model: str | Path | None) -> Facts:
     Raises:
         DataError: a file does not exist or cannot be used.
     """
+    from ptycho_core.modelfile.trained import check_scaling, trained_scans
+
     stated: dict[str, tuple[Value, str]] = {}
     sealed: frozenset[str] = frozenset()
     if model is not None:
@@ -78,11 +83,14 @@ def inference_facts(scan: ScanFile | None, model: str | Path | None) -> Facts:
         stated = {one.name: (one.default, f"{place}: {one.name}, which it does not state") for one in model_settings}
         stated |= {name: (value, f"{place}: {name}") for name, value in manifest["facts"].items()}
         sealed = frozenset(stated)
-        trained = _resolved(manifest)
+        _check_stated(place, manifest["facts"])
+        check_scaling(manifest["scaling"], str(place))
+        trained_scans(manifest["settings"], str(place))
+        trained = _resolved(manifest, str(place))
         for name in ("inference_batch_size", "batch_size"):
             if trained.get(name) is not None:
                 stated.setdefault("inference_batch_size", (trained[name], f"{place}: {name} of its training"))
-    return Facts({} if scan is None else scan_facts(scan), stated, sealed)
+    return Facts({} if scan is None else scan_facts(scan), _checked(stated, "infer"), sealed)
 
 
 def resumption_facts(checkpoint: str | Path) -> Facts:
@@ -92,9 +100,13 @@ def resumption_facts(checkpoint: str | Path) -> Facts:
         DataError: the file does not exist, cannot be used, or is no checkpoint.
     """
     from ptycho_core.modelfile.archive import STATE
+    from ptycho_core.modelfile.trained import check_history, check_scaling, trained_scans
 
     place, manifest = _manifest(checkpoint)
-    trained = {name: value for name, value in _resolved(manifest).items() if inherited(name)}
+    check_history(manifest["history"], str(place))
+    check_scaling(manifest["scaling"], str(place))
+    trained_scans(manifest["settings"], str(place), all_of_them=True)
+    trained = {name: value for name, value in _resolved(manifest, str(place)).items() if inherited(name)}
     off = trained.get("enable_checkpointing") is False or trained.get("checkpoint_save_top_k") == 0
     if off and STATE not in manifest["hashes"]:
         raise DataError(
@@ -104,7 +116,7 @@ def resumption_facts(checkpoint: str | Path) -> Facts:
     _check_losses(place, trained)
     stated = {name: (value, f"{place}: {name}") for name, value in trained.items()}
     sealed = frozenset(name for name in stated if "." not in name) - changeable()
-    return Facts({}, stated, sealed)
+    return Facts({}, _checked(stated, "train"), sealed)
 
 
 def _check_losses(place: Path, trained: Mapping[str, Value]) -> None:
@@ -127,10 +139,33 @@ def is_model(path: Path) -> bool:
     return path.suffix == MODEL_SUFFIX or any((path / name).is_file() for name in (BEST, LAST))
 
 
-def _resolved(manifest: Mapping[str, Any]) -> dict[str, Value]:
+def _resolved(manifest: Mapping[str, Any], where: str) -> dict[str, Value]:
     """The values that a model was trained with; of the backend the one that was taken."""
-    table = manifest["settings"].get("settings", {})
+    from ptycho_core.modelfile.trained import trained_settings
+
+    table = trained_settings(manifest["settings"], where)
     return {name: entry["effective" if name == "backend" else "value"] for name, entry in table.items()}
+
+
+def _checked(stated: Mapping[str, tuple[Value, str]], verb: str) -> dict[str, tuple[Value, str]]:
+    """What a file states, each value as its declaration wants it; what is not declared is passed over later.
+
+    Raises:
+        DataError: a value is of a wrong type or range.
+    """
+    known = declarations(verb)
+    try:
+        return {
+            name: (known[name].check(value, where) if name in known else value, where) for name, (value, where) in stated.items()
+        }
+    except SettingsError as error:
+        raise DataError(error.message, remedy="The file is damaged, or of another program.") from error
+
+
+def _check_stated(place: Path, facts: Mapping[str, Value]) -> None:
+    """Refuse a model whose facts lack what an inference needs of them."""
+    if lacking := next((name for name in _NEEDED if name not in facts), None):
+        raise DataError(f"{place}: the facts lack '{lacking}', which an inference needs.", remedy="Train the model anew.")
 
 
 def _manifest(model: str | Path) -> tuple[Path, Mapping[str, Any]]:

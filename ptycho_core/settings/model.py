@@ -85,6 +85,6 @@ class ModelSettings:
         help="width of that disc's soft edge. Wider where a hard edge would show in the far field.",
     )  # fmt: skip
     probe_smoothing: float = setting(
-        0.0, minimum=0, unit="px", verbs=_VERBS,
+        0.0, minimum=0, maximum=16384, unit="px", verbs=_VERBS,
         help="sigma of a Gaussian that the probe is smoothed with at the start; 0 for none. For a noisy guess.",
     )  # fmt: skip

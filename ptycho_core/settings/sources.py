@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ptycho_core.errors import SettingsError, did_you_mean
+from ptycho_core.files.links import FOLLOW
 from ptycho_core.settings.execution import ExecutionSettings
 from ptycho_core.settings.groups import declarations, grouped
 
@@ -39,7 +40,7 @@ ORIGINS = (
 )  # fmt: skip
 """The ranks, highest first."""
 
-NOT_SETTINGS = ("PTYCHO_BACKENDS_ALLOW", "PTYCHO_BACKENDS_BLOCK")
+NOT_SETTINGS = ("PTYCHO_BACKENDS_ALLOW", "PTYCHO_BACKENDS_BLOCK", FOLLOW)
 """Variables that are no settings."""
 
 OPTION_VARIABLES = "PTYCHO_OPT_"
@@ -169,9 +170,14 @@ class SettingsFile:
         self._text, self._tables = _read(path)
         known = [*grouped(), "backend", "backends"]
         for table, values in self._tables.items():
-            if table not in known or not isinstance(values, dict):
-                told = f"{path}: '{table}' is no table of settings; there are {', '.join(known)}.{did_you_mean(table, known)}"
-                raise SettingsError(told, source=f"{path}: [{table}]")
+            if table in known and isinstance(values, dict):
+                continue
+            group = next((one.group for declared in grouped().values() for one in declared if one.name == table), None)
+            if group is not None and not isinstance(values, dict):
+                told = f"{path}: '{table}' is no table but a setting, and stands above all tables."
+                raise SettingsError(told, remedy=f"Put it below [{group}].", source=f"{path}: {table}")
+            told = f"{path}: '{table}' is no table of settings; there are {', '.join(known)}.{did_you_mean(table, known)}"
+            raise SettingsError(told, source=f"{path}: [{table}]")
 
     def settings(self, verb: str) -> list[Given]:
         """The settings of a verb. Those of other verbs are checked and not used: one file serves many jobs.
@@ -264,15 +270,13 @@ def _left_out(name: str) -> str:
 
 
 def _read(path: Path) -> tuple[str, dict[str, Any]]:
-    import tomllib
+    from ptycho_core.files.texts import MOST_OF_SETTINGS, TextError, parse_toml, read_text
 
     try:
-        text = path.read_text("utf-8")
-        return text, tomllib.loads(text)
-    except OSError as error:
-        raise SettingsError(f"The settings file {path} cannot be read: {error.strerror}.", source=str(path)) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise SettingsError(f"The settings file {path} is not TOML: {error}.", source=str(path)) from error
+        text = read_text(path, MOST_OF_SETTINGS, "is not TOML")
+        return text, parse_toml(text)
+    except TextError as error:
+        raise SettingsError(f"The settings file {path} {error}.", source=str(path)) from error
 
 
 def _line(text: str, table: str, name: str) -> str:
@@ -281,9 +285,9 @@ def _line(text: str, table: str, name: str) -> str:
     if '"""' in text or "'''" in text:
         return ""
     for number, line in enumerate(text.splitlines(), 1):
-        header = re.match(r"\s*\[\s*([^\]]+?)\s*\]", line)
+        header = re.match(r"\s*\[([^\]]+)\]", line)
         if header:
-            inside = header.group(1).replace('"', "").replace(" ", "") == table
+            inside = header.group(1).strip().replace('"', "").replace(" ", "") == table
         elif inside and re.match(rf"\s*\"?{re.escape(name)}\"?\s*=", line):
             return f", line {number}"
     return ""

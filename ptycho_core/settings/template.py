@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ptycho_core.settings.declare import option_declaration
 from ptycho_core.settings.groups import declarations
+from ptycho_core.spelling import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -78,7 +79,8 @@ def _entry(one: Declaration, key: str, spec: BackendSpec | None, named: str = ""
 
 
 def _comment(text: str) -> Iterable[str]:
-    return (f"# {line}" for line in textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False))
+    plain = shown(" ".join(text.split()))
+    return (f"# {line}" for line in textwrap.wrap(plain, _WIDTH, break_long_words=False, break_on_hyphens=False))
 
 
 def _toml(one: Declaration, value: Value) -> str:

@@ -14,6 +14,7 @@ from ptycho_core.contract import Event, EventSink, ExecutionPlan, TrainJob, Trai
 from ptycho_core.errors import DataError
 from ptycho_core.files.rescue import write_or_rescue
 from ptycho_core.model import Model, TrainingState, save_model
+from ptycho_core.modelfile.trained import check_state
 from ptycho_core.training.checkpoints import BEST, LAST, Checkpoints
 from ptycho_core.training.course import Batch, epoch_batches, validation_batches
 from ptycho_core.training.schedules import learning_rate, steps_in_epoch
@@ -300,10 +301,15 @@ class TrainingLoop:
         state = training.state
         if state.get("batches"):  # of a version that could stop there
             raise DataError(
-                f"The checkpoint stands within epoch {state['epoch']}; a training goes on from the end of an epoch only.",
+                f"The checkpoint stands within epoch {state.get('epoch')}; a training goes on from the end of an epoch only.",
                 remedy="Train anew, or go on with the version of ptycho that wrote it until an epoch is done.",
             )
+        check_state(state, len(self._history), "The checkpoint")
         self._epoch, self._steps = int(state["epoch"]), int(state["steps"])
         self._before, self._trivial = float(state["seconds"]), float(state["trivial_loss"])
         self._told = bool(state["collapse_told"])
-        self._trainer.restore(training.arrays, self._steps)
+        try:
+            self._trainer.restore(training.arrays, self._steps)
+        except (LookupError, TypeError, ValueError) as error:
+            told = f"The arrays of the checkpoint's training are not those of its model: {error}."
+            raise DataError(told, remedy="Train anew in another folder.") from error

@@ -10,6 +10,7 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.model import Model, load_model
+from ptycho_core.modelfile.trained import trained_scans, trained_settings
 from ptycho_core.reconstruction.modes import add_probe_modes
 from ptycho_core.scan.scan import empty_counts
 from ptycho_core.training.probe import probe_in_counts
@@ -82,7 +83,8 @@ def continued_model(checkpoint: Path, audit: Mapping[str, Any], producer: Mappin
         DataError: the file cannot be used, is no checkpoint, or was trained with other scans.
     """
     model = load_model(checkpoint, training=True)
-    before, now = model.settings.get("scans", []), audit["scans"]
+    before, now = trained_scans(model.settings, str(checkpoint), all_of_them=True), audit["scans"]
+    table = trained_settings(model.settings, str(checkpoint))
     for number in range(max(len(before), len(now))):
         old, new = (_described(rows[number]) if number < len(rows) else "none" for rows in (before, now))
         if old == new and before[number]["digest"] != now[number]["digest"]:
@@ -95,7 +97,7 @@ def continued_model(checkpoint: Path, audit: Mapping[str, Any], producer: Mappin
                 f"{checkpoint} was trained with other scans: in place {number + 1} it has {old}, given is {new}.",
                 remedy="Give the same scans in the same order, or train anew in another folder.",
             )
-    settings = {name: _kept(entry, model.settings["settings"].get(name)) for name, entry in audit["settings"].items()}
+    settings = {name: _kept(entry, table.get(name)) for name, entry in audit["settings"].items()}
     return replace(model, settings={**audit, "settings": settings}, producer=producer)
 
 

@@ -59,10 +59,15 @@ def shaped_probe(probe: NDArray[np.complexfloating[Any, Any]], asked: Mapping[st
         probe: (mode, N, N), complex.
         asked: the *model* settings: ``probe_smoothing``, sigma of the Gaussian, 0 for none; ``probe_mask_diameter`` of the disc,
             to the middle of its edge, None for none; ``probe_mask_edge``, width of the edge; all in pixels.
+
+    Raises:
+        DataError: the Gaussian is wider than the probe.
     """
     smoothing, diameter, edge = (asked[f"probe_{name}"] for name in ("smoothing", "mask_diameter", "mask_edge"))
     smoothing, edge = float(smoothing or 0), float(edge or 0)
     shaped: NDArray[np.complex128] = np.array(probe, dtype=np.complex128)
+    if smoothing > probe.shape[-1]:
+        raise DataError(f"The probe cannot be smoothed over {smoothing:g} px: it is {probe.shape[-1]} px wide.")
     if smoothing > 0:
         from scipy.ndimage import gaussian_filter
 
