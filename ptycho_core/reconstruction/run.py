@@ -92,6 +92,7 @@ def _run_into(
 
 def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> tuple[Reconstruction, dict[str, Any]]:
     from ptycho_core.formats.opening import open_scan
+    from ptycho_core.jobs.doubts import looked_over, say_doubts
     from ptycho_core.notes import NotedEvents
     from ptycho_core.reconstruction.misfit import FrameCheck, misfits
     from ptycho_core.scan.kept import kept
@@ -100,6 +101,8 @@ def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> 
     began, groups = time.perf_counter(), payload.groups
     scan = kept(open_scan(payload.file, groups["data"]), float(str(groups["reconstruction"]["memory_gib"])) * 2**30)
     hub.emit(Event("started", message=f"{len(scan)} patterns of {scan.source.name}, {payload.said}"))
+    scan, found = looked_over(scan)
+    said = say_doubts(hub, found)
     inferred, notes = (None, []) if infer is None else infer(hub)
     start, noted = _start(scan, payload, inferred), NotedEvents(hub)
     for note in start.notes:
@@ -111,7 +114,7 @@ def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> 
     for note in doubts:
         noted.emit(Event("message", message=note))
     metrics |= {"stopped_by": result.stopped_by, "interrupted": result.interrupted}
-    metrics |= {"notes": notes + noted.notes, "seconds": round(time.perf_counter() - began, 3)}
+    metrics |= {"doubts": said, "notes": notes + noted.notes, "seconds": round(time.perf_counter() - began, 3)}
     return _collect(payload, scan, start, result), metrics
 
 

@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
     ComplexArray: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
-__all__ = ["CHUNK", "Geometry", "Patterns", "Scan", "Steps", "empty_counts", "mean_counts", "pattern_chunks", "scaled_probe"]
+__all__ = [
+    "CHUNK",
+    "Geometry",
+    "Patterns",
+    "Scan",
+    "Steps",
+    "empty_counts",
+    "far_field",
+    "mean_counts",
+    "pattern_chunks",
+    "scaled_probe",
+]
 
 CHUNK: Final = 64
 """Patterns read at once by what goes through a whole scan."""
@@ -94,6 +105,8 @@ class Scan:
         stored_size: N in the file, where the patterns were cropped or padded to another; None where they were not.
         counts_factor: what the stored counts are multiplied by to have the mean that settings or file state.
         signal: what the file stores: ``counts`` or ``amplitude`` (square roots of counts).
+        dark_subtracted: a dark was subtracted from what is stored.
+        frames: (frame,), int64, ascending, the number that the file gives each frame, from 0; None where all its frames are here.
         notes: what was decided on reading and why, a sentence each.
     """
 
@@ -110,6 +123,8 @@ class Scan:
     stored_size: int | None = None
     counts_factor: float = 1.0
     signal: str = "counts"
+    dark_subtracted: bool = False
+    frames: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -120,6 +135,11 @@ class Scan:
     def size(self) -> int:
         """N, the pixels across a pattern."""
         return self.patterns.shape[1]
+
+    @property
+    def numbers(self) -> NDArray[np.int64]:
+        """(frame,), int64, the number that the file gives each frame."""
+        return np.arange(len(self), dtype=np.int64) if self.frames is None else self.frames
 
     @property
     def object_pixel_m(self) -> float | None:
@@ -149,10 +169,16 @@ def mean_counts(scan: Scan, progress: Steps | None = None) -> float:
     return sum(float(counts.sum(dtype=np.float64)) for _, counts in pattern_chunks(scan, progress)) / len(scan)
 
 
+def far_field(probe: ComplexArray) -> NDArray[np.float64]:
+    """Intensity (N, N) of a probe (mode, N, N) in the far field, all modes together, zero frequency at ``[N//2, N//2]``."""
+    far = np.fft.fftshift(np.fft.fft2(probe.astype(np.complex128, copy=False), norm="ortho"), axes=(1, 2))
+    found: NDArray[np.float64] = (np.abs(far) ** 2).sum(axis=0)
+    return found
+
+
 def empty_counts(scan: Scan, probe: ComplexArray) -> float:
     """The counts in good pixels of a pattern of an empty object; ``probe`` is (mode, N, N) in counts."""
-    far = np.fft.fftshift(np.fft.fft2(probe, norm="ortho"), axes=(1, 2))
-    return float((np.abs(far) ** 2).sum(axis=0)[scan.mask].sum())
+    return float(far_field(probe)[scan.mask].sum())
 
 
 def scaled_probe(scan: Scan, probe: ComplexArray | None = None, progress: Steps | None = None) -> tuple[ComplexArray, float]:

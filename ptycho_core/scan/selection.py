@@ -1,0 +1,61 @@
+"""Some frames of a scan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ptycho_core.scan.kept import KeptPatterns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ptycho_core.scan.scan import Scan
+
+__all__ = ["with_frames"]
+
+
+def with_frames(scan: Scan, chosen: NDArray[np.integer[Any]]) -> Scan:
+    """The scan with some of its frames; ``Scan.frames`` keeps the numbers that the file gives them.
+
+    Args:
+        scan: the scan; no pattern is read, and those that are kept stay so.
+        chosen: (k,), ascending numbers among the frames that the scan has now.
+    """
+    numbers = np.asarray(chosen, dtype=np.int64)
+    index = scan.scan_index
+    patterns: Any = (_KeptChosen if isinstance(scan.patterns, KeptPatterns) else _Chosen)(scan.patterns, numbers)
+    return replace(
+        scan,
+        patterns=patterns,
+        positions=scan.positions[numbers],
+        scan_index=None if index is None else index[numbers],
+        frames=scan.numbers[numbers],
+    )
+
+
+class _Chosen:
+    """Some patterns; see ``ptycho_core.scan.scan.Patterns``."""
+
+    def __init__(self, patterns: Any, chosen: NDArray[np.int64]) -> None:  # noqa: ANN401 - patterns, of whatever class
+        self._all, self._chosen = patterns, chosen
+        self.shape, self.dtype = (len(chosen), *patterns.shape[1:]), patterns.dtype
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self._chosen)
+
+    def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
+        """Counts (k, N, N) of the named frames."""
+        counts: NDArray[np.float32] = self._all.read(self._chosen[frames])
+        return counts
+
+
+class _KeptChosen(_Chosen, KeptPatterns):
+    """Some patterns of those that are kept; what is released is forgotten there."""
+
+    def release(self, frames: NDArray[np.integer[Any]]) -> None:
+        """Forget frames whose counts the engine holds now."""
+        self._all.release(np.asarray(self._chosen[frames]))
