@@ -69,7 +69,6 @@ def scan_of(
     scan = Scan(
         patterns=patterns,
         probe=beam,
-        dark_subtracted=settings.dark is not None,
         geometry=_geometry(file, settings, notes),
         object_guess=_object(file, guess),
         scan_index=_scan_index(file, frames),

@@ -20,6 +20,7 @@ from ptycho_core.formats.object_file import (
     probe_name,
 )
 from ptycho_core.formats.product_hdf5 import Metres, Reader, write_product
+from ptycho_core.scan.selection import chosen_frames
 from ptycho_core.spelling import printable
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class StoredObject:
 def title_and_scale(scan: Scan) -> dict[str, Any]:
     """What a `Reconstruction` takes over of its scan by name: title, numbers of the frames, and the metric scale where known."""
     # A name that is no UTF-8 cannot be a title as it is.
-    found: dict[str, Any] = {"name": printable(scan.source.stem), "frames": scan.frames}
+    found: dict[str, Any] = {"name": printable(scan.source.stem), "frames": chosen_frames(scan)}
     if scan.geometry is not None:
         pixel = scan.geometry.object_pixel_m(scan.size)
         found |= {"pixel_size_m": (pixel, pixel), "photon_energy_ev": scan.geometry.photon_energy_ev}

@@ -11,6 +11,7 @@ from ptycho_core.scan.dose import unexplained
 from ptycho_core.scan.doubt import Doubt
 from ptycho_core.scan.pixels import FEWEST_FRAMES
 from ptycho_core.scan.scan import far_field
+from ptycho_core.scan.selection import frame_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -62,7 +63,7 @@ def empty_frames(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
     """Some frames are empty, as where a shutter was closed."""
     empty = evidence.frames[evidence.sums == 0]
     if empty.size:
-        said = f"{len(empty)} patterns hold no counts ({frames_in_words(scan.numbers[empty])})"
+        said = f"{len(empty)} patterns hold no counts ({frames_in_words(frame_numbers(scan)[empty])})"
         yield Doubt("empty", "doubtful", f"{said}: every job leaves them out. Look whether a shutter was closed.")
 
 
@@ -77,7 +78,7 @@ def frames_far_off(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
     odd = np.abs(apart) > max(np.log(_FAR_OFF), 4 * spread)
     if odd.any():
         frames, times = evidence.frames[lit][odd], np.exp(apart[odd])
-        said = f"The counts of {frames_in_words(scan.numbers[frames])} are {times[0]:.3g} times those of a median frame"
+        said = f"The counts of {frames_in_words(frame_numbers(scan)[frames])} are {times[0]:.3g} times those of a median frame"
         yield Doubt("dose", "doubtful", f"{said}{' (the first)' if odd.sum() > 1 else ''}: leave such frames out of the file.")
 
 

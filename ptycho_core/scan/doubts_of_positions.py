@@ -8,6 +8,7 @@ import numpy as np
 
 from ptycho_core.scan.canvas import frames_in_words, nearest_distances, object_canvas, overlap
 from ptycho_core.scan.doubt import Doubt
+from ptycho_core.scan.selection import frame_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -90,7 +91,7 @@ def stuck(scan: Scan) -> Iterator[Doubt]:
         yield Doubt("repeated", "doubtful", "Most positions are taken twice. Look whether the positions have enough digits.")
     same = 1 + np.flatnonzero((np.diff(scan.positions, axis=0) == 0).all(axis=1))
     if same.size:
-        who = frames_in_words(scan.numbers[same])
+        who = frames_in_words(frame_numbers(scan)[same])
         said = f"{len(same)} frame{'s' * (len(same) > 1)} have exactly the position of the frame before ({who})"
         yield Doubt("repeated", "doubtful", f"{said}: an encoder may have been stuck; leave them out or use --refine-positions.")
 
@@ -114,7 +115,7 @@ def apart(scan: Scan) -> Iterator[Doubt]:
     width = scan.size if dense.width is None else min(dense.width, scan.size)
     stray = np.flatnonzero((nearest > _STRAY * typical) & (nearest > width)) if len(scan) > 3 else np.zeros(0, np.int64)
     if stray.size:
-        who = frames_in_words(scan.numbers[stray])
+        who = frames_in_words(frame_numbers(scan)[stray])
         verb = "lies" if stray.size == 1 else "lie"
         said = f"{who[0].upper()}{who[1:]} {verb} far from all others ({nearest[stray].max():.4g} px)"
         yield Doubt("stray", "doubtful", f"{said}: correct these positions, or leave these frames out of the file.")

@@ -106,9 +106,9 @@ def gather(scan: Scan, progress: Steps | None = None, *, every: bool = False) ->
 
 
 def _largest(scan: Scan) -> float | None:
-    """The largest count that the stored type can hold, as it is read; None where that cannot be known."""
+    """The largest count that the stored type can hold, as it is read without a dark; None for types without an end."""
     stored = largest_of(scan.patterns.dtype)
-    if stored is None or scan.dark_subtracted:
+    if stored is None:
         return None
     return float(np.float32((stored**2 if scan.signal == "amplitude" else stored) * scan.counts_factor))
 

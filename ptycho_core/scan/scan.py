@@ -105,8 +105,6 @@ class Scan:
         stored_size: N in the file, where the patterns were cropped or padded to another; None where they were not.
         counts_factor: what the stored counts are multiplied by to have the mean that settings or file state.
         signal: what the file stores: ``counts`` or ``amplitude`` (square roots of counts).
-        dark_subtracted: a dark was subtracted from what is stored.
-        frames: (frame,), int64, ascending, the number that the file gives each frame, from 0; None where all its frames are here.
         notes: what was decided on reading and why, a sentence each.
     """
 
@@ -123,8 +121,6 @@ class Scan:
     stored_size: int | None = None
     counts_factor: float = 1.0
     signal: str = "counts"
-    dark_subtracted: bool = False
-    frames: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -135,11 +131,6 @@ class Scan:
     def size(self) -> int:
         """N, the pixels across a pattern."""
         return self.patterns.shape[1]
-
-    @property
-    def numbers(self) -> NDArray[np.int64]:
-        """(frame,), int64, the number that the file gives each frame."""
-        return np.arange(len(self), dtype=np.int64) if self.frames is None else self.frames
 
     @property
     def object_pixel_m(self) -> float | None:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["with_frames"]
+__all__ = ["chosen_frames", "frame_numbers", "with_frames"]
 
 
 def with_frames(scan: Scan, chosen: NDArray[np.integer[Any]]) -> Scan:
-    """The scan with some of its frames; ``Scan.frames`` keeps the numbers that the file gives them.
+    """The scan with some of its frames; `chosen_frames` gives the numbers that they have in the file.
 
     Args:
         scan: the scan; no pattern is read, and those that are kept stay so.
@@ -26,21 +26,33 @@ def with_frames(scan: Scan, chosen: NDArray[np.integer[Any]]) -> Scan:
     """
     numbers = np.asarray(chosen, dtype=np.int64)
     index = scan.scan_index
-    patterns: Any = (_KeptChosen if isinstance(scan.patterns, KeptPatterns) else _Chosen)(scan.patterns, numbers)
+    patterns: Any = (_KeptChosen if isinstance(scan.patterns, KeptPatterns) else _Chosen)(
+        scan.patterns, numbers, frame_numbers(scan)[numbers]
+    )  # fmt: skip
     return replace(
         scan,
         patterns=patterns,
         positions=scan.positions[numbers],
         scan_index=None if index is None else index[numbers],
-        frames=scan.numbers[numbers],
     )
 
 
-class _Chosen:
-    """Some patterns; see ``ptycho_core.scan.scan.Patterns``."""
+def chosen_frames(scan: Scan) -> NDArray[np.int64] | None:
+    """(frame,), int64, ascending: the number that the file gives each frame, from 0; None where all its frames are here."""
+    return scan.patterns.frames if isinstance(scan.patterns, _Chosen) else None
 
-    def __init__(self, patterns: Any, chosen: NDArray[np.int64]) -> None:  # noqa: ANN401 - patterns, of whatever class
-        self._all, self._chosen = patterns, chosen
+
+def frame_numbers(scan: Scan) -> NDArray[np.int64]:
+    """The number that the file gives each frame of a scan: (frame,), int64, ascending."""
+    chosen = chosen_frames(scan)
+    return np.arange(len(scan), dtype=np.int64) if chosen is None else chosen
+
+
+class _Chosen:
+    """Some patterns; see ``ptycho_core.scan.scan.Patterns``. ``frames`` are their numbers in the file."""
+
+    def __init__(self, patterns: Any, chosen: NDArray[np.int64], frames: NDArray[np.int64]) -> None:  # noqa: ANN401 - of any class
+        self._all, self._chosen, self.frames = patterns, chosen, frames
         self.shape, self.dtype = (len(chosen), *patterns.shape[1:]), patterns.dtype
 
     def __len__(self) -> int:
