@@ -30,6 +30,12 @@ _CLOSE: Final = 0.5
 _GRAINS: Final = (0.0, 2.0, 4.0)
 """Pixels over which an object is alike: the most likely is taken."""
 
+_SCALES: Final = np.geomspace(1e-8, 1.0, 33)
+"""Variances s² that are tried."""
+
+_BLOCK: Final = 48
+"""Most frames of which each is held against each."""
+
 _SURE: Final = 4.0
 """Difference of log likelihoods above which frames do vary."""
 
@@ -55,23 +61,48 @@ def unexplained(
     step = float(np.median(nearest_distances(places)))
     if not 0 < step < _CLOSE * probe_width(probe):
         return 0.0
-    parts = np.log(photons) - np.log(photons).mean()
+    logs = np.log(photons) - np.log(photons).mean()
     noise = float((1 / photons).mean())
-    grid = (1.5 * noise + 1e-4) * np.geomspace(1, 1e4, 81)
-    shifts = places[:, None] - places
-    likely = np.max([_likelihoods(_autocorrelation(probe, shifts, grain), parts, grid) for grain in _GRAINS], axis=0)
+    grid = (1.5 * noise + 1e-4) * np.geomspace(1, 1e4, 61)
+    likely = np.max([_of_blocks(places, logs, probe, grain, grid) for grain in _GRAINS], axis=0)
     best = int(np.argmax(likely))
     if likely[best] - likely[0] < _SURE:
         return 0.0
     return float(np.sqrt(max(grid[best] - noise, 0)))
 
 
+def _of_blocks(
+    places: NDArray[np.float64],
+    values: NDArray[np.float64],
+    probe: NDArray[np.complexfloating[Any, Any]],
+    grain: float,
+    own: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Log likelihood for each own variance, of all blocks together, each of frames that lie side by side."""
+    found = np.zeros((len(_SCALES), len(own)))
+    for block in _blocks(places, np.arange(len(places))):
+        shifts = places[block, None] - places[block]
+        found += _likelihoods(_autocorrelation(probe, shifts, grain), values[block], own)
+    likely: NDArray[np.float64] = found.max(axis=0)
+    return likely
+
+
+def _blocks(places: NDArray[np.float64], frames: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """The frames in parts of ``_BLOCK`` at most, cut across the longer side; larger matrices would keep all processors busy."""
+    if len(frames) <= _BLOCK:
+        return [frames]
+    axis = int(np.argmax(np.ptp(places[frames], axis=0)))
+    order, half = frames[np.argsort(places[frames, axis], kind="stable")], len(frames) // 2
+    return [*_blocks(places, order[:half]), *_blocks(places, order[half:])]
+
+
 def _likelihoods(together: NDArray[np.float64], values: NDArray[np.float64], own: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Log likelihood of values (frame,) for each own variance σ² in ``own``, at the most likely s²; K is ``together``."""
+    """Log likelihood (scale, own) of values (frame,) for each s² of ``_SCALES`` and σ² of ``own``; K is ``together``."""
     along, vectors = np.linalg.eigh(together + 100.0)  # a common mean, as good as free
     parts = (vectors.T @ values) ** 2
-    variances = np.geomspace(1e-8, 1.0, 65)[:, None] * np.maximum(along, 0)
-    return np.array([-0.5 * (parts / (variances + one) + np.log(variances + one)).sum(axis=1).min() for one in own])
+    variances = _SCALES[:, None, None] * np.maximum(along, 0) + own[:, None]
+    found: NDArray[np.float64] = -0.5 * (parts / variances + np.log(variances)).sum(axis=-1)
+    return found
 
 
 def _autocorrelation(
