@@ -25,7 +25,7 @@ __all__ = ["Simulation", "SimulationSettings", "simulate_scan"]
 Steps: TypeAlias = Callable[[int, int], None]
 
 _CHUNK = 64
-_LARGEST_OBJECT = 400_000_000  # pixels
+_OBJECT_BYTES = 96  # for a pixel of the object, while its pictures are made
 _MOST_FRAMES = 1_000_000
 
 
@@ -228,7 +228,7 @@ def _positions(
     chosen: SimulationSettings, width: float, random: np.random.Generator
 ) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """True positions in the object, and the object's shape; stated positions with their errors stay inside, too."""
-    from ptycho_core.scan.canvas import object_canvas, probe_width
+    from ptycho_core.scan.canvas import check_canvas, object_canvas, probe_width
 
     # Of a probe without a dose, so that rounding makes no difference between doses.
     step = chosen.step or (1 - chosen.overlap) * probe_width(make_probe(chosen.probe, chosen.size, width, 1.0, chosen.modes))
@@ -237,11 +237,12 @@ def _positions(
     frames = 400 if chosen.frames is None and chosen.field is None else chosen.frames
     places = make_positions(chosen.scan, step, frames, chosen.field, chosen.jitter, random)
     places = places if chosen.subpixel else np.round(places)
-    origin, shape = object_canvas(places, chosen.size, margin=int(np.ceil(5 * chosen.position_error)))
-    if shape[0] * shape[1] > _LARGEST_OBJECT:
-        raise SettingsError(
-            f"The scan needs an object of {shape[0]} x {shape[1]} pixels, which is too large.", remedy="Take fewer frames."
-        )
+    try:
+        origin, shape = object_canvas(places, chosen.size, margin=int(np.ceil(5 * chosen.position_error)))
+        check_canvas(shape, places, _OBJECT_BYTES)
+    except DataError as error:  # the settings are to blame, not a file
+        told = f"The scan is too large. {error.message}"
+        raise SettingsError(told, remedy="Take fewer frames, or a smaller step or field.") from error
     return places - origin, shape
 
 

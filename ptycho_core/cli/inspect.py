@@ -33,15 +33,19 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     group = parser.add_argument_group("data: what the file does not say of itself")
     for one in _data_settings():
-        group.add_argument(
-            one.flag,
-            *one.flags,
-            dest=f"setting_{one.name}",
-            metavar="{" + ",".join(one.choices) + "}" if one.choices else one.kind.upper(),
-            default=argparse.SUPPRESS,
-            help=(one.help + (f" ({one.unit})" if one.unit else "")).replace("%", "%%"),
-        )
+        _add_setting(group, one)
     parser.set_defaults(func=run)
+
+
+def _add_setting(group: Any, one: Declaration) -> None:  # noqa: ANN401 - argparse has no public type for it
+    common: dict[str, Any] = {"dest": f"setting_{one.name}", "default": argparse.SUPPRESS}
+    told = (one.help + (f" ({one.unit})" if one.unit else "")).replace("%", "%%")
+    if one.kind == "bool":
+        group.add_argument(one.flag, *one.flags, action="store_const", const="true", help=told, **common)
+        group.add_argument(one.negated, action="store_const", const="false", help=argparse.SUPPRESS, **common)
+        return
+    metavar = "{" + ",".join(one.choices) + "}" if one.choices else one.kind.upper()
+    group.add_argument(one.flag, *one.flags, metavar=metavar, help=told, **common)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,9 +59,10 @@ def run(args: argparse.Namespace) -> int:
     from ptycho_core.files.place import check_apart, check_file
     from ptycho_core.formats.opening import open_scan, scan_path
     from ptycho_core.scan.summary import summarise
+    from ptycho_core.settings.data import names_file
 
     if args.plot is not None:
-        named = [str(given[name]) for name in ("mask", "probe") if given.get(name) is not None]
+        named = [str(given[name]) for name in ("mask", "dark", "probe") if names_file(name, given.get(name))]
         check_apart([args.plot], [scan_path(args.file), *named])
         check_file(args.plot, overwrite=args.overwrite)
     scan = open_scan(args.file, given)
@@ -117,7 +122,7 @@ def _lines(scan: Scan, summary: Summary) -> list[str]:
         rows.append(("geometry", setup))
         rows.append(("", f"object pixel {pixel * 1e9:.4g} nm"))
     rows += [("note", note) for note in scan.notes]
-    rows += [("doubt", doubt) for doubt in summary.doubts]
+    rows += [("doubt", doubt.sentence) for doubt in summary.doubts]
     return [shown(f"{label:<11} {text}") for label, text in rows]
 
 
@@ -164,5 +169,6 @@ def _facts(scan: Scan, summary: Summary) -> dict[str, Any]:
         "scans": None if scan.scan_index is None else len(set(scan.scan_index.tolist())),
         "geometry": None if it is None else vars(it) | {"object_pixel_m": scan.object_pixel_m},
         "notes": list(scan.notes),
-        "doubts": list(summary.doubts),
+        "doubts": [doubt.sentence for doubt in summary.doubts],
+        "kinds_of_doubts": [{"kind": doubt.kind, "severity": doubt.severity} for doubt in summary.doubts],
     }

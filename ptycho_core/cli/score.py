@@ -104,7 +104,7 @@ def _show(args: argparse.Namespace, values: dict[str, Any]) -> None:
         _print(values)
 
 
-_READING = ("signal", "frame_axis", "photons", "size")
+_READING = ("signal", "frame_axis", "photons", "size", "dark", "clip_negative")
 """How a result says that its patterns were read: the misfit is of those."""
 
 
@@ -114,12 +114,19 @@ def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
     from ptycho_core.formats.product import load_reconstruction
     from ptycho_core.imaging.metrics import data_misfit
     from ptycho_core.modelfile.trained import trained_settings
+    from ptycho_core.scan.selection import with_frames
+    from ptycho_core.settings.data import AUTO
 
     one = load_reconstruction(result)
     kept = trained_settings(one.settings, str(result))
-    scan = open_scan(scan_path, {name: kept[name]["value"] for name in _READING if name in kept})
+    read = {name: kept[name]["value"] for name in _READING if name in kept}
+    if kept.get("mask", {}).get("value") == AUTO:
+        read["mask"] = AUTO  # what is stored there may be no counts
+    scan = open_scan(scan_path, read)
     if scan.size != one.N:
         raise DataError(f"{scan_path} has patterns of {scan.size} pixels, {result} was made from patterns of {one.N}.")
+    if one.frames is not None and one.frames[-1] < len(scan) and one.frames[0] >= 0:
+        scan = with_frames(scan, one.frames)
     if len(scan.positions) != len(one.positions):
         raise DataError(f"{scan_path} has {len(scan.positions)} frames, {result} was made from {len(one.positions)}.")
     scan = scan if one.mask is None else replace(scan, mask=one.mask)

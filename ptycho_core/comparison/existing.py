@@ -85,9 +85,12 @@ def _misfit(result: StoredObject, place: Path, scan: Scan) -> tuple[float | None
     from ptycho_core.formats.product import load_reconstruction
     from ptycho_core.imaging.metrics import data_misfit
     from ptycho_core.reconstruction.start import common_factor
+    from ptycho_core.scan.selection import with_frames
 
     if result.probe is None or result.positions is None:
         return None, f"no R: it has no {'positions' if result.positions is None else 'probe'}"
+    if result.frames is not None and result.frames[0] >= 0 and result.frames[-1] < len(scan):
+        scan = with_frames(scan, result.frames)
     if len(result.positions) != len(scan.positions):
         return None, f"no R: it has {len(result.positions)} frames, the scan {len(scan.positions)}"
     if result.probe.shape[-1] != scan.size:

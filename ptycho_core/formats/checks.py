@@ -9,9 +9,11 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.guard import check_magnitude
-from ptycho_core.formats.mask_file import check_mask_shape, mask_from_file
+from ptycho_core.formats.pixel_file import check_pixels, pixels_from_file
+from ptycho_core.scan.auto_mask import auto_mask
 from ptycho_core.scan.photons import with_photons
-from ptycho_core.scan.scan import Geometry, Scan
+from ptycho_core.scan.scan import Geometry, Scan, far_field
+from ptycho_core.settings.data import AUTO, dark_level
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from ptycho_core.scan.patterns import ArrayPatterns
     from ptycho_core.settings.data import DataSettings
 
-__all__ = ["check_frames", "read_mask", "read_positions", "scan_of", "signal"]
+__all__ = ["check_frames", "read_dark", "read_mask", "read_positions", "remedy_for_numbers", "scan_of", "signal"]
 
 GEOMETRY_KEYS = {
     "photon_energy_ev": ("photon_energy_ev", "photon_energy_eV"),
@@ -31,6 +33,9 @@ GEOMETRY_KEYS = {
 
 PHOTON_KEYS = ("photons", "nphotons")
 """Where a file states the mean counts of its patterns; the first spelling is ours."""
+
+_LARGEST_PROBE = 1e15
+"""Largest modulus of a probe in a scan's file: more, squared and added up, is beyond the range of float32."""
 
 PATTERN_KEYS = ("intensity", "diffraction", "diff3d")
 """Where patterns are, in every layout."""
@@ -57,9 +62,15 @@ def scan_of(
         known: further fields of the scan, by name.
     """
     frames, size, _ = patterns.shape
+    beam = _probe(file, probe, size)
+    if settings.mask == AUTO:
+        light = None if beam is None else far_field(beam)
+        known["mask"], note = auto_mask(patterns, known["mask"], signal=known["signal"], where=str(file.path), far_field=light)
+        patterns = patterns.masked(known["mask"])
+        notes.append(note)
     scan = Scan(
         patterns=patterns,
-        probe=_probe(file, probe, size),
+        probe=beam,
         geometry=_geometry(file, settings, notes),
         object_guess=_object(file, guess),
         scan_index=_scan_index(file, frames),
@@ -71,12 +82,24 @@ def scan_of(
     return scan if counted is None else with_photons(scan, *counted)
 
 
-def check_frames(where: str, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
-    """Refuse an empty scan, frames that are not square, values that are no real numbers; ``shape`` is (frame, row, column)."""
+def check_frames(where: str, shape: tuple[int, int, int], dtype: np.dtype[Any], axis: str) -> None:
+    """Refuse an empty scan, frames that are not square, and values that are no real numbers.
+
+    Args:
+        where: file and key.
+        shape: (frame, row, column).
+        dtype: type of the values.
+        axis: ``first`` or ``last``, which axis is taken to count the frames.
+    """
     if shape[0] == 0 or shape[1] == 0:
         raise DataError(f"{where} has shape {shape}: the scan is empty.")
     if shape[1] != shape[2]:
-        raise DataError(f"{where} has frames of {shape[1]} x {shape[2]} pixels, shape {shape}; frames must be square.")
+        stored, other = (shape, "last") if axis == "first" else ((shape[1], shape[2], shape[0]), "first")
+        square = stored[0] == stored[1] if other == "last" else stored[1] == stored[2]
+        raise DataError(
+            f"{where} has frames of {shape[1]} x {shape[2]} pixels, shape {stored}; frames must be square.",
+            remedy=f"If the {other} axis counts the frames, give --frame-axis {other}." if square else "Crop or pad them first.",
+        )
     if dtype.kind not in "biuf":
         raise DataError(f"{where} is of type {dtype}, shape {shape}; patterns must be real numbers (counts or amplitudes).")
 
@@ -109,7 +132,8 @@ def read_positions(file: NpzFile, name: str, frames: int, patterns: str) -> NDAr
     if header.shape[:1] != (frames,):
         raise DataError(
             f"{file.path}: '{name}' has shape {header.shape} but '{patterns}', shape {file.headers[patterns].shape},"
-            f" has {frames} frames; there must be one position for each frame."
+            f" has {frames} frames; there must be one position for each frame.",
+            remedy=remedy_for_numbers(header.shape[0] if header.shape else 0, frames),
         )
     if header.dtype.kind not in "iuf":
         raise DataError(f"{file.path}: '{name}' is of type {header.dtype}, shape {header.shape}; positions must be real numbers.")
@@ -121,6 +145,14 @@ def read_positions(file: NpzFile, name: str, frames: int, patterns: str) -> NDAr
             f"{file.path}: '{name}', shape {header.shape}, is not finite for {wrong.size} frame(s), first for frame {wrong[0]}."
         )
     return values
+
+
+def remedy_for_numbers(positions: int, frames: int) -> str:
+    """What to do where a file has more patterns than positions, or fewer."""
+    kind, rest = ("patterns", "positions") if frames > positions else ("positions", "patterns")
+    return (
+        f"Remove the {abs(frames - positions)} {kind} that have no {rest}, such as those before or after the scan, from the file."
+    )
 
 
 def _probe(file: NpzFile, name: str, size: int) -> NDArray[np.complexfloating[Any, Any]] | None:
@@ -137,6 +169,11 @@ def _probe(file: NpzFile, name: str, size: int) -> NDArray[np.complexfloating[An
     probe = _complex(file, name).reshape(-1, size, size)
     if not np.any(probe):
         raise DataError(f"{file.path}: '{name}', shape {header.shape}, is zero everywhere.")
+    if (largest := float(np.abs(probe).max())) > _LARGEST_PROBE:
+        raise DataError(
+            f"{file.path}: '{name}', shape {header.shape}, holds a modulus of {largest:.3g}; its squares are beyond float32.",
+            remedy="Scale it: the sum of its squares is the mean number of counts in a pattern of an empty object.",
+        )
     return probe
 
 
@@ -167,12 +204,12 @@ def _scan_index(file: NpzFile, frames: int) -> NDArray[np.int64] | None:
 
 def read_mask(file: NpzFile, settings: DataSettings, size: int, notes: list[str], bad: str = "") -> NDArray[np.bool_]:
     """The good pixels (N, N): the settings' mask file, else the scan's key ``mask``, else all but those of the key ``bad``."""
-    if settings.mask is not None:
-        return _check_mask(*mask_from_file(Path(settings.mask), size), size, notes)
+    if settings.mask not in (None, AUTO):
+        return _check_mask(*pixels_from_file(Path(str(settings.mask)), "mask", size), size, notes)
     name = "mask" if "mask" in file else bad
     if name in file:
         where, header = f"{file.path}: '{name}'", file.headers[name]
-        check_mask_shape(where, header.shape, size)
+        check_pixels(where, header.shape, size)
         if name == bad and header.dtype.kind != "b":
             raise DataError(f"{where} is of type {header.dtype}, shape {header.shape}; it must be bool, True = bad.")
         values = file.array(name)
@@ -216,8 +253,22 @@ def _complex(file: NpzFile, name: str) -> NDArray[np.complexfloating[Any, Any]]:
     return values.astype(np.complex64 if values.dtype.itemsize <= 8 and values.dtype != np.float64 else np.complex128)
 
 
+def read_dark(settings: DataSettings, size: int, notes: list[str]) -> NDArray[np.float64] | None:
+    """The counts of each pixel without light that the settings state, (N, N) or (), float64; None where they state none."""
+    if settings.dark is None:
+        return None
+    if (level := dark_level(settings.dark)) is not None:
+        notes.append(f"Dark: {level:g} counts are subtracted from each pixel.")
+        return np.array(level)
+    values, where = pixels_from_file(Path(settings.dark), "dark", size)
+    if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+        raise DataError(f"{where}, shape {values.shape}, type {values.dtype}, must hold finite real numbers.", source="data.dark")
+    notes.append(f"Dark: {values.mean():.4g} counts on average are subtracted from a pixel, by {where}.")
+    return values.astype(np.float64)
+
+
 def _check_mask(values: NDArray[Any], where: str, size: int, notes: list[str]) -> NDArray[np.bool_]:
-    check_mask_shape(where, values.shape, size)
+    check_pixels(where, values.shape, size)
     # A mask of flags would be read the wrong way round, so more than one value beside 0 is refused.
     if values.dtype.kind not in "biuf" or np.setdiff1d(values, 0).size > 1:
         raise DataError(f"{where}, shape {values.shape}, must hold 0 (bad) and one other value (good), such as True.")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.errors import DataError, PtychoError
-from ptycho_core.files.memory import free_memory
+from ptycho_core.files.memory import available_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,8 +80,8 @@ def check_declared(what: str, shape: tuple[int, ...], itemsize: int, stored: int
     if stored is not None and size > DENSEST * stored:
         remedy = "If it is right, store it without compression."
         raise DataError(f"{told}; the file does not hold them: it has {stored} bytes of it.", remedy=remedy)
-    free = free_memory()
-    if free is not None and size > free:
+    free = available_bytes()
+    if size > free:
         raise DataError(f"{told}; {free:.2g} bytes of memory are free.", remedy="Use a machine with more memory.")
 
 

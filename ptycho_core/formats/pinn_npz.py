@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.checks import check_frames, read_mask, read_positions, scan_of, signal
+from ptycho_core.formats.checks import check_frames, read_dark, read_mask, read_positions, remedy_for_numbers, scan_of, signal
 from ptycho_core.scan.patterns import ArrayPatterns
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class PinnNpz:
         axis = _frame_axis(where, header.shape, number, settings, notes)
         rows, columns = (header.shape[0], header.shape[1]) if axis == "last" else (header.shape[1], header.shape[2])
         frames = header.shape[2] if axis == "last" else header.shape[0]
-        check_frames(where, (frames, rows, columns), header.dtype)
+        check_frames(where, (frames, rows, columns), header.dtype, axis)
         centres = [read_positions(file, key, frames, name).reshape(frames) for key in ("ycoords", "xcoords")]
         host = "bad_pixels" in file
         stated, by = file.text("signal"), "the key 'signal'"
@@ -79,8 +79,9 @@ class PinnNpz:
         if "xcoords_start" in file:
             notes.append("Positions: 'xcoords' and 'ycoords'; those before refinement ('xcoords_start') are left aside.")
         patterns = ArrayPatterns(
-            file.lazy(name), header.shape, header.dtype, where=where, frame_axis=axis, signal=kind, mask=mask
-        )
+            file.lazy(name), header.shape, header.dtype, where=where, frame_axis=axis, signal=kind, mask=mask,
+            dark=read_dark(settings, rows, notes), clip_negative=settings.clip_negative,
+        )  # fmt: skip
         positions = np.stack(centres, axis=1) - ((rows - 1) / 2 if host else rows // 2)
         return scan_of(
             file, settings, patterns, "probeGuess", "objectGuess", notes, positions=positions, mask=mask, format=self.name,
@@ -113,5 +114,8 @@ def _frame_axis(
         notes.append(f"Axes: (row, column, frame), since the last of {shape} is the number of positions.")
         return "last"
     if not first:
-        raise DataError(f"{where} has shape {shape} but 'xcoords' has {number} positions; there must be one for each frame.")
+        raise DataError(
+            f"{where} has shape {shape} but 'xcoords' has {number} positions; there must be one for each frame.",
+            remedy=remedy_for_numbers(number, shape[2] if shape[0] == shape[1] else shape[0]),
+        )
     return "first"

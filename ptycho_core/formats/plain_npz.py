@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.checks import check_frames, read_mask, read_positions, scan_of, signal
+from ptycho_core.formats.checks import check_frames, read_dark, read_mask, read_positions, scan_of, signal
 from ptycho_core.formats.npz import write_npz
 from ptycho_core.scan.patterns import ArrayPatterns
 
@@ -64,7 +64,8 @@ class PlainNpz:
             shape = (header.shape[2], header.shape[0], header.shape[1])
         else:
             shape = (header.shape[0], header.shape[1], header.shape[2])
-        check_frames(where, shape, header.dtype)
+        axis: Literal["first", "last"] = "last" if settings.frame_axis == "last" else "first"
+        check_frames(where, shape, header.dtype, axis)
         if (places := file.require("positions_px").shape)[:1] == shape[:1] and places != (shape[0], 2):
             raise DataError(f"{path}: 'positions_px' has shape {places}; it must be (frame, 2): row, column.")
         positions = read_positions(file, "positions_px", shape[0], "intensity")
@@ -75,10 +76,10 @@ class PlainNpz:
         kind, why = signal(where, header.dtype, settings, stated, by)
         notes.append(why)
         mask = read_mask(file, settings, shape[1], notes)
-        axis: Literal["first", "last"] = "last" if settings.frame_axis == "last" else "first"
         patterns = ArrayPatterns(
-            file.lazy("intensity"), header.shape, header.dtype, where=where, frame_axis=axis, signal=kind, mask=mask
-        )
+            file.lazy("intensity"), header.shape, header.dtype, where=where, frame_axis=axis, signal=kind, mask=mask,
+            dark=read_dark(settings, shape[1], notes), clip_negative=settings.clip_negative,
+        )  # fmt: skip
         return scan_of(
             file, settings, patterns, "probe_guess", "object_guess", notes, positions=positions, mask=mask, format=self.name,
             signal=kind, probe_scaled="probe_guess" in file and bool(file.number("probe_in_counts")),

@@ -22,6 +22,7 @@ from ptycho_core.formats.object_file import (
     probe_name,
 )
 from ptycho_core.formats.product_hdf5 import Metres, Reader, write_product
+from ptycho_core.scan.selection import chosen_frames
 from ptycho_core.spelling import printable
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Reconstruction(ReconstructResult):
     Attributes:
         origin: (2,), float64: ``positions + origin`` are positions as the scan's file states them.
         mask: (N, N), bool, True = good pixel, as the patterns were used; None if it is not known.
+        frames: (frame,), int64, ascending, the number that the scan's file gives each frame; None where they are 0, 1, 2 ….
         settings: what was asked, with provenance; anything JSON can hold.
         pixel_size_m: object pixel (row, column) in metres, or None without geometry.
         photon_energy_ev: photon energy in eV, or None if it is not known.
@@ -56,6 +58,7 @@ class Reconstruction(ReconstructResult):
 
     origin: NDArray[np.floating[Any]] = field(default_factory=lambda: np.zeros(2))
     mask: NDArray[np.bool_] | None = None
+    frames: NDArray[np.int64] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     pixel_size_m: tuple[float, float] | None = None
     photon_energy_ev: float | None = None
@@ -101,6 +104,7 @@ class Reconstruction(ReconstructResult):
             "held_out_sums": self.held_out_sums,
             "background": self.background,
             "mask": self.mask,
+            "frames": self.frames,
             "history": self.history,
         }
         texts = {"name": self.name, "comments": self.comments}
@@ -137,9 +141,9 @@ class StoredObject:
 
 
 def title_and_scale(scan: Scan) -> dict[str, Any]:
-    """What a `Reconstruction` takes over of its scan by name: the title, and the metric scale where the geometry is known."""
+    """What a `Reconstruction` takes over of its scan by name: title, numbers of the frames, and the metric scale where known."""
     # A name that is no UTF-8 cannot be a title as it is.
-    found: dict[str, Any] = {"name": printable(scan.source.stem)}
+    found: dict[str, Any] = {"name": printable(scan.source.stem), "frames": chosen_frames(scan)}
     if scan.geometry is not None:
         pixel = scan.geometry.object_pixel_m(scan.size)
         found |= {"pixel_size_m": (pixel, pixel), "photon_energy_ev": scan.geometry.photon_energy_ev}
@@ -159,14 +163,15 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
     with Reader(path) as reader:
         if "ptycho" in reader:
             reader.check_version()
-        facts = _facts(reader)
+        facts, positions = _facts(reader), _real(reader, "ptycho/positions_px", 2)
         found = Reconstruction(
             object=_one_layer(reader.array("object", [2, 3]), path),
             probe=_modes(reader.array("probe", [2, 3, 4]), path),
-            positions=_real(reader, "ptycho/positions_px", 2),
+            positions=positions,
             origin=_real(reader, "ptycho/object_origin", 1),
             background=_real(reader, "ptycho/background", 2) if "ptycho/background" in reader else None,
             mask=reader.array("ptycho/mask", [2]).astype(bool) if "ptycho/mask" in reader else None,
+            frames=_numbers(reader, len(positions)),
             history=reader.history(),
             held_out=_whole(reader, "ptycho/held_out_frames"),
             held_out_sums=_real(reader, "ptycho/held_out_sums", 2) if "ptycho/held_out_sums" in reader else None,
@@ -203,7 +208,9 @@ def read_object(path: str | Path, purpose: Purpose = "result") -> StoredObject:
         if not (isinstance(file, Reader) and "ptycho" in file):
             return _stored(file, purpose)
     whole = load_reconstruction(path)
-    return StoredObject(whole.object, whole.probe, whole.positions, whole.origin, whole.pixel_size_m, whole.stored_size)
+    return StoredObject(
+        whole.object, whole.probe, whole.positions, whole.origin, whole.pixel_size_m, whole.stored_size, whole.frames
+    )
 
 
 def read_probe(path: str | Path, notes: list[str] | None = None) -> NDArray[Any]:
@@ -295,6 +302,19 @@ def _left_out(probe: NDArray[Any], path: Path) -> tuple[str, ...]:
 def _pixel_size(file: Reader | NpzReader) -> tuple[float, float] | None:
     height, width = (file.number(f"object_pixel_{side}_m") for side in ("height", "width"))
     return (height, width) if height and width and min(height, width) > 0 else None
+
+
+def _numbers(reader: Reader, frames: int) -> NDArray[np.int64] | None:
+    """The numbers of the frames, where they are not 0, 1, 2 …."""
+    if "probe_position_indexes" not in reader:
+        return None
+    numbers = reader.array("probe_position_indexes", [1])
+    if numbers.dtype.kind not in "iu" or len(numbers) != frames or (np.diff(numbers.astype(np.int64)) <= 0).any():
+        raise DataError(
+            f"{reader.path}: 'probe_position_indexes' has shape {numbers.shape} and type {numbers.dtype}; it must hold"
+            f" ascending whole numbers, one for each of {frames} frames."
+        )
+    return None if np.array_equal(numbers, np.arange(frames)) else numbers.astype(np.int64)
 
 
 def _facts(reader: Reader) -> dict[str, Any]:

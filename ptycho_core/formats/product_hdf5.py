@@ -45,7 +45,7 @@ def write_product(
     Args:
         path: file to make; an existing one is replaced.
         arrays: ``object`` (rows, columns), ``probe`` (mode, N, N), ``positions`` (frame, 2), ``origin`` (2,), ``held_out``,
-            ``background`` or None, ``mask`` or None, ``history`` (sequence of rows).
+            ``background`` or None, ``mask`` or None, ``frames`` (frame,) or None, ``history`` (sequence of rows).
         texts: ``name``, ``comments``, ``settings`` (JSON), ``facts`` (JSON).
         metres: the scale; without it no ``*_m`` field is written.
         ready: called when the new file is on the disk, just before it takes its name.
@@ -70,7 +70,8 @@ def _write_ptychodus(file: h5py.File, arrays: Mapping[str, Any], texts: Mapping[
     file.attrs["probe_photon_count"] = float((np.abs(arrays["probe"]).astype(np.float64) ** 2).sum())
     image = file.create_dataset("object", data=arrays["object"][np.newaxis])
     probe = file.create_dataset("probe", data=arrays["probe"][np.newaxis])
-    file["probe_position_indexes"] = np.arange(len(positions), dtype=np.int64)
+    numbers = np.arange(len(positions)) if arrays["frames"] is None else arrays["frames"]
+    file["probe_position_indexes"] = np.asarray(numbers, dtype=np.int64)
     epochs = [(row.get("epoch"), row.get("loss")) for row in arrays["history"]]
     known = [(epoch, loss) for epoch, loss in epochs if epoch is not None and loss is not None]
     file["loss_epochs"] = np.array([epoch for epoch, _ in known], dtype=np.int64)

@@ -134,6 +134,7 @@ def infer_payload(
     """
     from ptycho_core.formats.opening import open_scan
     from ptycho_core.inference.probe import choose_probe
+    from ptycho_core.jobs.doubts import looked_over, say_doubts
     from ptycho_core.model import load_model
     from ptycho_core.notes import NotedEvents
     from ptycho_core.scan.canvas import object_canvas
@@ -142,19 +143,21 @@ def infer_payload(
     began = time.perf_counter()
     groups = payload.groups
     scan, model = kept(open_scan(payload.file, groups["data"])), load_model(payload.model_path)
+    scan, doubts = looked_over(scan)
     _check_scan(scan, model, payload)
     given = groups["data"]["probe"]
     chosen = choose_probe(scan, model, given=None if given is None else str(given), seed=int(groups["execution"]["seed"] or 0))
     origin, shape = object_canvas(scan.positions, scan.size)
     what = f"{len(scan)} patterns of {scan.source.name}, model {payload.model_path}, probe: {chosen.origin}"
     hub.emit(Event(announce, message=f"{what}, {payload.said}"))
+    said = say_doubts(hub, doubts) if announce == "started" else []  # a job that has begun said them
     noted = NotedEvents(hub)
     stitched = _stitch(payload, infer_job(scan, model, chosen.probe, scan.positions - origin, groups), shape, noted)
     for note in (*chosen.notes, *stitched.notes):
         noted.emit(Event("message", message=note))
     seconds = round(time.perf_counter() - began, 3)
     metrics = _metrics(scan, chosen, stitched, origin)
-    metrics |= {"notes": noted.notes, "model": str(payload.model_path), "seconds": seconds}
+    metrics |= {"doubts": said, "notes": noted.notes, "model": str(payload.model_path), "seconds": seconds}
     return _collect(payload, scan, chosen, stitched, origin), metrics
 
 

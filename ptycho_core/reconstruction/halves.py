@@ -116,8 +116,8 @@ def run_resolution(payload: ReconstructionPayload, *, overwrite: bool = False, o
         )
     check_files(payload)
     folder, hub = payload.output_dir, EventHub([*observers, *installed_observers()])
-    for name in FILES if folder is not None else ():
-        check_free(folder / name, overwrite=overwrite)
+    for file in [] if folder is None else [folder / name for name in FILES]:
+        check_free(file, overwrite=overwrite)
     with nullcontext() if folder is None else claimed_folder(folder, overwrite=True), stop_on_interrupt(hub, _FIRST):
         found = _compared(payload, hub)
         if folder is not None:
@@ -164,8 +164,11 @@ def _compared(payload: ReconstructionPayload, hub: EventHub) -> Resolution:
 def _stored(one: Reconstruction, scan: Scan) -> StoredObject:
     """The object with the numbers of its frames, by which it is not taken for that of the other half's."""
     from ptycho_core.formats.product import StoredObject
+    from ptycho_core.scan.selection import frame_numbers
 
-    return StoredObject(one.object, one.probe, one.positions, one.origin, pixel_size_m=one.pixel_size_m, frames=scan.numbers)
+    return StoredObject(
+        one.object, one.probe, one.positions, one.origin, pixel_size_m=one.pixel_size_m, frames=frame_numbers(scan)
+    )
 
 
 def _write(folder: Path, found: Resolution, hub: EventHub, *, figures: bool) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ptycho_core.files.folder import Claim
     from ptycho_core.formats.product import Reconstruction, StoredObject
     from ptycho_core.reconstruction.start import Start
+    from ptycho_core.scan.doubt import Doubt
     from ptycho_core.scan.scan import Scan
     from ptycho_core.settings.payload import ReconstructionPayload
 
@@ -92,26 +93,33 @@ def _run_into(
 
 def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> tuple[Reconstruction, dict[str, Any]]:
     began = time.perf_counter()
-    scan = opened(payload, hub)
+    scan, doubts = opened(payload, hub)
     inferred, notes = (None, []) if infer is None else infer(hub)
-    reconstruction, metrics = fit(payload, scan, hub, inferred)
+    reconstruction, metrics = fit(payload, scan, hub, doubts, inferred)
     metrics |= {"notes": notes + metrics["notes"], "seconds": round(time.perf_counter() - began, 3)}
     return reconstruction, metrics
 
 
-def opened(payload: ReconstructionPayload, hub: EventHub) -> Scan:
-    """The scan of a payload, whose patterns are read once."""
+def opened(payload: ReconstructionPayload, hub: EventHub) -> tuple[Scan, tuple[Doubt, ...]]:
+    """The scan of a payload, whose patterns are read once, and what is implausible about it, which is said."""
     from ptycho_core.formats.opening import open_scan
+    from ptycho_core.jobs.doubts import looked_over, say_doubts
     from ptycho_core.scan.kept import kept
 
     groups = payload.groups
     scan = kept(open_scan(payload.file, groups["data"]), float(str(groups["reconstruction"]["memory_gib"])) * 2**30)
     hub.emit(Event("started", message=f"{len(scan)} patterns of {scan.source.name}, {payload.said}"))
-    return scan
+    scan, doubts = looked_over(scan)
+    say_doubts(hub, doubts)
+    return scan, doubts
 
 
 def fit(
-    payload: ReconstructionPayload, scan: Scan, hub: EventHub, inferred: StoredObject | None = None
+    payload: ReconstructionPayload,
+    scan: Scan,
+    hub: EventHub,
+    doubts: Sequence[Doubt] = (),
+    inferred: StoredObject | None = None,
 ) -> tuple[Reconstruction, dict[str, Any]]:
     """Reconstruct an opened scan, or a part of it, as a payload says; returns the reconstruction and its metrics.
 
@@ -119,6 +127,7 @@ def fit(
         payload: what to do.
         scan: with the patterns to fit.
         hub: is told what is done.
+        doubts: what is implausible about the scan.
         inferred: the object to begin with, of a model.
 
     Raises:
@@ -140,8 +149,8 @@ def fit(
     fits = FrameMisfits.of(scan, result, check)
     for note in fits.notes:
         noted.emit(Event("message", message=note))
-    verdict = judge(Signs(**signs_of(scan, result, fits, check, flat)))
-    metrics = {**fits.as_dict(), **verdict.as_dict()}
+    signs = Signs(**signs_of(scan, result, fits, check, flat), doubts=[(one.severity, one.sentence) for one in doubts])
+    metrics = {**fits.as_dict(), **judge(signs).as_dict(), "doubts": [one.sentence for one in doubts]}
     metrics |= {"stopped_by": result.stopped_by, "interrupted": result.interrupted, "notes": noted.notes}
     return _collect(payload, scan, start, result, metrics), metrics
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.scan.scan import Patterns, Scan, mean_counts
+from ptycho_core.scan.patterns import ArrayPatterns
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from ptycho_core.scan.scan import Scan
 
 __all__ = ["with_photons"]
+
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 def with_photons(scan: Scan, photons: float, why: str) -> Scan:
     """The scan with patterns of so many counts on average, and a probe that belongs to them as it did before.
 
-    The patterns are read once. A probe in the counts of the stored patterns is multiplied by the root of the same factor, so that
-    the object stays as it is; any other probe finds its scale later.
+    The patterns are an ``ArrayPatterns``, and are gone through once. A probe in the counts of the stored patterns is multiplied
+    by the root of the same factor, so that the object stays as it is; any other probe finds its scale later.
 
     Args:
         scan: as its file is read.
@@ -30,7 +32,11 @@ def with_photons(scan: Scan, photons: float, why: str) -> Scan:
     Raises:
         DataError: the patterns hold no counts, or as ``Patterns.read``.
     """
-    stored = mean_counts(scan)
+    patterns = scan.patterns
+    assert isinstance(patterns, ArrayPatterns)
+    stored = patterns.mean_counts()
+    if not np.isfinite(stored):
+        raise DataError(f"The counts of a pattern of {scan.source}, shape {patterns.shape}, add up beyond {_LARGEST:.3g}.")
     if not stored > 0:
         raise DataError(f"The patterns of {scan.source}, shape {scan.patterns.shape}, hold no counts at all.")
     factor = photons / stored
@@ -38,19 +44,4 @@ def with_photons(scan: Scan, photons: float, why: str) -> Scan:
     if probe is not None and scan.probe_scaled:
         probe = (probe * np.sqrt(factor)).astype(probe.dtype)
     note = f"Counts: {photons:g} in a pattern on average, as {why}; what is stored is multiplied by {factor:.6g}."
-    return replace(scan, patterns=_Scaled(scan.patterns, factor), probe=probe, counts_factor=factor, notes=(*scan.notes, note))
-
-
-class _Scaled:
-    """Patterns times a factor; see ``ptycho_core.scan.scan.Patterns``."""
-
-    def __init__(self, stored: Patterns, factor: float) -> None:
-        self._stored, self._factor = stored, np.float32(factor)
-        self.shape, self.dtype = stored.shape, stored.dtype
-
-    def __len__(self) -> int:
-        return len(self._stored)
-
-    def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
-        counts = self._stored.read(frames)
-        return np.multiply(counts, self._factor, out=counts)
+    return replace(scan, patterns=patterns.scaled(factor), probe=probe, counts_factor=factor, notes=(*scan.notes, note))

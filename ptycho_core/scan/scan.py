@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
     ComplexArray: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
-__all__ = ["CHUNK", "Geometry", "Patterns", "Scan", "Steps", "empty_counts", "mean_counts", "pattern_chunks", "scaled_probe"]
+__all__ = [
+    "CHUNK",
+    "Geometry",
+    "Patterns",
+    "Scan",
+    "Steps",
+    "empty_counts",
+    "far_field",
+    "mean_counts",
+    "pattern_chunks",
+    "scaled_probe",
+]
 
 CHUNK: Final = 64
 """Patterns read at once by what goes through a whole scan."""
@@ -149,10 +160,16 @@ def mean_counts(scan: Scan, progress: Steps | None = None) -> float:
     return sum(float(counts.sum(dtype=np.float64)) for _, counts in pattern_chunks(scan, progress)) / len(scan)
 
 
+def far_field(probe: ComplexArray) -> NDArray[np.float64]:
+    """Intensity (N, N) of a probe (mode, N, N) in the far field, all modes together, zero frequency at ``[N//2, N//2]``."""
+    far = np.fft.fftshift(np.fft.fft2(probe.astype(np.complex128, copy=False), norm="ortho"), axes=(1, 2))
+    found: NDArray[np.float64] = (np.abs(far) ** 2).sum(axis=0)
+    return found
+
+
 def empty_counts(scan: Scan, probe: ComplexArray) -> float:
     """The counts in good pixels of a pattern of an empty object; ``probe`` is (mode, N, N) in counts."""
-    far = np.fft.fftshift(np.fft.fft2(probe, norm="ortho"), axes=(1, 2))
-    return float((np.abs(far) ** 2).sum(axis=0)[scan.mask].sum())
+    return float(far_field(probe)[scan.mask].sum())
 
 
 def scaled_probe(scan: Scan, probe: ComplexArray | None = None, progress: Steps | None = None) -> tuple[ComplexArray, float]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ptycho_core.scan.canvas import Overlap, object_canvas, overlap
-from ptycho_core.scan.scan import pattern_chunks
+from ptycho_core.scan.plausibility import Doubt, doubts_of, gather
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,7 @@ class Summary:
         mode_powers: part of each probe mode, adding to 1; empty without a probe.
         probe_counts: ``Σ|P|²`` as stored, or None without a probe.
         empty_frames: number of patterns without a count.
-        doubts: what looks wrong, a sentence each.
+        doubts: what is implausible.
     """
 
     mean: float
@@ -53,7 +53,7 @@ class Summary:
     mode_powers: tuple[float, ...]
     probe_counts: float | None
     empty_frames: int
-    doubts: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
 
 
 def summarise(scan: Scan, progress: Steps | None = None) -> Summary:
@@ -62,15 +62,8 @@ def summarise(scan: Scan, progress: Steps | None = None) -> Summary:
     Raises:
         DataError: a pattern is negative or not finite, or the file is damaged.
     """
-    mean_pattern = np.zeros(scan.mask.shape)
-    sums = np.empty(len(scan))
-    peak, zeros, whole = 0.0, 0, True
-    for frames, counts in pattern_chunks(scan, progress):
-        mean_pattern += counts.sum(axis=0, dtype=np.float64) / len(scan)
-        sums[frames] = counts.sum(axis=(1, 2), dtype=np.float64)
-        peak = max(peak, float(counts.max()))
-        zeros += int((counts[:, scan.mask] == 0).sum())
-        whole = whole and bool((counts == np.round(counts)).all())
+    evidence = gather(scan, progress, every=True)
+    sums = evidence.sums
     powers = np.zeros(0) if scan.probe is None else (np.abs(scan.probe.astype(np.complex128)) ** 2).sum(axis=(1, 2))
     dense = overlap(scan.positions, scan.probe)
     extent = np.ptp(scan.positions, axis=0)
@@ -78,37 +71,16 @@ def summarise(scan: Scan, progress: Steps | None = None) -> Summary:
         mean=float(sums.mean()),
         faintest=float(sums.min()),
         brightest=float(sums.max()),
-        peak=peak,
+        peak=float(evidence.tally.highest.max()),
         total=float(sums.sum()),
-        zeros=zeros / (len(scan) * int(scan.mask.sum())),
-        whole=whole,
-        mean_pattern=mean_pattern,
+        zeros=evidence.zeros / (len(scan) * int(scan.mask.sum())),
+        whole=evidence.whole,
+        mean_pattern=evidence.mean_pattern,
         overlap=dense,
         extent=(float(extent[0]), float(extent[1])),
         canvas=object_canvas(scan.positions, scan.size)[1],
         mode_powers=tuple(float(part) for part in powers / powers.sum()) if powers.size else (),
         probe_counts=float(powers.sum()) if powers.size else None,
         empty_frames=int((sums == 0).sum()),
-        doubts=tuple(_doubts(scan, mean_pattern, sums, dense)),
+        doubts=doubts_of(scan, evidence),
     )
-
-
-def _doubts(scan: Scan, mean_pattern: NDArray[np.float64], sums: NDArray[Any], dense: Overlap) -> list[str]:
-    doubts = []
-    if not sums.any():
-        return ["The patterns hold no counts at all."]
-    if not sums.all():
-        doubts.append(f"{int((sums == 0).sum())} patterns hold no counts.")
-    half, quarter = scan.size // 2, max(1, scan.size // 4)
-    middle = mean_pattern[half - quarter : half + quarter, half - quarter : half + quarter].sum()
-    if middle < 0.25 * mean_pattern.sum():
-        doubts.append("Most counts lie in the outer part of the patterns; is zero frequency at the centre?")
-    if dense.linear is not None and dense.linear < 0.4:
-        doubts.append("Neighbouring spots hardly overlap; are the positions in object pixels?")
-    if len(scan) > 1 and dense.step == 0:
-        doubts.append("Most positions are taken twice.")
-    if scan.signal == "amplitude" and not any("settings state" in note for note in scan.notes):
-        root = np.sqrt(scan.patterns.read(slice(0, 1)))
-        if np.allclose(root, np.round(root), atol=1e-6):
-            doubts.append("The stored values are whole numbers, read as amplitudes; if they are counts, give --signal counts.")
-    return doubts

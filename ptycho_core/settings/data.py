@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -9,7 +10,10 @@ from typing import Any, ClassVar
 from ptycho_core.errors import SettingsError, did_you_mean
 from ptycho_core.settings.declare import declarations_of, setting
 
-__all__ = ["DataSettings", "data_settings"]
+__all__ = ["AUTO", "DataSettings", "dark_level", "data_settings", "names_file"]
+
+AUTO = "auto"
+"""The mask that is found in the patterns themselves."""
 
 _VERBS = ("train", "infer", "reconstruct")
 _METRES = ("infer", "reconstruct")
@@ -42,8 +46,19 @@ class DataSettings:
         "faster and coarser, more pads it with masked pixels.",
     )  # fmt: skip
     mask: str | None = setting(
-        None, path=True, verbs=_VERBS,
-        help="file (npy, npz, tif) with the good pixels of the detector, 1 = good. Give one for gaps, dead or hot pixels.",
+        None, path=True, words=(AUTO,), verbs=_VERBS,
+        help="file (npy, npz, tif) with the good pixels of the detector, 1 = good; or auto, which masks saturated, dead, hot and "
+        "constant pixels, beside those of the file's own mask. Give one for gaps, dead or hot pixels.",
+    )  # fmt: skip
+    dark: str | None = setting(
+        None, path=True, number=True, verbs=_VERBS,
+        help="counts without light, which are subtracted: a number for all pixels, or a file (npy, npz, tif) with one for each. "
+        "Give it where the dark was left in; counts that become negative are refused without --clip-negative.",
+    )  # fmt: skip
+    clip_negative: bool = setting(
+        False, verbs=_VERBS,
+        help="read negative counts as 0. Give it where the noise of the detector round zero was left in after the dark was "
+        "subtracted.",
     )  # fmt: skip
     probe: str | None = setting(
         None, path=True, verbs=_VERBS,
@@ -62,6 +77,24 @@ class DataSettings:
         None, unit="m", above=0, verbs=_METRES,
         help="pitch of the detector's square pixels. Give it where the file lacks it, or patterns were binned.",
     )  # fmt: skip
+
+
+def dark_level(dark: str) -> float | None:
+    """The number that the setting ``dark`` states, or None where it names a file."""
+    try:
+        level = float(dark)
+    except ValueError:
+        return None
+    return level if math.isfinite(level) else None
+
+
+def names_file(name: str, value: object) -> bool:
+    """Whether the value of a setting that takes a path names a file that is read: ``mask`` and ``dark`` take other words too."""
+    return (
+        value is not None
+        and not (name == "mask" and value == AUTO)
+        and not (name == "dark" and dark_level(str(value)) is not None)
+    )
 
 
 def data_settings(given: Mapping[str, Any] | object | None) -> DataSettings:

@@ -46,6 +46,8 @@ class Declaration:
         also: words allowed beside ``choices`` and what they mean.
         unusable: words that would be among ``choices`` if what brings them worked, and why it does not.
         truths: the two of ``choices`` that true and false mean, which a flag alone and its ``--no-`` form stand for; or none.
+        words: for a path, words that name no file and are values: ``auto`` then does not mean that there is none.
+        number: for a path, whether a number may stand in its place.
         flags: further spellings on the command line.
         verbs: the jobs that take it.
     """
@@ -66,6 +68,8 @@ class Declaration:
     also: tuple[tuple[str, str], ...] = ()
     unusable: tuple[tuple[str, str], ...] = ()
     truths: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    number: bool = False
     flags: tuple[str, ...] = ()
     verbs: tuple[str, ...] = VERBS
 
@@ -113,6 +117,8 @@ class Declaration:
         parts += [f"below {self.below:.10g}"] if self.below is not None else []
         parts += [f"a multiple of {self.multiple}"] if self.multiple is not None else []
         parts += [f"one of {', '.join(self.choices)}"] if self.choices else []
+        parts += [f"or the word {' or '.join(self.words)}"] if self.words else []
+        parts += ["or a number"] if self.number else []
         return " and ".join(parts)
 
     def show(self, value: Value) -> str:
@@ -129,7 +135,7 @@ class Declaration:
         Raises:
             SettingsError: wrong type, not finite, out of range, not among the choices.
         """
-        if self.optional and (value is None or (isinstance(value, str) and value in _UNSET)):
+        if self.optional and (value is None or (isinstance(value, str) and value in self._unset)):
             return None
         checked = self._typed(self._word(value), where)
         if isinstance(checked, str) and self.choices:
@@ -153,13 +159,17 @@ class Declaration:
         Raises:
             SettingsError: as `check`.
         """
-        if self.kind in ("str", "path") or (self.optional and text in _UNSET):
+        if self.kind in ("str", "path") or (self.optional and text in self._unset):
             return self.check(text, where)
         if self.kind == "bool" and text.lower() in _TRUTHS:
             return _TRUTHS[text.lower()]
         if self.kind in _NUMBERS and _NUMBERS[self.kind].fullmatch(text):
             return self.check(int(text) if self.kind == "int" else float(text), where)
         return self._refuse(text, where, f"must be {_NOUNS[self.kind]}" + (f" or {self.show(None)}" if self.optional else ""))
+
+    @property
+    def _unset(self) -> tuple[str, ...]:
+        return tuple(word for word in _UNSET if word not in self.words)
 
     def _word(self, value: object) -> object:
         """The word that a truth, or a text that means one, stands for, where there is such a word."""
@@ -180,6 +190,10 @@ class Declaration:
         if self.kind == "int" and isinstance(value, Integral) and not isinstance(value, bool):
             return int(value)  # NumPy's whole numbers too
         if self.kind == "path" and hasattr(value, "__fspath__"):
+            return str(value)
+        if self.number and isinstance(value, Real) and not isinstance(value, bool):
+            if not math.isfinite(value):
+                self._refuse(value, where, "must be finite")
             return str(value)
         python = {"bool": bool, "int": int, "float": float, "str": str, "path": str}[self.kind]
         if type(value) is not python:
@@ -214,6 +228,8 @@ def setting(
     choices: tuple[str, ...] = (),
     also: tuple[tuple[str, str], ...] = (),
     truths: tuple[str, ...] = (),
+    words: tuple[str, ...] = (),
+    number: bool = False,
     flags: tuple[str, ...] = (),
     verbs: tuple[str, ...] = VERBS,
     path: bool = False,
@@ -230,6 +246,8 @@ def setting(
         "choices": choices,
         "also": also,
         "truths": truths,
+        "words": words,
+        "number": number,
         "flags": flags,
         "verbs": verbs,
     }

@@ -86,17 +86,19 @@ def continued_model(checkpoint: Path, audit: Mapping[str, Any], producer: Mappin
     before, now = trained_scans(model.settings, str(checkpoint), all_of_them=True), audit["scans"]
     table = trained_settings(model.settings, str(checkpoint))
     for number in range(max(len(before), len(now))):
-        old, new = (_described(rows[number]) if number < len(rows) else "none" for rows in (before, now))
-        if old == new and before[number]["digest"] != now[number]["digest"]:
+        old, new = (rows[number] if number < len(rows) else None for rows in (before, now))
+        if old is not None and new is not None and _alike(old, new):
+            continue  # the file may have another name
+        words = [_described(row) if row is not None else "none" for row in (old, new)]
+        if new is not None and words[0] == words[1]:
             raise DataError(
-                f"{checkpoint} was trained with another {old}: patterns or positions of {now[number]['path']} are not the same.",
+                f"{checkpoint} was trained with another {words[0]}: patterns or positions of {new['path']} are not the same.",
                 remedy="Give the same file, or train anew in another folder.",
             )
-        if old != new:
-            raise DataError(
-                f"{checkpoint} was trained with other scans: in place {number + 1} it has {old}, given is {new}.",
-                remedy="Give the same scans in the same order, or train anew in another folder.",
-            )
+        raise DataError(
+            f"{checkpoint} was trained with other scans: in place {number + 1} it has {words[0]}, given is {words[1]}.",
+            remedy="Give the same scans in the same order, or train anew in another folder.",
+        )
     settings = {name: _kept(entry, table.get(name)) for name, entry in audit["settings"].items()}
     return replace(model, settings={**audit, "settings": settings}, producer=producer)
 
@@ -145,6 +147,11 @@ def _kept(entry: Mapping[str, Any], before: Mapping[str, Any] | None) -> Mapping
     if before is None or entry["origin"] != "model":
         return entry
     return {**entry, **{name: before[name] for name in ("origin", "where", "beat", "requested") if name in before}}
+
+
+def _alike(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether two records are of the same patterns and positions in the same part, whatever the name of the file."""
+    return all(old[name] == new[name] for name in ("digest", "frames", "size", "part"))
 
 
 def _described(record: Mapping[str, Any]) -> str:

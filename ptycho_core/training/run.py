@@ -105,7 +105,8 @@ def run_payload(
         claimed_folder(folder, overwrite=overwrite or payload.resume is not None) as claim,
         stop_on_interrupt(hub, _FIRST),
     ):
-        job = training_job(payload, hub)
+        doubts: list[str] = []
+        job = training_job(payload, hub, doubts)
         resumed = payload.resume is not None
         old = _old_files(folder, resume=resumed)
         hub.add(_Replacing(claim, old))  # before the logger, which then begins anew
@@ -117,35 +118,44 @@ def run_payload(
         model = load_model(result.model_path)
         audit = job.model.settings
         metrics = _metrics(payload, result, len(model.history), audit["scans"])
+        metrics["doubts"] = doubts
         metrics["seconds"] = round(time.perf_counter() - began, 3)
         _write_records(payload, audit, metrics, result.history, hub)
     hub.emit(Event("finished", message=result.stopped_by, values=_figures(metrics), path=str(folder)))
     return model, metrics
 
 
-def training_job(payload: TrainingPayload, hub: EventSink) -> TrainJob:
+def training_job(payload: TrainingPayload, hub: EventSink, doubts: list[str] | None = None) -> TrainJob:
     """Open the scans and make the model to begin with, which keeps the audit.
+
+    Args:
+        payload: what to do.
+        hub: is told what begins, and what is implausible about the scans.
+        doubts: the sentences that say so are added to it.
 
     Raises:
         DataError: a scan or its probe cannot be used, or the checkpoint was trained with other scans.
     """
     from ptycho_core.formats.opening import open_scan
+    from ptycho_core.jobs.doubts import looked_over, of_scans, say_doubts
     from ptycho_core.scan.kept import kept
     from ptycho_core.settings.components import losses_of
     from ptycho_core.training.data import training_data
     from ptycho_core.training.prepare import continued_model, initial_model, scan_records
 
     groups = payload.groups
-    scans, validation = (
-        [kept(open_scan(path, groups["data"])) for path in paths] for paths in (payload.scans, payload.validation)
-    )
-    data = training_data(scans, groups, validation)
+    opened = [looked_over(kept(open_scan(path, groups["data"]))) for path in (*payload.scans, *payload.validation)]
+    scans, number = [scan for scan, _ in opened], len(payload.scans)
+    data = training_data(scans[:number], groups, scans[number:])
     audit = {**payload.audit, "scans": scan_records(data)}
     if payload.resume is None:
         model = initial_model(data, groups, audit, _producer(payload))
     else:
         model = continued_model(payload.resume, audit, _producer(payload))
     hub.emit(_started(payload, data, len(model.history)))
+    said = say_doubts(hub, of_scans(opened))
+    if doubts is not None:
+        doubts += said
     for note in _repeated(audit["scans"]):
         hub.emit(Event("message", message=note))
     return TrainJob(data, model, payload.output_dir, groups, losses_of(groups))

@@ -237,6 +237,7 @@ TRAIN: dict[str, tuple[list[str], list[str], Two]] = (
         "photons": ([], ["--photons", "1e3"], lambda a, b: changed(a, b) and other_probe(a, b)),
         "size": ([], ["--size", "48"], lambda a, b: (a.model.size, b.model.size) == (32, 48)),
         "mask": ([], ["--mask", "{folder}/mask.npy"], changed),
+        "dark": (["--clip-negative"], ["--clip-negative", "--dark", "2"], changed),
         "probe": ([], ["--probe", "{folder}/probe.npy"], lambda a, b: changed(a, b) and other_probe(a, b)),
         "model_type": ([], SUPERVISED, changed),
         "gridsize": ([], ["--gridsize", "2"], reshaped),
@@ -353,6 +354,7 @@ INFER: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
     "photons": ([], ["--photons", "1e3"], lambda a, b: np.abs(b.result.probe).max() < np.abs(a.result.probe).max() / 5),
     "size": ([], ["--size", "32"], lambda a, b: a.result.N == b.result.N == 32 and other_object(a, b)),
     "mask": ([], ["--mask", "{folder}/mask.npy"], other_object),
+    "dark": (["--clip-negative"], ["--clip-negative", "--dark", "2"], other_object),
     "probe": ([], ["--probe", "{folder}/probe.npy"], lambda a, b: not np.allclose(a.result.probe, b.result.probe)),
     "photon_energy_ev": in_metres(photon_energy_ev="4000"),
     "detector_distance_m": in_metres(detector_distance_m="2"),
@@ -364,8 +366,9 @@ INFER: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
 SCANS = {"size": "wide.npz"}
 """Scans inferred the second time where it is not the same: only a scan of another size can be given that of the model."""
 
-ELSEWHERE = {"frame_axis", "allow_mixed_frameworks"}
-"""What needs a file of another layout (``tests/scan``), or a process that holds another framework (``tests/parity``)."""
+ELSEWHERE = {"frame_axis", "clip_negative", "allow_mixed_frameworks"}
+"""What needs a file of another layout or with other counts, or a process that holds another framework (``tests/scan``,
+``tests/liveness``, ``tests/parity``)."""
 
 ALIASES = {"torch": "pytorch", "tensorflow": "tf"}
 FIXED = {"tensorflow": {"deterministic", "threads"}}

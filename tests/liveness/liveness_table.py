@@ -32,12 +32,14 @@ CASES = {
 
 ELSEWHERE = {
     "frame_axis": (["--frame-axis", "first"], "tests/liveness/test_the_frame_axis_acts.py::test_the_frame_axis_acts"),
+    "clip_negative": (["--clip-negative"], "tests/liveness/test_clipping_acts.py::test_clipping_acts"),
     "allow_mixed_frameworks": (
         ["--allow-mixed-frameworks"],
         "tests/parity/test_mixture.py::test_a_second_framework_comes_into_a_process_only_where_it_is_allowed",
     ),
 }
-"""Settings that need a file of another layout or a process of their own: words to ask for them with, and the test."""
+"""Settings that need a file of another layout, one with negative counts, or a process of their own: words to ask for them with,
+and the test."""
 
 OPTIONS = {
     "tensorflow.jit": (["--opt", "tensorflow.jit=true"], "test_jit.py::test_the_option_acts_through_the_real_command"),

@@ -81,6 +81,7 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
             changed(a, b) and a.result.mask.all() and np.array_equal(np.argwhere(~b.result.mask)[[0, -1]], [[20, 22], [29, 31]])
         ),
     ),
+    "dark": (["--clip-negative"], ["--clip-negative", "--dark", "2"], changed),
     "photon_energy_ev": (
         GEOMETRY,
         ["--photon-energy-ev", "4000", "--detector-distance-m", "1", "--detector-pixel-size-m", "75e-6"],
@@ -189,8 +190,9 @@ ALIASES = {"torch": "pytorch", "tensorflow": "tf"}
 FIXED = {"tensorflow": {"deterministic", "threads"}}
 """What a framework cannot change in a process that it runs in: each value is given to a process of its own."""
 
-ELSEWHERE = {"frame_axis", "allow_mixed_frameworks"}
-"""What needs a file of another layout (``tests/scan``), or a process that holds another framework (``tests/parity``)."""
+ELSEWHERE = {"frame_axis", "clip_negative", "allow_mixed_frameworks"}
+"""What needs a file of another layout or with other counts, or a process that holds another framework (``tests/scan``,
+``tests/liveness``, ``tests/parity``)."""
 
 
 def same_positions(first: Run, second: Run) -> bool:

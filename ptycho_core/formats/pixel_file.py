@@ -1,4 +1,7 @@
-"""A mask out of a file: npy, npz with the key ``mask``, or TIFF. Its shape is compared before its values are read."""
+"""What holds for each pixel of a pattern (a mask, a dark) out of a file: npy, npz, or TIFF.
+
+Its shape is compared before its values are read.
+"""
 
 from __future__ import annotations
 
@@ -18,38 +21,42 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["check_mask_shape", "mask_from_file"]
+__all__ = ["check_pixels", "pixels_from_file"]
 
-_KEY = "mask"
 _PIXEL: Final = 16
-"""Most bytes of a TIFF for a pixel of the mask, beyond `_HEAD`: what is decoded of a larger one has no bound."""
+"""Most bytes of a TIFF for a pixel, beyond `_HEAD`: what is decoded of a larger one has no bound."""
 
 _HEAD: Final = 2**16
 
 
-def mask_from_file(path: Path, size: int) -> tuple[NDArray[Any], str]:
-    """The values of a mask for patterns of ``size`` x ``size`` pixels, and where they are, for messages.
+def pixels_from_file(path: Path, what: str, size: int) -> tuple[NDArray[Any], str]:
+    """The values for patterns of ``size`` x ``size`` pixels, and where they are, for messages.
+
+    Args:
+        path: of the file.
+        what: ``mask`` or ``dark``: the setting, and the key in an npz.
+        size: pixels across a pattern.
 
     Raises:
         DataError: no such file, another kind of file, another shape, or it is damaged.
     """
     if not path.exists():
-        raise DataError(f"The mask {path} does not exist.", source="data.mask")
+        raise DataError(f"The {what} {path} does not exist.", source=f"data.{what}")
     kind = kind_of(path)
     if kind == TIFF:
         return _tiff(path, size), str(path)
     if kind not in (NPY, ZIP):
-        raise another_kind(path, f"cannot be read as npy, npz with the key '{_KEY}', or tif")
-    file: NpzFile | NpyFile = NpzFile(path) if kind == ZIP else NpyFile(path, _KEY)
+        raise another_kind(path, f"cannot be read as npy, npz with the key '{what}', or tif")
+    file: NpzFile | NpyFile = NpzFile(path) if kind == ZIP else NpyFile(path, what)
     if isinstance(file, NpzFile):
-        file.require(_KEY)
-    where = f"{path}: '{_KEY}'" if kind == ZIP else str(path)
-    check_mask_shape(where, file.headers[_KEY].shape, size)
-    return file.array(_KEY), where
+        file.require(what)
+    where = f"{path}: '{what}'" if kind == ZIP else str(path)
+    check_pixels(where, file.headers[what].shape, size)
+    return file.array(what), where
 
 
-def check_mask_shape(where: str, shape: tuple[int, ...], size: int) -> None:
-    """Refuse a mask of another shape than (size, size).
+def check_pixels(where: str, shape: tuple[int, ...], size: int) -> None:
+    """Refuse an array of another shape than (size, size).
 
     Raises:
         DataError: it is of another.
@@ -62,10 +69,10 @@ def _tiff(path: Path, size: int) -> NDArray[Any]:
     import tifffile
 
     if (bytes_there := path.stat().st_size) > _HEAD + _PIXEL * size * size:
-        raise DataError(f"{path} has {bytes_there} bytes, too many for a mask of {size} x {size} pixels.")
-    with guarded(f"{path}", "Store the mask as npy."), _quiet("tifffile"), tifffile.TiffFile(path) as file:
+        raise DataError(f"{path} has {bytes_there} bytes, too many for {size} x {size} pixels.")
+    with guarded(f"{path}", "Store it as npy."), _quiet("tifffile"), tifffile.TiffFile(path) as file:
         series = file.series[0]
-        check_mask_shape(str(path), tuple(series.shape), size)
+        check_pixels(str(path), tuple(series.shape), size)
         values: NDArray[Any] = series.asarray()
         return values
 

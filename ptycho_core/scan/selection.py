@@ -1,0 +1,73 @@
+"""Some frames of a scan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ptycho_core.scan.kept import KeptPatterns
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ptycho_core.scan.scan import Scan
+
+__all__ = ["chosen_frames", "frame_numbers", "with_frames"]
+
+
+def with_frames(scan: Scan, chosen: NDArray[np.integer[Any]]) -> Scan:
+    """The scan with some of its frames; `chosen_frames` gives the numbers that they have in the file.
+
+    Args:
+        scan: the scan; no pattern is read, and those that are kept stay so.
+        chosen: (k,), ascending numbers among the frames that the scan has now.
+    """
+    numbers = np.asarray(chosen, dtype=np.int64)
+    index = scan.scan_index
+    patterns: Any = (_KeptChosen if isinstance(scan.patterns, KeptPatterns) else _Chosen)(
+        scan.patterns, numbers, frame_numbers(scan)[numbers]
+    )  # fmt: skip
+    return replace(
+        scan,
+        patterns=patterns,
+        positions=scan.positions[numbers],
+        scan_index=None if index is None else index[numbers],
+    )
+
+
+def chosen_frames(scan: Scan) -> NDArray[np.int64] | None:
+    """(frame,), int64, ascending: the number that the file gives each frame, from 0; None where all its frames are here."""
+    return scan.patterns.frames if isinstance(scan.patterns, _Chosen) else None
+
+
+def frame_numbers(scan: Scan) -> NDArray[np.int64]:
+    """The number that the file gives each frame of a scan: (frame,), int64, ascending."""
+    chosen = chosen_frames(scan)
+    return np.arange(len(scan), dtype=np.int64) if chosen is None else chosen
+
+
+class _Chosen:
+    """Some patterns; see ``ptycho_core.scan.scan.Patterns``. ``frames`` are their numbers in the file."""
+
+    def __init__(self, patterns: Any, chosen: NDArray[np.int64], frames: NDArray[np.int64]) -> None:  # noqa: ANN401 - of any class
+        self._all, self._chosen, self.frames = patterns, chosen, frames
+        self.shape, self.dtype = (len(chosen), *patterns.shape[1:]), patterns.dtype
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self._chosen)
+
+    def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
+        """Counts (k, N, N) of the named frames."""
+        counts: NDArray[np.float32] = self._all.read(self._chosen[frames])
+        return counts
+
+
+class _KeptChosen(_Chosen, KeptPatterns):
+    """Some patterns of those that are kept; what is released is forgotten there."""
+
+    def release(self, frames: NDArray[np.integer[Any]]) -> None:
+        """Forget frames whose counts the engine holds now."""
+        self._all.release(np.asarray(self._chosen[frames]))
