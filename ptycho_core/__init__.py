@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ptycho_core.imaging.metrics import score
     from ptycho_core.inference.run import infer
     from ptycho_core.model import load_model
+    from ptycho_core.reconstruction.halves import resolution
     from ptycho_core.reconstruction.verb import reconstruct
     from ptycho_core.simulate import simulate_scan
     from ptycho_core.training.run import train
@@ -31,6 +32,7 @@ _PLACES = {
     "load_reconstruction": "ptycho_core.formats.product",
     "open_scan": "ptycho_core.formats.opening",
     "reconstruct": "ptycho_core.reconstruction.verb",
+    "resolution": "ptycho_core.reconstruction.halves",
     "score": "ptycho_core.imaging.metrics",
     "simulate_scan": "ptycho_core.simulate",
     "train": "ptycho_core.training.run",
@@ -47,6 +49,7 @@ __all__ = [
     "load_reconstruction",
     "open_scan",
     "reconstruct",
+    "resolution",
     "score",
     "simulate_scan",
     "train",

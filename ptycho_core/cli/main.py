@@ -32,6 +32,7 @@ COMMANDS = {
     "infer": "pass a scan through a trained network",
     "reconstruct": "fit object and probe to a scan",
     "simulate": "make a scan whose truth is known",
+    "resolution": "reconstruct two halves of a scan and compare them",
     "inspect": "say what is in a scan file",
     "model": "say what is in a model file, or verify it with several backends",
     "score": "compare a result with a reference",
