@@ -28,6 +28,7 @@ __all__ = [
     "Picture",
     "draw",
     "figure_of_comparison",
+    "figure_of_frames",
     "figure_of_losses",
     "figure_of_object",
     "figure_of_probe",
@@ -138,6 +139,35 @@ def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
         axes.set_ylabel("loss" if axes is top else "R")
         _mark_stages(axes, history, labels=axes is top)
     bottom.set_xlabel("epoch or iteration")
+    return figure
+
+
+@default_style()
+def figure_of_frames(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Where each frame lies, in the colour of its R, and R, counts and shift by frame number; rows as in ``frames.csv``."""
+    columns = {name: np.array([_number(row.get(name)) for row in rows]) for name in rows[0]}
+    number, misfit = columns["frame"], columns["misfit"]
+    shift = np.hypot(columns["shift_row"], columns["shift_column"])
+    held_out = columns["held_out"] > 0
+    graphs = [("R", misfit), ("counts", columns["counts"]), *([("shift (px)", shift)] if shift.any() else [])]
+    figure = empty_figure(13.0, 6.0)
+    grid = figure.add_gridspec(len(graphs), 2, width_ratios=(1, 1.3))
+    place = figure.add_subplot(grid[:, 0])
+    dots = place.scatter(columns["column"], columns["row"], c=misfit, s=18, cmap="viridis", vmax=float(np.nanmax(misfit)))
+    figure.colorbar(dots, ax=place, label="R")
+    place.set(xlabel="column (px)", ylabel="row (px)", aspect="equal", title="Frames")
+    place.invert_yaxis()
+    for line, (label, values) in enumerate(graphs):
+        axes = figure.add_subplot(grid[line, 1])
+        axes.plot(number, values, ".", color="tab:blue", markersize=3)
+        if label == "R" and held_out.any():
+            axes.plot(
+                number[held_out], values[held_out], "o", color="tab:orange", markersize=4, fillstyle="none", label="held out"
+            )
+            axes.legend(loc="upper right", frameon=False)
+        axes.set(ylabel=label, ylim=(0, None))
+        axes.grid(visible=True, alpha=0.25)
+    axes.set_xlabel("frame")
     return figure
 
 

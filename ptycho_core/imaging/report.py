@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 
     from ptycho_core.formats.product import Reconstruction
 
-__all__ = ["HISTORY", "LOSSES", "RECORDS", "RESULTS", "SEAL", "draw_all", "write_json", "write_log", "write_results"]
+__all__ = ["FRAMES", "HISTORY", "LOSSES", "RECORDS", "RESULTS", "SEAL", "draw_all", "write_json", "write_log", "write_results"]
 
 RESULTS = ("reconstruction.h5", "settings.json", "metrics.json", "object.png", "probe.png")
 LOSSES = "losses.png"
-HISTORY = (LOSSES,)
-"""Files of a result folder: those of every result, and those of one that has a history."""
+FRAMES = ("frames.csv", "frames.png")
+HISTORY = (LOSSES, *FRAMES)
+"""Files of a result folder: those of every result, and those of one that was fitted to its frames."""
 SEAL = "metrics.json"
 """The file that is written last and goes first: a folder that has it is complete."""
 RECORDS = ("settings.json", LOSSES, SEAL)
@@ -40,6 +41,7 @@ def write_results(
     *,
     settings: Mapping[str, Any],
     metrics: dict[str, Any],
+    frames: Sequence[Mapping[str, Any]] = (),
     figures: bool = True,
     ready: Callable[[], None] | None = None,
     tell: Callable[[str], None] | None = None,
@@ -54,6 +56,7 @@ def write_results(
         reconstruction: what was found.
         settings: every setting with its source, for ``settings.json``; anything JSON can hold.
         metrics: misfit and what else was measured, for ``metrics.json``; what is to be said of the figures is added to ``notes``.
+        frames: a row for each frame, for ``frames.csv``; without rows there is no such file.
         figures: whether figures are drawn; the folder is complete without them.
         ready: called when the new arrays are on the disk, just before they take the place of those before them.
         tell: called with each note that is added.
@@ -66,7 +69,7 @@ def write_results(
     """
     folder, one = Path(output_dir), reconstruction
     metrics.setdefault("notes", [])
-    drawings = _drawings(one) if figures else {}
+    drawings = _drawings(one, frames) if figures else {}
 
     def save(path: Path) -> None:
         one.save(path, ready=ready if path.parent == folder else None)
@@ -76,17 +79,19 @@ def write_results(
             metrics["notes"] += draw_all(folder, drawings, tell)
         write_json(path, metrics)
 
+    table = [(FRAMES[0], lambda path: write_log(path, frames))] if frames else []
     write_or_rescue(
         folder,
-        [("reconstruction.h5", save), ("settings.json", lambda path: write_json(path, settings)), (SEAL, finish)],
+        [("reconstruction.h5", save), ("settings.json", lambda path: write_json(path, settings)), *table, (SEAL, finish)],
     )
     files = [folder / name for name in (*RESULTS, *HISTORY)]
-    return tuple(path for path in files if path.suffix != ".png" or (path.name in drawings and path.exists()))
+    made = {"reconstruction.h5", "settings.json", SEAL, *(name for name, _ in table), *drawings}
+    return tuple(path for path in files if path.name in made and path.exists())
 
 
-def _drawings(one: Reconstruction) -> dict[str, Callable[[], Figure]]:
+def _drawings(one: Reconstruction, frames: Sequence[Mapping[str, Any]]) -> dict[str, Callable[[], Figure]]:
     """What draws each figure of a result, by name of the file."""
-    from ptycho_core.imaging.figures import figure_of_losses, figure_of_object, figure_of_probe
+    from ptycho_core.imaging.figures import figure_of_frames, figure_of_losses, figure_of_object, figure_of_probe
 
     drawings: dict[str, Callable[[], Figure]] = {
         "object.png": lambda: figure_of_object(one.object, positions=one.positions, window=one.N, pixel_size_m=one.pixel_size_m),
@@ -94,6 +99,8 @@ def _drawings(one: Reconstruction) -> dict[str, Callable[[], Figure]]:
     }
     if one.history:
         drawings[LOSSES] = lambda: figure_of_losses(one.history)
+    if frames:
+        drawings[FRAMES[1]] = lambda: figure_of_frames(frames)
     return drawings
 
 

@@ -143,7 +143,7 @@ def infer_payload(
     began = time.perf_counter()
     groups = payload.groups
     scan, model = kept(open_scan(payload.file, groups["data"])), load_model(payload.model_path)
-    scan, doubts = looked_over(scan)
+    scan, doubts, _ = looked_over(scan)
     _check_scan(scan, model, payload)
     given = groups["data"]["probe"]
     chosen = choose_probe(scan, model, given=None if given is None else str(given), seed=int(groups["execution"]["seed"] or 0))

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ptycho_core.contract import Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ptycho_core.contract import EventSink
     from ptycho_core.scan.plausibility import Doubt
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["looked_over", "of_scans", "say_doubts"]
+__all__ = ["LookedOver", "looked_over", "of_scans", "say_doubts"]
 
 
-def looked_over(scan: Scan) -> tuple[Scan, tuple[Doubt, ...]]:
+class LookedOver(NamedTuple):
+    """A scan whose patterns were looked at.
+
+    Attributes:
+        scan: without the frames that hold no counts.
+        doubts: what is implausible about it.
+        counts: (frame,), float64, counts in good pixels of each frame; NaN of one that was not read.
+    """
+
+    scan: Scan
+    doubts: tuple[Doubt, ...]
+    counts: NDArray[np.float64]
+
+
+def looked_over(scan: Scan) -> LookedOver:
     """The scan without the frames that hold no counts, and what is implausible about it.
 
     The patterns are read; where they are kept (``ptycho_core.scan.kept``) the job reads none again.
@@ -32,17 +49,19 @@ def looked_over(scan: Scan) -> tuple[Scan, tuple[Doubt, ...]]:
 
     evidence = gather(scan)
     doubts = doubts_of(scan, evidence)
+    counts = np.full(len(scan), np.nan)
+    counts[evidence.frames] = evidence.sums
     empty = evidence.frames[evidence.sums == 0]
     if 0 < len(empty) < len(evidence.frames):
-        scan = with_frames(scan, np.delete(np.arange(len(scan)), empty))
-    return scan, doubts
+        scan, counts = with_frames(scan, np.delete(np.arange(len(scan)), empty)), np.delete(counts, empty)
+    return LookedOver(scan, doubts, counts)
 
 
-def of_scans(opened: Sequence[tuple[Scan, tuple[Doubt, ...]]]) -> list[Doubt]:
+def of_scans(opened: Sequence[LookedOver]) -> list[Doubt]:
     """The doubts about several scans; each names the file of its scan, and one that is given twice is said once."""
-    if len({scan.source for scan, _ in opened}) == 1:
-        return list(opened[0][1])
-    every = [replace(doubt, sentence=f"{scan.source.name}: {doubt.sentence}") for scan, doubts in opened for doubt in doubts]
+    if len({scan.source for scan, *_ in opened}) == 1:
+        return list(opened[0].doubts)
+    every = [replace(doubt, sentence=f"{scan.source.name}: {doubt.sentence}") for scan, doubts, _ in opened for doubt in doubts]
     return list(dict.fromkeys(every))
 
 

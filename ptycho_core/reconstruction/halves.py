@@ -138,11 +138,12 @@ def split_in_halves(number: int, seed: int) -> tuple[NDArray[np.int64], NDArray[
 
 def _compared(payload: ReconstructionPayload, hub: EventHub) -> Resolution:
     from ptycho_core.imaging.metrics import score
+    from ptycho_core.jobs.doubts import LookedOver
     from ptycho_core.reconstruction.run import fit, opened
     from ptycho_core.scan.selection import with_frames
 
     began = time.perf_counter()
-    scan, doubts = opened(payload, hub)
+    scan, doubts, counts = opened(payload, hub)
     if len(scan) < LEAST_FRAMES:
         raise DataError(f"{scan.source} has {len(scan)} frames: too few for two halves; it takes {LEAST_FRAMES}.")
     halves: list[StoredObject] = []
@@ -150,15 +151,15 @@ def _compared(payload: ReconstructionPayload, hub: EventHub) -> Resolution:
     frames: list[int] = []
     for number, chosen in enumerate(split_in_halves(len(scan), int(payload.groups["execution"]["seed"] or 0)), 1):
         hub.emit(Event("message", message=f"half {number} of 2: {len(chosen)} frames"))
-        half = with_frames(scan, chosen)
-        reconstruction, metrics = fit(payload, half, hub, doubts)
-        if reconstruction.interrupted:
+        half = LookedOver(with_frames(scan, chosen), doubts, counts[chosen])
+        found = fit(payload, half, hub)
+        if found.reconstruction.interrupted:
             raise KeyboardInterrupt
-        halves.append(_stored(reconstruction, half))
-        verdicts.append(metrics["verdict"])
+        halves.append(_stored(found.reconstruction, half.scan))
+        verdicts.append(found.metrics["verdict"])
         frames.append(len(chosen))
-    found = score(halves[1], halves[0])
-    return Resolution(found, (frames[0], frames[1]), (verdicts[0], verdicts[1]), round(time.perf_counter() - began, 3))
+    compared = score(halves[1], halves[0])
+    return Resolution(compared, (frames[0], frames[1]), (verdicts[0], verdicts[1]), round(time.perf_counter() - began, 3))
 
 
 def _stored(one: Reconstruction, scan: Scan) -> StoredObject:

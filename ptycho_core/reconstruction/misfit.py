@@ -9,6 +9,7 @@ import numpy as np
 
 from ptycho_core.imaging.metrics import flat_misfit, frame_sums, noise_sums, scan_sums
 from ptycho_core.imaging.verdict import OUTLIER, SMALL_MISFIT
+from ptycho_core.scan.selection import frame_numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ptycho_core.reconstruction.start import Start
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["FrameCheck", "FrameMisfits", "signs_of"]
+__all__ = ["FrameCheck", "FrameMisfits", "rows_of", "signs_of"]
 
 CHECKED_FRAMES: Final = 8
 """Frames, spread over the scan, that NumPy models again."""
@@ -166,6 +167,31 @@ def signs_of(scan: Scan, result: ReconstructResult, found: FrameMisfits, check: 
         "uniform": bool(np.ptp(np.abs(result.object)) + np.ptp(np.angle(result.object)) < _UNIFORM),
         "counts": float(check.counts[:, scan.mask].mean()),
         "frames": len(found.sums),
-        "bad_frames": tuple(found.bad_frames().tolist()),
+        "bad_frames": tuple(frame_numbers(scan)[found.bad_frames()].tolist()),
         "interrupted": result.interrupted,
     }
+
+
+def rows_of(
+    scan: Scan, start: Start, result: ReconstructResult, found: FrameMisfits, counts: NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    """A row for each frame, as in ``frames.csv``: its number in the file, place, shift by the fit, counts and R."""
+    numbers, held_out = frame_numbers(scan), set(found.held_out.tolist())
+    kept = set(result.facts.get("positions_kept", ()))
+    over = dict(zip(found.sampled.tolist(), found.sums[found.sampled, 0] / np.maximum(found.noise, 1e-300), strict=True))
+    places, shifts, misfits = result.positions + start.origin, result.positions - start.positions, _ratio(found.sums)
+    return [
+        {
+            "frame": int(numbers[frame]),
+            "row": float(places[frame, 0]),
+            "column": float(places[frame, 1]),
+            "shift_row": float(shifts[frame, 0]),
+            "shift_column": float(shifts[frame, 1]),
+            "counts": float(counts[frame]) if np.isfinite(counts[frame]) else None,
+            "misfit": float(misfits[frame]),
+            "misfit_over_noise": over.get(frame),
+            "held_out": int(frame in held_out),
+            "position_kept": int(frame in kept),
+        }
+        for frame in range(len(scan))
+    ]

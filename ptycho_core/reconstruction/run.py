@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ptycho_core.contract import Event, Observer, ReconstructJob, ReconstructResult
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from ptycho_core.events import EventHub
     from ptycho_core.files.folder import Claim
     from ptycho_core.formats.product import Reconstruction, StoredObject
+    from ptycho_core.jobs.doubts import LookedOver
     from ptycho_core.reconstruction.start import Start
-    from ptycho_core.scan.doubt import Doubt
     from ptycho_core.scan.scan import Scan
     from ptycho_core.settings.payload import ReconstructionPayload
 
@@ -60,7 +60,7 @@ def run_payload(
     folder = payload.output_dir
     if folder is None:
         with stop_on_interrupt(hub, _FIRST):
-            reconstruction, metrics = _run(payload, hub, infer)
+            reconstruction, metrics, _ = _run(payload, hub, infer)
     else:
         with claimed_folder(folder, overwrite=overwrite) as claim, stop_on_interrupt(hub, _FIRST):
             reconstruction, metrics = _run_into(payload, folder, claim, hub, infer)
@@ -82,25 +82,40 @@ def _run_into(
     arrays, *others = (folder / name for name in (*RESULTS, *HISTORY))
     old = old_files(folder, [folder / SEAL, *others], renamed=arrays)
     with logging_to(hub, payload, folder, old=old):
-        reconstruction, metrics = _run(payload, hub, infer)
+        found = _run(payload, hub, infer)
         replace = partial(claim.replace, old)
         write_results(
-            folder, reconstruction, settings=payload.audit, metrics=metrics, figures=payload.figures, ready=replace,
-            tell=partial(tell, hub),
+            folder, found.reconstruction, settings=payload.audit, metrics=found.metrics, frames=found.frames,
+            figures=payload.figures, ready=replace, tell=partial(tell, hub),
         )  # fmt: skip
-    return reconstruction, metrics
+    return found.reconstruction, found.metrics
 
 
-def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> tuple[Reconstruction, dict[str, Any]]:
+class Found(NamedTuple):
+    """What a fit gives.
+
+    Attributes:
+        reconstruction: the result.
+        metrics: as in ``metrics.json``.
+        frames: a row for each frame, as in ``frames.csv``.
+    """
+
+    reconstruction: Reconstruction
+    metrics: dict[str, Any]
+    frames: list[dict[str, Any]]
+
+
+def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> Found:
     began = time.perf_counter()
-    scan, doubts = opened(payload, hub)
+    looked = opened(payload, hub)
     inferred, notes = (None, []) if infer is None else infer(hub)
-    reconstruction, metrics = fit(payload, scan, hub, doubts, inferred)
-    metrics |= {"notes": notes + metrics["notes"], "seconds": round(time.perf_counter() - began, 3)}
-    return reconstruction, metrics
+    found = fit(payload, looked, hub, inferred)
+    found.metrics["notes"] = notes + found.metrics["notes"]
+    found.metrics["seconds"] = round(time.perf_counter() - began, 3)
+    return found
 
 
-def opened(payload: ReconstructionPayload, hub: EventHub) -> tuple[Scan, tuple[Doubt, ...]]:
+def opened(payload: ReconstructionPayload, hub: EventHub) -> LookedOver:
     """The scan of a payload, whose patterns are read once, and what is implausible about it, which is said."""
     from ptycho_core.formats.opening import open_scan
     from ptycho_core.jobs.doubts import looked_over, say_doubts
@@ -109,25 +124,18 @@ def opened(payload: ReconstructionPayload, hub: EventHub) -> tuple[Scan, tuple[D
     groups = payload.groups
     scan = kept(open_scan(payload.file, groups["data"]), float(str(groups["reconstruction"]["memory_gib"])) * 2**30)
     hub.emit(Event("started", message=f"{len(scan)} patterns of {scan.source.name}, {payload.said}"))
-    scan, doubts = looked_over(scan)
-    say_doubts(hub, doubts)
-    return scan, doubts
+    looked = looked_over(scan)
+    say_doubts(hub, looked.doubts)
+    return looked
 
 
-def fit(
-    payload: ReconstructionPayload,
-    scan: Scan,
-    hub: EventHub,
-    doubts: Sequence[Doubt] = (),
-    inferred: StoredObject | None = None,
-) -> tuple[Reconstruction, dict[str, Any]]:
-    """Reconstruct an opened scan, or a part of it, as a payload says; returns the reconstruction and its metrics.
+def fit(payload: ReconstructionPayload, looked: LookedOver, hub: EventHub, inferred: StoredObject | None = None) -> Found:
+    """Reconstruct an opened scan, or a part of it, as a payload says.
 
     Args:
         payload: what to do.
-        scan: with the patterns to fit.
+        looked: the scan to fit, and what is known of it.
         hub: is told what is done.
-        doubts: what is implausible about the scan.
         inferred: the object to begin with, of a model.
 
     Raises:
@@ -135,10 +143,10 @@ def fit(
     """
     from ptycho_core.imaging.verdict import Signs, judge
     from ptycho_core.notes import NotedEvents
-    from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, signs_of
+    from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, rows_of, signs_of
     from ptycho_core.settings.components import losses_of
 
-    groups = payload.groups
+    scan, groups = looked.scan, payload.groups
     start, noted = _start(scan, payload, inferred), NotedEvents(hub)
     for note in start.notes:
         noted.emit(Event("message", message=note))
@@ -149,10 +157,11 @@ def fit(
     fits = FrameMisfits.of(scan, result, check)
     for note in fits.notes:
         noted.emit(Event("message", message=note))
-    signs = Signs(**signs_of(scan, result, fits, check, flat), doubts=[(one.severity, one.sentence) for one in doubts])
-    metrics = {**fits.as_dict(), **judge(signs).as_dict(), "doubts": [one.sentence for one in doubts]}
+    signs = Signs(**signs_of(scan, result, fits, check, flat), doubts=[(one.severity, one.sentence) for one in looked.doubts])
+    metrics = {**fits.as_dict(), **judge(signs).as_dict(), "doubts": [one.sentence for one in looked.doubts]}
     metrics |= {"stopped_by": result.stopped_by, "interrupted": result.interrupted, "notes": noted.notes}
-    return _collect(payload, scan, start, result, metrics), metrics
+    rows = rows_of(scan, start, result, fits, looked.counts)
+    return Found(_collect(payload, scan, start, result, metrics), metrics, rows)
 
 
 def _start(scan: Scan, payload: ReconstructionPayload, inferred: StoredObject | None) -> Start:

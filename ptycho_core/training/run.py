@@ -145,7 +145,7 @@ def training_job(payload: TrainingPayload, hub: EventSink, doubts: list[str] | N
 
     groups = payload.groups
     opened = [looked_over(kept(open_scan(path, groups["data"]))) for path in (*payload.scans, *payload.validation)]
-    scans, number = [scan for scan, _ in opened], len(payload.scans)
+    scans, number = [scan for scan, *_ in opened], len(payload.scans)
     data = training_data(scans[:number], groups, scans[number:])
     audit = {**payload.audit, "scans": scan_records(data)}
     if payload.resume is None:
