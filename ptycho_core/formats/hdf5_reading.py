@@ -274,8 +274,23 @@ class Hdf5File:
             f"{self.path}: {what}, which is not followed: it {where}.", remedy=f"If you trust the file, give {FOLLOW_FLAG}."
         )
 
+    def _check_lengths(self, key: str, data: Any) -> None:  # noqa: ANN401 - h5py has no types
+        """Refuse texts longer than the file, for which HDF5 would take memory; each lies there as its length and its place."""
+        place, number = data.id.get_offset(), data.size
+        if h5py.check_string_dtype(data.dtype).length is not None or place is None or not number:
+            return
+        home = Path(data.file.filename)
+        with home.open("rb") as file:
+            file.seek(place)
+            raw = file.read(data.id.get_storage_size())
+        one = len(raw) // number
+        longest = max((int.from_bytes(raw[first : first + 4], "little") for first in range(0, one * number, one or 1)), default=0)
+        if longest > home.stat().st_size:
+            raise DataError(f"{self.path}: '{key}', shape {data.shape}, has a text of {longest} bytes; the file is shorter.")
+
     def _texts(self, key: str, data: Any) -> list[str]:  # noqa: ANN401 - h5py has no types
         """Texts, in portions: many may be one long text that the file holds once."""
+        self._check_lengths(key, data)
         found: list[str] = []
         taken = 0
         for first in range(0, len(data), _PORTION):

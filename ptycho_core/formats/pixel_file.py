@@ -6,7 +6,7 @@ Its shape is compared before its values are read.
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.errors import DataError
@@ -71,9 +71,11 @@ def _tiff(path: Path, size: int) -> NDArray[Any]:
     if (bytes_there := path.stat().st_size) > _HEAD + _PIXEL * size * size:
         raise DataError(f"{path} has {bytes_there} bytes, too many for {size} x {size} pixels.")
     with guarded(f"{path}", "Store it as npy."), _quiet("tifffile"), tifffile.TiffFile(path) as file:
-        series = file.series[0]
-        check_pixels(str(path), tuple(series.shape), size)
-        values: NDArray[Any] = series.asarray()
+        page = file.pages.first  # to count all pages of a damaged file has no end
+        with suppress(IndexError):
+            raise DataError(f"{path} has several pages, the second of shape {file.pages[1].shape}; one is expected.")
+        check_pixels(str(path), tuple(page.shape), size)
+        values: NDArray[Any] = page.asarray()
         return values
 
 

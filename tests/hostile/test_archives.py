@@ -226,6 +226,9 @@ def test_a_picture_as_a_mask_is_read_by_its_shape_and_refused_where_it_is_damage
             open_scan(scan, {"mask": str(path)})
         except DataError as error:
             assert "mask.tif" in str(error)  # noqa: PT017 - a flip may also hit a value
+    tifffile.imwrite(path, np.stack([good, good]), photometric="minisblack")
+    with pytest.raises(DataError, match=r"several pages, the second of shape \(8, 8\)"):
+        open_scan(scan, {"mask": str(path)})
     tifffile.imwrite(path, np.ones((900, 900), np.uint8))
     with pytest.raises(DataError, match="too many for a mask of 8 x 8"):
         open_scan(scan, {"mask": str(path)})

@@ -30,7 +30,8 @@ from ptycho_core.settings.sources import SettingsFile
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
-SECONDS = 2.0
+SECONDS = 5.0
+"""Of the processor, for all readers of a target; HDF5 itself takes some for a text whose length is damaged."""
 SHORT, LONG = 120, 500
 """Seeds of each target."""
 

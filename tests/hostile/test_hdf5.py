@@ -215,6 +215,19 @@ def test_more_text_than_any_history_has_is_refused(tmp_path, monkeypatch):
         load_reconstruction(path)
 
 
+def test_a_text_that_is_longer_than_the_file_is_refused_before_memory_is_taken(tmp_path):
+    path = result(tmp_path / "a.h5")
+    with h5py.File(path, "a") as file:
+        column = file["ptycho/history"].create_dataset("stage", data=["fit", "fit"], dtype=h5py.string_dtype())
+        place = column.id.get_offset()
+    content = bytearray(path.read_bytes())
+    assert content[place : place + 4] == b"\x03\0\0\0"
+    content[place : place + 4] = b"\xf0\xff\xff\xff"
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="has a text of 4294967280 bytes; the file is shorter"):
+        load_reconstruction(path)
+
+
 @pytest.mark.parametrize("place", range(100, 6000, 400))
 def test_a_flipped_byte_or_a_cut_is_documented(tmp_path, place):
     content = result(tmp_path / "a.h5").read_bytes()
