@@ -113,9 +113,12 @@ def probe_width(probe: NDArray[np.complexfloating[Any, Any]]) -> float:
     """Width of a probe in pixels: the diameter of an evenly lit disc as compact as it.
 
     With the intensity ``I = Σ_m |P_m|²`` the area is ``(ΣI)² / ΣI²``, which faint tails hardly change; the width is
-    ``2 √(area / π)``. ``probe`` is (mode, N, N) or (N, N).
+    ``2 √(area / π)``, 0 of a probe without light. ``probe`` is (mode, N, N) or (N, N).
     """
-    intensity = np.abs(np.asarray(probe, dtype=np.complex128)) ** 2
+    amplitude = np.abs(np.asarray(probe, dtype=np.complex128))
+    if not amplitude.any():
+        return 0.0
+    intensity = (amplitude / amplitude.max()) ** 2  # no power of it leaves the range of numbers
     intensity = intensity.sum(axis=0) if intensity.ndim == 3 else intensity
     return float(2 * np.sqrt(intensity.sum() ** 2 / (intensity**2).sum() / np.pi))
 
@@ -128,7 +131,7 @@ class Overlap:
         step: median distance from a position to its nearest neighbour, pixels; 0 for a single position.
         spacing: ``√(spanned rectangle / frames)``, pixels: the step of a square raster as dense as this scan; where it is well
             above ``step``, the scan is dense along lines that lie apart.
-        width: width of the probe (``probe_width``), pixels, or None without a probe.
+        width: width of the probe (``probe_width``), pixels, or None without a probe or light in it.
         linear: ``1 - step / width``, the overlap of neighbouring discs along the line that joins them; below 0 they do not touch.
     """
 
@@ -159,5 +162,5 @@ def overlap(positions: NDArray[np.float64], probe: NDArray[np.complexfloating[An
     """Step, spacing and linear overlap of a scan; the definitions are those of ``Overlap``."""
     step = float(np.median(nearest_distances(positions))) if len(positions) > 1 else 0.0
     spacing = float(np.sqrt(np.prod(np.ptp(positions, axis=0)) / len(positions)))
-    width = None if probe is None else probe_width(probe)
+    width = None if probe is None else probe_width(probe) or None
     return Overlap(step, spacing, width, None if width is None else 1 - step / width)

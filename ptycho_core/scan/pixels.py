@@ -230,7 +230,8 @@ def _hot(total: NDArray[np.float64], good: Pixels, far_field: NDArray[np.float64
     if far_field is not None:
         bright = far_field > 1e-3 * far_field.max()
         around = _brightest_neighbor(far_field, np.ones_like(good))
-        times = min(max(low * float((far_field[bright] / np.maximum(around[bright], 1e-30)).max()), low), high)
+        sharpest = (far_field[bright] / np.maximum(around[bright], 1e-30)).max(initial=0.0)  # a dark probe is bright nowhere
+        times = min(max(low * float(sharpest), low), high)
     around = _brightest_neighbor(total, good)
     sure = total - 5 * np.sqrt(total)
     found: Pixels = sure > times * (around + 5 * np.sqrt(around + 1)) + 10

@@ -79,7 +79,7 @@ def summarise(scan: Scan, progress: Steps | None = None) -> Summary:
         overlap=dense,
         extent=(float(extent[0]), float(extent[1])),
         canvas=object_canvas(scan.positions, scan.size)[1],
-        mode_powers=tuple(float(part) for part in powers / powers.sum()) if powers.size else (),
+        mode_powers=tuple(float(part) for part in powers / powers.sum()) if powers.any() else (),
         probe_counts=float(powers.sum()) if powers.size else None,
         empty_frames=int((sums == 0).sum()),
         doubts=doubts_of(scan, evidence),

@@ -68,7 +68,9 @@ def identity(value, left_out):
     if hasattr(value, "read") and hasattr(value, "shape"):  # patterns, looked at without a reading that the kit would count
         while hasattr(value, "_patterns"):
             value = value._patterns
-        return identity(value.counts if hasattr(value, "counts") else value._fetch(), left_out)
+        if hasattr(value, "counts"):
+            return identity(value.counts, left_out)
+        return identity([value._array.read(slice(None)), value._bad, value._dark, value._clip, value._factor], left_out)
     if is_dataclass(value):
         named = [one.name for one in fields(value) if one.name not in NOTHING_OF.get(type(value).__name__, ())]
         return [type(value).__name__, *(identity(getattr(value, name), left_out) for name in named)]

@@ -230,5 +230,5 @@ def test_a_picture_as_a_mask_is_read_by_its_shape_and_refused_where_it_is_damage
     with pytest.raises(DataError, match=r"several pages, the second of shape \(8, 8\)"):
         open_scan(scan, {"mask": str(path)})
     tifffile.imwrite(path, np.ones((900, 900), np.uint8))
-    with pytest.raises(DataError, match="too many for a mask of 8 x 8"):
+    with pytest.raises(DataError, match="too many for 8 x 8 pixels"):
         open_scan(scan, {"mask": str(path)})

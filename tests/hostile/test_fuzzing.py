@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,10 +26,9 @@ from ptycho_core.errors import PtychoError
 from ptycho_core.formats.opening import ScanFile, open_scan
 from ptycho_core.formats.product import Reconstruction, load_reconstruction, read_object, read_probe
 from ptycho_core.model import Model, load_model, save_model
+from ptycho_core.scan.summary import summarise
 from ptycho_core.settings.facts import inference_facts, resumption_facts, scan_facts
 from ptycho_core.settings.sources import SettingsFile
-
-pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 SECONDS = 5.0
 """Of the processor, for all readers of a target; HDF5 itself takes some for a text whose length is damaged."""
@@ -69,6 +69,7 @@ def scan_reader(path: Path) -> None:
     for act in (
         lambda: scan_facts(ScanFile(path)),
         lambda: open_scan(path).patterns.read(slice(None)),
+        lambda: summarise(open_scan(path)),
         lambda: read_object(path),
     ):
         documented(act)
@@ -139,7 +140,8 @@ def examine(target: Target, folder: Path, seed: int) -> None:
     """Make the file of a seed, and read it."""
     rng = random.Random(seed)
     path = folder / f"{os.getpid()}-{target.name}"
-    path.write_bytes(rng.choice(target.mutations)(rng))
+    with warnings.catch_warnings(action="ignore"):  # of what is made, not of what is read
+        path.write_bytes(rng.choice(target.mutations)(rng))
     begun = time.process_time()
     documented(lambda: target.read(path))
     spent = time.process_time() - begun
