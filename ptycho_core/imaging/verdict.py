@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["FITTED", "GOOD", "INFERRED", "Limits", "Signs", "Verdict", "judge"]
+__all__ = ["FEW_COUNTS", "FITTED", "GOOD", "INFERRED", "LEAST_DOSE", "Limits", "Signs", "Verdict", "judge"]
 
 Word: TypeAlias = Literal["good", "doubtful", "unusable"]
 
@@ -35,6 +35,9 @@ OUTLIER: Final = 3.0
 
 FEW_COUNTS: Final = 0.5
 """Mean counts of a good pixel, below which fine structure cannot be told from noise."""
+
+LEAST_DOSE: Final = 1.0
+"""Counts for each pixel of the object, below which no fit comes nearer to it than a flat object for certain."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Signs:
         flat: R of a flat object with the probe of the start, where photon noise hides it not; else None.
         uniform: the object shows nothing.
         counts: mean counts of a good pixel.
+        dose: counts for each pixel of the object.
         frames: number of frames.
         bad_frames: numbers of those that fit far worse than the others.
         interrupted: the fit did not end.
@@ -84,6 +88,7 @@ class Signs:
     flat: float | None = None
     uniform: bool = False
     counts: float = math.inf
+    dose: float = math.inf
     frames: int = 0
     bad_frames: Sequence[int] = ()
     interrupted: bool = False
@@ -118,8 +123,8 @@ def _unusable(signs: Signs) -> Iterator[str]:
         yield "R is not finite."
         return
     few = signs.counts < FEW_COUNTS
-    if signs.uniform and few:
-        yield f"The object is flat: {signs.counts:.2g} counts a pixel are too few to see anything. Count for longer."
+    if few and (signs.uniform or signs.dose < LEAST_DOSE):
+        yield f"{signs.dose:.2g} counts for each pixel of the object are too few to see anything. Count for longer."
     worst = signs.misfit if signs.held_out is None else max(signs.misfit, signs.held_out)
     if signs.flat is not None and worst > FLAT * signs.flat:
         yield (

@@ -1,4 +1,4 @@
-"""How well the patterns determine the positions of their frames."""
+"""How much the patterns of a scan say: of the object in all, and of the position of each frame."""
 
 from __future__ import annotations
 
@@ -9,14 +9,27 @@ import numpy as np
 from ptycho_core.physics.forward import BATCH
 from ptycho_core.physics.propagation import propagate, shift, shift_derivatives
 from ptycho_core.physics.windows import cut_windows, split_positions
+from ptycho_core.scan.canvas import probe_width
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["UNCERTAIN", "position_errors"]
+__all__ = ["UNCERTAIN", "object_dose", "position_errors"]
 
 UNCERTAIN: Final = 0.25
 """Standard error of a position, in pixels, from which on the patterns do not determine it."""
+
+
+def object_dose(counts: float, probe: NDArray[Any], positions: NDArray[np.floating[Any]]) -> float:
+    """Counts for each pixel of the scanned area, which reaches half a probe's width beyond the positions.
+
+    Args:
+        counts: of all patterns together.
+        probe: (mode, N, N), complex.
+        positions: (frame, 2), pixels.
+    """
+    rows, columns = np.ptp(positions, axis=0) + probe_width(probe)
+    return float(counts / max(rows * columns, 1.0))
 
 
 def position_errors(

@@ -9,6 +9,7 @@ import numpy as np
 
 from ptycho_core.imaging.metrics import flat_misfit, frame_sums, noise_sums, scan_sums
 from ptycho_core.imaging.verdict import OUTLIER, SMALL_MISFIT
+from ptycho_core.reconstruction.information import object_dose
 from ptycho_core.scan.selection import frame_numbers
 
 if TYPE_CHECKING:
@@ -157,6 +158,7 @@ def _total(sums: NDArray[np.float64]) -> float:
 def signs_of(scan: Scan, result: ReconstructResult, found: FrameMisfits, check: FrameCheck, flat: float) -> dict[str, Any]:
     """What the verdict on a reconstruction rests on, as fields of ``imaging.verdict.Signs``."""
     values = found.as_dict()
+    counts = float(check.counts[:, scan.mask].mean())
     noise = values["misfit"] / values["misfit_over_noise"] if values["misfit_over_noise"] > 0 else 0.0
     return {
         "misfit": values["misfit"],
@@ -165,7 +167,8 @@ def signs_of(scan: Scan, result: ReconstructResult, found: FrameMisfits, check: 
         "held_out_over_noise": values.get("held_out_misfit_over_noise"),
         "flat": flat if flat > 2 * noise else None,
         "uniform": bool(np.ptp(np.abs(result.object)) + np.ptp(np.angle(result.object)) < _UNIFORM),
-        "counts": float(check.counts[:, scan.mask].mean()),
+        "counts": counts,
+        "dose": object_dose(counts * scan.mask.size * len(scan), result.probe, result.positions),
         "frames": len(found.sums),
         "bad_frames": tuple(frame_numbers(scan)[found.bad_frames()].tolist()),
         "interrupted": result.interrupted,

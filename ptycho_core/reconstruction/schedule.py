@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ptycho_core.imaging.verdict import FEW_COUNTS
+
 if TYPE_CHECKING:
     from ptycho_core.settings.reconstruction import ReconstructionSettings
 
@@ -29,10 +31,6 @@ IntArray = npt.NDArray[np.int64]
 
 LOW_COUNTS = 10.0
 """Mean counts a pixel below which a pattern is mostly noise: Poisson likelihood, stopping on frames held out."""
-
-FEW_COUNTS = 0.5
-"""Mean counts a pixel below which rPIE, which sets amplitudes to the roots of single counts, fits noise alone: the joint fit then
-begins with the start, smoothed much."""
 
 HELD_OUT, LEAST_FRAMES = 0.05, 40
 """Share of the frames that are held out if nothing else is asked, and the frames that it takes."""
@@ -120,6 +118,7 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
     total_variation = options.total_variation
     if total_variation is None and not low:
         total_variation = 0.0
+    # rPIE sets amplitudes to the roots of single counts, so that it would fit noise alone.
     few = counts_per_pixel < FEW_COUNTS and options.iterations > 0
     epochs = options.epochs
     if epochs is None:

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho_core.contract import Event, ReconstructResult, Snapshot
-from ptycho_core.reconstruction.information import UNCERTAIN, position_errors
+from ptycho_core.imaging.verdict import LEAST_DOSE
+from ptycho_core.reconstruction.information import UNCERTAIN, object_dose, position_errors
 from ptycho_core.reconstruction.modes import orthogonalise_modes
 from ptycho_core.reconstruction.schedule import (
     HeldOut,
@@ -215,6 +216,9 @@ class Run(Generic[M]):
     def _fitted(self, model: M) -> Iterator[M]:
         """The same for the stages in which frames held out take no part."""
         used, best = self._held_out.used, model
+        if self._plan.few_photons and self._plan.total_variation is None and self._too_few(model):
+            yield best
+            return
         if self._plan.coarse_epochs:
             for small in self._pie("coarse", self._engine.coarse(model), self._plan.coarse_epochs, used):
                 best = self._engine.fine(small, model)
@@ -295,6 +299,17 @@ class Run(Generic[M]):
         self._weight = chosen
         self._notes.append(f"total variation weight {chosen:g}, chosen by {len(self._held_out.stopping)} frames held out")
         yield best
+
+    def _too_few(self, model: M) -> bool:
+        """Whether there are too few photons to fit anything to, which is said then."""
+        engine = self._engine
+        counts = engine.mean_counts * engine.size**2 * engine.number
+        dose = object_dose(counts, engine.arrays(model)[1], model.positions)
+        if dose >= LEAST_DOSE:
+            return False
+        self._weight, self._stopped_by = None, "too few photons"
+        self._notes.append(f"{dose:.2g} counts for each pixel of the object are too few to fit anything to: the start is kept")
+        return True
 
     def _roughen(self, model: M) -> Iterator[M]:
         """Halve the weight of the total variation, from much, until the frames held out fit worse.

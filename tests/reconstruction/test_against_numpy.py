@@ -54,6 +54,11 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
         {"iterations": 8},
         {"few photons: total variation weight", "all frames: "},
     ),
+    "too few photons to fit anything to": (
+        {"photons": 4, "side": 9},
+        {"iterations": 8},
+        {"too few photons"},
+    ),
     "a loss that settles": (
         {},
         {"epochs": 1, "iterations": 90, "tolerance": 0.5, "total_variation": 3.0},

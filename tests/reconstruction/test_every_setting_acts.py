@@ -168,7 +168,7 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
         ["--logger", "none"],
         lambda a, b: a.logged == a.stages and b.logged is None,
     ),
-    "figures": ([], ["--no-figures"], lambda a, b: (a.drawn, b.drawn) == (3, 0) and not changed(a, b)),
+    "figures": ([], ["--no-figures"], lambda a, b: (a.drawn, b.drawn) == (4, 0) and not changed(a, b)),
     "progress": ([], ["--quiet"], lambda a, b: bool(a.stderr) and not b.stderr),
     "num_workers": (
         ["--memory-gib", "0"],

@@ -21,6 +21,7 @@ from ptycho_core.physics.forward import intensities
 Ptycho = Callable[..., subprocess.CompletedProcess[str]]
 QUICK = ["--epochs", "3", "--iterations", "5", "--quiet"]
 FILES = {"reconstruction.h5", "settings.json", "metrics.json", "log.csv", "object.png", "probe.png", "losses.png"}
+FILES |= {"frames.csv", "frames.png"}
 
 
 def one_sentence(text: str) -> str:

@@ -34,6 +34,8 @@ SOUND = Signs(0.04, 1.0, 0.042, 1.05, flat=0.2, counts=100.0, frames=100)
         ({"over_noise": 0.95, "held_out_over_noise": 1.3}, "doubtful", "R of frames held out is 1.3 times"),
         ({"counts": 0.2}, "doubtful", "coarse structure"),
         ({"counts": 0.2, "uniform": True}, "unusable", "too few to see anything"),
+        ({"counts": 0.2, "dose": 0.5}, "unusable", "0.5 counts for each pixel of the object are too few"),
+        ({"counts": 0.2, "dose": 9.0}, "doubtful", "coarse structure"),
         ({"uniform": True}, "doubtful", "The object is flat"),
         ({"interrupted": True}, "doubtful", "interrupted"),
         ({"bad_frames": (7,)}, "doubtful", "Frame 7 fits"),

@@ -59,6 +59,9 @@ class NumpyFit:
     def run(self):
         """All stages."""
         options = self.options
+        if self.fewest and options.total_variation is None and self._dose() < 1:
+            self.stopped_by = "too few photons"
+            return self
         usual = 0 if self.fewest else 50 if options.refine_positions else 5
         epochs = usual if options.epochs is None else options.epochs
         if self.coarse:
@@ -78,6 +81,14 @@ class NumpyFit:
                 most = 3 if self.fewest or not len(self.stopping) else 10
                 self.state = self._joint("all frames", self.state, weight, most, whole)
         return self
+
+    def _dose(self):
+        """Counts for each pixel of an area as wide as the positions and the evenly lit disc that the probe is like."""
+        power = (np.abs(self.state.probe) ** 2).sum(axis=0)
+        width = 2 * power.sum() / np.sqrt(np.pi * (power**2).sum())
+        rows, columns = np.ptp(self.state.positions, axis=0) + width
+        mean = (self.roots**2).sum() / self.mask.sum()
+        return mean * self.mask.size / (rows * columns)
 
     def _judge(self):
         """R of each frame held out, once it has found its place."""
