@@ -144,27 +144,24 @@ def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
 
 @default_style()
 def figure_of_frames(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Where each frame lies, in the colour of its R, and R, counts and shift by frame number; rows as in ``frames.csv``."""
+    """Where each frame lies, and R, counts and shift by frame number, in the color of R; rows as in ``frames.csv``."""
     columns = {name: np.array([_number(row.get(name)) for row in rows]) for name in rows[0]}
-    number, misfit = columns["frame"], columns["misfit"]
     shift = np.hypot(columns["shift_row"], columns["shift_column"])
     held_out = columns["held_out"] > 0
-    graphs = [("R", misfit), ("counts", columns["counts"]), *([("shift (px)", shift)] if shift.any() else [])]
+    graphs = [("R", columns["misfit"]), ("counts", columns["counts"]), *([("shift (px)", shift)] if shift.any() else [])]
     figure = empty_figure(13.0, 6.0)
-    grid = figure.add_gridspec(len(graphs), 2, width_ratios=(1, 1.3))
+    grid = figure.add_gridspec(len(graphs), 2, width_ratios=(1, 1.5))
+    colors = {"c": columns["misfit"], "s": 14, "cmap": "viridis_r"}
     place = figure.add_subplot(grid[:, 0])
-    dots = place.scatter(columns["column"], columns["row"], c=misfit, s=18, cmap="viridis", vmax=float(np.nanmax(misfit)))
-    figure.colorbar(dots, ax=place, label="R")
-    place.set(xlabel="column (px)", ylabel="row (px)", aspect="equal", title="Frames")
+    place.scatter(columns["column"], columns["row"], **colors)
+    place.set(xlabel="column (px)", ylabel="row (px)", aspect="equal", title="Frames, in the color of R")
     place.invert_yaxis()
     for line, (label, values) in enumerate(graphs):
         axes = figure.add_subplot(grid[line, 1])
-        axes.plot(number, values, ".", color="tab:blue", markersize=3)
+        axes.scatter(columns["frame"], values, **colors)
         if label == "R" and held_out.any():
-            axes.plot(
-                number[held_out], values[held_out], "o", color="tab:orange", markersize=4, fillstyle="none", label="held out"
-            )
-            axes.legend(loc="upper right", frameon=False)
+            axes.plot(columns["frame"][held_out], values[held_out], "o", color="tab:red", markersize=6, fillstyle="none")
+            axes.set_title("Circles: held out")
         axes.set(ylabel=label, ylim=(0, None))
         axes.grid(visible=True, alpha=0.25)
     axes.set_xlabel("frame")
