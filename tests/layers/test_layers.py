@@ -123,9 +123,7 @@ def test_help_and_list_load_neither_numpy_nor_a_framework_nor_a_plugin(arguments
     assert not {top for top in tops if top.startswith("ptycho_") and top != "ptycho_core"}
 
 
-@pytest.mark.parametrize(
-    "command", ["train", "infer", "reconstruct", "simulate", "inspect", "model", "score", "compare", "backends", "config"]
-)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_help_of_each_command_loads_neither_numpy_nor_a_plugin(command: str) -> None:
     found = fresh(command, "--help")
     assert found["status"] == 0
