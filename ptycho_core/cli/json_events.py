@@ -22,7 +22,7 @@ VERSION: Final = 1
 """Of the lines; a program must take no notice of kinds and keys that it does not know."""
 
 _FLAG: Final = "--json-events"
-_COMMANDS: Final = ("train", "infer", "reconstruct")
+_COMMANDS: Final = ("train", "infer", "reconstruct", "resolution")
 
 
 def add_event_flag(parser: argparse.ArgumentParser) -> None:

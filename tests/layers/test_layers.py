@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import ptycho_core
+from ptycho_core.cli.main import COMMANDS
 
 CORE = Path(ptycho_core.__file__).parent
 ROOT = CORE.parent
