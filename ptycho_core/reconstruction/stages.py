@@ -216,7 +216,8 @@ class Run(Generic[M]):
     def _fitted(self, model: M) -> Iterator[M]:
         """The same for the stages in which frames held out take no part."""
         used, best = self._held_out.used, model
-        if self._plan.few_photons and self._plan.total_variation is None and self._too_few(model):
+        asked = self._options.epochs is not None or self._plan.total_variation is not None
+        if self._plan.few_photons and not asked and self._too_few(model):
             yield best
             return
         if self._plan.coarse_epochs:

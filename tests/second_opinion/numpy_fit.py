@@ -59,7 +59,7 @@ class NumpyFit:
     def run(self):
         """All stages."""
         options = self.options
-        if self.fewest and options.total_variation is None and self._dose() < 1:
+        if self.fewest and options.epochs is None and options.total_variation is None and self._dose() < 1:
             self.stopped_by = "too few photons"
             return self
         usual = 0 if self.fewest else 50 if options.refine_positions else 5
