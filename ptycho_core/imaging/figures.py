@@ -151,7 +151,7 @@ def figure_of_frames(rows: Sequence[Mapping[str, Any]]) -> Figure:
     graphs = [("R", columns["misfit"]), ("counts", columns["counts"]), *([("shift (px)", shift)] if shift.any() else [])]
     figure = empty_figure(13.0, 6.0)
     grid = figure.add_gridspec(len(graphs), 2, width_ratios=(1, 1.5))
-    colors = {"c": columns["misfit"], "s": 14, "cmap": "viridis_r"}
+    colors: dict[str, Any] = {"c": columns["misfit"], "s": 14, "cmap": "viridis_r"}
     place = figure.add_subplot(grid[:, 0])
     place.scatter(columns["column"], columns["row"], **colors)
     place.set(xlabel="column (px)", ylabel="row (px)", aspect="equal", title="Frames, in the color of R")
