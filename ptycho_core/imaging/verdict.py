@@ -18,7 +18,7 @@ Word: TypeAlias = Literal["good", "doubtful", "unusable"]
 
 GOOD: Final = "good"
 
-BELOW_NOISE: Final = 0.9
+BELOW_NOISE: Final = 0.85
 """R over that of photon noise, below which a fit has taken up noise, or values are no counts."""
 
 SMALL_MISFIT: Final = 0.01
