@@ -1,23 +1,24 @@
-"""Patterns that come from one array, in memory or in a file, and become counts as they are read."""
+"""Patterns that become counts as they are read, from frames as a file stores them."""
 
 from __future__ import annotations
 
 import copy
-import threading
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 import numpy as np
 
 from ptycho_core.errors import DataError
+from ptycho_core.scan.frames import ArrayFrames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
+    from ptycho_core.scan.frames import Frames
     from ptycho_core.scan.scan import Steps
 
-__all__ = ["ArrayPatterns"]
+__all__ = ["ArrayPatterns", "StoredPatterns"]
 
 _CHUNK = 64
 """Patterns that are looked at at once."""
@@ -28,19 +29,16 @@ _LOOKED_AT = 64
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-class ArrayPatterns:
-    """Diffraction patterns in one array, which is fetched at the first read.
+class StoredPatterns:
+    """Diffraction patterns that a file stores.
 
     Counts are what is stored (its square, where amplitudes are stored) less the dark, times the factor; they are computed in
     float64 wherever float32 would not hold what comes in between.
 
     Args:
-        fetch: gives the array; called once, at the first read.
-        shape: shape of that array.
-        dtype: type of its values.
+        frames: the stored frames, (frame, N, N), zero frequency at ``[N//2, N//2]``.
         where: file and key, for messages.
-        frame_axis: which axis of the array counts frames; the others are row and column, in this order.
-        signal: ``counts``, or ``amplitude`` if the array holds square roots of counts.
+        signal: ``counts``, or ``amplitude`` if square roots of counts are stored.
         mask: (N, N), True = good pixel; what is stored in bad pixels is not looked at, they read as 0.
         dark: counts of each pixel without light, (N, N) or (), float64, or None.
         clip_negative: whether what is negative, once the dark is subtracted, reads as 0; else it is refused.
@@ -48,21 +46,17 @@ class ArrayPatterns:
 
     def __init__(
         self,
-        fetch: Callable[[], NDArray[Any]],
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
+        frames: Frames,
         *,
         where: str,
-        frame_axis: Literal["first", "last"] = "first",
         signal: str = "counts",
         mask: NDArray[np.bool_] | None = None,
         dark: NDArray[np.float64] | None = None,
         clip_negative: bool = False,
     ) -> None:
-        last = frame_axis == "last"
-        self._array = _Fetched(fetch, last=last)
-        self.shape: tuple[int, int, int] = (shape[2], shape[0], shape[1]) if last else (shape[0], shape[1], shape[2])
-        self.dtype = dtype
+        self._array = frames
+        self.shape: tuple[int, int, int] = frames.shape
+        self.dtype = frames.dtype
         self._where = where
         self._amplitude = signal == "amplitude"
         self._bad = None if mask is None or mask.all() else ~mask
@@ -197,17 +191,21 @@ class ArrayPatterns:
         )
 
 
-class _Fetched:
-    """The array with frames first, fetched once, however many threads read."""
+class ArrayPatterns(StoredPatterns):
+    """Patterns in one array, which is fetched at the first read.
 
-    def __init__(self, fetch: Callable[[], NDArray[Any]], *, last: bool) -> None:
-        self._fetch, self._last, self._fetching = fetch, last, threading.Lock()
-        self._array: NDArray[Any] | None = None
+    Args:
+        fetch, shape, dtype, frame_axis: as `ArrayFrames` takes them.
+        others: as `StoredPatterns` takes them.
+    """
 
-    def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[Any]:
-        """The named frames (k, row, column) as they are stored; not to be changed."""
-        with self._fetching:
-            if self._array is None:
-                array = self._fetch()
-                self._array = np.moveaxis(array, -1, 0) if self._last else array
-        return self._array[frames]
+    def __init__(
+        self,
+        fetch: Callable[[], NDArray[Any]],
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        *,
+        frame_axis: Literal["first", "last"] = "first",
+        **others: Any,  # noqa: ANN401 - each as `StoredPatterns` declares it
+    ) -> None:
+        super().__init__(ArrayFrames(fetch, shape, dtype, frame_axis), **others)
