@@ -141,11 +141,15 @@ def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, 
 
 
 def _read(form: ScanFormat, source: Source) -> RawScan:
-    """What a format reads, with the positions that the user gives."""
-    from ptycho_core.formats.position_file import with_positions
+    """What a format reads, with the positions that the user gives, or those of a table that lies next to it."""
+    from ptycho_core.formats.position_file import table_beside, with_positions
 
     raw = form.read(source)
-    return raw if source.positions is None or source.positions in source.taken else with_positions(raw, source)
+    if source.positions is None and raw.positions is None and (table := table_beside(source)) is not None:
+        return with_positions(raw, source, table, "which lies next to it")
+    if source.positions is None or source.positions in source.taken:
+        return raw
+    return with_positions(raw, source, source.positions, "as the settings state")
 
 
 def _unknown(source: Source) -> DataError:
