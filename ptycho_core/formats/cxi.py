@@ -38,6 +38,7 @@ class Cxi(ScanFormat):
     title = "CXI"
     extensions = (".cxi",)
     reads = "Scans in CXI up to version 1.6, such as cdtools writes them: the first entry of a file."
+    recognized_by = "`cxi_version` with frames, or frames with a translation"
     conventions = (
         "`detector_1/data` is (frame, row, column), counts with zero frequency in the middle.",
         "`translation` is (frame, 3), metres: where the *sample* is, so that the window moves by minus it. `basis_vectors`, "

@@ -34,6 +34,7 @@ class Dectris(ScanFormat):
         "Masters of EIGER and PILATUS detectors with the data files of the same folder, and data files alone. Positions are "
         "given with `--positions`, or lie in a table `NAME_positions.csv` for `NAME_master.h5`."
     )
+    recognized_by = "`definition` NXmx, or `detectorSpecific`"
     conventions = (
         "Data files `data_000001`, `data_000002`, … are joined by their number; frames are counts.",
         "The detector is cut to the largest square around `beam_center_y`, `beam_center_x` (`--beam-center`, `--size`); "

@@ -35,6 +35,7 @@ class NexusPtycho(ScanFormat):
     title = "NeXus NXptycho"
     extensions = (".nxs", ".h5", ".hdf")
     reads = "NeXus files whose entry has the definition NXptycho or NXcxi_ptycho; frames may lie in files of the same folder."
+    recognized_by = "`definition` NXptycho or NXcxi_ptycho"
     conventions = (
         "Groups are found by their NX_class, else by their name, with or without `_1`.",
         "`detector/data` is (frame, row, column) for free paths and (slow, fast, row, column) for rasters: counts.",

@@ -42,6 +42,7 @@ class PtychodusPair(ScanFormat):
         "`diffraction.h5` (or `.npz`) of ptychodus, with the product (`.h5`, `.npz`, `.cxi`) that holds the positions: the "
         "file of the same name with `product` for `diffraction`, or that of `--positions`. Either may be given, or their folder."
     )
+    recognized_by = "`patterns` with `indexes` or `bad_pixels`, or `probe_position_x_m`"
     conventions = (
         "`patterns` is (frame, row, column), counts with zero frequency in the middle; `bad_pixels` is True = bad.",
         "Frames and positions pair by value: `indexes` and `probe_position_indexes`; of several of one the mean is taken.",
@@ -92,6 +93,7 @@ class PtychodusTraining(ScanFormat):
     title = "ptychodus training"
     extensions = (".h5", ".hdf5")
     reads = "Training files of ptychodus 1.7: frames, positions, probe and object in one HDF5 file."
+    recognized_by = "`patterns` and `probe_position_x_px`"
     conventions = (
         "`patterns` is (frame, row, column), counts; `bad_pixels` is True where a pixel is bad.",
         "`probe_position_x_px` is the column and `probe_position_y_px` the row of a window's middle `(N − 1) / 2`, in pixels of "
@@ -138,8 +140,9 @@ def _with_product(
     guess = _object(store, notes)
     return RawScan(
         frames, f"'{key}'", positions, f"{position_key} of {path.name}", unit="m", window="middle",
-        stated=stated | product_stated, probe=probe, probe_key=f"the probe of {path.name}", probe_in_counts=in_counts, object_guess=guess,
-        object_center=_center(store), position_numbers=numbers, used=(*used, "indexes", *_METRES), notes=tuple(notes), **common,
+        stated=stated | product_stated, probe=probe, probe_key=f"the probe of {path.name}", probe_in_counts=in_counts,
+        object_guess=guess, object_center=_center(store), position_numbers=numbers,
+        used=(*used, "indexes", *_METRES), notes=tuple(notes), **common,
     )  # fmt: skip
 
 
