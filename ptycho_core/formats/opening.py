@@ -240,10 +240,10 @@ def _with_probe(scan: Scan, path: Path) -> Scan:
     from dataclasses import replace
 
     from ptycho_core.formats.product import read_probe
-    from ptycho_core.scan.size import followed_probe
+    from ptycho_core.scan.binning import probe_for
 
     notes = [f"Probe: that of {path}, as the settings state."]
-    probe = followed_probe(read_probe(path, notes), scan.stored_size or scan.size, scan.size)
+    probe = probe_for(scan, read_probe(path, notes))
     if probe.shape[1:] != scan.mask.shape:
         found = f"{probe.shape[1]} x {probe.shape[2]}"
         raise DataError(f"{path}: the probe is {found} pixels, the patterns of {scan.source} are {scan.size} x {scan.size}.")
