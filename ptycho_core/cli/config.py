@@ -15,9 +15,11 @@ from ptycho_core.errors import BackendUnusableError, UnknownBackendError, UsageE
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping
 
     from ptycho_core.backends.states import Row
     from ptycho_core.cli.options import GivenFlags
+    from ptycho_core.contract import Value
     from ptycho_core.settings.resolution import Facts
 
 VERBS = ("train", "infer", "reconstruct")
@@ -134,7 +136,7 @@ def _audit(args: argparse.Namespace, given: GivenFlags) -> dict[str, Any]:
     except (BackendUnusableError, UnknownBackendError) as error:
         if "backend" in given.overrides:
             raise
-        resolved = resolve(args.verb, **sources, facts=stated())
+        resolved = resolve(args.verb, **sources, facts=stated)
         check_together(resolved)
         return audit_without_plan(resolved, None, f"No backend, so no plan and none of its options: {error}")
     return audit_without_plan(resolved, row, f"Resolved only: the backend's plan needs {missing} too.")
@@ -174,7 +176,7 @@ def _checkpoint(args: argparse.Namespace) -> Path | None:
     return Path(args.output_dir) / LAST if args.resume else None
 
 
-def _facts(args: argparse.Namespace) -> Facts:
+def _facts(args: argparse.Namespace, data: Mapping[str, Value]) -> Facts:
     """What the files on the command line state, as the command itself would find it."""
     from ptycho_core.formats.opening import ScanFile
     from ptycho_core.settings.facts import inference_facts, resumption_facts, scan_facts
@@ -182,8 +184,8 @@ def _facts(args: argparse.Namespace) -> Facts:
 
     scan = ScanFile(args.scan) if args.scan and args.verb != "train" else None
     if args.verb == "infer":
-        return inference_facts(scan, args.model)
+        return inference_facts(scan, args.model, data)
     if args.verb == "train":
         checkpoint = _checkpoint(args)
         return Facts() if checkpoint is None else resumption_facts(checkpoint)
-    return Facts({} if scan is None else scan_facts(scan))
+    return Facts({} if scan is None else scan_facts(scan, data))

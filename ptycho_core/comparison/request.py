@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ptycho_core.backends.states import Row
+    from ptycho_core.contract import Value
     from ptycho_core.formats.opening import ScanFile
     from ptycho_core.settings.resolution import Facts, Resolved
 
@@ -130,7 +131,7 @@ class Request:
         """
         from ptycho_core.settings.resolution import resolve
 
-        return resolve(verb, **self._sources(verb, ""), facts=self._facts(verb))
+        return resolve(verb, **self._sources(verb, ""), facts=partial(self._facts, verb))
 
     @cached_property
     def _file(self) -> ScanFile:
@@ -141,14 +142,14 @@ class Request:
     def _sources(self, verb: str, name: str) -> dict[str, Any]:
         return {"overrides": self.for_backend(name)[verb], "environment": os.environ, "file": self.config}
 
-    def _facts(self, verb: str) -> Facts:
+    def _facts(self, verb: str, data: Mapping[str, Value]) -> Facts:
         """What the files state for a verb; of a model that is yet to be trained, nothing."""
         from ptycho_core.settings.facts import inference_facts, scan_facts
         from ptycho_core.settings.resolution import Facts
 
         if verb == "train":
             return Facts()
-        return Facts(scan_facts(self._file)) if self.model is None else inference_facts(self._file, self.model)
+        return Facts(scan_facts(self._file, data)) if self.model is None else inference_facts(self._file, self.model, data)
 
     def _candidates(self) -> tuple[Candidate, ...]:
         from ptycho_core.backends.lists import NO_LISTS

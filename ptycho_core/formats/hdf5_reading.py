@@ -43,13 +43,16 @@ class Hdf5File:
 
     Args:
         path: the file.
+        beside: whether a link to a file in the same folder, or below it, is followed without being asked for, as a scan needs it
+            whose frames lie in files next to it.
+        lacking: what is said of a file that lacks a key, after it.
 
     Raises:
         DataError: it cannot be opened.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, beside: bool = False, lacking: str = "; it is not a reconstruction") -> None:
+        self.path, self._beside, self._lacking = path, beside, lacking
         if why := why_not_plain(path):
             raise DataError(f"There is no file {path}." if why == "does not exist" else f"{path} {why}.")
         if kind_of(path) != HDF5:
@@ -188,7 +191,7 @@ class Hdf5File:
         """
         data = self.node(key)
         if not isinstance(data, h5py.Dataset):
-            raise DataError(f"{self.path} has no dataset '{key}'; it is not a reconstruction.")
+            raise DataError(f"{self.path} has no dataset '{key}'{self._lacking}.")
         stored: int | None = None if data.is_virtual or data.external else int(data.id.get_storage_size())
         for name, inside in self._elsewhere(data):
             self._check_elsewhere(key, name, inside)
@@ -217,7 +220,7 @@ class Hdf5File:
             raise DataError(f"{self.path}: '{key}' is a link, which is not followed: it leads in a circle.")
         link = self._link(node, name)
         if link is None:
-            raise DataError(f"{self.path} has no dataset '{key}'; it is not a reconstruction.")
+            raise DataError(f"{self.path} has no dataset '{key}'{self._lacking}.")
         if isinstance(link, h5py.SoftLink):
             place = node.file if link.path.startswith("/") else node
             for part in filter(lambda part: part not in ("", "."), link.path.split("/")):
@@ -232,12 +235,27 @@ class Hdf5File:
 
     def _other(self, link: Any, key: str) -> Any:  # noqa: ANN401 - h5py has no types
         """The file that an external link leads to, opened."""
-        if not follows_links():
+        place = self._neighbor(link.filename)
+        if place is None and not follows_links():
             raise self._refusal(f"'{key}' is a link", f"leads to '{link.path}' in {link.filename}")
-        place = self.path.parent / link.filename
+        place = place or self.path.parent / link.filename
         if not is_hdf5(place):
             raise DataError(f"{self.path}: '{key}' leads to {place}, which {why_not_plain(place) or 'is no HDF5'}.")
         return self._opened.enter_context(h5py.File(place, "r"))
+
+    def _neighbor(self, name: str) -> Path | None:
+        """The file in the same folder that a name in the file means; None where links there are not followed, or it leads away.
+
+        Where files were moved together, only the last part of the name is still true.
+        """
+        if not self._beside:
+            return None
+        home = self.path.parent
+        for place in (home / name, home / Path(name).name):
+            if why_not_plain(place) == "" and place.resolve().is_relative_to(home.resolve()):
+                return place
+        inside = not Path(name).is_absolute() and ".." not in Path(name).parts
+        return home / name if inside and why_not_plain(home / name) == "does not exist" else None
 
     def _elsewhere(self, data: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - h5py has no types
         """Other files that hold values of a dataset, with the key inside where they are HDF5."""
@@ -248,13 +266,15 @@ class Hdf5File:
 
     def _check_elsewhere(self, key: str, name: str, inside: str) -> None:
         """Refuse values in another file, unless links are followed and it is a plain file that holds them."""
-        if not follows_links():
+        neighbor = None if name == "." else self._neighbor(name)
+        if not (follows_links() or neighbor or (self._beside and name == ".")):
             told = "this file, by way of a virtual dataset" if name == "." else name
             raise self._refusal(f"'{key}' lies in another file", f"lies in {told}")
         if name == ".":
             self._inside(inside, key)
             return
         places = [self.path.parent / name, Path(name)] if inside else [Path(name)]
+        places = places if neighbor is None else [neighbor]
         there = [place for place in places if why_not_plain(place) != "does not exist"]
         why = next(filter(None, map(why_not_plain, there)), "") if there else "does not exist"
         if why or (inside and kind_of(there[0]) != HDF5):

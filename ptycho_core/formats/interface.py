@@ -1,29 +1,152 @@
-"""What a scan format has to provide."""
+"""What a scan format provides: a class that recognizes its files by their content and says what is in them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+from ptycho_core.orientation import AS_STATED, Orientation
 
 if TYPE_CHECKING:
-    from ptycho_core.formats.opening import ScanFile
-    from ptycho_core.scan.scan import Scan
-    from ptycho_core.settings.data import DataSettings
+    from collections.abc import Mapping
 
-__all__ = ["Reader"]
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ptycho_core.formats.source import Source
+    from ptycho_core.scan.frames import Frames
+
+__all__ = ["Evidence", "RawScan", "ScanFormat", "Stated", "Strength"]
 
 
-class Reader(Protocol):
-    """Reads scans of one format."""
+class Strength(IntEnum):
+    """How sure a format is that a file is one of its own; the surest reads it."""
 
-    name: str
-    """The format's name, as ``Scan.format`` and ``ptycho inspect`` give it."""
+    NAMES = 1
+    """It has keys that other programs use too."""
+    LAYOUT = 2
+    """Its keys together are those of this format alone."""
+    STATED = 3
+    """It says that it is of this format."""
 
-    def matches(self, opened: ScanFile) -> bool:
-        """Whether the content of the file, not its name, says that it is of this format. Never raises for a strange file."""
 
-    def read(self, opened: ScanFile, settings: DataSettings) -> Scan:
-        """Open the scan without reading its patterns.
+class Evidence(NamedTuple):
+    """That a file is of a format: how sure, and why, a clause that follows the name of the file."""
+
+    strength: Strength
+    reason: str
+
+
+class Stated(NamedTuple):
+    """A number that a file states, in the unit of its setting, and the key that states it."""
+
+    value: float
+    key: str
+
+
+@dataclass(frozen=True, eq=False)
+class RawScan:
+    """What a file holds of a scan, in the file's own units; ``formats.assembly`` makes a `Scan` of it.
+
+    Attributes:
+        frames: (frame, row, column), as stored; not necessarily square.
+        key: where they are, such as ``'entry/data'``, for messages.
+        positions: (position, 2), float64, (row, column) of the frames as they are *turned*; not finite where there is none.
+            None where the file has none and they must be given.
+        position_key: where they are.
+        unit: of the positions: ``px`` (object pixels), or a length as ``ptycho_core.units`` knows it.
+        window: which point of a window a position is: its ``[0, 0]`` corner, its pixel ``N // 2`` (center), or ``(N − 1) / 2``
+            (middle). It matters only beside an object.
+        signal: ``counts`` or ``amplitude`` where the format says so, else None.
+        signal_by: what says so, such as ``the format``, for notes.
+        zero: where zero frequency is in a stored frame: ``center`` ``[N//2, N//2]``; ``corner`` ``[0, 0]``; ``shifted``: where
+            ``fftshift`` brings it from the center; or the pixel (row, column).
+        turning: how a stored frame is turned so that its rows and columns are those of the positions.
+        stated: numbers by the name of their setting: ``photon_energy_ev``, ``detector_distance_m``, ``detector_pixel_size_m``,
+            ``object_pixel_m``, ``photons``; values need not make sense.
+        electrons: whether the energy is that of electrons.
+        mask: (row, column) as a frame is stored, bool, True = good; or None.
+        mask_key: where it is.
+        flag: a value that marks bad pixels where it stands in the first frame, or None.
+        probe: (mode, N, N), complex, of the turned frames; or None.
+        probe_key: where it is.
+        probe_in_counts: whether ``Σ|probe|²`` is the mean number of counts of an empty object.
+        object_guess: (rows, columns), complex; or None.
+        object_center: the position (row, column), in their unit, of the middle ``(rows − 1) / 2`` of the object. None where
+            positions are pixels of the object already.
+        scan_index: (frame,), int64, which scan a frame belongs to; or None.
+        frame_numbers: (frame,), int, numbers by which frames and positions pair; None where they pair in order.
+        position_numbers: (position,), int, the same of the positions.
+        notes: what was decided and left aside, a sentence each.
+        used: keys that were used, in the order in which a reader would look for them.
+    """
+
+    frames: Frames
+    key: str
+    positions: NDArray[np.float64] | None
+    position_key: str = ""
+    unit: str = "px"
+    window: Literal["corner", "center", "middle"] = "corner"
+    signal: str | None = None
+    signal_by: str = "the format"
+    zero: Literal["center", "corner", "shifted"] | tuple[float, float] = "center"
+    turning: Orientation = AS_STATED
+    stated: Mapping[str, Stated] = field(default_factory=dict)
+    electrons: bool = False
+    mask: NDArray[np.bool_] | None = None
+    mask_key: str = ""
+    flag: float | None = None
+    probe: NDArray[np.complexfloating[Any, Any]] | None = None
+    probe_key: str = "the probe"
+    probe_in_counts: bool = False
+    object_guess: NDArray[np.complexfloating[Any, Any]] | None = None
+    object_center: tuple[float, float] | None = None
+    scan_index: NDArray[np.int64] | None = None
+    frame_numbers: NDArray[np.integer[Any]] | None = None
+    position_numbers: NDArray[np.integer[Any]] | None = None
+    notes: tuple[str, ...] = ()
+    used: tuple[str, ...] = ()
+
+
+class ScanFormat(ABC):
+    """A format of scan files: an entry point of the group ``ptycho.formats`` names a class derived from this one.
+
+    Attributes:
+        name: the word for ``--format``, that of the entry point: lower-case letters, digits, ``_``.
+        title: its name in sentences.
+        extensions: how its files are usually named; for the documentation only.
+        reads: what it reads, and which other files belong to it, a sentence.
+        conventions: units, axes, signs and what is left aside, a sentence each; the page of the format is made of them.
+        recognized_by: what its files are recognized by, a few words.
+        extra: the extra of ``ptycho-core`` that some of its files need, or empty.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    extensions: ClassVar[tuple[str, ...]] = ()
+    reads: ClassVar[str]
+    conventions: ClassVar[tuple[str, ...]] = ()
+    recognized_by: ClassVar[str] = "its keys"
+    extra: ClassVar[str] = ""
+
+    @abstractmethod
+    def recognize(self, source: Source) -> Evidence | None:
+        """Whether the content of the source says that it is of this format: headers and names of keys, no arrays.
+
+        It is asked of any file at all. What goes wrong inside counts as None.
+        """
+
+    @abstractmethod
+    def read(self, source: Source) -> RawScan:
+        """What the file holds, without reading frames.
 
         Raises:
             DataError: the file cannot be used; the message names file, key and shape.
         """
+
+    def facts(self, source: Source) -> Mapping[str, Stated] | None:
+        """What the file states about settings, where that can be found without `read`; None where it cannot."""
+        del source
+        return None

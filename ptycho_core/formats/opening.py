@@ -1,80 +1,62 @@
-"""Opens a scan file of any known format."""
+"""Opens a scan of any format that is installed."""
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ptycho_core.errors import DataError, did_you_mean
+from ptycho_core.errors import DataError
+from ptycho_core.formats.source import SAMPLE_PREFIX, ScanFile, Source, scan_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ptycho_core.formats.npz import NpzFile
+    from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat
     from ptycho_core.scan.scan import Scan
+    from ptycho_core.settings.data import DataSettings
 
-__all__ = ["MODEL_SUFFIX", "SAMPLE_PREFIX", "ScanFile", "open_scan", "scan_path"]
+__all__ = [
+    "MODEL_SUFFIX",
+    "SAMPLE_PREFIX",
+    "Opened",
+    "Recognized",
+    "ScanFile",
+    "open_scan",
+    "opened",
+    "recognized",
+    "scan_path",
+    "source_of",
+    "stated",
+]
 
 MODEL_SUFFIX: Final = ".ptycho"
-SAMPLE_PREFIX: Final = "sample:"
 
 
-class ScanFile:
-    """A scan's file, which one job opens once: its directory and headers are read when they are first asked for, and kept.
+class Opened(NamedTuple):
+    """An opened scan, and how it was read.
 
-    Args:
-        given: its path, or the name of a sample; looked at when it is first used.
+    Attributes:
+        scan: as `open_scan` returns it.
+        form: the format that read it.
+        evidence: why.
+        used: keys of the main file that were used.
+        aside: keys of the main file that were not, the first of them.
+        files: further files that were used.
     """
 
-    def __init__(self, given: str | Path) -> None:
-        self._given = given
-
-    @cached_property
-    def path(self) -> Path:
-        """Where it is.
-
-        Raises:
-            DataError: as `scan_path`.
-        """
-        return scan_path(self._given)
-
-    @cached_property
-    def archive(self) -> NpzFile:
-        """Its arrays.
-
-        Raises:
-            DataError: it is no archive, or is cut off or damaged.
-        """
-        from ptycho_core.formats.npz import NpzFile
-
-        self._state = _state_of(self.path)
-        return NpzFile(self.path)
-
-    def holds_any(self, *names: str) -> bool:
-        """Whether it is an archive that can be read and has an array of one of these names."""
-        from ptycho_core.formats.npz import is_zip
-
-        if not is_zip(self.path):
-            return False
-        try:
-            return any(name in self.archive for name in names)
-        except DataError:
-            return False
-
-    def check(self) -> None:
-        """Refuse a file that is another one than when its headers were read: places and shapes would be those of the old one.
-
-        Raises:
-            DataError: it has changed.
-        """
-        if "archive" in vars(self) and _state_of(self.path) != self._state:
-            raise DataError(f"{self.path} has changed since this job looked at it.", remedy="Start the job again.")
+    scan: Scan
+    form: ScanFormat
+    evidence: Evidence
+    used: tuple[str, ...]
+    aside: tuple[str, ...]
+    files: tuple[Path, ...]
 
 
-def _state_of(path: Path) -> tuple[int, int, int]:
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
+class Recognized(NamedTuple):
+    """The format that reads a source, and why."""
+
+    format: ScanFormat
+    evidence: Evidence
 
 
 def open_scan(path: str | Path | ScanFile, settings: Mapping[str, Any] | object | None = None) -> Scan:
@@ -83,10 +65,7 @@ def open_scan(path: str | Path | ScanFile, settings: Mapping[str, Any] | object 
     Args:
         path: a file of a known format, recognised by its content, or ``sample:siemens-star``, the measured scan that comes with
             ptycho; or a file that is open already.
-        settings: the *data* settings, as a mapping or an object with these names: ``signal`` (auto, counts, amplitude),
-            ``frame_axis`` (auto, first, last), ``photons`` (mean counts of a pattern, for which the patterns are read once),
-            ``size`` (N to crop or pad to), ``mask`` (file), ``probe`` (file, in place of the scan's own),
-            ``photon_energy_ev``, ``detector_distance_m``, ``detector_pixel_size_m``.
+        settings: the *data* settings, as a mapping or an object with these names; ``docs/reference/settings.md`` lists them.
 
     Returns:
         The scan, in the conventions of ``ptycho_core.scan.scan.Scan``.
@@ -95,26 +74,167 @@ def open_scan(path: str | Path | ScanFile, settings: Mapping[str, Any] | object 
         DataError: the file cannot be used; the message names file, key and shape.
         SettingsError: a setting is unknown, or of a wrong type or range.
     """
-    from ptycho_core.formats.pinn_npz import PinnNpz
-    from ptycho_core.formats.plain_npz import PlainNpz
+    return opened(path, settings).scan
+
+
+def opened(path: str | Path | ScanFile, settings: Mapping[str, Any] | object | None = None) -> Opened:
+    """Open a scan and say how it was read; arguments and errors are those of `open_scan`."""
+    from ptycho_core.formats.assembly import scan_of
+    from ptycho_core.scan.binning import with_bin
     from ptycho_core.scan.size import with_size
     from ptycho_core.settings.data import data_settings
 
     asked, file = data_settings(settings), path if isinstance(path, ScanFile) else ScanFile(path)
     place = file.path
     file.check()
-    for reader in (PlainNpz(), PinnNpz()):
-        if reader.matches(file):
-            scan = reader.read(file, asked)
-            scan = scan if asked.size is None else with_size(scan, asked.size)
-            return scan if asked.probe is None else _with_probe(scan, Path(asked.probe))
+    source = source_of(file, asked)
+    form, evidence = recognized(source, asked.format)
+    raw = _read(form, source)
+    scan = scan_of(raw, place, form.title, asked)
+    scan = scan if asked.size is None else with_size(scan, asked.size * asked.bin)
+    scan = with_bin(scan, asked.bin)
+    scan = scan if asked.probe is None else _with_probe(scan, Path(asked.probe))
+    used = source.used(raw.used)
+    return Opened(scan, form, evidence, used, source.left_aside(used), tuple(source.taken))
+
+
+def source_of(file: ScanFile, asked: DataSettings) -> Source:
+    """A file with what the user says of it."""
+    from ptycho_core.settings.data import positions_file
+
+    place, columns = (None, ()) if asked.positions is None else positions_file(asked.positions)
+    return Source(file, asked.frame_axis, place, columns)
+
+
+def recognized(source: Source, name: str = "auto") -> Recognized:
+    """The format of a source: the one that is named, else the one that is surest.
+
+    Raises:
+        DataError: no format is, or several are equally sure.
+        SettingsError: there is no format of that name.
+    """
+    from ptycho_core.formats.interface import Evidence, Strength
+    from ptycho_core.formats.registry import format_named
+
+    if name != "auto":
+        return Recognized(format_named(name), Evidence(Strength.STATED, "is read so, as the settings state"))
+    found = candidates(source)
+    if not found:
+        raise _unknown(source)
+    best = [one for one in found if one.evidence.strength == found[0].evidence.strength]
+    if len(best) > 1:
+        told = "; ".join(f"{one.format.name}: it {one.evidence.reason}" for one in best)
+        raise DataError(
+            f"{source.path} could be read as several formats. {told}.", remedy=f"Choose with --format {best[0].format.name}."
+        )
+    return best[0]
+
+
+def candidates(source: Source) -> list[Recognized]:
+    """The formats that take a source for one of theirs, the surest first."""
+    from ptycho_core.formats.registry import usable_formats
+
+    found = []
+    for form in usable_formats():
+        try:
+            evidence = form.recognize(source)
+        except Exception:  # noqa: BLE001 - a format of a third party can raise anything, and must hide no other
+            evidence = None
+        if evidence is not None:
+            found.append(Recognized(form, evidence))
+    return sorted(found, key=lambda one: -one.evidence.strength)
+
+
+def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, str]]:
+    """N and the numbers that a scan states, by setting, each with its place; no frame is read.
+
+    Nothing where the file is of no format that is known. A value that is not positive is left out.
+
+    Raises:
+        DataError: the file does not exist or is damaged.
+    """
+    from ptycho_core.formats.assembly import square_size
+
+    source = source_of(file, asked)
+    place = source.path
+    if asked.format == "auto" and not candidates(source):
+        return _of_no_format(source)
+    form = recognized(source, asked.format).format
+    found = form.facts(source)
+    if found is None:
+        raw = _read(form, source)
+        found = {name: one for name, one in raw.stated.items() if 0 < one.value < float("inf")}
+        size = square_size(raw, asked)
+        told: dict[str, tuple[float | int, str]] = {"size": (max(size // asked.bin, 1), f"{place}: {raw.key}")}
+    else:
+        told = {}
+    for name, one in found.items():
+        told[name] = (int(one.value) if name == "size" else float(one.value), f"{place}: {one.key}")
+    return told
+
+
+def _of_no_format(source: Source) -> dict[str, tuple[float | int, str]]:
+    """The numbers that an archive states, though it holds no scan that is known."""
+    from ptycho_core.formats.kinds import ZIP
+    from ptycho_core.formats.npz_scan import npz_facts
+
+    found = npz_facts(source.file.archive, ()) if source.kind == ZIP else {}
+    return {name: (float(one.value), f"{source.path}: {one.key}") for name, one in found.items()}
+
+
+def _read(form: ScanFormat, source: Source) -> RawScan:
+    """What a format reads, with the positions that the user gives, or those of a table that lies next to it."""
+    from ptycho_core.formats.guard import guarded
+    from ptycho_core.formats.position_file import table_beside, with_positions
+
+    with guarded(f"{source.path}: its content, by format '{form.name}',"):  # a format of a third party can raise anything
+        raw = form.read(source)
+    if source.positions is None and raw.positions is None and (table := table_beside(source)) is not None:
+        return with_positions(raw, source, table, "which lies next to it")
+    if source.positions is None or source.positions in source.taken:
+        return raw
+    return with_positions(raw, source, source.positions, "as the settings state")
+
+
+def _unknown(source: Source) -> DataError:
+    """The error for a file that no format takes."""
+    from ptycho_core.formats.kinds import HDF5, ZIP, another_kind
+
+    place = source.path
     if place.suffix == MODEL_SUFFIX:
-        raise DataError(f"{place} is a model, not a scan.", remedy="Give the scan as SCAN and the model with --model.")
-    names = file.archive.names  # says what is wrong with a file that is no archive, or a damaged one
-    raise DataError(
-        f"{place} holds no scan in a known layout: it has {names}, but neither 'intensity' with 'positions_px' nor 'diffraction'"
-        " with 'xcoords' and 'ycoords'."
-    )
+        return DataError(f"{place} is a model, not a scan.", remedy="Give the scan as SCAN and the model with --model.")
+    if source.kind == ZIP:
+        names = source.file.archive.names  # says what is wrong with a damaged archive
+        return DataError(
+            f"{place} holds no scan in a known layout: it has {names}, but neither 'intensity' with 'positions_px' nor"
+            " 'diffraction' with 'xcoords' and 'ycoords'.",
+            remedy="'ptycho formats' lists what is read, with what it is recognized by.",
+        )
+    if source.kind == HDF5:
+        names = _names(source)
+        return DataError(
+            f"{place} holds no scan in a known layout: it is HDF5 with {names}.",
+            remedy="'ptycho formats' lists what is read; docs/your-data.md says how to describe another layout.",
+        )
+    if source.kind == "folder":
+        return DataError(
+            f"{place} is a folder that holds no scan in a known layout.", remedy="'ptycho formats' lists what is read."
+        )
+    return another_kind(place, "is not an npz file, nor of another format of scans", "'ptycho formats' lists what is read.")
+
+
+def _names(source: Source) -> str:
+    """What an HDF5 file holds, for a message.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    try:
+        return ", ".join(f"'{name:.40}'" for name in source.hdf5.names("/")[:12]) or "nothing"
+    except DataError as error:
+        raise DataError(
+            f"{source.path} is not to be read: it holds HDF5 that is damaged.", remedy="Copy or download it again."
+        ) from error
 
 
 def _with_probe(scan: Scan, path: Path) -> Scan:
@@ -122,42 +242,11 @@ def _with_probe(scan: Scan, path: Path) -> Scan:
     from dataclasses import replace
 
     from ptycho_core.formats.product import read_probe
-    from ptycho_core.scan.size import followed_probe
+    from ptycho_core.scan.binning import probe_for
 
     notes = [f"Probe: that of {path}, as the settings state."]
-    probe = followed_probe(read_probe(path, notes), scan.stored_size or scan.size, scan.size)
+    probe = probe_for(scan, read_probe(path, notes))
     if probe.shape[1:] != scan.mask.shape:
         found = f"{probe.shape[1]} x {probe.shape[2]}"
         raise DataError(f"{path}: the probe is {found} pixels, the patterns of {scan.source} are {scan.size} x {scan.size}.")
     return replace(scan, probe=probe, probe_scaled=False, notes=(*scan.notes, *notes))
-
-
-def scan_path(path: str | Path) -> Path:
-    """The file that a path or the name of a sample stands for.
-
-    Raises:
-        DataError: there is no such sample, or no such file, or it is a folder.
-    """
-    text = str(path)
-    if text.startswith(SAMPLE_PREFIX):
-        from ptycho_core.samples import SAMPLES
-
-        name = text.removeprefix(SAMPLE_PREFIX)
-        if name not in SAMPLES:
-            raise DataError(f"There is no sample '{name}'.{did_you_mean(name, SAMPLES)}", remedy=f"Known: {', '.join(SAMPLES)}.")
-        return SAMPLES[name]()
-    place = Path(path)
-    if place.is_dir():
-        raise DataError(f"{place} is a folder; a scan is one file.")
-    if place.exists() and not place.is_file():  # to open a pipe would wait for its other end
-        raise DataError(f"{place} is no plain file.")
-    try:
-        with place.open("rb"):
-            pass
-    except FileNotFoundError:
-        raise DataError(f"{place} does not exist.") from None
-    except OSError as error:
-        raise DataError(f"{place} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # a character that names of files lack here, or that ends them
-        raise DataError(f"{text!r} cannot be the name of a file: {error}.") from error
-    return place

@@ -7,16 +7,27 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.checks import check_frames, read_dark, read_mask, read_positions, remedy_for_numbers, scan_of, signal
-from ptycho_core.scan.patterns import ArrayPatterns
+from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
+from ptycho_core.formats.npz_scan import (
+    check_frames,
+    npz_facts,
+    npz_frames,
+    npz_stated,
+    read_mask,
+    read_object,
+    read_positions,
+    read_probe,
+    remedy_for_numbers,
+    scan_index,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from ptycho_core.formats.npz import NpzFile
-    from ptycho_core.formats.opening import ScanFile
-    from ptycho_core.scan.scan import Scan
-    from ptycho_core.settings.data import DataSettings
+    from ptycho_core.formats.source import Source
 
 __all__ = ["KEYS", "PinnNpz"]
 
@@ -44,49 +55,64 @@ KEYS: Final[Mapping[str, str]] = {
 """The layout's keys; an alias stands for the key before it."""
 
 
-class PinnNpz:
+class PinnNpz(ScanFormat):
     """Reads the npz layout of PtychoPINN."""
 
-    name = "PtychoPINN npz"
+    name = "pinn_npz"
+    title = "PtychoPINN npz"
+    extensions = (".npz",)
+    reads = "Scans of PtychoPINN, and those that ptychodus exports for it."
+    recognized_by = "`diffraction` or `diff3d`, `xcoords`, `ycoords`"
+    conventions = (
+        "`diffraction` (or `diff3d`) is (frame, row, column), in old files (row, column, frame): the axis as long as the "
+        "positions counts the frames. Whole numbers are counts and others amplitudes, unless a key `signal` says otherwise.",
+        "`xcoords` is the column and `ycoords` the row of a window's pixel `N // 2`, in object pixels.",
+        "ptychodus writes `bad_pixels`, True = bad, beside counts; its coordinates are those of the middle `(N − 1) / 2`.",
+        "`xcoords_start`, `ycoords_start` (before refinement) and `Y` are left aside.",
+    )
 
-    def matches(self, opened: ScanFile) -> bool:
-        """Whether an archive has patterns or positions under this layout's names."""
-        return opened.holds_any("diffraction", "diff3d", "xcoords")
+    def recognize(self, source: Source) -> Evidence | None:
+        """By the names of its arrays."""
+        patterns = next((name for name in ("diffraction", "diff3d") if source.holds(name)), None)
+        if patterns is not None and source.holds("xcoords", "ycoords"):
+            return Evidence(Strength.LAYOUT, f"has '{patterns}', 'xcoords' and 'ycoords'")
+        found = patterns or next((name for name in ("xcoords", "ycoords") if source.holds(name)), None)
+        return None if found is None else Evidence(Strength.NAMES, f"has '{found}'")
 
-    def read(self, opened: ScanFile, settings: DataSettings) -> Scan:
-        """Open a scan; see ``Reader.read``.
+    def facts(self, source: Source) -> Mapping[str, Stated]:
+        """From the headers and scalars alone."""
+        return npz_facts(source.file.archive, ("diffraction", "diff3d"))
 
-        The coordinates are those of a window's pixel ``N // 2``. ptychodus (1.7), whose files alone have ``bad_pixels``, states
-        the middle ``(N − 1) / 2`` and stores counts.
-        """
-        file, path, notes = opened.archive, opened.path, list[str]()
+    def read(self, source: Source) -> RawScan:
+        """See `ScanFormat.read`."""
+        file, notes = source.file.archive, list[str]()
         header = file.require("diffraction", "diff3d")
         name = "diffraction" if "diffraction" in file else "diff3d"
-        where = f"{path}: '{name}'"
-        number = _number_of_positions(file)
-        axis = _frame_axis(where, header.shape, number, settings, notes)
-        rows, columns = (header.shape[0], header.shape[1]) if axis == "last" else (header.shape[1], header.shape[2])
-        frames = header.shape[2] if axis == "last" else header.shape[0]
-        check_frames(where, (frames, rows, columns), header.dtype, axis)
-        centres = [read_positions(file, key, frames, name).reshape(frames) for key in ("ycoords", "xcoords")]
+        where = f"{file.path}: '{name}'"
+        apart = source.positions is not None and "xcoords" not in file
+        number = None if apart else _number_of_positions(file)
+        axis = _frame_axis(where, header.shape, number, source.frame_axis, notes)
+        frames = npz_frames(file, name, axis)
+        check_frames(where, frames.shape, header.dtype, axis)
         host = "bad_pixels" in file
         stated, by = file.text("signal"), "the key 'signal'"
         if stated is None and host:
             stated, by = "counts", "the key 'bad_pixels', which ptychodus writes beside counts,"
-        kind, why = signal(where, header.dtype, settings, stated, by)
-        notes.append(why)
-        mask = read_mask(file, settings, rows, notes, bad="bad_pixels")
         if "xcoords_start" in file:
             notes.append("Positions: 'xcoords' and 'ycoords'; those before refinement ('xcoords_start') are left aside.")
-        patterns = ArrayPatterns(
-            file.lazy(name), header.shape, header.dtype, where=where, frame_axis=axis, signal=kind, mask=mask,
-            dark=read_dark(settings, rows, notes), clip_negative=settings.clip_negative,
+        mask, mask_key = read_mask(file, frames.shape[1:], bad="bad_pixels")
+        return RawScan(
+            frames, f"'{name}'", None if apart else _positions(file, frames.shape[0], name), "'ycoords' and 'xcoords'",
+            window="middle" if host else "center", signal=stated, signal_by=by, stated=npz_stated(file),
+            mask=mask, mask_key=mask_key, probe=read_probe(file, "probeGuess"), probe_key="'probeGuess'",
+            object_guess=read_object(file, "objectGuess"), scan_index=scan_index(file, frames.shape[0]), notes=tuple(notes),
+            used=tuple(key for key, need in KEYS.items() if need != "ignored" and key in file),
         )  # fmt: skip
-        positions = np.stack(centres, axis=1) - ((rows - 1) / 2 if host else rows // 2)
-        return scan_of(
-            file, settings, patterns, "probeGuess", "objectGuess", notes, positions=positions, mask=mask, format=self.name,
-            signal=kind,
-        )  # fmt: skip
+
+
+def _positions(file: NpzFile, frames: int, patterns: str) -> NDArray[np.float64]:
+    both = [read_positions(file, key, frames, patterns).reshape(frames) for key in ("ycoords", "xcoords")]
+    return np.stack(both, axis=1)
 
 
 def _number_of_positions(file: NpzFile) -> int:
@@ -96,14 +122,12 @@ def _number_of_positions(file: NpzFile) -> int:
     return x.shape[0]
 
 
-def _frame_axis(
-    where: str, shape: tuple[int, ...], number: int, settings: DataSettings, notes: list[str]
-) -> Literal["first", "last"]:
+def _frame_axis(where: str, shape: tuple[int, ...], number: int | None, asked: str, notes: list[str]) -> Literal["first", "last"]:
     """Which axis counts frames: the one as long as the coordinates, if the user does not state it."""
     if len(shape) != 3:
         raise DataError(f"{where} has shape {shape}; patterns have three axes, (frame, row, column) or (row, column, frame).")
-    if settings.frame_axis != "auto":
-        return "last" if settings.frame_axis == "last" else "first"
+    if asked != "auto" or number is None:
+        return "last" if asked == "last" else "first"
     first, last = shape[0] == number, shape[2] == number
     if first and last and shape[1] == number:
         raise DataError(

@@ -29,13 +29,13 @@ _PIXEL: Final = 16
 _HEAD: Final = 2**16
 
 
-def pixels_from_file(path: Path, what: str, size: int) -> tuple[NDArray[Any], str]:
-    """The values for patterns of ``size`` x ``size`` pixels, and where they are, for messages.
+def pixels_from_file(path: Path, what: str, shape: tuple[int, int]) -> tuple[NDArray[Any], str]:
+    """The values for each pixel of a stored frame, and where they are, for messages.
 
     Args:
         path: of the file.
         what: ``mask`` or ``dark``: the setting, and the key in an npz.
-        size: pixels across a pattern.
+        shape: (rows, columns) of a frame.
 
     Raises:
         DataError: no such file, another kind of file, another shape, or it is damaged.
@@ -44,37 +44,37 @@ def pixels_from_file(path: Path, what: str, size: int) -> tuple[NDArray[Any], st
         raise DataError(f"The {what} {path} does not exist.", source=f"data.{what}")
     kind = kind_of(path)
     if kind == TIFF:
-        return _tiff(path, size), str(path)
+        return _tiff(path, shape), str(path)
     if kind not in (NPY, ZIP):
         raise another_kind(path, f"cannot be read as npy, npz with the key '{what}', or tif")
     file: NpzFile | NpyFile = NpzFile(path) if kind == ZIP else NpyFile(path, what)
     if isinstance(file, NpzFile):
         file.require(what)
     where = f"{path}: '{what}'" if kind == ZIP else str(path)
-    check_pixels(where, file.headers[what].shape, size)
+    check_pixels(where, file.headers[what].shape, shape)
     return file.array(what), where
 
 
-def check_pixels(where: str, shape: tuple[int, ...], size: int) -> None:
-    """Refuse an array of another shape than (size, size).
+def check_pixels(where: str, found: tuple[int, ...], shape: tuple[int, int]) -> None:
+    """Refuse an array of another shape than that of a frame.
 
     Raises:
         DataError: it is of another.
     """
-    if shape != (size, size):
-        raise DataError(f"{where} has shape {shape} but the patterns are {size} x {size} pixels.")
+    if found != shape:
+        raise DataError(f"{where} has shape {found} but the patterns are {shape[0]} x {shape[1]} pixels.")
 
 
-def _tiff(path: Path, size: int) -> NDArray[Any]:
+def _tiff(path: Path, shape: tuple[int, int]) -> NDArray[Any]:
     import tifffile
 
-    if (bytes_there := path.stat().st_size) > _HEAD + _PIXEL * size * size:
-        raise DataError(f"{path} has {bytes_there} bytes, too many for {size} x {size} pixels.")
+    if (bytes_there := path.stat().st_size) > _HEAD + _PIXEL * shape[0] * shape[1]:
+        raise DataError(f"{path} has {bytes_there} bytes, too many for {shape[0]} x {shape[1]} pixels.")
     with guarded(f"{path}", "Store it as npy."), _quiet("tifffile"), tifffile.TiffFile(path) as file:
         page = file.pages.first  # to count all pages of a damaged file has no end
         with suppress(IndexError):
             raise DataError(f"{path} has several pages, the second of shape {file.pages[1].shape}; one is expected.")
-        check_pixels(str(path), tuple(page.shape), size)
+        check_pixels(str(path), tuple(page.shape), shape)
         values: NDArray[Any] = page.asarray()
         return values
 

@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.checks import check_frames, read_dark, read_mask, read_positions, scan_of, signal
+from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
 from ptycho_core.formats.npz import write_npz
-from ptycho_core.scan.patterns import ArrayPatterns
+from ptycho_core.formats.npz_scan import (
+    check_frames,
+    npz_facts,
+    npz_frames,
+    npz_stated,
+    read_mask,
+    read_object,
+    read_positions,
+    read_probe,
+    scan_index,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,9 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ptycho_core.formats.opening import ScanFile
-    from ptycho_core.scan.scan import Scan
-    from ptycho_core.settings.data import DataSettings
+    from ptycho_core.formats.npz import NpzFile
+    from ptycho_core.formats.source import Source
 
 __all__ = ["KEYS", "PlainNpz", "write_plain_npz"]
 
@@ -44,46 +53,61 @@ KEYS: Final[Mapping[str, str]] = {
 """The layout's keys; those of the truth are never read as part of a scan."""
 
 
-class PlainNpz:
+class PlainNpz(ScanFormat):
     """Reads the plain npz layout."""
 
-    name = "plain npz"
+    name = "plain_npz"
+    title = "plain npz"
+    extensions = (".npz",)
+    reads = "Scans of `ptycho simulate`, and of users who write their own arrays with NumPy."
+    recognized_by = "`intensity` and `positions_px`"
+    conventions = (
+        "`intensity` is (frame, row, column), counts with zero frequency at `[N//2, N//2]`; a key `signal` may say `amplitude`.",
+        "`positions_px` is (frame, 2): row and column of each window's `[0, 0]` corner, in object pixels.",
+        "`probe_guess` is (mode, N, N); `mask` is True where a pixel is good. `specs/scan-data.md` has all keys.",
+        "The keys of a simulated truth (`object_true` and others) are never read as part of a scan.",
+    )
 
-    def matches(self, opened: ScanFile) -> bool:
-        """Whether an archive has patterns or positions under this layout's names."""
-        return opened.holds_any("intensity", "positions_px")
+    def recognize(self, source: Source) -> Evidence | None:
+        """By the names of its arrays."""
+        if source.holds("intensity", "positions_px"):
+            return Evidence(Strength.LAYOUT, "has 'intensity' and 'positions_px'")
+        found = next((name for name in ("intensity", "positions_px") if source.holds(name)), None)
+        return None if found is None else Evidence(Strength.NAMES, f"has '{found}'")
 
-    def read(self, opened: ScanFile, settings: DataSettings) -> Scan:
-        """Open a scan; see ``Reader.read``."""
-        file, path, notes = opened.archive, opened.path, list[str]()
+    def facts(self, source: Source) -> Mapping[str, Stated]:
+        """From the headers and scalars alone."""
+        return npz_facts(source.file.archive, ("intensity",))
+
+    def read(self, source: Source) -> RawScan:
+        """See `ScanFormat.read`."""
+        file = source.file.archive
         header = file.require("intensity")
-        where = f"{path}: 'intensity'"
+        where = f"{file.path}: 'intensity'"
         if len(header.shape) != 3:
             raise DataError(f"{where} has shape {header.shape}; patterns have three axes, (frame, row, column).")
-        if settings.frame_axis == "last":
-            shape = (header.shape[2], header.shape[0], header.shape[1])
-        else:
-            shape = (header.shape[0], header.shape[1], header.shape[2])
-        axis: Literal["first", "last"] = "last" if settings.frame_axis == "last" else "first"
-        check_frames(where, shape, header.dtype, axis)
-        if (places := file.require("positions_px").shape)[:1] == shape[:1] and places != (shape[0], 2):
-            raise DataError(f"{path}: 'positions_px' has shape {places}; it must be (frame, 2): row, column.")
-        positions = read_positions(file, "positions_px", shape[0], "intensity")
+        axis: Literal["first", "last"] = "last" if source.frame_axis == "last" else "first"
+        frames = npz_frames(file, "intensity", axis)
+        check_frames(where, frames.shape, header.dtype, axis)
+        positions = None if source.positions and "positions_px" not in file else _positions(file, frames.shape[0])
         # The key's name states counts; a key 'signal' may state otherwise.
-        stated, by = file.text("signal"), "the key 'signal'"
-        if stated is None:
-            stated, by = "counts", "the key 'intensity'"
-        kind, why = signal(where, header.dtype, settings, stated, by)
-        notes.append(why)
-        mask = read_mask(file, settings, shape[1], notes)
-        patterns = ArrayPatterns(
-            file.lazy("intensity"), header.shape, header.dtype, where=where, frame_axis=axis, signal=kind, mask=mask,
-            dark=read_dark(settings, shape[1], notes), clip_negative=settings.clip_negative,
+        stated = file.text("signal")
+        mask, mask_key = read_mask(file, frames.shape[1:])
+        return RawScan(
+            frames, "'intensity'", positions, "'positions_px'",
+            signal=stated or "counts", signal_by="the key 'signal'" if stated else "the key 'intensity'",
+            stated=npz_stated(file), mask=mask, mask_key=mask_key,
+            probe=read_probe(file, "probe_guess"), probe_key="'probe_guess'",
+            probe_in_counts="probe_guess" in file and bool(file.number("probe_in_counts")),
+            object_guess=read_object(file, "object_guess"), scan_index=scan_index(file, frames.shape[0]),
+            used=tuple(key for key, need in KEYS.items() if need != "truth" and key in file),
         )  # fmt: skip
-        return scan_of(
-            file, settings, patterns, "probe_guess", "object_guess", notes, positions=positions, mask=mask, format=self.name,
-            signal=kind, probe_scaled="probe_guess" in file and bool(file.number("probe_in_counts")),
-        )  # fmt: skip
+
+
+def _positions(file: NpzFile, frames: int) -> NDArray[np.float64]:
+    if (places := file.require("positions_px").shape)[:1] == (frames,) and places != (frames, 2):
+        raise DataError(f"{file.path}: 'positions_px' has shape {places}; it must be (frame, 2): row, column.")
+    return read_positions(file, "positions_px", frames, "intensity")
 
 
 def write_plain_npz(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool = False) -> None:

@@ -144,10 +144,10 @@ def title_and_scale(scan: Scan) -> dict[str, Any]:
     """What a `Reconstruction` takes over of its scan by name: title, numbers of the frames, and the metric scale where known."""
     # A name that is no UTF-8 cannot be a title as it is.
     found: dict[str, Any] = {"name": printable(scan.source.stem), "frames": chosen_frames(scan)}
+    if (pixel := scan.object_pixel_m) is not None:
+        found["pixel_size_m"] = (pixel, pixel)
     if scan.geometry is not None:
-        pixel = scan.geometry.object_pixel_m(scan.size)
-        found |= {"pixel_size_m": (pixel, pixel), "photon_energy_ev": scan.geometry.photon_energy_ev}
-        found["detector_distance_m"] = scan.geometry.detector_distance_m
+        found |= {"photon_energy_ev": scan.geometry.photon_energy_ev, "detector_distance_m": scan.geometry.detector_distance_m}
     return found
 
 

@@ -7,11 +7,12 @@ from typing import Final
 
 from ptycho_core.errors import DataError
 
-__all__ = ["object_pixel_size", "wavelength"]
+__all__ = ["electron_wavelength", "object_pixel_size", "photon_energy", "wavelength"]
 
 _PLANCK: Final = 6.62607015e-34  # J s; this constant and the next two are exact in the SI since 2019
 _LIGHT: Final = 299792458.0  # m / s
 _ELECTRONVOLT: Final = 1.602176634e-19  # J
+_ELECTRON_REST_EV: Final = 510998.95069  # m c², eV (CODATA 2022)
 
 
 def _positive(name: str, value: float) -> float:
@@ -27,6 +28,25 @@ def wavelength(energy_ev: float) -> float:
         DataError: if the energy is not a positive number.
     """
     return _PLANCK * _LIGHT / (_positive("The photon energy in eV", energy_ev) * _ELECTRONVOLT)
+
+
+def photon_energy(wavelength_m: float) -> float:
+    """Energy in electronvolts of photons of a wavelength in metres, ``h c / λ``.
+
+    Raises:
+        DataError: if the wavelength is not a positive number.
+    """
+    return _PLANCK * _LIGHT / (_positive("The wavelength in metres", wavelength_m) * _ELECTRONVOLT)
+
+
+def electron_wavelength(energy_ev: float) -> float:
+    """Wavelength in metres of electrons of a kinetic energy in electronvolts, ``h c / √(E (E + 2 m c²))``.
+
+    Raises:
+        DataError: if the energy is not a positive number.
+    """
+    energy = _positive("The energy of the electrons in eV", energy_ev)
+    return _PLANCK * _LIGHT / (_ELECTRONVOLT * math.sqrt(energy * (energy + 2 * _ELECTRON_REST_EV)))
 
 
 def object_pixel_size(wavelength_m: float, distance_m: float, detector_pixel_m: float, size: int) -> float:

@@ -1,20 +1,21 @@
-"""Patterns that come from one array, in memory or in a file, and become counts as they are read."""
+"""Patterns that become counts as they are read, from frames as a file stores them."""
 
 from __future__ import annotations
 
 import copy
-import threading
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self
 
 import numpy as np
 
 from ptycho_core.errors import DataError
+from ptycho_core.scan.frames import ArrayFrames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
+    from ptycho_core.scan.frames import Frames
     from ptycho_core.scan.scan import Steps
 
 __all__ = ["ArrayPatterns"]
@@ -29,7 +30,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 
 
 class ArrayPatterns:
-    """Diffraction patterns in one array, which is fetched at the first read.
+    """Diffraction patterns in one array, which is fetched at the first read; or, by `of_frames`, however a file stores them.
 
     Counts are what is stored (its square, where amplitudes are stored) less the dark, times the factor; they are computed in
     float64 wherever float32 would not hold what comes in between.
@@ -59,14 +60,23 @@ class ArrayPatterns:
         dark: NDArray[np.float64] | None = None,
         clip_negative: bool = False,
     ) -> None:
-        last = frame_axis == "last"
-        self._array = _Fetched(fetch, last=last)
-        self.shape: tuple[int, int, int] = (shape[2], shape[0], shape[1]) if last else (shape[0], shape[1], shape[2])
-        self.dtype = dtype
+        self._hold(ArrayFrames(fetch, shape, dtype, frame_axis))
         self._where = where
         self._amplitude = signal == "amplitude"
         self._bad = None if mask is None or mask.all() else ~mask
         self._dark, self._clip, self._factor = dark, clip_negative, 1.0
+
+    @classmethod
+    def of_frames(cls, frames: Frames, **others: Any) -> Self:  # noqa: ANN401 - each as the constructor declares it
+        """Patterns of stored frames (frame, N, N), zero frequency at ``[N//2, N//2]``; ``others`` are as above."""
+        found = cls(_nothing, frames.shape, frames.dtype, **others)
+        found._hold(frames)
+        return found
+
+    def _hold(self, frames: Frames) -> None:
+        self._array: Frames = frames
+        self.shape: tuple[int, int, int] = frames.shape
+        self.dtype = frames.dtype
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -197,17 +207,5 @@ class ArrayPatterns:
         )
 
 
-class _Fetched:
-    """The array with frames first, fetched once, however many threads read."""
-
-    def __init__(self, fetch: Callable[[], NDArray[Any]], *, last: bool) -> None:
-        self._fetch, self._last, self._fetching = fetch, last, threading.Lock()
-        self._array: NDArray[Any] | None = None
-
-    def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[Any]:
-        """The named frames (k, row, column) as they are stored; not to be changed."""
-        with self._fetching:
-            if self._array is None:
-                array = self._fetch()
-                self._array = np.moveaxis(array, -1, 0) if self._last else array
-        return self._array[frames]
+def _nothing() -> NDArray[Any]:
+    raise AssertionError("frames of a file are read by it")

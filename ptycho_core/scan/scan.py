@@ -67,18 +67,22 @@ class Patterns(Protocol):
 
 @dataclass(frozen=True)
 class Geometry:
-    """Photon energy (eV), distance from sample to detector (m) and pitch of the detector's square pixels (m)."""
+    """Photon energy (eV), distance from sample to detector (m) and pitch of the detector's square pixels (m).
+
+    With ``electrons`` the energy is that of electrons, kinetic.
+    """
 
     photon_energy_ev: float
     detector_distance_m: float
     detector_pixel_size_m: float
+    electrons: bool = False
 
     @property
     def wavelength_m(self) -> float:
-        """Wavelength, h c / E, in metres."""
-        from ptycho_core.physics.geometry import wavelength
+        """Wavelength in metres: h c / E, and relativistic for electrons."""
+        from ptycho_core.physics.geometry import electron_wavelength, wavelength
 
-        return wavelength(self.photon_energy_ev)
+        return (electron_wavelength if self.electrons else wavelength)(self.photon_energy_ev)
 
     def object_pixel_m(self, size: int) -> float:
         """Pixel of the object in the far field, ``λ z / (N p)``, in metres; ``size`` is N, the pixels across a pattern."""
@@ -106,6 +110,8 @@ class Scan:
         counts_factor: what the stored counts are multiplied by to have the mean that settings or file state.
         signal: what the file stores: ``counts`` or ``amplitude`` (square roots of counts).
         notes: what was decided on reading and why, a sentence each.
+        pixel_m: the object's pixel in metres, where it is known though the geometry is not.
+        bin: how many pixels of the detector along each side were added up to one.
     """
 
     patterns: Patterns
@@ -122,6 +128,8 @@ class Scan:
     counts_factor: float = 1.0
     signal: str = "counts"
     notes: tuple[str, ...] = ()
+    pixel_m: float | None = None
+    bin: int = 1
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -134,8 +142,8 @@ class Scan:
 
     @property
     def object_pixel_m(self) -> float | None:
-        """Pixel of the object in metres, or None without geometry."""
-        return None if self.geometry is None else self.geometry.object_pixel_m(self.size)
+        """Pixel of the object in metres, or None where nothing states it."""
+        return self.pixel_m if self.geometry is None else self.geometry.object_pixel_m(self.size)
 
 
 def pattern_chunks(scan: Scan, progress: Steps | None = None) -> Iterator[tuple[slice, NDArray[np.float32]]]:

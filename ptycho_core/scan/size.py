@@ -54,6 +54,7 @@ def with_size(scan: Scan, size: int) -> Scan:
         probe=probe,
         object_guess=None if guess is None else _resampled(guess, size / before),
         stored_size=before,
+        pixel_m=None if scan.pixel_m is None else scan.pixel_m * before / size,
         notes=(*scan.notes, f"Size: {size} x {size} pixels; the detector of {before} x {before} is {how}."),
     )
 

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ptycho_core.errors import SettingsError, did_you_mean
+from ptycho_core.orientation import ORIENTATIONS
 from ptycho_core.settings.declare import declarations_of, setting
+from ptycho_core.units import LENGTH_WORDS
 
-__all__ = ["AUTO", "DataSettings", "dark_level", "data_settings", "names_file"]
+__all__ = [
+    "AUTO",
+    "FILES",
+    "DataSettings",
+    "beam_center",
+    "chosen_range",
+    "dark_level",
+    "data_settings",
+    "file_of",
+    "positions_file",
+]
+
+FILES = ("positions", "mask", "dark", "probe")
+"""The settings that name files of a scan."""
 
 AUTO = "auto"
 """The mask that is found in the patterns themselves."""
 
 _VERBS = ("train", "infer", "reconstruct")
-_METRES = ("infer", "reconstruct")
-"""A network learns in pixels: only a result has a scale in metres."""
+
+_PIXEL = re.compile(r"[0-9]{1,6}(\.[0-9]{0,9})?")
+_RANGE = re.compile(r"([0-9]{0,12}):([0-9]{0,12})(?::([1-9][0-9]{0,8})?)?")
 
 
 @dataclass(frozen=True)
@@ -26,6 +44,46 @@ class DataSettings:
 
     GROUP: ClassVar[str] = "data"
 
+    format: str = setting(
+        AUTO, verbs=_VERBS,
+        help="the format of the scan's file, by its name in 'ptycho formats'; auto goes by its content. Give it where a file "
+        "could be read as more than one.",
+    )  # fmt: skip
+    positions: str | None = setting(
+        None, path=True, verbs=_VERBS,
+        help="file with the positions, FILE or FILE:COLUMNS, in place of those in the scan's file: a table (csv, txt) with its "
+        "columns by name or number, an npy, an npz or HDF5 with its keys, or the file that the format keeps them in. Give it "
+        "where they lie in a file apart.",
+    )  # fmt: skip
+    position_unit: str = setting(
+        AUTO, choices=(AUTO, "px", *LENGTH_WORDS), verbs=_VERBS,
+        help="unit of the stored positions; auto goes by the file. Give it where a file states none, or a wrong one.",
+    )  # fmt: skip
+    orientation: str = setting(
+        "as-stated", choices=tuple(ORIENTATIONS), verbs=_VERBS,
+        help="how the positions are turned, beyond what the format does: rows and columns swapped, then flipped. Change it where "
+        "a result is smeared because the scan's axes lie otherwise than the detector's.",
+    )  # fmt: skip
+    rotation_deg: float = setting(
+        0.0, minimum=-360, maximum=360, unit="deg", verbs=_VERBS,
+        help="angle by which the positions are turned about their middle, from the row axis to the column axis, after the "
+        "orientation. Give it where the scan is rotated against the detector, as with electrons.",
+    )  # fmt: skip
+    frames: str | None = setting(
+        None, verbs=_VERBS,
+        help="frames that are used, A:B or A:B:STEP, counted from 0 in the file, B not included; auto is all. Give it to leave "
+        "out frames, or to try a part of a scan.",
+    )  # fmt: skip
+    beam_center: str | None = setting(
+        None, unit="px", verbs=_VERBS,
+        help="pixel of a stored frame that zero frequency lies in, ROW,COL, counted from 0; auto goes by the file, else the "
+        "middle. Give it where the beam is off the middle of the detector, which is cut to a square around it.",
+    )  # fmt: skip
+    bin: int = setting(
+        1, minimum=1, maximum=64, verbs=_VERBS,
+        help="detector pixels along each side that are added up to one. More makes all faster, and the field of view of a "
+        "pattern smaller; the object's pixel stays.",
+    )  # fmt: skip
     signal: str = setting(
         "auto", choices=("auto", "counts", "amplitude"), verbs=_VERBS,
         help="what the file stores: detector counts, or amplitudes (square roots of counts). auto goes by what the file states, "
@@ -66,16 +124,21 @@ class DataSettings:
         "known.",
     )  # fmt: skip
     photon_energy_ev: float | None = setting(
-        None, unit="eV", above=0, verbs=_METRES,
+        None, unit="eV", above=0, verbs=_VERBS,
         help="photon energy; with distance and pixel size it gives results a scale in metres. Give it where the file lacks it.",
     )  # fmt: skip
     detector_distance_m: float | None = setting(
-        None, unit="m", above=0, verbs=_METRES,
+        None, unit="m", above=0, verbs=_VERBS,
         help="distance from sample to detector. Give it where the file lacks it, or is wrong.",
     )  # fmt: skip
     detector_pixel_size_m: float | None = setting(
-        None, unit="m", above=0, verbs=_METRES,
+        None, unit="m", above=0, verbs=_VERBS,
         help="pitch of the detector's square pixels. Give it where the file lacks it, or patterns were binned.",
+    )  # fmt: skip
+    object_pixel_m: float | None = setting(
+        None, unit="m", above=0, verbs=_VERBS,
+        help="pixel of the object, in place of what energy, distance and detector pixel give. Give it where the file states none "
+        "of these, as with electrons, or a wrong one.",
     )  # fmt: skip
 
 
@@ -88,13 +151,46 @@ def dark_level(dark: str) -> float | None:
     return level if math.isfinite(level) else None
 
 
-def names_file(name: str, value: object) -> bool:
-    """Whether the value of a setting that takes a path names a file that is read: ``mask`` and ``dark`` take other words too."""
-    return (
-        value is not None
-        and not (name == "mask" and value == AUTO)
-        and not (name == "dark" and dark_level(str(value)) is not None)
-    )
+def beam_center(given: str) -> tuple[float, float]:
+    """The pixel (row, column) that the setting ``beam_center`` states.
+
+    Raises:
+        SettingsError: it is no pair of numbers.
+    """
+    parts = given.split(",")
+    if len(parts) != 2 or not all(_PIXEL.fullmatch(part.strip()) for part in parts):
+        raise SettingsError(f"beam_center = '{given:.60}' must be ROW,COL, such as 128,120.5.", source="data.beam_center")
+    return float(parts[0]), float(parts[1])
+
+
+def chosen_range(given: str) -> slice:
+    """The frames that the setting ``frames`` states.
+
+    Raises:
+        SettingsError: it is no range.
+    """
+    if not (found := _RANGE.fullmatch(given)):
+        raise SettingsError(f"frames = '{given:.60}' must be A:B or A:B:STEP, such as 10:200:2.", source="data.frames")
+    first, end, step = (int(part) if part else None for part in found.groups())
+    return slice(first, end, step)
+
+
+def positions_file(given: str) -> tuple[Path, tuple[str, ...]]:
+    """The file and the columns that the setting ``positions`` states, ``FILE:COLUMNS``.
+
+    A file whose own name has a colon is taken as it is.
+    """
+    name, colon, columns = given.rpartition(":")
+    if not colon or not name or Path(given).exists() or (not Path(name).exists() and "/" in columns):
+        return Path(given), ()
+    return Path(name), tuple(one.strip() for one in columns.split(","))
+
+
+def file_of(name: str, value: object) -> Path | None:
+    """The file that a setting which takes a path names, to be read; None for the other words that some of them take."""
+    if value is None or (name == "mask" and value == AUTO) or (name == "dark" and dark_level(str(value)) is not None):
+        return None
+    return positions_file(str(value))[0] if name == "positions" else Path(str(value))
 
 
 def data_settings(given: Mapping[str, Any] | object | None) -> DataSettings:

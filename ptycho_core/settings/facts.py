@@ -32,42 +32,34 @@ def inherited(name: str) -> bool:
 
 
 def data_keys() -> dict[str, tuple[str, ...]]:
-    """Under which keys a scan file states a setting; N it states by the shape of its patterns."""
-    from ptycho_core.formats.checks import GEOMETRY_KEYS, PHOTON_KEYS
+    """Under which keys an npz file states a setting; N it states by the shape of its patterns."""
+    from ptycho_core.formats.npz_scan import STATED_KEYS
 
-    return {**GEOMETRY_KEYS, "photons": PHOTON_KEYS}
+    return dict(STATED_KEYS)
 
 
-def scan_facts(scan: ScanFile) -> dict[str, tuple[Value, str]]:
-    """N, and photons, energy, distance and pixel size where a scan file states them, each with its place; no pattern is read.
+def scan_facts(scan: ScanFile, data: Mapping[str, Value] | None = None) -> dict[str, tuple[Value, str]]:
+    """N, and photons, energy, distance and pixel sizes where a scan states them, each with its place; no pattern is read.
 
     A value that is not positive is left to the reader of the scan, which refuses it unless a setting overrules it.
+
+    Args:
+        scan: the file.
+        data: the *data* settings as far as they are known, by name: format, positions and others say how the file is read.
 
     Raises:
         DataError: the file does not exist or is damaged.
     """
-    from ptycho_core.formats.checks import PATTERN_KEYS
-    from ptycho_core.formats.npz import is_zip
+    from ptycho_core.formats.opening import stated
+    from ptycho_core.settings.data import data_settings
 
-    place = scan.path
-    found: dict[str, tuple[Value, str]] = {}
-    if not is_zip(place):  # what it is then, and what is wrong with it, its reader says
-        return found
-    file = scan.archive
-    for key in PATTERN_KEYS:
-        shape = file.headers[key].shape if key in file else ()
-        if len(shape) == 3 and shape[1] > 0:  # frames are counted by the first axis or the last, so that this is one of N
-            found.setdefault("size", (shape[1], f"{place}: '{key}'"))
-    for name, keys in data_keys().items():
-        for key in keys:
-            value = file.number(key)
-            if value is not None and 0 < value < float("inf"):
-                found.setdefault(name, (float(value), f"{place}: '{key}'"))
-    return found
+    return dict(stated(scan, data_settings(data or {})))
 
 
-def inference_facts(scan: ScanFile | None, model: str | Path | None) -> Facts:
+def inference_facts(scan: ScanFile | None, model: str | Path | None, data: Mapping[str, Value] | None = None) -> Facts:
     """What a scan and a model state for inference: every setting of the model, sealed, and a batch size.
+
+    ``data`` is as `scan_facts` takes it.
 
     Raises:
         DataError: a file does not exist or cannot be used.
@@ -90,7 +82,7 @@ def inference_facts(scan: ScanFile | None, model: str | Path | None) -> Facts:
         for name in ("inference_batch_size", "batch_size"):
             if trained.get(name) is not None:
                 stated.setdefault("inference_batch_size", (trained[name], f"{place}: {name} of its training"))
-    return Facts({} if scan is None else scan_facts(scan), _checked(stated, "infer"), sealed)
+    return Facts({} if scan is None else scan_facts(scan, data), _checked(stated, "infer"), sealed)
 
 
 def resumption_facts(checkpoint: str | Path) -> Facts:

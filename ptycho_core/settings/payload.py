@@ -145,7 +145,11 @@ def create_reconstruction_payload(
 
     sources, file = _sources(overrides, execution_config, environment, config_file), ScanFile(scan)
     common, rows = _decide(
-        "reconstruct", sources, lambda: Facts(scan_facts(file)), partial(_check_start, scan), allow_unsupported=allow_unsupported
+        "reconstruct",
+        sources,
+        lambda data: Facts(scan_facts(file, data)),
+        partial(_check_start, scan),
+        allow_unsupported=allow_unsupported,
     )
     first = _first_inference(file, common, rows)
     if first is not None:
@@ -193,7 +197,7 @@ def create_training_payload(
     if not scans:
         raise UsageError("There is no scan to learn from.", remedy="Give at least one.")
     sources = _sources(overrides, execution_config, environment, config_file)
-    stated = Facts if resume is None else (lambda: resumption_facts(resume))
+    stated = None if resume is None else (lambda _: resumption_facts(resume))
     common, _ = _decide(
         "train", sources, stated, lambda found: _check_scans(found.resolved, scans, validation),
         allow_unsupported=allow_unsupported,
@@ -254,7 +258,7 @@ def _inference_payload(
     from ptycho_core.settings.facts import inference_facts
 
     common, _ = _decide(
-        "infer", sources, lambda: inference_facts(file, model_path), rows=rows, allow_unsupported=allow_unsupported
+        "infer", sources, lambda data: inference_facts(file, model_path, data), rows=rows, allow_unsupported=allow_unsupported
     )
     return InferencePayload(file=file, model_path=model_file(Path(model_path)), output_dir=_folder(output_dir), **common)
 
@@ -280,7 +284,7 @@ def _first_inference(file: ScanFile, fit: Mapping[str, Any], rows: tuple[Row, ..
 def _decide(
     verb: str,
     sources: Mapping[str, Any],
-    facts: Callable[[], Facts],
+    facts: Callable[[Mapping[str, Value]], Facts] | None,
     check: Callable[[Decided], None] | None = None,
     *,
     rows: tuple[Row, ...] | None = None,

@@ -46,14 +46,17 @@ def plan_verb(verb: str, overrides: Mapping[str, object], environment: Mapping[s
 
 
 def resolve_for(
-    verb: str, sources: Mapping[str, Any], facts: Callable[[], Facts] = Facts, rows: tuple[Row, ...] | None = None
+    verb: str,
+    sources: Mapping[str, Any],
+    facts: Callable[[Mapping[str, Value]], Facts] | None = None,
+    rows: tuple[Row, ...] | None = None,
 ) -> Decided:
     """Resolve in one pass: the settings by themselves, options of a backend that is named, facts of files. Imports no plugin.
 
     Args:
         verb: the job.
         sources: arguments of ``Resolving`` by name.
-        facts: looks into the files; called once the settings are known to be right by themselves.
+        facts: looks into the files, with the *data* settings that are asked for; called once settings are right by themselves.
         rows: the backends, where this job has looked for them already.
 
     Raises:
@@ -67,7 +70,8 @@ def resolve_for(
     if named.value is not None:  # its options are checked before any file is looked at; a checkpoint may still name another
         row = _chosen(named, resolving, rows)
         resolving.add_options(_spec(row))
-    resolving.add_facts(facts())
+    if facts is not None:
+        resolving.add_facts(facts(resolving.asked("data")))
     stated = resolving.value("backend")
     if row is None or stated.value != named.value:
         row = _chosen(stated, resolving, rows)

@@ -26,7 +26,7 @@ from ptycho_core.settings.sources import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from ptycho_core.backends.lists import Lists
     from ptycho_core.contract import BackendSpec, Value
@@ -177,6 +177,10 @@ class Resolving:
         """A setting as far as it is known."""
         return _winner(self._known[name], self._given.get(name, ()), "core default")
 
+    def asked(self, group: str) -> dict[str, Value]:
+        """The settings of a group that something states so far, by name."""
+        return {name: self.value(name).value for name, one in self._known.items() if one.group == group and self._given.get(name)}
+
     def resolved(self) -> Resolved:
         """Every setting, and every option of the backend, from what has been added.
 
@@ -196,12 +200,18 @@ class Resolving:
         return Resolved(self.verb, values, chosen)
 
 
-def resolve(verb: str, *, facts: Facts | None = None, spec: BackendSpec | None = None, **sources: Any) -> Resolved:  # noqa: ANN401
+def resolve(
+    verb: str,
+    *,
+    facts: Facts | Callable[[Mapping[str, Value]], Facts] | None = None,
+    spec: BackendSpec | None = None,
+    **sources: Any,  # noqa: ANN401
+) -> Resolved:
     """Resolve every setting of a verb at once.
 
     Args:
         verb: the job.
-        facts: what the data and model files state.
+        facts: what the data and model files state; or what looks into them, with the *data* settings that are asked for.
         spec: the chosen backend, for its options; without one there are none.
         sources: as `Resolving` takes them.
 
@@ -212,7 +222,7 @@ def resolve(verb: str, *, facts: Facts | None = None, spec: BackendSpec | None =
     if spec is not None:
         given.add_options(spec)
     if facts is not None:
-        given.add_facts(facts)
+        given.add_facts(facts(given.asked("data")) if callable(facts) else facts)
     return given.resolved()
 
 

@@ -37,12 +37,14 @@ FLOORS = (
     ("modelfile", "scan"),
     ("checks", "networks", "settings.data", "settings.declare", "settings.reconstruction"),
     ("events", "failures", "files", "notes", "physics", "samples"),
-    ("contract", "errors", "hookspecs", "spelling"),
+    ("backends.discovery", "backends.known", "backends.lists"),
+    ("contract", "errors", "hookspecs", "orientation", "spelling", "units"),
 )
 """From the top of the house to its ground.
 
 The ``run`` of a verb is a job, though the pure functions that it uses share its room.  ``settings.declare`` says what a setting
-is, and losses declare theirs with it; groups of declarations that others take as types stand beside it.
+is, and losses declare theirs with it; groups of declarations that others take as types stand beside it.  What reads entry
+points and lists of names serves formats too, and uses nothing else of the backends.
 """
 
 UPWARD = {

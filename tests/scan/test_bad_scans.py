@@ -49,8 +49,6 @@ CASES = {
     "NaN position": (plain(positions_px=np.full((6, 2), np.nan)), ["'positions_px'", "not finite", "frame 0"]),
     "infinite coordinate": (pinn(ycoords=np.array([0, 1, np.inf, 3, 4, 5])), ["'ycoords'", "frame 2"]),
     "text positions": (plain(positions_px=np.full((6, 2), "a")), ["'positions_px'", "real numbers"]),
-    "not square": (plain(intensity=np.ones((6, 8, 9))), ["'intensity'", "8 x 9", "square"]),
-    "not square in old order": (pinn(diffraction=np.ones((8, 9, 6), np.float32)), ["'diffraction'", "8 x 9", "square"]),
     "two axes": (plain(intensity=np.ones((6, 8))), ["'intensity'", "(6, 8)", "three axes"]),
     "ambiguous axis": (pinn(diffraction=np.ones((6, 6, 6), np.float32)), ["(6, 6, 6)", "cannot be told", "--frame-axis"]),
     "empty": (plain(intensity=np.ones((0, 8, 8)), positions_px=np.ones((0, 2))), ["'intensity'", "(0, 8, 8)", "empty"]),

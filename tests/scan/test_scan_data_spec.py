@@ -27,7 +27,7 @@ def test_key_tables_are_those_of_the_readers(title, reader):
 @pytest.mark.parametrize(("keys", "module"), [(plain_npz.KEYS, "plain_npz"), (pinn_npz.KEYS, "pinn_npz")])
 def test_a_reader_knows_each_key_that_is_read(keys, module):
     folder = Path(plain_npz.__file__).parent
-    code = (folder / f"{module}.py").read_text().partition("class ")[2] + (folder / "checks.py").read_text()
+    code = (folder / f"{module}.py").read_text().partition("class ")[2] + (folder / "npz_scan.py").read_text()
     for key, need in keys.items():
         assert (f'"{key}"' in code) == (need in ("required", "optional", "alias")) or need in ("ignored", "truth"), key
 
