@@ -1,16 +1,16 @@
-"""Variables of MATLAB's ``.mat``, version 5 (SciPy) or 7.3 (HDF5), with axes in MATLAB's order: (row, column, …)."""
+"""Variables of MATLAB's ``.mat``, version 5 or 7.3 (HDF5), with axes in MATLAB's order: (row, column, …)."""
 
 from __future__ import annotations
 
 import math
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.guard import check_declared, guarded
+from ptycho_core.formats.guard import guarded
 from ptycho_core.formats.kinds import MATLAB
+from ptycho_core.formats.mat5 import Mat5File
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,15 +26,12 @@ __all__ = ["MatFile", "mat_file"]
 _COMPLEX: Final = frozenset({"real", "imag"})
 """Parts of a complex number as MATLAB 7.3 stores it."""
 
-_LARGEST_VALUE: Final = 16
-"""Bytes of the largest number of MATLAB, a complex double."""
-
 
 def mat_file(source: Source) -> MatFile | None:
     """The main file as one of MATLAB; None where it is neither HDF5 nor of version 5.
 
     Raises:
-        DataError: it is HDF5 that is damaged.
+        DataError: it is damaged.
     """
     if source.kind == MATLAB:
         return _Version5(source.path)
@@ -83,41 +80,13 @@ class MatFile:
 
 class _Version5(MatFile):
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._read: dict[str, Any] = {}
-
-    @cached_property
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the variables by name."""
-        import scipy.io
-
-        with guarded(f"{self.path} is damaged: it", kind="MATLAB data of version 5"):
-            return {str(name): tuple(int(length) for length in shape) for name, shape, _ in scipy.io.whosmat(str(self.path))}
+        self.path, self._file = path, Mat5File(path)
 
     def __contains__(self, name: str) -> bool:
-        first, _, rest = name.partition(".")
-        return first in self._shapes and (not rest or self._field(first, rest) is not None)
-
-    def _variable(self, name: str) -> Any:  # noqa: ANN401 - a struct is a dict
-        import scipy.io
-
-        if name not in self._read:
-            check_declared(self.where(name), self._shapes[name], _LARGEST_VALUE, None)
-            with guarded(self.where(name)):
-                found = scipy.io.loadmat(str(self.path), variable_names=[name], simplify_cells=True)
-            self._read[name] = found.get(name)
-        return self._read[name]
-
-    def _field(self, first: str, rest: str) -> Any:  # noqa: ANN401 - anything
-        found = self._variable(first)
-        return found.get(rest) if isinstance(found, dict) else None
+        return name in self._file
 
     def _values(self, name: str) -> NDArray[Any]:
-        first, _, rest = name.partition(".")
-        if name not in self:
-            raise DataError(f"{self.path} has no variable '{name}'.")
-        with guarded(self.where(name)):
-            return np.asarray(self._field(first, rest) if rest else self._variable(first))
+        return self._file.values(name)
 
 
 class _Version73(MatFile):
@@ -134,6 +103,6 @@ class _Version73(MatFile):
             if data.shape is None or math.prod(data.shape) == 0:
                 raise DataError(f"{self.where(name)} is empty.")
             values: NDArray[Any] = np.asarray(data[()])
-        if values.dtype.names is not None and frozenset(values.dtype.names) == _COMPLEX:
-            values = values["real"] + np.complex64(1j) * values["imag"]
+            if values.dtype.names is not None and frozenset(values.dtype.names) == _COMPLEX:
+                values = values["real"] + np.complex64(1j) * values["imag"]
         return values.T

@@ -14,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
+from format_seeds import WRITERS, seeds
 from mutations import JSON, ODD_LINES, Mutation, bytewise, npy, odd_hdf5, odd_npy, odd_npz, odd_text
 
 from ptycho_core.backends.manifest import read_manifest
@@ -75,6 +77,11 @@ def scan_reader(path: Path) -> None:
         documented(act)
 
 
+def foreign_reader(path: Path) -> None:
+    scan_reader(path)
+    documented(lambda: read_probe(path))
+
+
 def result_reader(path: Path) -> None:
     for read in (load_reconstruction, read_object, read_probe):
         documented(lambda read=read: read(path))
@@ -130,10 +137,18 @@ def targets(folder) -> dict[str, Target]:
     made["settings"] = Target([odd_text(SETTINGS, ODD_LINES)], "a.toml", settings_reader)
     made["manifest"] = Target([odd_text(MANIFEST, ODD_LINES)], "a.toml", lambda path: read_manifest(path, "acme"))
     made["YAML"] = Target([odd_text(YAML, ODD_LINES)], "a.yaml", lambda path: read_yaml("train", path))
+    for name, seed in seeds(folder).items():
+        ways = [bytewise(seed.path.read_bytes())]
+        if h5py.is_hdf5(seed.path):
+            ways += [odd_hdf5(seed.path, folder)] * 2
+        elif seed.path.suffix == ".npz":
+            with np.load(seed.path) as arrays:
+                ways += [odd_npz(dict(arrays))] * 2
+        made[name] = Target(ways, seed.name, foreign_reader)
     return made
 
 
-NAMES = ("plain", "pinn", "object", "probe", "mask", "result", "settings", "manifest", "YAML")
+NAMES = ("plain", "pinn", "object", "probe", "mask", "result", "settings", "manifest", "YAML", *WRITERS)
 
 
 def examine(target: Target, folder: Path, seed: int) -> None:
