@@ -11,7 +11,7 @@ from ptycho_core.formats.checks import check_probe, read_dark, read_mask, signal
 from ptycho_core.orientation import AS_STATED, ORIENTATIONS
 from ptycho_core.scan.auto_mask import auto_mask
 from ptycho_core.scan.frames import ChosenFrames, View, ViewedFrames
-from ptycho_core.scan.patterns import StoredPatterns
+from ptycho_core.scan.patterns import ArrayPatterns
 from ptycho_core.scan.photons import with_photons
 from ptycho_core.scan.scan import Geometry, Scan, far_field
 from ptycho_core.settings.data import AUTO, beam_center, chosen_range
@@ -69,7 +69,7 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
     mask = view.of(read_mask(raw, path, asked, notes))
     if not mask.any():
         raise DataError(f"{where}: no pixel of the {view.size} x {view.size} around the beam is good.", source="data.mask")
-    patterns = StoredPatterns(
+    patterns = ArrayPatterns.of_frames(
         stored, where=where, signal=kind, mask=mask, dark=_viewed(view, read_dark(asked, shape, notes)),
         clip_negative=asked.clip_negative,
     )  # fmt: skip

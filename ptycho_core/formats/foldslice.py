@@ -52,6 +52,7 @@ class FoldSlice(ScanFormat):
         "Scans of fold_slice: `*_dp.hdf5` with the `*_para.hdf5` (or `data_position.hdf5`) next to it, or the one that "
         "`--positions` names. Results `Niter*.mat`, version 5 or 7.3, for `--start`, `--probe` and `score`."
     )
+    recognized_by = "`dp` and a file with `ppX` and `ppY`; a result by `object`, `probe` and `p.dx_spec`, or as MATLAB data"
     conventions = (
         "`dp` is (frame, column, row) in HDF5, since MATLAB has it as (row, column, frame): each frame is transposed on reading.",
         "`ppX`, `ppY` are in metres: rows = −ppY, columns = −ppX. `probe_positions_0` is in Angstrom, x first, signs alike.",

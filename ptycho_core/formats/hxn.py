@@ -31,6 +31,7 @@ class Hxn(ScanFormat):
     title = "NSLS-II HXN"
     extensions = (".h5", ".hdf5")
     reads = "Scans of NSLS-II HXN: `scan_*.h5` of ptycho_gui with `diffamp`, and dumps of holoptycho with `dp`."
+    recognized_by = "`diffamp` or `dp`, with `points`"
     conventions = (
         "`diffamp` is the square root of counts, with zero frequency shifted to `[0, 0]` and each frame turned by 90 degrees: "
         "it is squared, shifted and turned back.",

@@ -47,6 +47,7 @@ class Ptyd(ScanFormat):
         "Prepared scans of ptypy (`save='append'` or `'link'`): the `.ptyd`, and the `.ptyd.partNNN` next to it that its chunks "
         "are linked to."
     )
+    recognized_by = "the groups `chunks` and `meta`"
     conventions = (
         "`chunks/<k>/data` is (frame, row, column), counts; chunks follow each other by number.",
         "`chunks/<k>/positions` is (frame, 2), metres, row first; without them those of `info/positions_theory` or "
@@ -188,14 +189,14 @@ def _mask(file: Hdf5Source, chunks: list[_Chunk], frames: list[Frames], notes: l
             notes.append("Mask: of the weights only the first frame of each chunk is read.")
         return good, "'chunks/*/weights'"
     for key in ("meta/weight2d", "info/weight2d", "common/weight2d"):
-        if is_array(file, key) and file.shape(key) == shape:
+        if is_array(file, key) and file.shape_of(key) == shape:
             return file.floats(key, [2]) > 0, f"'{key}'"
     return None, ""
 
 
 def _good(file: Hdf5Source, key: str, shape: tuple[int, ...], *, whole: bool) -> tuple[NDArray[np.bool_], bool]:
     """Pixels with a weight in each frame of a chunk, and whether frames differ."""
-    if file.shape(key) == shape:
+    if file.shape_of(key) == shape:
         return file.floats(key, [2]) > 0, False
     weights = file.frames(key)
     if weights.shape[1:] != shape or not weights.shape[0]:

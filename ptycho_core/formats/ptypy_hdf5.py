@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from ptycho_core.errors import DataError
@@ -22,10 +23,11 @@ def is_array(file: Hdf5Source, key: str, last: int | None = None) -> bool:
     if is_none(file, key):
         return False
     try:
-        shape = file.shape(key)
+        shape = file.shape_of(key)
     except DataError:
         return False
-    return 0 not in shape and file.words(key) is None and (last is None or shape[-1:] == (last,))
+    text = math.prod(shape) == 1 and file.words(key) is not None
+    return 0 not in shape and not text and (last is None or shape[-1:] == (last,))
 
 
 def number(file: Hdf5Source, key: str) -> float | None:

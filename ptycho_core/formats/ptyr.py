@@ -29,6 +29,7 @@ class Ptyr(ScanFormat):
     title = "ptypy ptyr"
     extensions = (".ptyr",)
     reads = "Results of ptypy, for `--start`, `--probe` and `score`; they hold no frames, and are no scans."
+    recognized_by = "the groups `content/obj` and `content/probe`"
     conventions = (
         "The first storages of `content/obj` and `content/probe` are taken; `data` is (layer, row, column).",
         "`corner = (position − _origin) / _psize − N // 2`, with `content/positions/<ID>` in metres, row first.",

@@ -29,6 +29,7 @@ class Tike(ScanFormat):
     title = "tike"
     extensions = (".npz",)
     reads = "Scans of tike 0.26 in one npz; its object serves as a start and is scored."
+    recognized_by = "`data` and `scan`, with `probe` or `psi`"
     conventions = (
         "`data` is (frame, row, column), counts with zero frequency at `[0, 0]`; an axis of one before it does not count.",
         "`scan` is (frame, 2), object pixels, row first: the corner of each window in `psi`.",
