@@ -65,8 +65,10 @@ class FoldSlice(ScanFormat):
         """By the pair; a result is recognized too, so that `read` says what it is."""
         if source.has("dp") or _is_para(source.file.hdf5):
             para = _para_of(source)
-            if _is_para(source.file.hdf5) or _is_para(para):
-                return Evidence(Strength.LAYOUT, "has 'dp', or 'ppX' and 'ppY', as pairs of fold_slice do")
+            if _is_para(source.file.hdf5):
+                return Evidence(Strength.LAYOUT, "has the positions of a pair of fold_slice")
+            if para is not None and _is_para(para):
+                return Evidence(Strength.LAYOUT, f"has 'dp', and {para.path.name} the positions of fold_slice")
             named = source.has("dp") and not source.has("points") and _stem_of(source.path, "_dp") is not None
             return Evidence(Strength.NAMES, "has 'dp' and is called *_dp") if named and para is None else None
         return Evidence(Strength.LAYOUT, "has 'object' and 'probe' of MATLAB") if self._mat(source) is not None else None
@@ -84,7 +86,7 @@ class FoldSlice(ScanFormat):
         return RawScan(
             files.frames.frames("dp"), "'dp'", positions, key, unit=unit, window="center", signal="counts",
             turning=Orientation(swap=True), stated=stated, electrons=electrons, notes=_aside(files.para),
-            used=("dp", *(name for name in (*_PAIR, _ANGSTROM, "lambda", "dx") if files.para and files.para.has(name))),
+            used=("dp",) if source.has("dp") else (),
         )  # fmt: skip
 
     def result(self, source: Source) -> RawResult | None:
