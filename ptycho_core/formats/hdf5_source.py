@@ -219,6 +219,7 @@ class Hdf5Source(Hdf5File):
                 raise DataError(
                     f"{self.where(key)} has shape {data.shape} and type {data.dtype}; frames are real numbers of {wanted} axes."
                 )
+            self.used[str(data.name).strip("/")] = None  # where a link led to
             self._check_filters(key, data)
             order = (*frame_axes, *(axis % data.ndim for axis in pixel_axes))
             if order == tuple(range(data.ndim)):

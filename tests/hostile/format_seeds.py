@@ -61,9 +61,9 @@ def ptyr(path: Path) -> None:
     })  # fmt: skip
 
 
-def ptylab(path: Path) -> None:
+def ptylab_result(path: Path) -> None:
     hdf5(path, {
-        "ptychogram": COUNTS, "encoder": METRES, "wavelength": [1e-10], "dxd": [1e-4], "zo": [1.0], "orientation": 5,
+        "object": OBJECT, "probe": PROBE[np.newaxis, np.newaxis], "dxp": 1e-7, "zo": 1.0, "encoder_corrected": METRES,
     })  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def tike(path: Path) -> None:
 
 
 WRITERS: dict[str, tuple[str, Callable[[Path], None]]] = {
-    "ptyd": (".ptyd", ptyd), "ptyr": (".ptyr", ptyr), "ptylab": (".hdf5", ptylab), "hxn": (".h5", hxn),
+    "ptyd": (".ptyd", ptyd), "ptyr": (".ptyr", ptyr), "ptylab_result": (".hdf5", ptylab_result), "hxn": (".h5", hxn),
     "foldslice": ("_dp.hdf5", foldslice), "para": ("_para.hdf5", para), "mat": (".mat", mat), "mat73": (".mat", mat73),
     "tike": (".npz", tike),
 }  # fmt: skip

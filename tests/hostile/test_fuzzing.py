@@ -20,6 +20,8 @@ import pytest
 import tifffile
 from format_seeds import WRITERS, seeds
 from mutations import JSON, ODD_LINES, Mutation, bytewise, npy, odd_hdf5, odd_npy, odd_npz, odd_text
+from small_files import ONE_FILE, dectris
+from small_scan import SmallScan
 
 from ptycho_core.backends.manifest import read_manifest
 from ptycho_core.cli.main import main
@@ -136,6 +138,7 @@ def targets(folder) -> dict[str, Target]:
     )
     made["settings"] = Target([odd_text(SETTINGS, ODD_LINES)], "a.toml", settings_reader)
     made["manifest"] = Target([odd_text(MANIFEST, ODD_LINES)], "a.toml", lambda path: read_manifest(path, "acme"))
+    made |= scans_of_others(folder)
     made["YAML"] = Target([odd_text(YAML, ODD_LINES)], "a.yaml", lambda path: read_yaml("train", path))
     for name, seed in seeds(folder).items():
         ways = [bytewise(seed.path.read_bytes())]
@@ -148,7 +151,23 @@ def targets(folder) -> dict[str, Target]:
     return made
 
 
-NAMES = ("plain", "pinn", "object", "probe", "mask", "result", "settings", "manifest", "YAML", *WRITERS)
+FORMATS = (*ONE_FILE, "dectris", "table")
+NAMES = ("plain", "pinn", "object", "probe", "mask", "result", "settings", "manifest", "YAML", *FORMATS, *WRITERS)
+
+
+def scans_of_others(folder: Path) -> dict[str, Target]:
+    """The formats of other programs; what belongs to a file lies next to it, and is sound."""
+    made, small = {}, SmallScan()
+    for name, write in ONE_FILE.items():
+        path = write(folder / f"{name}.h5", small)
+        made[name] = Target([odd_hdf5(path, folder), odd_hdf5(path, folder), bytewise(path.read_bytes())], "a.h5", scan_reader)
+    ONE_FILE["ptychodus"](folder / "diffraction.h5", small)
+    ONE_FILE["product"](folder / "product.h5", small)
+    master = dectris(folder, small)
+    made["dectris"] = Target([odd_hdf5(master, folder), bytewise(master.read_bytes())], "a_master.h5", scan_reader)
+    table = (folder / "scan_7_positions.csv").read_text()
+    made["table"] = Target([odd_text(table, ODD_LINES)], "a.csv", lambda path: open_scan(master, {"positions": str(path)}))
+    return made
 
 
 def examine(target: Target, folder: Path, seed: int) -> None:

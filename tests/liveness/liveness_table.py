@@ -40,7 +40,10 @@ ELSEWHERE = {
         "tests/parity/test_mixture.py::test_a_second_framework_comes_into_a_process_only_where_it_is_allowed",
     ),
     **{
-        name: (words, "tests/liveness/test_reading_acts.py::test_what_says_how_a_scan_is_read_acts")
+        name: (
+            ["--format", "plain_npz"] if name == "format" else words,
+            "tests/liveness/test_reading_acts.py::test_what_says_how_a_scan_is_read_acts",
+        )
         for name, (_, words) in READING.items()
     },
 }

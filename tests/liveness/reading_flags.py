@@ -1,9 +1,10 @@
 """Settings that say how a scan lies in its file: two ways to ask for each, which a file in metres reads differently."""
 
+_FILE = ["--photon-energy-ev", "10000", "--detector-distance-m", "1", "--detector-pixel-size-m", "75e-6"]
 GEOMETRY = {
-    "photon_energy_ev": ([], ["--photon-energy-ev", "8000"]),
-    "detector_distance_m": ([], ["--detector-distance-m", "1.1"]),
-    "detector_pixel_size_m": ([], ["--detector-pixel-size-m", "70e-6"]),
+    "photon_energy_ev": (_FILE, ["--photon-energy-ev", "8000", *_FILE[2:]]),
+    "detector_distance_m": (_FILE, [*_FILE[:2], "--detector-distance-m", "1.1", *_FILE[4:]]),
+    "detector_pixel_size_m": (_FILE, [*_FILE[:4], "--detector-pixel-size-m", "70e-6"]),
     "object_pixel_m": ([], ["--object-pixel-m", "1.2e-7"]),
 }
 """They scale positions in metres."""
