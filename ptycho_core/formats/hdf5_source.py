@@ -99,6 +99,17 @@ class Hdf5Source(Hdf5File):
         """File and key, for messages."""
         return f"{self.path}: '{key}'"
 
+    def linked_file(self, key: str) -> Path | None:
+        """The file next to this one to which a key is an external link, whether it exists or not; None for anything else.
+
+        Raises:
+            DataError: the group that holds the key is damaged.
+        """
+        group, _, name = key.strip("/").rpartition("/")
+        with guarded(self.where(key)):
+            link = self._link(self.node(group or "/"), name)
+            return self._neighbor(link.filename) if isinstance(link, h5py.ExternalLink) and link.path == "/" else None
+
     def words(self, key: str) -> str | None:
         """A text that is a dataset of one; None where there is none, or something else."""
         if not self.has(key):

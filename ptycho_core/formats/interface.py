@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ptycho_core.formats.source import Source
     from ptycho_core.scan.frames import Frames
 
-__all__ = ["Evidence", "RawScan", "ScanFormat", "Stated", "Strength"]
+__all__ = ["Evidence", "RawResult", "RawScan", "ScanFormat", "Stated", "Strength"]
 
 
 class Strength(IntEnum):
@@ -110,6 +110,25 @@ class RawScan:
     used: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class RawResult:
+    """What the file of another program holds of a reconstruction; ``formats.product`` makes a `StoredObject` of it.
+
+    Attributes:
+        object: (rows, columns) or (layer, rows, columns), complex; None where it has a probe only.
+        probe: (N, N), (mode, N, N) or (OPR mode, mode, N, N), complex, the zero of space in its middle; or None.
+        positions: (frame, 2), float64, (row, column) of the windows' ``[0, 0]`` corners in pixels of the object; or None.
+        pixel_size_m: object pixel (row, column) in metres, or None.
+        notes: what was decided and left aside, a sentence each.
+    """
+
+    object: NDArray[Any] | None
+    probe: NDArray[Any] | None = None
+    positions: NDArray[np.float64] | None = None
+    pixel_size_m: tuple[float, float] | None = None
+    notes: tuple[str, ...] = ()
+
+
 class ScanFormat(ABC):
     """A format of scan files: an entry point of the group ``ptycho.formats`` names a class derived from this one.
 
@@ -148,5 +167,16 @@ class ScanFormat(ABC):
 
     def facts(self, source: Source) -> Mapping[str, Stated] | None:
         """What the file states about settings, where that can be found without `read`; None where it cannot."""
+        del source
+        return None
+
+    def result(self, source: Source) -> RawResult | None:
+        """The object and the probe of a result of the program, which serve as a start and are scored; None where it is none.
+
+        It is asked of any file that holds an object or a probe under no name that is ours.
+
+        Raises:
+            DataError: it is a result of the program and cannot be used; the message names file, key and shape.
+        """
         del source
         return None

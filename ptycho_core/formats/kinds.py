@@ -10,12 +10,13 @@ from ptycho_core.files.plain import plain_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["HDF5", "NPY", "TIFF", "ZIP", "another_kind", "is_hdf5", "is_zip", "kind_of"]
+__all__ = ["HDF5", "MATLAB", "NPY", "TIFF", "ZIP", "another_kind", "is_hdf5", "is_zip", "kind_of"]
 
 HDF5: Final = "HDF5"
 NPY: Final = "npy (one NumPy array)"
 ZIP: Final = "zip (npz is one)"
 TIFF: Final = "TIFF"
+MATLAB: Final = "MATLAB data (version 5)"
 _TEXT: Final = "text"
 _UNKNOWN: Final = "data of a kind that is not known here"
 
@@ -38,8 +39,7 @@ _FIRST_BYTES: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\x28\xb5\x2f\xfd", "zstd, compressed data"),
     (b"7z\xbc\xaf\x27\x1c", "7z, compressed data"),
     (b"Rar!", "RAR, compressed data"),
-    (b"MATLAB 5.0 MAT-file", "MATLAB data (version 5)"),
-    (b"MATLAB 7.3 MAT-file", "MATLAB data (version 7.3, which is HDF5)"),
+    (b"MATLAB 5.0 MAT-file", MATLAB),
     (b"SIMPLE  =", "FITS"),
     (b"###CBF", "CBF"),
     (b"CDF\x01", "NetCDF"),
@@ -59,11 +59,10 @@ _WAYS_ON: Final = {
     "7z, compressed data": "Unpack it first.",
     "RAR, compressed data": "Unpack it first.",
     "a Python pickle, which is never loaded": "Store its arrays with numpy.savez.",
-    "MATLAB data (version 5)": "Read it with scipy.io.loadmat and store its arrays with numpy.savez.",
-    "MATLAB data (version 7.3, which is HDF5)": "Read its arrays with h5py and store them with numpy.savez.",
+    MATLAB: "Read it with scipy.io.loadmat and store its arrays with numpy.savez.",
 }
 _LATER: Final = (512, 1024, 2048, 4096)
-"""Where HDF5 may begin too, after a block of the user's own."""
+"""Where HDF5 may begin too, after a block of the user's own, as MATLAB 7.3 writes it."""
 
 
 def kind_of(path: Path) -> str:

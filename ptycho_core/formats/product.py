@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.interface import RawResult
     from ptycho_core.formats.product_npz import NpzReader
     from ptycho_core.scan.scan import Scan
 
@@ -192,7 +193,8 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
 def read_object(path: str | Path, purpose: Purpose = "result") -> StoredObject:
     """Read an object, and probe and positions where they are beside it.
 
-    Reads our ``reconstruction.h5`` or its folder, products and training files of ptychodus, other HDF5 files and ``.npz`` with
+    Reads our ``reconstruction.h5`` or its folder, products and training files of ptychodus, results that a format of another
+    program reads (`ScanFormat.result`), other HDF5 files and ``.npz`` with
     one of the keys ``object``, ``reconstructed_object``, ``object_guess``, ``objectGuess``, ``object_true``, and ``.npy``.
 
     Args:
@@ -204,6 +206,8 @@ def read_object(path: str | Path, purpose: Purpose = "result") -> StoredObject:
         DataError: no such file, no such key, only the truth for a start, or a wrong shape or type.
     """
     path = _file_of(Path(path))
+    if (foreign := _foreign(path)) is not None:
+        return _of_another_program(path, foreign)
     with open_object_file(path) as file:
         if not (isinstance(file, Reader) and "ptycho" in file):
             return _stored(file, purpose)
@@ -224,11 +228,39 @@ def read_probe(path: str | Path, notes: list[str] | None = None) -> NDArray[Any]
         DataError: no such file, no such key, only the true probe, or a wrong shape or type.
     """
     path = _file_of(Path(path))
+    if (foreign := _foreign(path)) is not None:
+        if foreign.probe is None:
+            raise DataError(f"{path} holds an object and no probe.")
+        if notes is not None:
+            notes.extend((*foreign.notes, *_left_out(foreign.probe, path)))
+        return _modes(foreign.probe, path)
     with open_object_file(path, plain="probe") as file:
         values = file.array(probe_name(file, "start"), [2, 3, 4])
     if notes is not None:
         notes.extend(_left_out(values, path))
     return _modes(values, path)
+
+
+def _foreign(path: Path) -> RawResult | None:
+    """What a format reads as the result of its program; None where none does.
+
+    Raises:
+        DataError: it is a result that cannot be used.
+    """
+    from ptycho_core.formats.registry import usable_formats
+    from ptycho_core.formats.source import ScanFile, Source
+
+    source = Source(ScanFile(path))
+    return next((found for form in usable_formats() if (found := form.result(source)) is not None), None)
+
+
+def _of_another_program(path: Path, found: RawResult) -> StoredObject:
+    if found.object is None:
+        raise DataError(f"{path} holds a probe and no object.")
+    image, notes, probe = _one_layer(found.object, path), found.notes, None
+    if found.probe is not None:
+        probe, notes = _modes(found.probe, path), (*notes, *_left_out(found.probe, path))
+    return StoredObject(image, probe, found.positions, pixel_size_m=found.pixel_size_m, notes=notes)
 
 
 def _stored(file: Reader | NpzReader, purpose: Purpose) -> StoredObject:

@@ -7,7 +7,7 @@ from typing import Final
 
 from ptycho_core.errors import DataError
 
-__all__ = ["electron_wavelength", "object_pixel_size", "photon_energy", "wavelength"]
+__all__ = ["electron_energy", "electron_wavelength", "object_pixel_size", "photon_energy", "wavelength"]
 
 _PLANCK: Final = 6.62607015e-34  # J s; this constant and the next two are exact in the SI since 2019
 _LIGHT: Final = 299792458.0  # m / s
@@ -47,6 +47,15 @@ def electron_wavelength(energy_ev: float) -> float:
     """
     energy = _positive("The energy of the electrons in eV", energy_ev)
     return _PLANCK * _LIGHT / (_ELECTRONVOLT * math.sqrt(energy * (energy + 2 * _ELECTRON_REST_EV)))
+
+
+def electron_energy(wavelength_m: float) -> float:
+    """Kinetic energy in electronvolts of electrons of a wavelength in metres: the inverse of `electron_wavelength`.
+
+    Raises:
+        DataError: if the wavelength is not a positive number.
+    """
+    return math.hypot(photon_energy(wavelength_m), _ELECTRON_REST_EV) - _ELECTRON_REST_EV
 
 
 def object_pixel_size(wavelength_m: float, distance_m: float, detector_pixel_m: float, size: int) -> float:

@@ -14,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
+from format_seeds import WRITERS, seeds
 from mutations import JSON, ODD_LINES, Mutation, bytewise, npy, odd_hdf5, odd_npy, odd_npz, odd_text
 from small_files import ONE_FILE, dectris
 from small_scan import SmallScan
@@ -77,6 +79,11 @@ def scan_reader(path: Path) -> None:
         documented(act)
 
 
+def foreign_reader(path: Path) -> None:
+    scan_reader(path)
+    documented(lambda: read_probe(path))
+
+
 def result_reader(path: Path) -> None:
     for read in (load_reconstruction, read_object, read_probe):
         documented(lambda read=read: read(path))
@@ -133,11 +140,19 @@ def targets(folder) -> dict[str, Target]:
     made["manifest"] = Target([odd_text(MANIFEST, ODD_LINES)], "a.toml", lambda path: read_manifest(path, "acme"))
     made |= scans_of_others(folder)
     made["YAML"] = Target([odd_text(YAML, ODD_LINES)], "a.yaml", lambda path: read_yaml("train", path))
+    for name, seed in seeds(folder).items():
+        ways = [bytewise(seed.path.read_bytes())]
+        if h5py.is_hdf5(seed.path):
+            ways += [odd_hdf5(seed.path, folder)] * 2
+        elif seed.path.suffix == ".npz":
+            with np.load(seed.path) as arrays:
+                ways += [odd_npz(dict(arrays))] * 2
+        made[name] = Target(ways, seed.name, foreign_reader)
     return made
 
 
 FORMATS = (*ONE_FILE, "dectris", "table")
-NAMES = ("plain", "pinn", "object", "probe", "mask", "result", "settings", "manifest", "YAML", *FORMATS)
+NAMES = ("plain", "pinn", "object", "probe", "mask", "result", "settings", "manifest", "YAML", *FORMATS, *WRITERS)
 
 
 def scans_of_others(folder: Path) -> dict[str, Target]:

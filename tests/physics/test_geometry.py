@@ -1,7 +1,7 @@
 import pytest
 
 from ptycho_core.errors import DataError
-from ptycho_core.physics.geometry import object_pixel_size, wavelength
+from ptycho_core.physics.geometry import electron_energy, electron_wavelength, object_pixel_size, wavelength
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,12 @@ from ptycho_core.physics.geometry import object_pixel_size, wavelength
 )
 def test_wavelength_of_photons_is_the_tabulated_one(energy_ev, metres):
     assert wavelength(energy_ev) == pytest.approx(metres, rel=1e-6)
+
+
+@pytest.mark.parametrize(("energy_ev", "picometres"), [(80e3, 4.1757), (200e3, 2.5079), (300e3, 1.9687)])
+def test_wavelength_of_electrons_is_the_tabulated_one_and_gives_the_energy_back(energy_ev, picometres):
+    assert electron_wavelength(energy_ev) == pytest.approx(picometres * 1e-12, rel=3e-5)
+    assert electron_energy(electron_wavelength(energy_ev)) == pytest.approx(energy_ev, rel=1e-12)
 
 
 def test_object_pixel_is_wavelength_times_distance_over_detector_width():

@@ -1,0 +1,230 @@
+"""Scans of ptypy: ``.ptyd``, HDF5 with ``meta`` and ``chunks``, which may be links to files next to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import numpy as np
+
+from ptycho_core.errors import DataError
+from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
+from ptycho_core.formats.ptypy_hdf5 import is_array, is_none, number, pair
+from ptycho_core.scan.frames import JoinedFrames
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ptycho_core.formats.hdf5_source import Hdf5Source
+    from ptycho_core.formats.source import Source
+    from ptycho_core.scan.frames import Frames
+
+__all__ = ["Ptyd", "stored_positions"]
+
+_MOST_WEIGHTS: Final = 2**28
+"""Bytes of weights up to which those of all frames are read; of more only the first frame of each chunk is."""
+
+_TOGETHER: Final = 64
+"""Frames whose weights are read at once."""
+
+_ZEROS: Final[dict[str, Literal["center", "corner"]]] = {"fftshift": "center", "geometric": "center", "fft": "corner"}
+"""Words that ptypy writes for where zero frequency is."""
+
+
+class _Chunk(NamedTuple):
+    """A part of the scan: the file that holds it, and what its keys begin with there."""
+
+    file: Hdf5Source
+    prefix: str
+
+
+class Ptyd(ScanFormat):
+    """Reads prepared scans of ptypy."""
+
+    name = "ptyd"
+    title = "ptypy ptyd"
+    extensions = (".ptyd",)
+    reads = (
+        "Prepared scans of ptypy (`save='append'` or `'link'`): the `.ptyd`, and the `.ptyd.partNNN` next to it that its chunks "
+        "are linked to."
+    )
+    recognized_by = "the groups `chunks` and `meta`"
+    conventions = (
+        "`chunks/<k>/data` is (frame, row, column), counts; chunks follow each other by number.",
+        "`chunks/<k>/positions` is (frame, 2), metres, row first; without them those of `info/positions_theory` or "
+        "`info/positions_scan` count, by `indices`.",
+        "`meta/energy` is in keV, `meta/distance` and `meta/psize` (detector pixel) in metres.",
+        "`meta/center` is the pixel of zero frequency. A pixel whose `weights` are 0 in any frame is bad.",
+        "`info/orientation` says how ptypy turned the frames before it stored them; nothing is turned on reading.",
+    )
+
+    def recognize(self, source: Source) -> Evidence | None:
+        """By its groups."""
+        if not source.has("chunks", "meta"):
+            return None
+        sure = source.has("meta/energy", "meta/psize") or source.hdf5.attribute("/", "h5rw_version") is not None
+        return Evidence(Strength.LAYOUT if sure else Strength.NAMES, "has the groups 'chunks' and 'meta'")
+
+    def read(self, source: Source) -> RawScan:
+        """See `ScanFormat.read`."""
+        file, notes = source.hdf5, list[str]()
+        chunks = _chunks(source)
+        frames = _frames(chunks)
+        _tell(file, frames, notes)
+        positions, position_key = _positions(file, chunks, frames)
+        mask, mask_key = _mask(file, chunks, frames, notes)
+        return RawScan(
+            JoinedFrames(frames), "'chunks/*/data'", positions, position_key, unit="m", window="center", signal="counts",
+            zero=_zero(file, frames[0].shape[1:]), stated=_stated(file), mask=mask, mask_key=mask_key, notes=tuple(notes),
+            used=tuple(key for key in ("chunks", "meta", "info/orientation") if file.has(key)),
+        )  # fmt: skip
+
+
+def stored_positions(source: Source) -> NDArray[np.float64] | None:
+    """The positions of a scan of ptypy (frame, 2), float64, (row, column) of the middles of windows in metres; None without any.
+
+    Raises:
+        DataError: they cannot be read.
+    """
+    chunks = _chunks(source)
+    return _positions(source.hdf5, chunks, _frames(chunks))[0]
+
+
+def _chunks(source: Source) -> list[_Chunk]:
+    """The chunks by number, those behind links in the files that hold them.
+
+    Raises:
+        DataError: there is none, or a file is absent.
+    """
+    file = source.hdf5
+    names = sorted((name for name in file.names("chunks") if name.isdecimal()), key=int)
+    if not names:
+        raise DataError(f"{file.where('chunks')} holds no chunk: the scan is empty.")
+    found = []
+    for name in names:
+        place = file.linked_file(f"chunks/{name}")
+        found.append(_Chunk(file, f"chunks/{name}/") if place is None else _Chunk(source.companion(place), ""))
+    return found
+
+
+def _frames(chunks: list[_Chunk]) -> list[Frames]:
+    """The frames of each chunk, all of the same shape."""
+    frames = [chunk.file.frames(f"{chunk.prefix}data") for chunk in chunks]
+    for chunk, one in zip(chunks, frames, strict=True):
+        if one.shape[1:] != frames[0].shape[1:]:
+            raise DataError(
+                f"{chunk.file.where(f'{chunk.prefix}data')} has shape {one.shape}, and the first chunk {frames[0].shape}."
+            )
+    return frames
+
+
+def _tell(file: Hdf5Source, frames: list[Frames], notes: list[str]) -> None:
+    """What the file says and is not acted on."""
+    there = sum(one.shape[0] for one in frames)
+    planned = number(file, "meta/num_frames")
+    if planned is not None and planned != there:
+        notes.append(f"Frames: {there} are stored, of {planned:.0f} that 'meta/num_frames' plans.")
+    if file.has("info/orientation") and not is_none(file, "info/orientation") and is_array(file, "info/orientation"):
+        values = file.floats("info/orientation", [0, 1])
+        if values.any():
+            code = ", ".join(f"{value:g}" for value in values.reshape(-1)[:3])
+            notes.append(f"Orientation: ptypy turned the frames ({code}) before it stored them; they are taken as they are.")
+
+
+def _positions(file: Hdf5Source, chunks: list[_Chunk], frames: list[Frames]) -> tuple[NDArray[np.float64] | None, str]:
+    """Those of each chunk, else those of the whole scan by index; None where there are none."""
+    if all(is_array(chunk.file, f"{chunk.prefix}positions", last=2) for chunk in chunks):
+        found = []
+        for chunk, one in zip(chunks, frames, strict=True):
+            values = chunk.file.floats(f"{chunk.prefix}positions", [2])
+            if len(values) != one.shape[0]:
+                raise DataError(
+                    f"{chunk.file.where(f'{chunk.prefix}positions')} has shape {values.shape} for frames of shape {one.shape};"
+                    " there must be one for each frame."
+                )
+            found.append(values)
+        return np.concatenate(found), "'chunks/*/positions'"
+    key = next((key for key in ("info/positions_theory", "info/positions_scan") if is_array(file, key, last=2)), None)
+    if key is None:
+        return None, ""
+    values = file.floats(key, [2])
+    indices = _indices(chunks, frames)
+    if indices.size and not (indices.min() >= 0 and indices.max() < len(values)):
+        raise DataError(
+            f"{file.where(key)} has shape {values.shape}, and 'chunks/*/indices' run from {indices.min()} to {indices.max()}."
+        )
+    return values[indices], f"'{key}'"
+
+
+def _indices(chunks: list[_Chunk], frames: list[Frames]) -> NDArray[np.int64]:
+    """The number of each frame in the whole scan; in order where the chunks do not say."""
+    if not all(is_array(chunk.file, f"{chunk.prefix}indices") for chunk in chunks):
+        return np.arange(sum(one.shape[0] for one in frames))
+    found = []
+    for chunk, one in zip(chunks, frames, strict=True):
+        values = chunk.file.array(f"{chunk.prefix}indices", [1])
+        if len(values) != one.shape[0] or values.dtype.kind not in "iuf" or (values != np.rint(values)).any():
+            raise DataError(
+                f"{chunk.file.where(f'{chunk.prefix}indices')} has shape {values.shape} and type {values.dtype}; it must be a"
+                f" whole number for each of {one.shape[0]} frames."
+            )
+        found.append(values.astype(np.int64))
+    return np.concatenate(found)
+
+
+def _mask(file: Hdf5Source, chunks: list[_Chunk], frames: list[Frames], notes: list[str]) -> tuple[NDArray[np.bool_] | None, str]:
+    """Pixels that are good in all frames; None where no weights are stored."""
+    shape = frames[0].shape[1:]
+    good, told = np.ones(shape, dtype=np.bool_), False
+    keys = [chunk for chunk in chunks if is_array(chunk.file, f"{chunk.prefix}weights")]
+    whole = 8 * sum(one.shape[0] for one in frames) * shape[0] * shape[1] <= _MOST_WEIGHTS
+    for chunk in keys:
+        key = f"{chunk.prefix}weights"
+        here, varies = _good(chunk.file, key, shape, whole=whole)
+        told = told or varies or (chunk is not keys[0] and (here != good).any())
+        good &= here
+    if keys:
+        if told:
+            notes.append("Mask: the weights differ from frame to frame; a pixel that is bad in any frame is bad.")
+        if not whole:
+            notes.append("Mask: of the weights only the first frame of each chunk is read.")
+        return good, "'chunks/*/weights'"
+    for key in ("meta/weight2d", "info/weight2d", "common/weight2d"):
+        if is_array(file, key) and file.shape_of(key) == shape:
+            return file.floats(key, [2]) > 0, f"'{key}'"
+    return None, ""
+
+
+def _good(file: Hdf5Source, key: str, shape: tuple[int, ...], *, whole: bool) -> tuple[NDArray[np.bool_], bool]:
+    """Pixels with a weight in each frame of a chunk, and whether frames differ."""
+    if file.shape_of(key) == shape:
+        return file.floats(key, [2]) > 0, False
+    weights = file.frames(key)
+    if weights.shape[1:] != shape or not weights.shape[0]:
+        raise DataError(f"{file.where(key)} has shape {weights.shape}; the frames are {shape[0]} x {shape[1]} pixels.")
+    some: NDArray[Any] = np.zeros(shape, dtype=np.bool_)
+    every: NDArray[Any] = np.ones(shape, dtype=np.bool_)
+    for first in range(0, weights.shape[0] if whole else 1, _TOGETHER):
+        part = weights.read(slice(first, first + _TOGETHER if whole else 1)) > 0
+        some, every = some | part.any(axis=0), every & part.all(axis=0)
+    return every, bool((some != every).any())
+
+
+def _zero(file: Hdf5Source, shape: tuple[int, ...]) -> Literal["center", "corner"] | tuple[float, float]:
+    if (word := file.words("meta/center")) is not None:
+        return _ZEROS.get(word, "center")
+    center = pair(file, "meta/center")
+    if center is None or all(at in (length / 2, length // 2) for at, length in zip(center, shape, strict=True)):
+        return "center"
+    return center
+
+
+def _stated(file: Hdf5Source) -> dict[str, Stated]:
+    found = {}
+    for name, key, unit in (
+        ("photon_energy_ev", "energy", 1e3), ("detector_distance_m", "distance", 1.0), ("detector_pixel_size_m", "psize", 1.0),
+    ):  # fmt: skip
+        for group in ("meta", "info"):
+            value = None if name in found else number(file, f"{group}/{key}")
+            if value is not None:
+                found[name] = Stated(value * unit, f"'{group}/{key}'")
+    return found
