@@ -28,6 +28,8 @@ __all__ = [
 ]
 
 MODEL_SUFFIX: Final = ".ptycho"
+LAYOUT_SUFFIX: Final = ".toml"
+"""Of a layout, which is given in place of the name of a format."""
 
 
 class Recognized(NamedTuple):
@@ -79,11 +81,15 @@ def recognized(source: Source, name: str = "auto") -> Recognized:
 
     Raises:
         DataError: no format is, or several are equally sure.
-        SettingsError: there is no format of that name.
+        SettingsError: there is no format of that name, or the layout that is named cannot be used.
     """
     from ptycho_core.formats.interface import Evidence, Strength
     from ptycho_core.formats.registry import format_named
 
+    if name.lower().endswith(LAYOUT_SUFFIX):
+        from ptycho_core.formats.layout import described
+
+        return Recognized(described(Path(name))(), Evidence(Strength.STATED, "is read so, as the settings state"))
     if name != "auto":
         return Recognized(format_named(name), Evidence(Strength.STATED, "is read so, as the settings state"))
     found = candidates(source)
