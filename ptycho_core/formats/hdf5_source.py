@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,6 +52,24 @@ class Hdf5Source(Hdf5File):
     def first(self, *keys: str) -> str | None:
         """The first of these names that the file has."""
         return next((key for key in keys if self.has(key)), None)
+
+    def shape_of(self, key: str) -> tuple[int, ...]:
+        """Shape of a dataset of any size, whose values are not read; () for one without."""
+        with guarded(self.where(key)):
+            return tuple(self.stored(key).shape or ())
+
+    def size_of(self, key: str) -> int:
+        """Number of values of a dataset."""
+        return math.prod(self.shape_of(key))
+
+    def is_numbers(self, key: str) -> bool:
+        """Whether there is a dataset of real numbers of this name; False where it cannot be read."""
+        try:
+            with guarded(self.where(key)):
+                data = self.node(key)
+                return isinstance(data, h5py.Dataset) and data.shape is not None and data.dtype.kind in "iuf"
+        except DataError:
+            return False
 
     def where(self, key: str) -> str:
         """File and key, for messages."""

@@ -127,7 +127,7 @@ def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, 
     Raises:
         DataError: the file does not exist or is damaged.
     """
-    from ptycho_core.formats.assembly import square_size
+    from ptycho_core.formats.assembly import at_size, square_size
 
     source = source_of(file, asked)
     if not candidates(source) and asked.format == "auto":
@@ -136,8 +136,8 @@ def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, 
     found = form.facts(source)
     if found is None:
         raw = _read(form, source)
-        found = {name: one for name, one in raw.stated.items() if 0 < one.value < float("inf")}
         size = square_size(raw, asked)
+        found = {name: one for name, one in at_size(raw, size).stated.items() if 0 < one.value < float("inf")}
         told: dict[str, tuple[float | int, str]] = {"size": (max(size // asked.bin, 1), f"{file.path}: {raw.key}")}
     else:
         told = {}

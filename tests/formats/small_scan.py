@@ -33,7 +33,7 @@ class SmallScan:
 
 
 def assert_same(scan, small, *, frames=slice(None), within=1e-6):
-    """The scan is the small: frames exactly on good pixels, in any order of reading; positions up to a common shift, in pixels."""
+    """Frames are the same on good pixels, in any order of reading; positions are, up to a common shift, in pixels."""
     counts, positions = small.counts[frames], small.positions[frames]
     assert scan.patterns.shape == counts.shape
     found, good = scan.patterns.read(slice(None)), scan.mask
