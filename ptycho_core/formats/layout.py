@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.guard import guarded
+from ptycho_core.formats.guard import check_declared, guarded
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
 from ptycho_core.formats.layout_file import LARGEST, Layout, Number, PositionsPlace, read_layout
 from ptycho_core.orientation import ORIENTATIONS
@@ -341,6 +341,8 @@ def _on_grid(
     rows: NDArray[np.float64], columns: NDArray[np.float64], lengths: tuple[int, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Positions of all points of a grid, where only those of its axes are stored; else as they are."""
+    if len(lengths) == 2 and len(rows) * len(columns) == lengths[0] * lengths[1]:
+        check_declared("The grid of the scan", (*lengths, 2), 8, None)
     if len(lengths) == 2 and len(rows) * len(columns) == lengths[0] * lengths[1] and len(rows) == lengths[0]:
         return np.repeat(rows, len(columns)), np.tile(columns, len(rows))
     if len(lengths) == 2 and len(rows) * len(columns) == lengths[0] * lengths[1] and len(columns) == lengths[0]:

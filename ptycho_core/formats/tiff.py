@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
@@ -63,8 +63,8 @@ class Tiff(ScanFormat):
         for piece in pieces[1:]:
             if piece.shape[1:] != first.shape[1:]:
                 raise DataError(
-                    f"{piece.path} has frames of shape {piece.shape[1:]}, and {first.path} of {first.shape[1:]}; the TIFF files of"
-                    " a folder must be frames of one detector.",
+                    f"{piece.path} has frames of shape {piece.shape[1:]}, and {first.path} of {first.shape[1:]}; the TIFF files"
+                    " of a folder must be frames of one detector.",
                     remedy="Move the other files away.",
                 )
         notes = (f"Frames: {len(files)} files in natural order, {files[0].name} to {files[-1].name}.",) if folder else ()
@@ -144,7 +144,7 @@ class TiffFrames:
                 found[place] = page.asarray()
         return found
 
-    def _piece(self, offset: int, order: str, numbers: NDArray[np.int64]) -> NDArray[Any]:
+    def _piece(self, offset: int, order: Literal["<", ">"], numbers: NDArray[np.int64]) -> NDArray[Any]:
         """Frames that lie one behind another in the file."""
         stored = np.memmap(self.path, self.dtype.newbyteorder(order), "r", offset, self.shape)
         return np.asarray(stored[numbers]).astype(self.dtype)
