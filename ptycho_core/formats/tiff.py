@@ -133,7 +133,7 @@ class TiffFrames:
         found = np.empty((len(numbers), *self.shape[1:]), self.dtype)
         with self._reading, guarded(str(self.path)), quiet("tifffile"), tifffile.TiffFile(self.path) as file:
             if self._whole:
-                return self._piece(file.series[0].dataoffset, file.byteorder, numbers)
+                return self._piece(file.series[0].dataoffset or 0, file.byteorder, numbers)
             for place, number in enumerate(numbers):
                 page = file.pages[int(number)]
                 if tuple(page.shape) != self.shape[1:] or page.dtype != self.dtype:
