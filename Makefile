@@ -101,3 +101,4 @@ pages:
 	$(BIN)/python -m ptycho_core.cli.flags docs/cli/equivalents.toml > docs/cli/flag-inventory.md
 	$(BIN)/python -m ptycho_core.cli.schema > docs/cli/argparse-schema.md
 	$(BIN)/python tests/liveness/liveness_table.py > docs/options-by-backend.md
+	$(BIN)/python -m ptycho_core.formats.document docs/formats

@@ -7,12 +7,11 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.streams import say
+from ptycho_core.cli.tables import CELL, print_table
 from ptycho_core.cli.values import seconds
-from ptycho_core.spelling import shown
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
 
     from ptycho_core.backends.doctor import Diagnosis
     from ptycho_core.backends.states import Row
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["add_parser"]
 
 _UNUSABLE = 3
-_CELL = 200
-"""Characters of a cell of a table, and of a line of a trace."""
 _LINES = 100
 """Lines of a trace, the last."""
 
@@ -58,13 +55,13 @@ def _list(args: argparse.Namespace) -> int:
         print(json.dumps([_row_data(row) for row in rows], indent=2))
     elif rows:
         cells = [(row.name, row.state, row.title, row.source, _why(row)) for row in rows]
-        _print_table(("NAME", "STATE", "TITLE", "PROVIDED BY", ""), cells)
+        print_table(("NAME", "STATE", "TITLE", "PROVIDED BY", ""), cells)
     else:
         print(f"No backend is installed. {how_to_install()}")
     components = claimed()
     if components and not args.json:
         print()
-        _print_table(("COMPONENT", "KIND", "PROVIDED BY"), [(claim.name, kind, claim.source) for kind, claim in components])
+        print_table(("COMPONENT", "KIND", "PROVIDED BY"), [(claim.name, kind, claim.source) for kind, claim in components])
     return _UNUSABLE if args.strict and any(row.state != "ok" for row in rows) else 0
 
 
@@ -153,7 +150,7 @@ def _print_diagnosis(row: Diagnosis) -> None:
             say(f"  problem     {problem}")
     lines = row.trace.splitlines()
     for line in lines[-_LINES:]:
-        say(f"  | {line}", most=_CELL)
+        say(f"  | {line}", most=CELL)
 
 
 def _row_data(row: Row) -> dict[str, str | bool]:
@@ -185,10 +182,3 @@ def _limits(option: Any) -> str:  # noqa: ANN401 - an OptionSpec; the contract i
 
 def _toml(value: object) -> str:
     return "none" if value is None else json.dumps(value)
-
-
-def _print_table(head: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    rows = [head, *([*(shown(cell, _CELL) for cell in row[:-1]), shown(row[-1])] for row in cells)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
-    for row in rows:
-        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ptycho_core.spelling import shown
 
 if TYPE_CHECKING:
+    from ptycho_core.formats.opening import Opened
     from ptycho_core.scan.scan import Scan
     from ptycho_core.scan.summary import Summary
     from ptycho_core.settings.declare import Declaration
@@ -23,11 +24,11 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     parser = subparsers.add_parser(
         "inspect",
         help="say what is in a scan file",
-        description="Say what is in a scan file, in which units, and what was decided on reading it. Formats that are read, "
-        "recognised by content: the npz layout of PtychoPINN (diffraction or diff3d, xcoords, ycoords) and the plain npz layout "
-        "(intensity, positions_px). Nothing is written unless asked for.",
+        description="Say what is in a scan file: which format reads it and why, what was taken from where and what was left "
+        "aside, in which units, and what was decided on reading it. 'ptycho formats' lists formats. Nothing is written unless "
+        "asked for.",
     )
-    parser.add_argument("file", metavar="FILE", help="scan file, or sample:siemens-star for the bundled one")
+    parser.add_argument("file", metavar="FILE", help="scan file or folder, or sample:siemens-star for the bundled one")
     parser.add_argument("--plot", metavar="PNG", type=Path, help="write a picture of positions, mean pattern and probe")
     parser.add_argument("--overwrite", action="store_true", help="replace PNG if it exists")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
@@ -57,23 +58,24 @@ def run(args: argparse.Namespace) -> int:
     }
     from ptycho_core.cli.steps import progress_of_steps
     from ptycho_core.files.place import check_apart, check_file
-    from ptycho_core.formats.opening import open_scan, scan_path
+    from ptycho_core.formats.opening import opened, scan_path
     from ptycho_core.scan.summary import summarise
-    from ptycho_core.settings.data import names_file
+    from ptycho_core.settings.data import FILES, file_of
 
     if args.plot is not None:
-        named = [str(given[name]) for name in ("mask", "dark", "probe") if names_file(name, given.get(name))]
+        named = [file_of(name, given.get(name)) for name in FILES]
         check_apart([args.plot], [scan_path(args.file), *named])
         check_file(args.plot, overwrite=args.overwrite)
-    scan = open_scan(args.file, given)
+    found = opened(args.file, given)
+    scan = found.scan
     with progress_of_steps("reading patterns") as progress:
         summary = summarise(scan, progress)
     if args.json:
         import json
 
-        print(json.dumps(_facts(scan, summary), indent=2))
+        print(json.dumps(_facts(found, summary), indent=2))
     else:
-        print("\n".join(_lines(scan, summary)))
+        print("\n".join(_lines(found, summary)))
     if args.plot is not None:
         from ptycho_core.imaging.figures import draw
         from ptycho_core.imaging.scan_figure import figure_of_scan
@@ -90,12 +92,17 @@ def _data_settings() -> list[Declaration]:
     return [one for one in declarations("reconstruct").values() if one.group == "data"]
 
 
-def _lines(scan: Scan, summary: Summary) -> list[str]:
+def _lines(found: Opened, summary: Summary) -> list[str]:
+    scan = found.scan
     dense, pixel = summary.overlap, scan.object_pixel_m
     patterns, mask = scan.patterns, scan.mask
     rows = [
         ("file", str(scan.source)),
         ("format", scan.format),
+        ("", f"--format {found.form.name}: it {found.evidence.reason}"),
+        *(("with", str(path)) for path in found.files),
+        *([("used", ", ".join(found.used))] if found.used else []),
+        *([("left aside", ", ".join(found.aside))] if found.aside else []),
         ("patterns", f"{len(scan)} of {scan.size} x {scan.size} pixels, stored as {patterns.dtype} {scan.signal}"),
         ("counts", f"{summary.mean:.4g} in a pattern on average ({summary.faintest:.4g} to {summary.brightest:.4g})"),
         ("", f"{summary.peak:.6g} in the brightest pixel, {summary.total:.4g} in all, {summary.zeros:.1%} of the pixels zero"),
@@ -115,7 +122,8 @@ def _lines(scan: Scan, summary: Summary) -> list[str]:
     if scan.scan_index is not None:
         rows.append(("scans", f"{len(set(scan.scan_index.tolist()))} by 'scan_index'"))
     if scan.geometry is None or pixel is None:
-        rows.append(("geometry", "energy, distance and detector pixel not all known: lengths are in object pixels"))
+        scale = "lengths are in object pixels" if pixel is None else f"object pixel {pixel * 1e9:.4g} nm"
+        rows.append(("geometry", f"energy, distance and detector pixel not all known: {scale}"))
     else:
         it = scan.geometry
         setup = f"{it.photon_energy_ev:g} eV, {it.detector_distance_m:g} m, detector pixel {it.detector_pixel_size_m:g} m"
@@ -139,12 +147,18 @@ def _length(pixels: float, pixel_m: float | None) -> str:
     return f"{pixels:.4g} px" + ("" if pixel_m is None else f" = {pixels * pixel_m * 1e6:.4g} µm")
 
 
-def _facts(scan: Scan, summary: Summary) -> dict[str, Any]:
+def _facts(found: Opened, summary: Summary) -> dict[str, Any]:
+    scan = found.scan
     dense = summary.overlap
     it = scan.geometry
     return {
         "file": str(scan.source),
         "format": scan.format,
+        "format_name": found.form.name,
+        "evidence": found.evidence.reason,
+        "files": [str(path) for path in found.files],
+        "used": list(found.used),
+        "left_aside": list(found.aside),
         "patterns": {"shape": list(scan.patterns.shape), "dtype": str(scan.patterns.dtype), "signal": scan.signal},
         "counts": {name: getattr(summary, name) for name in _COUNTS},
         "bad_pixels": int((~scan.mask).sum()),

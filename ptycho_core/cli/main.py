@@ -34,6 +34,7 @@ COMMANDS = {
     "simulate": "make a scan whose truth is known",
     "resolution": "reconstruct two halves of a scan and compare them",
     "inspect": "say what is in a scan file",
+    "formats": "list the formats of scan files that are read",
     "model": "say what is in a model file, or verify it with several backends",
     "score": "compare a result with a reference",
     "compare": "run the same job with several backends, or compare results that exist",

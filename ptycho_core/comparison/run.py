@@ -83,10 +83,10 @@ def _check_files(request: Request, candidates: Sequence[Candidate]) -> None:
     from ptycho_core.comparison.request import VERBS
     from ptycho_core.files.place import check_apart
     from ptycho_core.formats.opening import scan_path
-    from ptycho_core.settings.data import names_file
+    from ptycho_core.settings.data import FILES, file_of
 
     values = {name: one.value for verb in VERBS[request.verb] for name, one in request.resolved(verb).values.items()}
-    named = [str(values[name]) for name in ("mask", "dark", "probe", "start", "labels") if names_file(name, values.get(name))]
+    named = [file_of(name, values.get(name)) for name in (*FILES, "start", "labels")]
     writes = [request.folder / name for name in (TABLE, FIGURE)]
     writes += [request.folder / one.name / name for one in candidates for name in _RESULT]
     check_apart(writes, [scan_path(request.scan), request.model, request.reference, request.config, *named])

@@ -13,11 +13,11 @@ from ptycho_core.formats.interface import FREQUENCY_STEP, Stated
 from ptycho_core.orientation import AS_STATED, ORIENTATIONS
 from ptycho_core.scan.auto_mask import auto_mask
 from ptycho_core.scan.frames import ChosenFrames, View, ViewedFrames
-from ptycho_core.scan.patterns import StoredPatterns
+from ptycho_core.scan.patterns import ArrayPatterns
 from ptycho_core.scan.photons import with_photons
 from ptycho_core.scan.scan import Geometry, Scan, far_field
 from ptycho_core.settings.data import AUTO, beam_center, chosen_range
-from ptycho_core.units import length_m
+from ptycho_core.units import LENGTHS, length_m
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,6 +34,13 @@ GEOMETRY: Final = ("photon_energy_ev", "detector_distance_m", "detector_pixel_si
 
 _CONTRADICTION: Final = 1e-2
 """Part by which a stated object pixel and that of energy, distance and detector pixel may differ."""
+
+
+_SPANS: Final = (0.05, 1e7)
+"""Object pixels that a scan may span; beyond, its unit cannot be the one that is stated."""
+
+_SENSIBLE: Final = 2.0
+"""Object pixels that it must span in another unit."""
 
 
 class _Scale(NamedTuple):
@@ -72,7 +79,7 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
     mask = view.of(read_mask(raw, path, asked, notes))
     if not mask.any():
         raise DataError(f"{where}: no pixel of the {view.size} x {view.size} around the beam is good.", source="data.mask")
-    patterns = StoredPatterns(
+    patterns = ArrayPatterns.of_frames(
         stored, where=where, signal=kind, mask=mask, dark=_viewed(view, read_dark(asked, shape, notes)),
         clip_negative=asked.clip_negative,
     )  # fmt: skip
@@ -317,6 +324,8 @@ def _corners(
                 f"{path}: {raw.position_key} is in {unit}, and nothing states how wide a pixel of the object is.",
                 remedy=f"Give {', '.join(missing)}, or --object-pixel-m.",
             )
+        if asked.position_unit == AUTO:
+            metres = _plausible(metres, unit, f"{path}: {raw.position_key}", positions / scale.pixel_m, notes)
         points = positions * (metres / scale.pixel_m)
         center = None if center is None else (center[0] * metres / scale.pixel_m, center[1] * metres / scale.pixel_m)
     if center is not None and raw.object_guess is not None:
@@ -325,6 +334,19 @@ def _corners(
     if not np.isfinite(points).all():
         raise DataError(f"{path}: {raw.position_key} holds positions beyond double precision in object pixels.")
     return _turned(points, asked, notes)
+
+
+def _plausible(metres: float, unit: str, where: str, points: NDArray[np.float64], notes: list[str]) -> float:
+    """One of a unit in metres; of another where positions (frame, 2), in object pixels if read in metres, make sense only so."""
+    span = float(np.ptp(points, axis=0).max())
+    least, most = _SPANS
+    if span == 0 or least <= span * metres <= most:
+        return metres
+    for other in ("m", "um", "mm", "nm"):
+        if _SENSIBLE <= span * LENGTHS[other] <= most:
+            notes.append(f"Units: {where} spans {span * metres:.3g} object pixels in {unit}; it is read in {other}.")
+            return LENGTHS[other]
+    return metres
 
 
 def _turned(points: NDArray[np.float64], asked: DataSettings, notes: list[str]) -> NDArray[np.float64]:

@@ -32,15 +32,27 @@ _FILTERS: Final = {
 }  # fmt: skip
 """Filters of HDF5 that do not come with it."""
 
+_MOST_GROUPS: Final = 4096
+"""Groups that are looked at, so that circles end."""
+
 _AT_ONCE: Final = 64
 """Frames read at once, or those of one chunk where that has more."""
 
 
 class Hdf5Source(Hdf5File):
-    """An HDF5 file that holds a scan, or a part of one; it stays open as long as it is used."""
+    """An HDF5 file that holds a scan, or a part of one; it stays open as long as it is used.
+
+    ``used`` has the keys whose values were asked for, in their order.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, beside=True, lacking="")
+        self.used: dict[str, None] = {}
+
+    def dataset(self, key: str) -> Any:  # noqa: ANN401 - h5py has no types
+        """See `Hdf5File.dataset`; the key counts as used."""
+        self.used[key] = None
+        return super().dataset(key)
 
     def has(self, *keys: str) -> bool:
         """Whether the file has something of each of these names; False where it cannot be read."""
@@ -70,6 +82,18 @@ class Hdf5Source(Hdf5File):
                 return isinstance(data, h5py.Dataset) and data.shape is not None and data.dtype.kind in "iuf"
         except DataError:
             return False
+
+    def keys(self, most: int) -> list[str]:
+        """The datasets of the file, group by group, at most so many; no link is followed."""
+        found, waiting, looked = list[str](), [""], 0
+        while waiting and len(found) < most and looked < _MOST_GROUPS:
+            group, looked = waiting.pop(0), looked + 1
+            with guarded(self.where(group or "/")):
+                node = self.file[group or "/"]
+                for name in [one for one in node if node.get(one, getclass=True, getlink=True) is h5py.HardLink]:
+                    key = f"{group}/{name}".strip("/")
+                    (waiting if node.get(name, getclass=True) is h5py.Group else found).append(key)
+        return found[:most]
 
     def where(self, key: str) -> str:
         """File and key, for messages."""
@@ -176,6 +200,7 @@ class Hdf5Source(Hdf5File):
             DataError: it is missing, of another number of dimensions, no real numbers, or compressed with a filter that is not
                 installed; or the file that holds it is absent.
         """
+        self.used[key] = None
         with guarded(self.where(key)):
             data = self.stored(key)
             wanted = len(frame_axes) + 2
@@ -183,6 +208,7 @@ class Hdf5Source(Hdf5File):
                 raise DataError(
                     f"{self.where(key)} has shape {data.shape} and type {data.dtype}; frames are real numbers of {wanted} axes."
                 )
+            self.used[str(data.name).strip("/")] = None  # where a link led to
             self._check_filters(key, data)
             order = (*frame_axes, *(axis % data.ndim for axis in pixel_axes))
             if order == tuple(range(data.ndim)):

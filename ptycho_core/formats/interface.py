@@ -123,6 +123,7 @@ class ScanFormat(ABC):
         extensions: how its files are usually named; for the documentation only.
         reads: what it reads, and which other files belong to it, a sentence.
         conventions: units, axes, signs and what is left aside, a sentence each; the page of the format is made of them.
+        recognized_by: what its files are recognized by, a few words.
         extra: the extra of ``ptycho-core`` that some of its files need, or empty.
     """
 
@@ -131,6 +132,7 @@ class ScanFormat(ABC):
     extensions: ClassVar[tuple[str, ...]] = ()
     reads: ClassVar[str]
     conventions: ClassVar[tuple[str, ...]] = ()
+    recognized_by: ClassVar[str] = "its keys"
     extra: ClassVar[str] = ""
 
     @abstractmethod

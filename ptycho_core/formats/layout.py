@@ -84,7 +84,8 @@ def described(path: Path, name: str = _NAME) -> type[ScanFormat]:
     layout = read_layout(path)
     told = {
         "name": name, "title": layout.title, "reads": layout.reads, "extensions": layout.extensions,
-        "conventions": layout.conventions, "layout_path": path, "__doc__": f"Reads {layout.title}.",
+        "conventions": layout.conventions, "layout_path": path,
+        "recognized_by": ", ".join(f"`{key}`" for key in layout.keys) or "its name", "__doc__": f"Reads {layout.title}.",
     }  # fmt: skip
     return type(f"Described{path.stem.title()}", (Described,), told)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.source import SAMPLE_PREFIX, ScanFile, Source, scan_path, split_columns
+from ptycho_core.formats.source import SAMPLE_PREFIX, ScanFile, Source, scan_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 __all__ = [
     "MODEL_SUFFIX",
     "SAMPLE_PREFIX",
+    "Opened",
     "Recognized",
     "ScanFile",
     "open_scan",
+    "opened",
     "recognized",
     "scan_path",
     "source_of",
@@ -30,6 +32,26 @@ __all__ = [
 MODEL_SUFFIX: Final = ".ptycho"
 LAYOUT_SUFFIX: Final = ".toml"
 """Of a layout, which is given in place of the name of a format."""
+
+
+class Opened(NamedTuple):
+    """An opened scan, and how it was read.
+
+    Attributes:
+        scan: as `open_scan` returns it.
+        form: the format that read it.
+        evidence: why.
+        used: keys of the main file that were used.
+        aside: keys of the main file that were not, the first of them.
+        files: further files that were used.
+    """
+
+    scan: Scan
+    form: ScanFormat
+    evidence: Evidence
+    used: tuple[str, ...]
+    aside: tuple[str, ...]
+    files: tuple[Path, ...]
 
 
 class Recognized(NamedTuple):
@@ -54,6 +76,11 @@ def open_scan(path: str | Path | ScanFile, settings: Mapping[str, Any] | object 
         DataError: the file cannot be used; the message names file, key and shape.
         SettingsError: a setting is unknown, or of a wrong type or range.
     """
+    return opened(path, settings).scan
+
+
+def opened(path: str | Path | ScanFile, settings: Mapping[str, Any] | object | None = None) -> Opened:
+    """Open a scan and say how it was read; arguments and errors are those of `open_scan`."""
     from ptycho_core.formats.assembly import scan_of
     from ptycho_core.scan.binning import with_bin
     from ptycho_core.scan.size import with_size
@@ -63,16 +90,21 @@ def open_scan(path: str | Path | ScanFile, settings: Mapping[str, Any] | object 
     place = file.path
     file.check()
     source = source_of(file, asked)
-    form = recognized(source, asked.format).format
-    scan = scan_of(_read(form, source), place, form.title, asked)
+    form, evidence = recognized(source, asked.format)
+    raw = _read(form, source)
+    scan = scan_of(raw, place, form.title, asked)
     scan = scan if asked.size is None else with_size(scan, asked.size * asked.bin)
     scan = with_bin(scan, asked.bin)
-    return scan if asked.probe is None else _with_probe(scan, Path(asked.probe))
+    scan = scan if asked.probe is None else _with_probe(scan, Path(asked.probe))
+    used = source.used(raw.used)
+    return Opened(scan, form, evidence, used, source.left_aside(used), tuple(source.taken))
 
 
 def source_of(file: ScanFile, asked: DataSettings) -> Source:
     """A file with what the user says of it."""
-    place, columns = (None, ()) if asked.positions is None else split_columns(asked.positions)
+    from ptycho_core.settings.data import positions_file
+
+    place, columns = (None, ()) if asked.positions is None else positions_file(asked.positions)
     return Source(file, asked.frame_axis, place, columns)
 
 
@@ -130,28 +162,42 @@ def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, 
     from ptycho_core.formats.assembly import at_size, square_size
 
     source = source_of(file, asked)
-    if not candidates(source) and asked.format == "auto":
-        return {}
+    place = source.path
+    if asked.format == "auto" and not candidates(source):
+        return _of_no_format(source)
     form = recognized(source, asked.format).format
     found = form.facts(source)
     if found is None:
         raw = _read(form, source)
         size = square_size(raw, asked)
         found = {name: one for name, one in at_size(raw, size).stated.items() if 0 < one.value < float("inf")}
-        told: dict[str, tuple[float | int, str]] = {"size": (max(size // asked.bin, 1), f"{file.path}: {raw.key}")}
+        told: dict[str, tuple[float | int, str]] = {"size": (max(size // asked.bin, 1), f"{place}: {raw.key}")}
     else:
         told = {}
     for name, one in found.items():
-        told[name] = (int(one.value) if name == "size" else float(one.value), f"{file.path}: {one.key}")
+        told[name] = (int(one.value) if name == "size" else float(one.value), f"{place}: {one.key}")
     return told
 
 
+def _of_no_format(source: Source) -> dict[str, tuple[float | int, str]]:
+    """The numbers that an archive states, though it holds no scan that is known."""
+    from ptycho_core.formats.kinds import ZIP
+    from ptycho_core.formats.npz_scan import npz_facts
+
+    found = npz_facts(source.file.archive, ()) if source.kind == ZIP else {}
+    return {name: (float(one.value), f"{source.path}: {one.key}") for name, one in found.items()}
+
+
 def _read(form: ScanFormat, source: Source) -> RawScan:
-    """What a format reads, with the positions that the user gives."""
-    from ptycho_core.formats.position_file import with_positions
+    """What a format reads, with the positions that the user gives, or those of a table that lies next to it."""
+    from ptycho_core.formats.position_file import table_beside, with_positions
 
     raw = form.read(source)
-    return raw if source.positions is None or source.positions in source.taken else with_positions(raw, source)
+    if source.positions is None and raw.positions is None and (table := table_beside(source)) is not None:
+        return with_positions(raw, source, table, "which lies next to it")
+    if source.positions is None or source.positions in source.taken:
+        return raw
+    return with_positions(raw, source, source.positions, "as the settings state")
 
 
 def _unknown(source: Source) -> DataError:
@@ -200,10 +246,10 @@ def _with_probe(scan: Scan, path: Path) -> Scan:
     from dataclasses import replace
 
     from ptycho_core.formats.product import read_probe
-    from ptycho_core.scan.size import followed_probe
+    from ptycho_core.scan.binning import probe_for
 
     notes = [f"Probe: that of {path}, as the settings state."]
-    probe = followed_probe(read_probe(path, notes), scan.stored_size or scan.size, scan.size)
+    probe = probe_for(scan, read_probe(path, notes))
     if probe.shape[1:] != scan.mask.shape:
         found = f"{probe.shape[1]} x {probe.shape[2]}"
         raise DataError(f"{path}: the probe is {found} pixels, the patterns of {scan.source} are {scan.size} x {scan.size}.")

@@ -62,6 +62,7 @@ class PinnNpz(ScanFormat):
     title = "PtychoPINN npz"
     extensions = (".npz",)
     reads = "Scans of PtychoPINN, and those that ptychodus exports for it."
+    recognized_by = "`diffraction` or `diff3d`, `xcoords`, `ycoords`"
     conventions = (
         "`diffraction` (or `diff3d`) is (frame, row, column), in old files (row, column, frame): the axis as long as the "
         "positions counts the frames. Whole numbers are counts and others amplitudes, unless a key `signal` says otherwise.",

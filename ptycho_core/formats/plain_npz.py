@@ -60,6 +60,7 @@ class PlainNpz(ScanFormat):
     title = "plain npz"
     extensions = (".npz",)
     reads = "Scans of `ptycho simulate`, and of users who write their own arrays with NumPy."
+    recognized_by = "`intensity` and `positions_px`"
     conventions = (
         "`intensity` is (frame, row, column), counts with zero frequency at `[N//2, N//2]`; a key `signal` may say `amplitude`.",
         "`positions_px` is (frame, 2): row and column of each window's `[0, 0]` corner, in object pixels.",

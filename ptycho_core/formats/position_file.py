@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.files.plain import plain_file
+from ptycho_core.files.plain import plain_file, why_not_plain
 from ptycho_core.formats.guard import guarded
 from ptycho_core.formats.kinds import HDF5, NPY, ZIP, another_kind, kind_of
 from ptycho_core.formats.npy import NpyFile
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ptycho_core.formats.interface import RawScan
     from ptycho_core.formats.source import Source
 
-__all__ = ["Table", "read_table", "table_positions", "with_positions"]
+__all__ = ["Table", "read_table", "table_beside", "table_positions", "with_positions"]
 
 _LARGEST: Final = 2**28
 """Bytes of the largest table that is read."""
@@ -31,6 +31,7 @@ _LARGEST: Final = 2**28
 _METRES: Final = 1e-2
 """Positions that state no unit and are all below it are metres: in pixels they would all be one."""
 
+_SUFFIXES: Final = (".csv", ".txt")
 _MARKS: Final = (",", ";", "\t")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eEdD][+-]?[0-9]+)?|[+-]?(?:nan|inf)", re.IGNORECASE)
 _ROWS: Final = ("y", "row", "rows")
@@ -60,16 +61,30 @@ class _Found(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def with_positions(raw: RawScan, source: Source) -> RawScan:
-    """What a file holds, with the positions of the file that ``--positions`` names in place of its own.
+def table_beside(source: Source) -> Path | None:
+    """A table of positions next to the main file, named after it or just ``positions``; None if there is none."""
+    if source.kind == "folder":
+        places = (source.path / f"positions{suffix}" for suffix in _SUFFIXES)
+        return next((place for place in places if not why_not_plain(place)), None)
+    stem = source.path.stem.removesuffix("_master")
+    return source.beside(*(f"{name}{suffix}" for name in (f"{stem}_positions", "positions") for suffix in _SUFFIXES))
+
+
+def with_positions(raw: RawScan, source: Source, place: Path, why: str) -> RawScan:
+    """What a file holds, with the positions of another file in place of its own.
+
+    Args:
+        raw: what the file holds.
+        source: where it lies.
+        place: the file with the positions.
+        why: what makes it the one, for notes.
 
     Raises:
         DataError: the file cannot be used; the message names it, and the columns that it has.
     """
-    assert source.positions is not None
-    path = source.take(source.positions)
+    path = source.take(place)
     found = _read(path, source)
-    note = f"Positions: those of {path}, {found.key}, in {found.unit}, as the settings state."
+    note = f"Positions: those of {path}, {found.key}, in {found.unit}, {why}."
     return replace(
         raw, positions=found.values, position_key=f"{found.key} of {path}", unit=found.unit, position_numbers=found.numbers,
         window="corner", object_guess=None, object_center=None, notes=(*raw.notes, note, *found.notes),

@@ -28,6 +28,7 @@ class PtyLab(ScanFormat):
     title = "PtyLab"
     extensions = (".hdf5", ".h5")
     reads = "Scans of PtyLab 0.3: one HDF5 file."
+    recognized_by = "`ptychogram`, `encoder`, `wavelength`, `dxd`, `zo`"
     conventions = (
         "`ptychogram` is (frame, row, column), counts with zero frequency in the middle.",
         "`encoder` is (frame, 2), metres, row first; a file of MATLAB has it as (2, frame).",

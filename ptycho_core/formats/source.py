@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from ptycho_core.formats.hdf5_source import Hdf5Source
     from ptycho_core.formats.npz import NpzFile
 
-__all__ = ["SAMPLE_PREFIX", "ScanFile", "Source", "scan_path", "split_columns"]
+__all__ = ["SAMPLE_PREFIX", "ScanFile", "Source", "scan_path"]
 
 SAMPLE_PREFIX: Final = "sample:"
+_MOST_KEYS: Final = 64
 
 
 class ScanFile:
@@ -173,6 +174,23 @@ class Source:
         places = (self.path.parent / name for name in names)
         return next((place for place in places if not why_not_plain(place)), None)
 
+    def used(self, named: tuple[str, ...]) -> tuple[str, ...]:
+        """Keys of the main file that were used: those that a format names, and those that it read."""
+        from ptycho_core.formats.kinds import HDF5
+
+        read = self.file.hdf5 if self.kind == HDF5 else None
+        return tuple(dict.fromkeys((*named, *([] if read is None else read.used))))
+
+    def left_aside(self, used: tuple[str, ...]) -> tuple[str, ...]:
+        """Arrays and scalars of the main file that were not used, by key, the first of them; a link is not followed."""
+        from ptycho_core.formats.kinds import HDF5, ZIP
+
+        if self.kind == ZIP:
+            return tuple(name for name in self.file.archive.headers if name not in used)[:_MOST_KEYS]
+        if self.kind != HDF5 or (file := self.file.hdf5) is None:
+            return ()
+        return tuple(key for key in file.keys(_MOST_KEYS + len(used)) if key not in used)[:_MOST_KEYS]
+
     def take(self, path: Path) -> Path:
         """Note that a file next to the main one is used, and give it back."""
         if path not in self.taken:
@@ -190,14 +208,6 @@ class Source:
         if (found := self.file.open_hdf5(self.take(path))) is None:
             raise DataError(f"{path}, which {self.path} needs, is no HDF5 file.")
         return found
-
-
-def split_columns(given: str) -> tuple[Path, tuple[str, ...]]:
-    """The file and the columns that ``FILE[:COLUMNS]`` names; a file whose own name has a colon is taken as it is."""
-    name, colon, columns = given.rpartition(":")
-    if not colon or not name or Path(given).exists() or (not Path(name).exists() and "/" in columns):
-        return Path(given), ()
-    return Path(name), tuple(one.strip() for one in columns.split(","))
 
 
 def _state_of(path: Path) -> tuple[int, int, int]:

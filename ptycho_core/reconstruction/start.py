@@ -11,10 +11,11 @@ from ptycho_core.errors import DataError
 from ptycho_core.formats.product import StoredObject, read_object, read_probe
 from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.modes import add_probe_modes
+from ptycho_core.scan.binning import probe_for
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.pairing import paired
 from ptycho_core.scan.scan import Scan, scaled_probe
-from ptycho_core.scan.size import followed_object, followed_probe
+from ptycho_core.scan.size import followed_object
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -113,7 +114,7 @@ def prepare_start(
 def _probe(scan: Scan, stored: StoredObject | None, start: Path | None, probe: Path | None) -> tuple[NDArray[Any], str]:
     """The probe and where it is from."""
     if probe is not None:
-        return followed_probe(read_probe(probe), scan.stored_size or scan.size, scan.size), str(probe)
+        return probe_for(scan, read_probe(probe)), str(probe)
     if stored is not None and stored.probe is not None:
         return stored.probe, str(start)
     if scan.probe is None:

@@ -13,7 +13,7 @@ from ptycho_core.scan.pixels import PixelTally, flawed_pixels, largest_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ptycho_core.scan.patterns import StoredPatterns
+    from ptycho_core.scan.patterns import ArrayPatterns
 
 __all__ = ["auto_mask"]
 
@@ -21,7 +21,7 @@ _SAMPLE = 48
 
 
 def auto_mask(
-    patterns: StoredPatterns, mask: NDArray[np.bool_], *, signal: str, where: str, far_field: NDArray[np.float64] | None
+    patterns: ArrayPatterns, mask: NDArray[np.bool_], *, signal: str, where: str, far_field: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.bool_], str]:
     """The good pixels without those that are saturated, dead, hot, constant or not finite.
 

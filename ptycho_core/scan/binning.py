@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.scan.size import with_size
+from ptycho_core.scan.size import followed_probe, with_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.scan.scan import Patterns, Scan
 
-__all__ = ["with_bin"]
+    ComplexArray = NDArray[np.complexfloating[Any, Any]]
+
+__all__ = ["probe_for", "with_bin"]
 
 
 def with_bin(scan: Scan, number: int) -> Scan:
@@ -36,16 +38,35 @@ def with_bin(scan: Scan, number: int) -> Scan:
     mask: NDArray[np.bool_] = np.asarray(_blocks(scan.mask, number).all(axis=(-3, -1)))
     if not mask.any():
         raise DataError(f"{scan.source}: no pixel is good once {number} x {number} are binned.", source="data.bin")
-    inner, it = slice(first, first + size), scan.geometry
+    it = scan.geometry
     return replace(
         scan,
         patterns=_Binned(scan.patterns, number, mask),
         positions=scan.positions + first,
+        bin=number,
         mask=mask,
-        probe=None if scan.probe is None else np.ascontiguousarray(scan.probe[:, inner, inner]),
+        probe=None if scan.probe is None else _middle(scan.probe, size),
         geometry=None if it is None else replace(it, detector_pixel_size_m=it.detector_pixel_size_m * number),
         notes=(*scan.notes, f"Bin: {number} x {number} pixels of {before} x {before} are added up, {size} x {size} remain."),
     )
+
+
+def probe_for(scan: Scan, probe: ComplexArray) -> ComplexArray:
+    """A probe (mode, M, M) out of another file, for a scan whose patterns were cropped, padded or binned.
+
+    One that belongs to the patterns of the scan's file follows them; any other stays as it is.
+    """
+    whole = scan.size * scan.bin
+    if probe.shape[-1] == scan.size:
+        return probe
+    followed = followed_probe(probe, scan.stored_size or whole, whole)
+    return _middle(followed, scan.size) if followed.shape[-1] == whole else followed
+
+
+def _middle(probe: ComplexArray, size: int) -> ComplexArray:
+    """The middle (mode, size, size) of a probe, pixel ``[M // 2]`` becoming pixel ``[size // 2]``."""
+    first = probe.shape[-1] // 2 - size // 2
+    return np.ascontiguousarray(probe[:, first : first + size, first : first + size])
 
 
 class _Binned:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ptycho_core.scan.frames import Frames
     from ptycho_core.scan.scan import Steps
 
-__all__ = ["ArrayPatterns", "StoredPatterns"]
+__all__ = ["ArrayPatterns"]
 
 _CHUNK = 64
 """Patterns that are looked at at once."""
@@ -29,16 +29,19 @@ _LOOKED_AT = 64
 _LARGEST = float(np.finfo(np.float32).max)
 
 
-class StoredPatterns:
-    """Diffraction patterns that a file stores.
+class ArrayPatterns:
+    """Diffraction patterns in one array, which is fetched at the first read; or, by `of_frames`, however a file stores them.
 
     Counts are what is stored (its square, where amplitudes are stored) less the dark, times the factor; they are computed in
     float64 wherever float32 would not hold what comes in between.
 
     Args:
-        frames: the stored frames, (frame, N, N), zero frequency at ``[N//2, N//2]``.
+        fetch: gives the array; called once, at the first read.
+        shape: shape of that array.
+        dtype: type of its values.
         where: file and key, for messages.
-        signal: ``counts``, or ``amplitude`` if square roots of counts are stored.
+        frame_axis: which axis of the array counts frames; the others are row and column, in this order.
+        signal: ``counts``, or ``amplitude`` if the array holds square roots of counts.
         mask: (N, N), True = good pixel; what is stored in bad pixels is not looked at, they read as 0.
         dark: counts of each pixel without light, (N, N) or (), float64, or None.
         clip_negative: whether what is negative, once the dark is subtracted, reads as 0; else it is refused.
@@ -46,21 +49,34 @@ class StoredPatterns:
 
     def __init__(
         self,
-        frames: Frames,
+        fetch: Callable[[], NDArray[Any]],
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
         *,
         where: str,
+        frame_axis: Literal["first", "last"] = "first",
         signal: str = "counts",
         mask: NDArray[np.bool_] | None = None,
         dark: NDArray[np.float64] | None = None,
         clip_negative: bool = False,
     ) -> None:
-        self._array = frames
-        self.shape: tuple[int, int, int] = frames.shape
-        self.dtype = frames.dtype
+        self._hold(ArrayFrames(fetch, shape, dtype, frame_axis))
         self._where = where
         self._amplitude = signal == "amplitude"
         self._bad = None if mask is None or mask.all() else ~mask
         self._dark, self._clip, self._factor = dark, clip_negative, 1.0
+
+    @classmethod
+    def of_frames(cls, frames: Frames, **others: Any) -> Self:  # noqa: ANN401 - each as the constructor declares it
+        """Patterns of stored frames (frame, N, N), zero frequency at ``[N//2, N//2]``; ``others`` are as above."""
+        found = cls(_nothing, frames.shape, frames.dtype, **others)
+        found._hold(frames)
+        return found
+
+    def _hold(self, frames: Frames) -> None:
+        self._array: Frames = frames
+        self.shape: tuple[int, int, int] = frames.shape
+        self.dtype = frames.dtype
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -191,21 +207,5 @@ class StoredPatterns:
         )
 
 
-class ArrayPatterns(StoredPatterns):
-    """Patterns in one array, which is fetched at the first read.
-
-    Args:
-        fetch, shape, dtype, frame_axis: as `ArrayFrames` takes them.
-        others: as `StoredPatterns` takes them.
-    """
-
-    def __init__(
-        self,
-        fetch: Callable[[], NDArray[Any]],
-        shape: tuple[int, ...],
-        dtype: np.dtype[Any],
-        *,
-        frame_axis: Literal["first", "last"] = "first",
-        **others: Any,  # noqa: ANN401 - each as `StoredPatterns` declares it
-    ) -> None:
-        super().__init__(ArrayFrames(fetch, shape, dtype, frame_axis), **others)
+def _nothing() -> NDArray[Any]:
+    raise AssertionError("frames of a file are read by it")

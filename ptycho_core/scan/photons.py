@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.scan.patterns import StoredPatterns
+from ptycho_core.scan.patterns import ArrayPatterns
 
 if TYPE_CHECKING:
     from ptycho_core.scan.scan import Scan
@@ -21,7 +21,7 @@ _LARGEST = float(np.finfo(np.float64).max)
 def with_photons(scan: Scan, photons: float, why: str) -> Scan:
     """The scan with patterns of so many counts on average, and a probe that belongs to them as it did before.
 
-    The patterns are ``StoredPatterns``, and are gone through once. A probe in the counts of the stored patterns is multiplied
+    The patterns are an ``ArrayPatterns``, and are gone through once. A probe in the counts of the stored patterns is multiplied
     by the root of the same factor, so that the object stays as it is; any other probe finds its scale later.
 
     Args:
@@ -33,7 +33,7 @@ def with_photons(scan: Scan, photons: float, why: str) -> Scan:
         DataError: the patterns hold no counts, or as ``Patterns.read``.
     """
     patterns = scan.patterns
-    assert isinstance(patterns, StoredPatterns)
+    assert isinstance(patterns, ArrayPatterns)
     stored = patterns.mean_counts()
     if not np.isfinite(stored):
         raise DataError(f"The counts of a pattern of {scan.source}, shape {patterns.shape}, add up beyond {_LARGEST:.3g}.")

@@ -111,6 +111,7 @@ class Scan:
         signal: what the file stores: ``counts`` or ``amplitude`` (square roots of counts).
         notes: what was decided on reading and why, a sentence each.
         pixel_m: the object's pixel in metres, where it is known though the geometry is not.
+        bin: how many pixels of the detector along each side were added up to one.
     """
 
     patterns: Patterns
@@ -128,6 +129,7 @@ class Scan:
     signal: str = "counts"
     notes: tuple[str, ...] = ()
     pixel_m: float | None = None
+    bin: int = 1
 
     def __len__(self) -> int:
         """Number of frames."""

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ptycho_core.errors import SettingsError, did_you_mean
@@ -13,7 +14,20 @@ from ptycho_core.orientation import ORIENTATIONS
 from ptycho_core.settings.declare import declarations_of, setting
 from ptycho_core.units import LENGTH_WORDS
 
-__all__ = ["AUTO", "DataSettings", "beam_center", "chosen_range", "dark_level", "data_settings", "names_file"]
+__all__ = [
+    "AUTO",
+    "FILES",
+    "DataSettings",
+    "beam_center",
+    "chosen_range",
+    "dark_level",
+    "data_settings",
+    "file_of",
+    "positions_file",
+]
+
+FILES = ("positions", "mask", "dark", "probe")
+"""The settings that name files of a scan."""
 
 AUTO = "auto"
 """The mask that is found in the patterns themselves."""
@@ -161,13 +175,22 @@ def chosen_range(given: str) -> slice:
     return slice(first, end, step)
 
 
-def names_file(name: str, value: object) -> bool:
-    """Whether the value of a setting that takes a path names a file that is read: ``mask`` and ``dark`` take other words too."""
-    return (
-        value is not None
-        and not (name == "mask" and value == AUTO)
-        and not (name == "dark" and dark_level(str(value)) is not None)
-    )
+def positions_file(given: str) -> tuple[Path, tuple[str, ...]]:
+    """The file and the columns that the setting ``positions`` states, ``FILE:COLUMNS``.
+
+    A file whose own name has a colon is taken as it is.
+    """
+    name, colon, columns = given.rpartition(":")
+    if not colon or not name or Path(given).exists() or (not Path(name).exists() and "/" in columns):
+        return Path(given), ()
+    return Path(name), tuple(one.strip() for one in columns.split(","))
+
+
+def file_of(name: str, value: object) -> Path | None:
+    """The file that a setting which takes a path names, to be read; None for the other words that some of them take."""
+    if value is None or (name == "mask" and value == AUTO) or (name == "dark" and dark_level(str(value)) is not None):
+        return None
+    return positions_file(str(value))[0] if name == "positions" else Path(str(value))
 
 
 def data_settings(given: Mapping[str, Any] | object | None) -> DataSettings:

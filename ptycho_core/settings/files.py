@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ptycho_core.errors import OutputError
 from ptycho_core.settings.components import logger
-from ptycho_core.settings.data import names_file
+from ptycho_core.settings.data import FILES, file_of
 from ptycho_core.settings.payload import InferencePayload, ReconstructionPayload, TrainingPayload
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ptycho_core.loggers.logger import Logger
     from ptycho_core.settings.payload import Payload
 
@@ -38,14 +39,14 @@ def files_of(payload: Payload) -> JobFiles:
 
     execution = payload.groups["execution"]
     if isinstance(payload, TrainingPayload):
-        reads = [*payload.scans, *payload.validation, *_named(payload, "mask", "dark", "probe", "labels")]
+        reads = [*payload.scans, *payload.validation, *_named(payload, *FILES, "labels")]
         reads += [] if payload.resume is None else [payload.resume]
         return JobFiles(reads, payload.output_dir, [*model_names(execution), *_drawn(payload, *RECORDS), *_logs(payload)])
     if isinstance(payload, InferencePayload):
-        reads = [payload.scan, payload.model_path, *_named(payload, "mask", "dark", "probe")]
+        reads = [payload.scan, payload.model_path, *_named(payload, *FILES)]
         return JobFiles(reads, payload.output_dir, _drawn(payload, *RESULTS))
     assert isinstance(payload, ReconstructionPayload)
-    reads = [payload.scan, *_named(payload, "mask", "dark", "probe", "start")]
+    reads = [payload.scan, *_named(payload, *FILES, "start")]
     return JobFiles(reads, payload.output_dir, [*_drawn(payload, *RESULTS, *HISTORY), *_logs(payload)])
 
 
@@ -94,4 +95,4 @@ def _drawn(payload: Payload, *names: str) -> list[str]:
 def _named(payload: Payload, *names: str) -> list[Path]:
     """The files that settings name."""
     values = {name: value for group in payload.groups.values() for name, value in group.items()}
-    return [Path(str(values[name])) for name in names if names_file(name, values.get(name))]
+    return [path for name in names if (path := file_of(name, values.get(name))) is not None]

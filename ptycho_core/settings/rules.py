@@ -63,7 +63,8 @@ def check_together(resolved: Resolved) -> None:
         SettingsError: one was asked for that cannot act, or two contradict each other; the message names both.
     """
     values = resolved.values
-    _check_metres(values)
+    if resolved.verb != "train":  # each scan of a training may state some of them
+        _check_metres(values)
     for name, (other, words) in _ACTS_WITH.items():
         if _asked(values, name) and values[other].value not in words:
             now = f"{other} is {values[other].value} ({values[other].origin})"

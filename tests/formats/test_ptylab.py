@@ -1,30 +1,16 @@
 """Scans of PtyLab."""
 
-import h5py
-import numpy as np
 import pytest
-from small_scan import DISTANCE, ENERGY, PITCH, PIXEL, SIZE, WAVELENGTH, SmallScan, assert_same
+from small_files import ptylab
+from small_scan import ENERGY, PIXEL, SmallScan, assert_same
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.opening import open_scan
 
 
-def write(path, small, **changes):
-    """As PtyLab 0.3.7 writes it: scalars are arrays of one."""
-    values = {
-        "ptychogram": small.counts.astype(np.float32), "encoder": small.metres, "wavelength": [WAVELENGTH], "dxd": [PITCH],
-        "zo": [DISTANCE], "orientation": 0, "Nd": [SIZE],
-    } | changes  # fmt: skip
-    with h5py.File(path, "w") as file:
-        for key, value in values.items():
-            if value is not None:
-                file[key] = value
-    return path
-
-
 def test_a_scan_of_ptylab_is_read(tmp_path):
     small = SmallScan()
-    scan = open_scan(write(tmp_path / "a.hdf5", small))
+    scan = open_scan(ptylab(tmp_path / "a.hdf5", small))
     assert_same(scan, small)
     assert scan.format == "PtyLab"
     assert scan.probe is None
@@ -40,14 +26,14 @@ def test_the_orientation_is_applied_on_reading(code, tmp_path):
     stored = stored[:, ::-1] if code & 2 else stored
     stored = stored[:, :, ::-1] if code & 1 else stored
     stored = stored.swapaxes(1, 2) if code & 4 else stored
-    assert_same(open_scan(write(tmp_path / "a.hdf5", small, ptychogram=stored, orientation=code)), small)
+    assert_same(open_scan(ptylab(tmp_path / "a.hdf5", small, ptychogram=stored, orientation=code)), small)
 
 
 def test_an_encoder_of_matlab_lies_the_other_way(tmp_path):
     small = SmallScan()
-    assert_same(open_scan(write(tmp_path / "a.hdf5", small, encoder=small.metres.T)), small)
+    assert_same(open_scan(ptylab(tmp_path / "a.hdf5", small, encoder=small.metres.T)), small)
 
 
 def test_a_code_that_is_none_is_refused(tmp_path):
     with pytest.raises(DataError, match=r"'orientation' is 9"):
-        open_scan(write(tmp_path / "a.hdf5", SmallScan(), orientation=9))
+        open_scan(ptylab(tmp_path / "a.hdf5", SmallScan(), orientation=9))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reading_flags import READING as READING_FLAGS
 
 from ptycho_core.cli.main import main
 from ptycho_core.formats.product import load_reconstruction
@@ -366,7 +367,7 @@ INFER: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
 SCANS = {"size": "wide.npz"}
 """Scans inferred the second time where it is not the same: only a scan of another size can be given that of the model."""
 
-ELSEWHERE = {"frame_axis", "clip_negative", "allow_mixed_frameworks"}
+ELSEWHERE = {"frame_axis", "clip_negative", "allow_mixed_frameworks", *READING_FLAGS}
 """What needs a file of another layout or with other counts, or a process that holds another framework (``tests/scan``,
 ``tests/liveness``, ``tests/parity``)."""
 

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from reading_flags import READING
+
 from ptycho_core.backends.registry import find_named
 from ptycho_core.settings.document import markdown_table
 from ptycho_core.settings.groups import declarations
@@ -37,6 +39,13 @@ ELSEWHERE = {
         ["--allow-mixed-frameworks"],
         "tests/parity/test_mixture.py::test_a_second_framework_comes_into_a_process_only_where_it_is_allowed",
     ),
+    **{
+        name: (
+            ["--format", "plain_npz"] if name == "format" else words,
+            "tests/liveness/test_reading_acts.py::test_what_says_how_a_scan_is_read_acts",
+        )
+        for name, (_, words) in READING.items()
+    },
 }
 """Settings that need a file of another layout, one with negative counts, or a process of their own: words to ask for them with,
 and the test."""

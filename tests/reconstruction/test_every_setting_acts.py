@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from reading_flags import READING
 
 from ptycho_core.cli.main import main
 from ptycho_core.engine.patterns import DevicePatterns
@@ -190,7 +191,7 @@ ALIASES = {"torch": "pytorch", "tensorflow": "tf"}
 FIXED = {"tensorflow": {"deterministic", "threads"}}
 """What a framework cannot change in a process that it runs in: each value is given to a process of its own."""
 
-ELSEWHERE = {"frame_axis", "clip_negative", "allow_mixed_frameworks"}
+ELSEWHERE = {"frame_axis", "clip_negative", "allow_mixed_frameworks", *READING}
 """What needs a file of another layout or with other counts, or a process that holds another framework (``tests/scan``,
 ``tests/liveness``, ``tests/parity``)."""
 

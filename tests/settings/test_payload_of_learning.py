@@ -87,7 +87,7 @@ def test_a_training_is_decided_without_reading_a_pattern(acme, scan, tmp_path):
 
 def test_a_training_takes_no_geometry_for_a_fact(acme, scan, tmp_path):
     acme(capabilities=VERBS)
-    assert "photon_energy_ev" not in training(scan, tmp_path / "run").groups["data"]
+    assert training(scan, tmp_path / "run").groups["data"]["photon_energy_ev"] is None
 
 
 def test_scans_are_needed_and_must_exist(acme, tmp_path):

@@ -228,15 +228,15 @@ def plan_of(verb: str, settings: Mapping[str, Value]) -> ExecutionPlan:
 def _reads() -> Iterator[dict[str, int]]:
     """Counts, without changing it, how often patterns are read: ``reads``; of them ``reads_here`` in the thread of the job."""
     from ptycho_core.scan.kept import KeptPatterns
-    from ptycho_core.scan.patterns import StoredPatterns
+    from ptycho_core.scan.patterns import ArrayPatterns
 
     here, found = threading.get_ident(), {"reads": 0, "reads_here": 0}
-    originals = {one: one.read for one in (StoredPatterns, KeptPatterns)}
+    originals = {one: one.read for one in (ArrayPatterns, KeptPatterns)}
 
     def watched(patterns: Any, frames: Any) -> Any:  # noqa: ANN401 - as it is
         found["reads"] += 1
         found["reads_here"] += threading.get_ident() == here
-        return next(read for one, read in originals.items() if isinstance(patterns, one))(patterns, frames)
+        return originals[type(patterns)](patterns, frames)
 
     for one in originals:
         one.read = watched  # type: ignore[assignment,method-assign]

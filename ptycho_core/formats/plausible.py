@@ -1,0 +1,86 @@
+"""Units that cannot be true: attributes lie, and some writers leave them out; one that makes sense is taken, with a note."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ptycho_core.errors import DataError
+from ptycho_core.formats.interface import Stated
+from ptycho_core.units import ENERGIES, LENGTHS
+
+if TYPE_CHECKING:
+    from ptycho_core.formats.hdf5_source import Hdf5Source
+
+__all__ = ["detector_distance", "photon_energy_of", "read_as", "square_pixel"]
+
+_PHOTONS_EV: Final = (10.0, 2e5)
+_PIXELS_M: Final = (1e-7, 1e-2)
+_DISTANCES_M: Final = (1e-4, 1e3)
+_SQUARE: Final = 1e-3
+
+
+def read_as(
+    value: float, unit: str, factors: dict[str, float], limits: tuple[float, float], where: str, notes: list[str]
+) -> float:
+    """A value in the unit of ``factors`` whose factor is 1; another unit than the stated one where only that makes sense.
+
+    Args:
+        value: as it is stored.
+        unit: what states, or goes without saying.
+        factors: one of each unit, the likeliest first.
+        limits: within which the result makes sense.
+        where: file and key, for notes.
+        notes: one is added where the unit is not the stated one.
+    """
+    stated = abs(value) * factors.get(unit, 1.0)
+    if limits[0] <= stated <= limits[1]:
+        return stated
+    for other, factor in factors.items():
+        if limits[0] <= abs(value) * factor <= limits[1]:
+            notes.append(f"Units: {where} is {value:g}, which cannot be {unit}; it is read as {other}.")
+            return abs(value) * factor
+    return value * factors.get(unit, 1.0)
+
+
+def photon_energy_of(file: Hdf5Source, key: str, default: str, notes: list[str]) -> Stated | None:
+    """A photon energy in eV; None where it is missing."""
+    order = {name: ENERGIES[name] for name in ("J", "eV", "keV")} | ENERGIES
+    return _read(file, key, default, order, _PHOTONS_EV, notes)
+
+
+def square_pixel(file: Hdf5Source, rows: str, columns: str, default: str, notes: list[str]) -> Stated | None:
+    """The pitch of a detector in metres, along its rows and its columns; None where both are missing, or 0.
+
+    Raises:
+        DataError: they are not the same.
+    """
+    order = {name: LENGTHS[name] for name in ("m", "um", "mm")} | LENGTHS
+    first, second = (_read(file, key, default, order, _PIXELS_M, notes) for key in (rows, columns))
+    if first is None or second is None:
+        return first or second
+    if abs(first.value / second.value - 1) > _SQUARE:
+        raise DataError(
+            f"{file.path}: {first.key} is {first.value:.6g} m and {second.key} {second.value:.6g} m; pixels must be square."
+        )
+    return first
+
+
+def detector_distance(file: Hdf5Source, key: str, default: str, notes: list[str]) -> Stated | None:
+    """A distance in metres, without its sign; None where it is missing, or 0."""
+    order = {name: LENGTHS[name] for name in ("m", "mm", "um")} | LENGTHS
+    found = _read(file, key, default, order, _DISTANCES_M, notes)
+    if found is not None and (file.one(key) or 0) < 0:
+        notes.append(f"Distance: {file.where(key)} is negative; its sign is left aside.")
+    return found
+
+
+def _read(
+    file: Hdf5Source, key: str, default: str, factors: dict[str, float], limits: tuple[float, float], notes: list[str]
+) -> Stated | None:
+    if (value := file.one(key)) is None:
+        return None
+    if value == 0:
+        notes.append(f"{file.where(key)} is 0 and is left aside.")
+        return None
+    unit = file.unit(key, default)
+    return Stated(read_as(value, unit if unit in factors else default, factors, limits, file.where(key), notes), f"'{key}'")

@@ -1,0 +1,319 @@
+"""Scans of ptychodus: diffraction with the product that holds its positions, and training files."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ptycho_core.errors import DataError
+from ptycho_core.files.plain import why_not_plain
+from ptycho_core.formats.hdf5_source import Hdf5Source
+from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
+from ptycho_core.formats.kinds import HDF5, ZIP, kind_of
+from ptycho_core.formats.npz_scan import npz_frames
+from ptycho_core.formats.product_npz import NpzReader
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ptycho_core.formats.source import Source
+    from ptycho_core.scan.frames import Frames
+
+    Store = Hdf5Source | NpzReader
+
+__all__ = ["PtychodusPair", "PtychodusTraining"]
+
+_METRES: Final = ("probe_position_y_m", "probe_position_x_m")
+_IN_CXI: Final = "entry_1/ptychodus"
+_SUFFIXES: Final = (".h5", ".hdf5", ".npz", ".cxi")
+_SAME_POWER: Final = 1e-3
+
+
+class PtychodusPair(ScanFormat):
+    """Reads diffraction files of ptychodus, with the product."""
+
+    name = "ptychodus"
+    title = "ptychodus diffraction and product"
+    extensions = (".h5", ".hdf5", ".npz")
+    reads = (
+        "`diffraction.h5` (or `.npz`) of ptychodus, with the product (`.h5`, `.npz`, `.cxi`) that holds the positions: the "
+        "file of the same name with `product` for `diffraction`, or that of `--positions`. Either may be given, or their folder."
+    )
+    recognized_by = "`patterns` with `indexes` or `bad_pixels`, or `probe_position_x_m`"
+    conventions = (
+        "`patterns` is (frame, row, column), counts with zero frequency in the middle; `bad_pixels` is True = bad.",
+        "Frames and positions pair by value: `indexes` and `probe_position_indexes`; of several of one the mean is taken.",
+        "`probe_position_x_m` is the column and `probe_position_y_m` the row of a window's middle `(N − 1) / 2`, in metres; "
+        "`center_x_m`, `center_y_m` of the object are at its middle.",
+        "The object's pixel is that of the product; energy and distance are, too. Of several OPR modes of the probe the first is "
+        "taken, and an object of several layers is left aside.",
+    )
+
+    def recognize(self, source: Source) -> Evidence | None:
+        """By the names of what it holds."""
+        if source.kind == "folder":
+            found = _in_folder(source)
+            return None if found is None else Evidence(Strength.LAYOUT, f"has {found[0].name} and {found[1].name}")
+        if source.has("patterns") and not source.has("probe_position_x_px"):
+            sure = source.has("indexes") or source.has("bad_pixels")
+            return Evidence(Strength.LAYOUT if sure else Strength.NAMES, "has patterns" + " with indexes" * source.has("indexes"))
+        if source.holds("patterns", "indexes"):
+            return Evidence(Strength.LAYOUT, "has 'patterns' and 'indexes'")
+        if source.has("dp") and source.positions is not None and _is_product(source, source.positions):
+            return Evidence(Strength.STATED, "has dp, and the file of the positions is a product")
+        if source.has(*_METRES) or source.holds(*_METRES) or source.has(f"{_IN_CXI}/probe_position_indexes"):
+            return Evidence(Strength.LAYOUT, "is a product, which holds positions in metres")
+        return None
+
+    def read(self, source: Source) -> RawScan:
+        """See `ScanFormat.read`."""
+        diffraction, product = _pair(source)
+        frames, key, store = _diffraction(source, diffraction)
+        stated, used = dict[str, Stated](), [key]
+        if (pitch := _pitch(store)) is not None:
+            stated["detector_pixel_size_m"] = pitch
+        mask = None
+        if "bad_pixels" in store:
+            mask = ~store.array("bad_pixels", [2]).astype(bool)
+            used.append("bad_pixels")
+        numbers = _whole(store, "indexes")
+        common: dict[str, Any] = {"mask": mask, "mask_key": "'bad_pixels'", "signal": "counts", "frame_numbers": numbers}
+        if product is None:
+            return RawScan(frames, f"'{key}'", None, stated=stated, used=tuple(used), **common)
+        return _with_product(source, product, frames, key, stated, used, common)
+
+
+class PtychodusTraining(ScanFormat):
+    """Reads training files of ptychodus."""
+
+    name = "ptychodus_training"
+    title = "ptychodus training"
+    extensions = (".h5", ".hdf5")
+    reads = "Training files of ptychodus 1.7: frames, positions, probe and object in one HDF5 file."
+    recognized_by = "`patterns` and `probe_position_x_px`"
+    conventions = (
+        "`patterns` is (frame, row, column), counts; `bad_pixels` is True where a pixel is bad.",
+        "`probe_position_x_px` is the column and `probe_position_y_px` the row of a window's middle `(N − 1) / 2`, in pixels of "
+        "`object`.",
+        "`object_pixel_width_m`, `detector_object_distance_m` and `photon_energy_eV` give the scale.",
+    )
+
+    def recognize(self, source: Source) -> Evidence | None:
+        """By the names of what it holds."""
+        if source.has("patterns", "probe_position_x_px", "probe_position_y_px"):
+            return Evidence(Strength.STATED, "has patterns, probe_position_x_px and probe_position_y_px")
+        return None
+
+    def read(self, source: Source) -> RawScan:
+        """See `ScanFormat.read`."""
+        file, notes = source.hdf5, list[str]()
+        columns = [file.floats(key, [1, 2]).reshape(-1) for key in ("probe_position_y_px", "probe_position_x_px")]
+        if len(columns[0]) != len(columns[1]):
+            raise DataError(f"{file.path}: 'probe_position_y_px' and 'probe_position_x_px' are of different length.")
+        probe, in_counts = _probe(file, notes)
+        guess = _object(file, notes)
+        bad = ~file.array("bad_pixels", [2]).astype(bool) if file.has("bad_pixels") else None
+        used = ["patterns", "probe_position_y_px", "probe_position_x_px", "bad_pixels", "probe", "object"]
+        return RawScan(
+            file.frames("patterns"), "'patterns'", np.stack(columns, axis=1), "'probe_position_y_px' and 'probe_position_x_px'",
+            window="middle", signal="counts", stated=_scale(file), mask=bad, mask_key="'bad_pixels'", probe=probe,
+            probe_key="'probe'", probe_in_counts=in_counts, object_guess=guess, notes=tuple(notes),
+            used=tuple(key for key in used if file.has(key)),
+        )  # fmt: skip
+
+
+def _with_product(
+    source: Source, path: Path, frames: Frames, key: str, stated: dict[str, Stated], used: list[str], common: dict[str, Any]
+) -> RawScan:
+    """The frames with the positions, the probe and the scale of a product."""
+    store, notes = _store(source, path), list[str]()
+    positions, position_key = _positions(store, path)
+    product_stated = {name: Stated(one.value, f"{one.key} of {path.name}") for name, one in _scale(store).items()}
+    probe, in_counts = _probe(store, notes)
+    prefix = f"{_IN_CXI}/" if f"{_IN_CXI}/probe_position_indexes" in store else ""
+    numbers = _whole(store, f"{prefix}probe_position_indexes")
+    if numbers is None or common["frame_numbers"] is None:
+        numbers = common["frame_numbers"] = None
+    guess = _object(store, notes)
+    return RawScan(
+        frames, f"'{key}'", positions, f"{position_key} of {path.name}", unit="m", window="middle",
+        stated=stated | product_stated, probe=probe, probe_key=f"the probe of {path.name}", probe_in_counts=in_counts,
+        object_guess=guess, object_center=_center(store), position_numbers=numbers,
+        used=(*used, "indexes", *_METRES), notes=tuple(notes), **common,
+    )  # fmt: skip
+
+
+def _pair(source: Source) -> tuple[Path, Path | None]:
+    """The diffraction file and the product; None for a product that must be given."""
+    if source.kind == "folder":
+        if (found := _in_folder(source)) is None:
+            raise DataError(f"{source.path} holds no diffraction file with a product.")
+        return found
+    path = source.path
+    if source.has(*_METRES) or source.holds(*_METRES) or source.has(f"{_IN_CXI}/probe_position_indexes"):
+        other = source.beside(*_partners(path, "product", "diffraction"))
+        if other is None:
+            raise DataError(
+                f"{path} is a product of ptychodus, which holds positions and no frames.",
+                remedy="Give the diffraction file as SCAN, and this one with --positions.",
+            )
+        return other, path
+    if source.positions is not None:
+        return path, source.positions if _is_product(source, source.positions) else None
+    other = source.beside(*_partners(path, "diffraction", "product"), *(f"product{suffix}" for suffix in _SUFFIXES))
+    return path, other if other is not None and other != path and _is_product(source, other) else None
+
+
+def _partners(path: Path, mine: str, other: str) -> list[str]:
+    """Names of the other file of a pair."""
+    stem = path.stem
+    names = [stem.replace(mine, other)] if mine in stem else [f"{stem}_{other}"]
+    return [f"{name}{suffix}" for name in names for suffix in _SUFFIXES if f"{name}{suffix}" != path.name]
+
+
+def _in_folder(source: Source) -> tuple[Path, Path] | None:
+    """``diffraction`` and ``product`` in the folder that is given, as the program writes them in one."""
+    folder = source.path
+    found = [
+        next((folder / f"{name}{suffix}" for suffix in _SUFFIXES if not why_not_plain(folder / f"{name}{suffix}")), None)
+        for name in ("diffraction", "product")
+    ]
+    return None if found[0] is None or found[1] is None else (found[0], found[1])
+
+
+def _is_product(source: Source, path: Path) -> bool:
+    """Whether a file holds positions in metres under the names of a product; False where it cannot be read."""
+    try:
+        kind = "" if why_not_plain(path) else kind_of(path)
+        if kind == HDF5 and (file := source.file.open_hdf5(path)) is not None:
+            return file.has(*_METRES) or file.has(f"{_IN_CXI}/probe_position_indexes")
+        return kind == ZIP and all(name in source.file.open_npz(path) for name in _METRES)
+    except DataError:
+        return False
+
+
+def _store(source: Source, path: Path) -> Store:
+    if kind_of(path) == ZIP:
+        source.file.open_npz(source.take(path))
+        return NpzReader(path, "product")
+    return source.hdf5 if path == source.path else source.companion(path)
+
+
+def _diffraction(source: Source, path: Path) -> tuple[Frames, str, Store]:
+    store = _store(source, path)
+    if isinstance(store, NpzReader):
+        archive = source.file.open_npz(path)
+        archive.require("patterns")
+        if len(archive.headers["patterns"].shape) != 3:
+            raise DataError(
+                f"{path}: 'patterns' has shape {archive.headers['patterns'].shape}; (frame, row, column) is expected."
+            )
+        return npz_frames(archive, "patterns", "first"), "patterns", store
+    key = store.first("patterns", "dp") or "patterns"
+    return store.frames(key), key, store
+
+
+def _whole(store: Store, key: str) -> NDArray[np.int64] | None:
+    if key not in store:
+        return None
+    values = store.array(key, [1])
+    if values.dtype.kind not in "iu":
+        raise DataError(f"{store.path}: '{key}' has shape {values.shape} and type {values.dtype}; it must be whole numbers.")
+    return values.astype(np.int64)
+
+
+def _pitch(store: Store) -> Stated | None:
+    found = []
+    for name in ("detector_pixel_height_m", "detector_pixel_width_m"):
+        value = (
+            store.number(name) if isinstance(store, NpzReader) else store.attribute(store.first("patterns", "dp") or "/", name)
+        )
+        if value is not None and np.size(value) == 1 and float(np.asarray(value).reshape(())) > 0:
+            found.append(Stated(float(np.asarray(value).reshape(())), f"'{name}'"))
+    if len(found) == 2 and abs(found[0].value / found[1].value - 1) > _SAME_POWER:
+        raise DataError(f"{store.path}: the detector's pixels are not square, {found[0].value:g} by {found[1].value:g} m.")
+    return found[0] if found else None
+
+
+def _positions(store: Store, path: Path) -> tuple[NDArray[np.float64], str]:
+    """(position, 2), metres: y, x."""
+    moved = "entry_1/sample_1/geometry_1/translation"
+    if _METRES[0] not in store and moved in store:
+        values = store.array(moved, [2]).astype(np.float64)
+        if values.shape[1] != 3:
+            raise DataError(f"{path}: '{moved}' has shape {values.shape}; translations are (frame, 3): x, y, z.")
+        return values[:, 1::-1], f"'{moved}'"
+    found = [
+        store.floats(key, [1, 2]) if isinstance(store, Hdf5Source) else store.array(key, [1, 2]).astype(np.float64)
+        for key in _METRES
+    ]
+    if found[0].size != found[1].size:
+        raise DataError(f"{path}: '{_METRES[0]}' has shape {found[0].shape} and '{_METRES[1]}' {found[1].shape}.")
+    return np.stack([one.reshape(-1) for one in found], axis=1), " and ".join(f"'{key}'" for key in _METRES)
+
+
+def _number(store: Store, *names: str) -> tuple[float, str] | None:
+    """The first of some numbers that a product has, under its names or those in CXI, and its key."""
+    for name in names:
+        for key in (name, f"{_IN_CXI}/{name}"):
+            if (value := store.number(key)) is not None:
+                return value, f"'{key}'"
+    return None
+
+
+def _scale(store: Store) -> dict[str, Stated]:
+    found = {}
+    for name, keys in (
+        ("photon_energy_ev", ("photon_energy_eV", "probe_energy_eV")),
+        ("detector_distance_m", ("detector_object_distance_m", "detector_distance_m")),
+    ):
+        if (one := _number(store, *keys)) is not None and one[0] > 0:
+            found[name] = Stated(*one)
+    for name, key, factor in (
+        ("photon_energy_ev", "entry_1/instrument_1/source_1/energy", 1 / 1.602176634e-19),
+        ("detector_distance_m", "entry_1/instrument_1/detector_1/distance", 1.0),
+    ):
+        if name not in found and f"{_IN_CXI}/probe_position_indexes" in store and (value := store.number(key)):
+            found[name] = Stated(value * factor, f"'{key}'")
+    height, width = (_number(store, f"object_pixel_{side}_m") for side in ("height", "width"))
+    if height is not None and width is not None and height[0] > 0 and width[0] > 0:
+        if abs(height[0] / width[0] - 1) > _SAME_POWER:
+            raise DataError(f"{store.path}: the object's pixels are not square, {height[0]:g} by {width[0]:g} m.")
+        found["object_pixel_m"] = Stated(*width)
+    return found
+
+
+def _center(store: Store) -> tuple[float, float] | None:
+    row, column = (_number(store, f"object_center_{axis}_m") for axis in "yx")
+    return None if row is None or column is None else (row[0], column[0])
+
+
+def _probe(store: Store, notes: list[str]) -> tuple[NDArray[Any] | None, bool]:
+    """(mode, N, N), and whether it is in counts: its power is the stated number of photons."""
+    key = next((one for one in ("probe", "entry_1/image_1/data") if one in store), None)
+    if key is None:
+        return None, False
+    values = store.array(key, [2, 3, 4])
+    if values.ndim == 4:
+        if values.shape[0] > 1:
+            notes.append(f"Probe: the first of {values.shape[0]} OPR modes is taken; their weights are left aside.")
+        values = values[0]
+    stated = _number(store, "probe_photon_count")
+    power = float((np.abs(values).astype(np.float64) ** 2).sum())
+    return values, stated is not None and power > 0 and abs(stated[0] / power - 1) < _SAME_POWER
+
+
+def _object(store: Store, notes: list[str]) -> NDArray[Any] | None:
+    key = next((one for one in ("object", "entry_1/image_2/data") if one in store), None)
+    if key is None:
+        return None
+    values = store.array(key, [2, 3])
+    if values.ndim == 3:
+        if values.shape[0] > 1:
+            notes.append(f"Object: its {values.shape[0]} layers are left aside.")
+            return None
+        values = values[0]
+    return values if values.size and np.iscomplexobj(values) else None
