@@ -20,6 +20,8 @@ import pytest
 import tifffile
 from electron_files import emd, nexus, py4dstem
 from mutations import JSON, ODD_LINES, Mutation, bytewise, npy, odd_hdf5, odd_npy, odd_npz, odd_text
+from small_files import ONE_FILE, dectris
+from small_scan import SmallScan
 
 from ptycho_core.backends.manifest import read_manifest
 from ptycho_core.cli.main import main
@@ -143,6 +145,34 @@ def targets(folder) -> dict[str, Target]:
     )
     made["settings"] = Target([odd_text(SETTINGS, ODD_LINES)], "a.toml", settings_reader)
     made["manifest"] = Target([odd_text(MANIFEST, ODD_LINES)], "a.toml", lambda path: read_manifest(path, "acme"))
+    made |= scans_of_others(folder)
+    made |= scans_of_detectors(folder)
+    made["YAML"] = Target([odd_text(YAML, ODD_LINES)], "a.yaml", lambda path: read_yaml("train", path))
+    return made
+
+
+FORMATS = (*ONE_FILE, "dectris", "table", "NanoMAX", "EMD", "py4DSTEM", "HyperSpy", "layout", "TIFF")
+NAMES = ("plain", "pinn", "object", "probe", "mask", "result", "settings", "manifest", "YAML", *FORMATS)
+
+
+def scans_of_others(folder: Path) -> dict[str, Target]:
+    """The formats of other programs; what belongs to a file lies next to it, and is sound."""
+    made, small = {}, SmallScan()
+    for name, write in ONE_FILE.items():
+        path = write(folder / f"{name}.h5", small)
+        made[name] = Target([odd_hdf5(path, folder), odd_hdf5(path, folder), bytewise(path.read_bytes())], "a.h5", scan_reader)
+    ONE_FILE["ptychodus"](folder / "diffraction.h5", small)
+    ONE_FILE["product"](folder / "product.h5", small)
+    master = dectris(folder, small)
+    made["dectris"] = Target([odd_hdf5(master, folder), bytewise(master.read_bytes())], "a_master.h5", scan_reader)
+    table = (folder / "scan_7_positions.csv").read_text()
+    made["table"] = Target([odd_text(table, ODD_LINES)], "a.csv", lambda path: open_scan(master, {"positions": str(path)}))
+    return made
+
+
+def scans_of_detectors(folder: Path) -> dict[str, Target]:
+    """Scans that a layout describes, those of electrons, and TIFF."""
+    made = {}
     with h5py.File(folder / "nanomax.h5", "w") as file:
         for key, value in NANOMAX.items():
             file[key] = value
@@ -167,14 +197,7 @@ def targets(folder) -> dict[str, Target]:
         stacks, "a.tif",
         lambda path: open_scan(path, {"positions": str(table), "object_pixel_m": 1e-7}).patterns.read(slice(None)),
     )  # fmt: skip
-    made["YAML"] = Target([odd_text(YAML, ODD_LINES)], "a.yaml", lambda path: read_yaml("train", path))
     return made
-
-
-NAMES = (
-    "plain", "pinn", "object", "probe", "mask", "result", "settings", "manifest", "YAML", "NanoMAX", "EMD", "py4DSTEM",
-    "HyperSpy", "layout", "TIFF",
-)  # fmt: skip
 
 
 def examine(target: Target, folder: Path, seed: int) -> None:
