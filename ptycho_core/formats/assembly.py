@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.checks import check_probe, read_dark, read_mask, signal
+from ptycho_core.formats.interface import FREQUENCY_STEP, Stated
 from ptycho_core.orientation import AS_STATED, ORIENTATIONS
 from ptycho_core.scan.auto_mask import auto_mask
 from ptycho_core.scan.frames import ChosenFrames, View, ViewedFrames
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from ptycho_core.formats.interface import RawScan
     from ptycho_core.settings.data import DataSettings
 
-__all__ = ["GEOMETRY", "scan_of", "square_size"]
+__all__ = ["GEOMETRY", "at_size", "scan_of", "square_size"]
 
 GEOMETRY: Final = ("photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
 """What gives the object's pixel in the far field."""
@@ -70,6 +72,7 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
     kind, why = signal(where, raw.frames.dtype, asked, raw.signal, raw.signal_by)
     notes.append(why)
     view = _view(raw, where, asked, notes)
+    raw = at_size(raw, view.size)
     shape = raw.frames.shape[1:]
     if view != _whole(shape[0]) or shape[0] != shape[1]:
         stored = ViewedFrames(stored, view)
@@ -113,6 +116,15 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
 def square_size(raw: RawScan, asked: DataSettings) -> int:
     """N of the largest square around the beam, before it is cropped, padded or binned."""
     return _view(raw, raw.key, asked, []).size
+
+
+def at_size(raw: RawScan, size: int) -> RawScan:
+    """What a file holds, with the object's pixel in place of a step of spatial frequency, for windows of ``size`` pixels."""
+    if (step := raw.stated.get(FREQUENCY_STEP)) is None:
+        return raw
+    others = {name: one for name, one in raw.stated.items() if name != FREQUENCY_STEP}
+    pixel = 1 / (size * step.value) if step.value > 0 else step.value
+    return replace(raw, stated=others | {"object_pixel_m": Stated(pixel, step.key)})
 
 
 def _check_frames(where: str, raw: RawScan) -> None:

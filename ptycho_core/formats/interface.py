@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, NamedTuple
 
 from ptycho_core.orientation import AS_STATED, Orientation
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from ptycho_core.formats.source import Source
     from ptycho_core.scan.frames import Frames
 
-__all__ = ["Evidence", "RawResult", "RawScan", "ScanFormat", "Stated", "Strength"]
+__all__ = ["FREQUENCY_STEP", "Evidence", "RawResult", "RawScan", "ScanFormat", "Stated", "Strength"]
+
+
+FREQUENCY_STEP: Final = "frequency_step"
+"""In ``RawScan.stated``: the spatial frequency (1/m) between neighboring pixels of a frame, which gives the object's pixel."""
 
 
 class Strength(IntEnum):
@@ -65,7 +69,7 @@ class RawScan:
             ``fftshift`` brings it from the center; or the pixel (row, column).
         turning: how a stored frame is turned so that its rows and columns are those of the positions.
         stated: numbers by the name of their setting: ``photon_energy_ev``, ``detector_distance_m``, ``detector_pixel_size_m``,
-            ``object_pixel_m``, ``photons``; values need not make sense.
+            ``object_pixel_m`` of a whole frame, ``photons``; or `FREQUENCY_STEP`; values need not make sense.
         electrons: whether the energy is that of electrons.
         mask: (row, column) as a frame is stored, bool, True = good; or None.
         mask_key: where it is.

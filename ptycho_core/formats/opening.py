@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 MODEL_SUFFIX: Final = ".ptycho"
+LAYOUT_SUFFIX: Final = ".toml"
+"""Of a layout, which is given in place of the name of a format."""
 
 
 class Opened(NamedTuple):
@@ -111,11 +113,15 @@ def recognized(source: Source, name: str = "auto") -> Recognized:
 
     Raises:
         DataError: no format is, or several are equally sure.
-        SettingsError: there is no format of that name.
+        SettingsError: there is no format of that name, or the layout that is named cannot be used.
     """
     from ptycho_core.formats.interface import Evidence, Strength
     from ptycho_core.formats.registry import format_named
 
+    if name.lower().endswith(LAYOUT_SUFFIX):
+        from ptycho_core.formats.layout import described
+
+        return Recognized(described(Path(name))(), Evidence(Strength.STATED, "is read so, as the settings state"))
     if name != "auto":
         return Recognized(format_named(name), Evidence(Strength.STATED, "is read so, as the settings state"))
     found = candidates(source)
@@ -153,7 +159,7 @@ def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, 
     Raises:
         DataError: the file does not exist or is damaged.
     """
-    from ptycho_core.formats.assembly import square_size
+    from ptycho_core.formats.assembly import at_size, square_size
 
     source = source_of(file, asked)
     place = source.path
@@ -163,8 +169,8 @@ def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, 
     found = form.facts(source)
     if found is None:
         raw = _read(form, source)
-        found = {name: one for name, one in raw.stated.items() if 0 < one.value < float("inf")}
         size = square_size(raw, asked)
+        found = {name: one for name, one in at_size(raw, size).stated.items() if 0 < one.value < float("inf")}
         told: dict[str, tuple[float | int, str]] = {"size": (max(size // asked.bin, 1), f"{place}: {raw.key}")}
     else:
         told = {}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["check_pixels", "pixels_from_file"]
+__all__ = ["check_pixels", "pixels_from_file", "quiet"]
 
 _PIXEL: Final = 16
 """Most bytes of a TIFF for a pixel, beyond `_HEAD`: what is decoded of a larger one has no bound."""
@@ -70,7 +70,7 @@ def _tiff(path: Path, shape: tuple[int, int]) -> NDArray[Any]:
 
     if (bytes_there := path.stat().st_size) > _HEAD + _PIXEL * shape[0] * shape[1]:
         raise DataError(f"{path} has {bytes_there} bytes, too many for {shape[0]} x {shape[1]} pixels.")
-    with guarded(f"{path}", "Store it as npy."), _quiet("tifffile"), tifffile.TiffFile(path) as file:
+    with guarded(f"{path}", "Store it as npy."), quiet("tifffile"), tifffile.TiffFile(path) as file:
         page = file.pages.first  # to count all pages of a damaged file has no end
         with suppress(IndexError):
             raise DataError(f"{path} has several pages, the second of shape {file.pages[1].shape}; one is expected.")
@@ -80,7 +80,7 @@ def _tiff(path: Path, shape: tuple[int, int]) -> NDArray[Any]:
 
 
 @contextmanager
-def _quiet(name: str) -> Iterator[None]:
+def quiet(name: str) -> Iterator[None]:
     """Keep a library from logging what it makes of a damaged file; the error says it."""
     logger = logging.getLogger(name)
     before, logger.disabled = logger.disabled, True

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
+from electron_files import emd, nexus, py4dstem
 from format_seeds import WRITERS, seeds
 from mutations import JSON, ODD_LINES, Mutation, bytewise, npy, odd_hdf5, odd_npy, odd_npz, odd_text
 from small_files import ONE_FILE, dectris
@@ -58,6 +59,18 @@ MANIFEST = (
     'distributions = ["a"]\nminimum = "2"\n'
     '[[options]]\nname = "level"\ntype = "int"\nhelp = "how much"\nminimum = 1\nmaximum = 3\n'
 )
+LAYOUT = (
+    'title = "Mine"\nkeys = ["a"]\n[frames]\npath = "entry/measurement/*/frames"\nflag = "largest"\n[positions]\n'
+    'x = "entry/measurement/pseudo/x"\ny = "entry/measurement/pseudo/y"\nunit = "um"\nsign = -1\n[geometry]\n'
+    'energy = { path = "entry/snapshots/pre_scan/energy", unit = "eV" }\ndistance = { value = 1.9 }\n'
+    'pixel = { detectors = { eiger = 75 }, unit = "um" }\n[[filter]]\npath = "entry/measurement/pseudo/x"\nminimum = -1e9\n'
+)
+NANOMAX = {
+    "entry/measurement/eiger/frames": RNG.poisson(40.0, (4, 8, 8)).astype(np.uint32),
+    "entry/measurement/pseudo/x": RNG.uniform(0, 2, 4), "entry/measurement/pseudo/y": RNG.uniform(0, 2, 4),
+    "entry/snapshots/pre_scan/energy": [8800.0], "entry/snapshots/pre_scan/detector_distance": [1.9],
+}  # fmt: skip
+CUBE = RNG.poisson(40.0, (2, 3, 8, 8)).astype(np.uint16)
 YAML = "epochs: 3\nbatch_size: 4\nmodel:\n  gridsize: 2\n"
 
 
@@ -139,6 +152,7 @@ def targets(folder) -> dict[str, Target]:
     made["settings"] = Target([odd_text(SETTINGS, ODD_LINES)], "a.toml", settings_reader)
     made["manifest"] = Target([odd_text(MANIFEST, ODD_LINES)], "a.toml", lambda path: read_manifest(path, "acme"))
     made |= scans_of_others(folder)
+    made |= scans_of_detectors(folder)
     made["YAML"] = Target([odd_text(YAML, ODD_LINES)], "a.yaml", lambda path: read_yaml("train", path))
     for name, seed in seeds(folder).items():
         ways = [bytewise(seed.path.read_bytes())]
@@ -151,7 +165,7 @@ def targets(folder) -> dict[str, Target]:
     return made
 
 
-FORMATS = (*ONE_FILE, "dectris", "table")
+FORMATS = (*ONE_FILE, "dectris", "table", "NanoMAX", "EMD", "py4DSTEM", "HyperSpy", "layout", "TIFF")
 NAMES = ("plain", "pinn", "object", "probe", "mask", "result", "settings", "manifest", "YAML", *FORMATS, *WRITERS)
 
 
@@ -167,6 +181,36 @@ def scans_of_others(folder: Path) -> dict[str, Target]:
     made["dectris"] = Target([odd_hdf5(master, folder), bytewise(master.read_bytes())], "a_master.h5", scan_reader)
     table = (folder / "scan_7_positions.csv").read_text()
     made["table"] = Target([odd_text(table, ODD_LINES)], "a.csv", lambda path: open_scan(master, {"positions": str(path)}))
+    return made
+
+
+def scans_of_detectors(folder: Path) -> dict[str, Target]:
+    """Scans that a layout describes, those of electrons, and TIFF."""
+    made = {}
+    with h5py.File(folder / "nanomax.h5", "w") as file:
+        for key, value in NANOMAX.items():
+            file[key] = value
+    written = {
+        "NanoMAX": folder / "nanomax.h5", "EMD": emd(folder / "cube.emd", CUBE), "py4DSTEM": py4dstem(folder / "cube.h5", CUBE),
+        "HyperSpy": nexus(folder / "cube.nxs", CUBE),
+    }  # fmt: skip
+    for name, path in written.items():
+        made[name] = Target([odd_hdf5(path, folder), odd_hdf5(path, folder), bytewise(path.read_bytes())], "a.h5", scan_reader)
+    made["layout"] = Target(
+        [odd_text(LAYOUT, ODD_LINES)], "a.toml", lambda path: open_scan(written["NanoMAX"], {"format": str(path)})
+    )
+    stacks = []
+    for compression in (None, "zlib"):
+        tifffile.imwrite(
+            folder / "stack.tif", NANOMAX["entry/measurement/eiger/frames"], photometric="minisblack", compression=compression
+        )
+        stacks.append(bytewise((folder / "stack.tif").read_bytes()))
+    table = folder / "where.csv"
+    table.write_text("y_um,x_um\n0,0\n0,1\n1,0\n1,1\n")
+    made["TIFF"] = Target(
+        stacks, "a.tif",
+        lambda path: open_scan(path, {"positions": str(table), "object_pixel_m": 1e-7}).patterns.read(slice(None)),
+    )  # fmt: skip
     return made
 
 

@@ -28,6 +28,7 @@ def test_the_wheels_hold_data_files_and_licences(installed: Path) -> None:
     assert "ptycho_core/backends/template/package/plugin.py.in" in names
     assert "ptycho_core/compatibility/pinn.toml" in names
     assert "ptycho_core/conformance/reference/ptycho-backend.toml" in names
+    assert "ptycho_core/formats/layouts/csaxs.toml" in names
     assert "ptycho_core/samples/siemens_star.npz" in names
     assert "ptycho_core/samples/LICENSE-siemens-star.txt" in names
     for package in ("ptycho_backend_torch", "ptycho_backend_tensorflow"):
