@@ -133,7 +133,7 @@ class ArrayPatterns:
         """Counts (k, N, N), checked but for their range; a copy, in float32 where that loses nothing."""
         stored = self._array.read(frames)
         exact = self._amplitude or self._dark is not None or self._factor != 1 or stored.dtype.itemsize > np.dtype("f4").itemsize
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # what is no number is refused below
             values: NDArray[np.floating[Any]] = np.array(stored, dtype=np.float64 if exact else np.float32, order="C")
         if self._amplitude:
             self._check(values, frames, "amplitude")
