@@ -184,9 +184,11 @@ def _of_no_format(source: Source) -> dict[str, tuple[float | int, str]]:
 
 def _read(form: ScanFormat, source: Source) -> RawScan:
     """What a format reads, with the positions that the user gives, or those of a table that lies next to it."""
+    from ptycho_core.formats.guard import guarded
     from ptycho_core.formats.position_file import table_beside, with_positions
 
-    raw = form.read(source)
+    with guarded(f"{source.path}: its content, by format '{form.name}',"):  # a format of a third party can raise anything
+        raw = form.read(source)
     if source.positions is None and raw.positions is None and (table := table_beside(source)) is not None:
         return with_positions(raw, source, table, "which lies next to it")
     if source.positions is None or source.positions in source.taken:

@@ -12,6 +12,8 @@ from small_files import (
     cxi,
     dectris,
     nexus,
+    object_of,
+    probe,
     ptychodus_diffraction,
     ptychodus_product,
     ptychodus_training,
@@ -22,6 +24,7 @@ from small_scan import DISTANCE, ENERGY, FRAMES, PIXEL, SIZE, SmallScan, assert_
 from ptycho_core.cli.main import main
 from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.formats.opening import open_scan
+from ptycho_core.formats.product import read_object, read_probe
 
 SMALL = SmallScan()
 DETECTOR = "entry_1/instrument_1/detector_1"
@@ -347,3 +350,27 @@ class TestWhatAllShare:
         assert {"cxi", "dectris", "nexus", "plain_npz", "ptychodus"} <= {line.split()[0] for line in out.splitlines()}
         assert main(["formats", "cxi"]) == 0
         assert "basis_vectors" in capsys.readouterr().out
+
+
+def ptychodus_cxi(path):
+    """The product as ptychodus 1.7 writes it into CXI."""
+    image, center = object_of(SMALL)
+    middle = (SMALL.positions + (SIZE - 1) / 2 - (np.array(image.shape[1:]) - 1) / 2) * PIXEL + center
+    own = {"object_center_y_m": center[0], "object_center_x_m": center[1], "probe_position_indexes": np.arange(7, 7 + FRAMES)}
+    own |= {f"object_pixel_{side}_m": PIXEL for side in ("height", "width")}
+    values = {
+        "entry_1/image_1/data": probe(), "entry_1/image_2/data": image,
+        "entry_1/instrument_1/detector_1/distance": DISTANCE, "entry_1/instrument_1/source_1/energy": ENERGY / JOULE,
+        "entry_1/sample_1/geometry_1/translation": np.stack([middle[:, 1], middle[:, 0], np.zeros(FRAMES)], axis=1),
+    }  # fmt: skip
+    return write(path, values | {f"entry_1/ptychodus/{key}": value for key, value in own.items()} | {"cxi_version": 160})
+
+
+def test_a_product_in_cxi_serves_as_positions_and_as_a_result(tmp_path):
+    product = ptychodus_cxi(tmp_path / "d1_product.cxi")
+    assert_same(open_scan(ptychodus_diffraction(tmp_path / "d1_diffraction.h5", SMALL)), SMALL)
+    found = read_object(product)
+    assert found.object.shape == object_of(SMALL)[0].shape[1:]
+    np.testing.assert_allclose(found.positions, SMALL.positions, atol=1e-6)
+    assert found.pixel_size_m == pytest.approx((PIXEL, PIXEL))
+    assert read_probe(product).shape == (1, SIZE, SIZE)
