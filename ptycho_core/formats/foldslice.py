@@ -10,6 +10,7 @@ from ptycho_core.errors import DataError
 from ptycho_core.formats.interface import Evidence, RawResult, RawScan, ScanFormat, Stated, Strength
 from ptycho_core.formats.kinds import is_hdf5
 from ptycho_core.formats.matlab import MatFile, mat_file
+from ptycho_core.formats.position_file import table_beside
 from ptycho_core.orientation import Orientation
 from ptycho_core.physics.geometry import electron_energy, photon_energy
 
@@ -156,7 +157,7 @@ def _files(source: Source) -> _Files:
     if _is_para(para):
         assert para is not None
         return _Files(main, source.companion(para.path))
-    if source.positions is not None:
+    if source.positions is not None or table_beside(source) is not None:
         return _Files(main, None)
     names = _other_names(source.path, "_dp", "_para")
     found = "" if para is None else f", and {para.path.name} has neither 'ppX' and 'ppY' nor '{_ANGSTROM}'"

@@ -67,6 +67,12 @@ def test_a_table_serves_with_the_geometry_of_the_pair(tmp_path):
     assert_same(open_scan(path, {"positions": str(tmp_path / "t.csv")}), small)
 
 
+def test_a_table_next_to_the_frames_serves_without_a_pair(tmp_path):
+    small = SmallScan()
+    np.savetxt(tmp_path / "positions.csv", small.positions, delimiter=",", header="y_px,x_px")
+    assert_same(open_scan(frames(tmp_path, small)), small)
+
+
 def test_a_simulated_pair_without_geometry_needs_the_pixel(tmp_path):
     small = SmallScan()
     para(tmp_path, small, **{"lambda": None, "dx": None})
