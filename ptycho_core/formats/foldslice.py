@@ -8,8 +8,9 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.interface import Evidence, RawResult, RawScan, ScanFormat, Stated, Strength
-from ptycho_core.formats.kinds import MATLAB, is_hdf5
+from ptycho_core.formats.kinds import is_hdf5
 from ptycho_core.formats.matlab import MatFile, mat_file
+from ptycho_core.formats.position_file import table_beside
 from ptycho_core.orientation import Orientation
 from ptycho_core.physics.geometry import electron_energy, photon_energy
 
@@ -105,15 +106,10 @@ class FoldSlice(ScanFormat):
             file = mat_file(source)
             if file is None or not ("object" in file or "probe" in file):
                 return None
-            ours = source.kind == MATLAB or "p.dx_spec" in file or "outputs.probe_positions" in file or _of_matlab(source.hdf5)
+            ours = "p.dx_spec" in file or "outputs.probe_positions" in file or file.of_matlab("object") or file.of_matlab("probe")
         except DataError:
             return None
         return file if ours else None
-
-
-def _of_matlab(file: Hdf5Source) -> bool:
-    key = file.first("object", "probe")
-    return key is not None and file.attribute(key, "MATLAB_class") is not None
 
 
 def _is_para(file: Hdf5Source | None) -> bool:
@@ -161,7 +157,7 @@ def _files(source: Source) -> _Files:
     if _is_para(para):
         assert para is not None
         return _Files(main, source.companion(para.path))
-    if source.positions is not None:
+    if source.positions is not None or table_beside(source) is not None:
         return _Files(main, None)
     names = _other_names(source.path, "_dp", "_para")
     found = "" if para is None else f", and {para.path.name} has neither 'ppX' and 'ppY' nor '{_ANGSTROM}'"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MatFile", "mat_file"]
 
-_COMPLEX: Final = frozenset({"real", "imag"})
+_PARTS: Final = frozenset({"real", "imag"})
 """Parts of a complex number as MATLAB 7.3 stores it."""
 
 
@@ -50,6 +50,10 @@ class MatFile:
 
     def __contains__(self, name: str) -> bool:
         """Whether there is a variable of that name, or a field."""
+        raise NotImplementedError
+
+    def of_matlab(self, name: str) -> bool:
+        """Whether a variable shows that MATLAB's layout is meant: others write HDF5 too."""
         raise NotImplementedError
 
     def _values(self, name: str) -> NDArray[Any]:
@@ -85,6 +89,9 @@ class _Version5(MatFile):
     def __contains__(self, name: str) -> bool:
         return name in self._file
 
+    def of_matlab(self, name: str) -> bool:
+        return name in self
+
     def _values(self, name: str) -> NDArray[Any]:
         return self._file.values(name)
 
@@ -96,6 +103,14 @@ class _Version73(MatFile):
     def __contains__(self, name: str) -> bool:
         return self._file.has(name.replace(".", "/"))
 
+    def of_matlab(self, name: str) -> bool:
+        if name not in self:
+            return False
+        if self._file.attribute(name, "MATLAB_class") is not None:
+            return True
+        with guarded(self.where(name)):
+            return frozenset(getattr(getattr(self._file.node(name), "dtype", None), "names", None) or ()) == _PARTS
+
     def _values(self, name: str) -> NDArray[Any]:
         key = name.replace(".", "/")
         with guarded(self.where(name)):
@@ -103,6 +118,6 @@ class _Version73(MatFile):
             if data.shape is None or math.prod(data.shape) == 0:
                 raise DataError(f"{self.where(name)} is empty.")
             values: NDArray[Any] = np.asarray(data[()])
-            if values.dtype.names is not None and frozenset(values.dtype.names) == _COMPLEX:
+            if values.dtype.names is not None and frozenset(values.dtype.names) == _PARTS:
                 values = values["real"] + np.complex64(1j) * values["imag"]
         return values.T

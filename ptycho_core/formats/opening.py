@@ -238,7 +238,7 @@ def _names(source: Source) -> str:
         DataError: it is damaged.
     """
     try:
-        return ", ".join(f"'{name:.40}'" for name in source.hdf5.names("/")[:12]) or "nothing"
+        return ", ".join(f"'{name!s:.40}'" for name in source.hdf5.names("/")[:12]) or "nothing"
     except DataError as error:
         raise DataError(
             f"{source.path} is not to be read: it holds HDF5 that is damaged.", remedy="Copy or download it again."

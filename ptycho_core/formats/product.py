@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptycho_core.contract import ReconstructResult
-from ptycho_core.errors import DataError
+from ptycho_core.errors import DataError, PtychoError
 from ptycho_core.files.plain import why_not_plain
 from ptycho_core.formats.guard import check_magnitude, in_double
 from ptycho_core.formats.object_file import (
@@ -251,7 +251,16 @@ def _foreign(path: Path) -> RawResult | None:
     from ptycho_core.formats.source import ScanFile, Source
 
     source = Source(ScanFile(path))
-    return next((found for form in usable_formats() if (found := form.result(source)) is not None), None)
+    for form in usable_formats():
+        try:
+            found = form.result(source)
+        except PtychoError:
+            raise
+        except Exception:  # noqa: BLE001, S112 - a format of a third party can raise anything, and must hide no other
+            continue
+        if found is not None:
+            return found
+    return None
 
 
 def _of_another_program(path: Path, found: RawResult) -> StoredObject:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Ptyd", "stored_positions"]
 
-_MOST_WEIGHTS: Final = 2**28
+_MOST_WEIGHTS: Final = 2**26
 """Bytes of weights up to which those of all frames are read; of more only the first frame of each chunk is."""
 
 _TOGETHER: Final = 64

@@ -118,8 +118,8 @@ class ArrayPatterns:
         for part in self._parts():
             stored = self._array.read(part)
             if self._amplitude:
-                stored = stored.astype(np.float64)
-                with np.errstate(over="ignore"):
+                with np.errstate(over="ignore", invalid="ignore"):
+                    stored = stored.astype(np.float64)
                     stored = stored * np.abs(stored)
             yield stored
             if progress is not None:
@@ -133,7 +133,7 @@ class ArrayPatterns:
         """Counts (k, N, N), checked but for their range; a copy, in float32 where that loses nothing."""
         stored = self._array.read(frames)
         exact = self._amplitude or self._dark is not None or self._factor != 1 or stored.dtype.itemsize > np.dtype("f4").itemsize
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # what is no number is refused below
             values: NDArray[np.floating[Any]] = np.array(stored, dtype=np.float64 if exact else np.float32, order="C")
         if self._amplitude:
             self._check(values, frames, "amplitude")
@@ -173,7 +173,8 @@ class ArrayPatterns:
     def _way_on(self) -> str:
         """What to do about values that cannot be counts: whether they are flags of bad pixels, or noise about zero."""
         chosen = np.unique(np.linspace(0, len(self) - 1, _LOOKED_AT).astype(np.int64))
-        stored = np.array(self._array.read(chosen), dtype=np.float64)
+        with np.errstate(invalid="ignore"):  # a NaN that is to signal does so when it is cast
+            stored = np.array(self._array.read(chosen), dtype=np.float64)
         wrong = ~((stored >= 0) & np.isfinite(stored))
         if self._bad is not None:
             wrong &= ~self._bad

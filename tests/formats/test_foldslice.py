@@ -67,6 +67,12 @@ def test_a_table_serves_with_the_geometry_of_the_pair(tmp_path):
     assert_same(open_scan(path, {"positions": str(tmp_path / "t.csv")}), small)
 
 
+def test_a_table_next_to_the_frames_serves_without_a_pair(tmp_path):
+    small = SmallScan()
+    np.savetxt(tmp_path / "positions.csv", small.positions, delimiter=",", header="y_px,x_px")
+    assert_same(open_scan(frames(tmp_path, small)), small)
+
+
 def test_a_simulated_pair_without_geometry_needs_the_pixel(tmp_path):
     small = SmallScan()
     para(tmp_path, small, **{"lambda": None, "dx": None})
@@ -142,6 +148,13 @@ def compressed(path, variables):
     return path
 
 
+def bare73(path, variables):
+    """As other programs write version 7.3: without a block before HDF5, and without classes."""
+    with h5py.File(path, "w") as file:
+        _put(file, variables, classes=False)
+    return path
+
+
 def version73(path, variables):
     """Axes the other way, complex numbers as pairs, a block of text before HDF5 begins, classes as attributes."""
     with h5py.File(path, "w", userblock_size=512) as file:
@@ -151,10 +164,10 @@ def version73(path, variables):
     return path
 
 
-def _put(group, variables):
+def _put(group, variables, *, classes=True):
     for name, value in variables.items():
         if isinstance(value, dict):
-            _put(group.create_group(name), value)
+            _put(group.create_group(name), value, classes=classes)
             continue
         value = np.atleast_2d(value).T
         if np.iscomplexobj(value):
@@ -162,10 +175,11 @@ def _put(group, variables):
             pairs["real"], pairs["imag"] = value.real, value.imag
             value = pairs
         group[name] = value
-        group[name].attrs["MATLAB_class"] = np.bytes_("single")
+        if classes:
+            group[name].attrs["MATLAB_class"] = np.bytes_("single")
 
 
-@pytest.mark.parametrize("write_mat", [version5, compressed, version73])
+@pytest.mark.parametrize("write_mat", [version5, compressed, version73, bare73])
 def test_a_result_is_read(write_mat, tmp_path):
     small = SmallScan()
     path = write_mat(tmp_path / "Niter100.mat", result(small))
@@ -177,7 +191,7 @@ def test_a_result_is_read(write_mat, tmp_path):
     np.testing.assert_array_equal(read_probe(path), np.moveaxis(PROBE, -1, 0))
 
 
-@pytest.mark.parametrize("write_mat", [version5, compressed, version73])
+@pytest.mark.parametrize("write_mat", [version5, compressed, version73, bare73])
 def test_axes_that_matlab_drops_or_adds(write_mat, tmp_path):
     """One mode has no axis of its own; varying probes have a fourth; a result may lack all but its arrays."""
     one = read_object(write_mat(tmp_path / "a.mat", {"object": IMAGE, "probe": PROBE[..., 0]}))
@@ -197,7 +211,7 @@ def test_a_pixel_of_electrons_is_in_angstrom(tmp_path):
     assert any("in Angstrom" in note for note in found.notes)
 
 
-@pytest.mark.parametrize("write_mat", [version5, compressed, version73])
+@pytest.mark.parametrize("write_mat", [version5, compressed, version73, bare73])
 def test_a_result_is_scored_and_starts(write_mat, tmp_path, capsys):
     path = write_mat(tmp_path / "a.mat", result(SmallScan()))
     assert main(["score", str(path), "--reference", str(path)]) == 0
