@@ -193,11 +193,13 @@ def chosen_cube(source: Source, cubes: Sequence[str], shape: Callable[[str], tup
     """The one datacube of a file.
 
     Raises:
-        DataError: there are none, or several; each is named with its shape.
+        DataError: there are none, or several of which the user names none; each is named with its shape.
     """
     if not cubes:
         raise DataError(f"{source.path} holds no datacube: no array of real numbers with four axes.")
-    if len(cubes) == 1:
-        return cubes[0]
+    named = [key for key in cubes if source.dataset in (key, key.rpartition("/")[0])]
+    if len(cubes) == 1 or named:
+        return (named or cubes)[0]
     told = ", ".join(f"'{key}' {shape(key)}" for key in cubes[:8])
-    raise DataError(f"{source.path} holds {len(cubes)} datacubes: {told}.", remedy="Save the one to be read in a file apart.")
+    none = f", and none at '{source.dataset:.80}'" if source.dataset else ""
+    raise DataError(f"{source.path} holds {len(cubes)} datacubes{none}: {told}.", remedy="Choose one with --dataset KEY.")

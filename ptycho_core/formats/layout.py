@@ -140,11 +140,17 @@ def _first(file: Hdf5Source, patterns: tuple[str, ...]) -> str | None:
             told = ", ".join(f"'{key}'" for key in found[:8])
             raise DataError(
                 f"{file.path} has several keys '{pattern}': {told}.",
-                remedy="Say which in a layout, a TOML file, that you give with --format.",
+                remedy="Choose frames with --dataset KEY, all else in a layout that you give with --format FILE.toml.",
             )
         if found:
             return found[0]
     return None
+
+
+def _chosen(file: Hdf5Source, patterns: tuple[str, ...], named: str) -> str | None:
+    """The key that the user names, if it fits a pattern."""
+    found = [key for pattern in patterns if named for key in _matching(file, pattern)]
+    return next((key for key in found if named in (key, key.rpartition("/")[0])), None)
 
 
 def _required(file: Hdf5Source, patterns: tuple[str, ...], what: str) -> str:
@@ -163,7 +169,7 @@ def _frames(layout: Layout, source: Source) -> tuple[_Grid, str, Hdf5Source]:
         if path is None:
             raise DataError(f"{source.path}: its frames lie in {' or '.join(place.files)} next to it, which does not exist.")
         file = source.companion(path)
-    key = _required(file, place.paths, "frames")
+    key = _chosen(file, place.paths, source.dataset) or _required(file, place.paths, "frames")
     with guarded(file.where(key)):
         data = file.stored(key)
         shape = tuple(int(length) for length in data.shape or ())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ptycho_core.errors import DataError
+from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.formats.source import SAMPLE_PREFIX, ScanFile, Source, scan_path
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def source_of(file: ScanFile, asked: DataSettings) -> Source:
     from ptycho_core.settings.data import positions_file
 
     place, columns = (None, ()) if asked.positions is None else positions_file(asked.positions)
-    return Source(file, asked.frame_axis, place, columns)
+    return Source(file, asked.frame_axis, place, columns, (asked.dataset or "").strip("/"))
 
 
 def recognized(source: Source, name: str = "auto") -> Recognized:
@@ -193,11 +193,22 @@ def _read(form: ScanFormat, source: Source) -> RawScan:
     from ptycho_core.formats.position_file import table_beside, with_positions
 
     raw = form.read(source)
+    _check_dataset(form, source, raw)
     if source.positions is None and raw.positions is None and (table := table_beside(source)) is not None:
         return with_positions(raw, source, table, "which lies next to it")
     if source.positions is None or source.positions in source.taken:
         return raw
     return with_positions(raw, source, source.positions, "as the settings state")
+
+
+def _check_dataset(form: ScanFormat, source: Source, raw: RawScan) -> None:
+    """Refuse a key that the user names and the format does not read."""
+    key = raw.key.partition("'")[2].partition("'")[0].strip("/")
+    if source.dataset and source.dataset not in (key, key.rpartition("/")[0]):
+        raise SettingsError(
+            f"{source.path}: as {form.title} the frames are {raw.key}, not those of '{source.dataset:.80}'.",
+            source="data.dataset", remedy="Leave out --dataset, or give a layout with --format FILE.toml.",
+        )  # fmt: skip
 
 
 def _unknown(source: Source) -> DataError:

@@ -6,7 +6,7 @@ import pytest
 from electron_files import COLUMNS, DK, PIXEL, ROWS, WAVELENGTH, axes, emd, grid, nexus, py4dstem
 from small_scan import SIZE, assert_same
 
-from ptycho_core.errors import DataError
+from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.formats.electron_grid import Axis
 from ptycho_core.formats.opening import open_scan, source_of, stated
 from ptycho_core.formats.source import ScanFile
@@ -79,6 +79,23 @@ def test_several_datacubes_are_named(tmp_path):
         emd(tmp_path / "a.emd", cube, name=name)
     with pytest.raises(DataError, match=r"2 datacubes: 'signals/d2/data' \(16, 16, 3, 4\), 'signals/d3/data'"):
         open_scan(tmp_path / "a.emd")
+
+
+@pytest.mark.parametrize("named", ["signals/d3", "/signals/d3/data"])
+def test_one_of_several_datacubes_is_chosen(named, tmp_path):
+    small, cube = grid()
+    emd(tmp_path / "a.emd", np.zeros_like(cube))
+    path = emd(tmp_path / "a.emd", cube, name="d3")
+    assert_same(open_scan(path, {"dataset": named}), small)
+    with pytest.raises(DataError, match="none at 'signals/d4'") as raised:
+        open_scan(path, {"dataset": "signals/d4"})
+    assert "--dataset" in str(raised.value)
+
+
+def test_a_choice_where_there_is_none_is_refused(tmp_path):
+    _, cube = grid()
+    with pytest.raises(SettingsError, match="not those of 'signals/d4'"):
+        open_scan(emd(tmp_path / "a.emd", cube), {"dataset": "signals/d4"})
 
 
 def test_a_scan_without_steps_says_what_to_give(tmp_path):

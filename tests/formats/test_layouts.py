@@ -308,8 +308,10 @@ def test_a_file_that_does_not_fit_its_layout_is_refused(changes, said, tmp_path)
 
 def test_several_keys_of_a_pattern_are_named(tmp_path):
     path, asked = mine(tmp_path, SmallScan(), changed("scan/images", "*/images"), **{"other/images": np.zeros((12, 16, 16))})
-    with pytest.raises(DataError, match="'other/images', 'scan/images'"):
+    with pytest.raises(DataError, match="'other/images', 'scan/images'") as raised:
         open_scan(path, asked)
+    assert "--dataset KEY" in str(raised.value)
+    assert_same(open_scan(path, asked | {"dataset": "scan/images"}), SmallScan())
 
 
 def test_a_layout_that_does_not_exist_is_named(tmp_path):
