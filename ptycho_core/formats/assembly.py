@@ -324,9 +324,10 @@ def _corners(
                 f"{path}: {raw.position_key} is in {unit}, and nothing states how wide a pixel of the object is.",
                 remedy=f"Give {', '.join(missing)}, or --object-pixel-m.",
             )
-        if asked.position_unit == AUTO:
-            metres = _plausible(metres, unit, f"{path}: {raw.position_key}", positions / scale.pixel_m, notes)
-        points = positions * (metres / scale.pixel_m)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond double precision is refused below
+            if asked.position_unit == AUTO:
+                metres = _plausible(metres, unit, f"{path}: {raw.position_key}", positions / scale.pixel_m, notes)
+            points = positions * (metres / scale.pixel_m)
         center = None if center is None else (center[0] * metres / scale.pixel_m, center[1] * metres / scale.pixel_m)
     if center is not None and raw.object_guess is not None:
         points = points - center + (np.array(raw.object_guess.shape) - 1) / 2

@@ -51,7 +51,8 @@ class Axis:
     @property
     def step(self) -> float:
         """Distance of its points."""
-        return float((self.values[-1] - self.values[0]) / (len(self.values) - 1)) if len(self.values) > 1 else 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float((self.values[-1] - self.values[0]) / (len(self.values) - 1)) if len(self.values) > 1 else 0.0
 
     @property
     def pixel(self) -> Pixel | None:
@@ -68,7 +69,8 @@ def axis(file: Hdf5Source, key: str, length: int) -> Axis:
     if values is not None and len(values) == length:
         return Axis(name, _bare(unit), values)
     if values is not None and len(values) == 2 and length > 2:
-        return Axis(name, _bare(unit), values[0] + (values[1] - values[0]) * np.arange(length))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return Axis(name, _bare(unit), values[0] + (values[1] - values[0]) * np.arange(length))
     return Axis(name, "" if values is None or len(values) != length else _bare(unit), np.arange(length, dtype=np.float64))
 
 
