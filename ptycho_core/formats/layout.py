@@ -65,6 +65,8 @@ class Described(ScanFormat):
         stated, keys = _stated(layout, [source.hdf5] if file is source.hdf5 else [source.hdf5, file], key, notes)
         if found is not None:
             found = found._replace(values=_filtered(layout, source.hdf5, found.values, notes))
+        elif layout.filters:
+            notes.append("Filter: no frame is left out by what the layout says, since the positions are given.")
         positions = found or _Found(None, "", "px")
         return RawScan(
             frames.found, f"'{key}'" if file is source.hdf5 else f"'{key}' of {file.path}", positions.values, positions.key,
@@ -89,7 +91,7 @@ def described(path: Path, name: str = _NAME) -> type[ScanFormat]:
     layout = read_layout(path)
     told = {
         "name": name, "title": layout.title, "reads": layout.reads, "extensions": layout.extensions,
-        "conventions": layout.conventions, "layout_path": path,
+        "conventions": layout.conventions, "extra": layout.extra, "layout_path": path,
         "recognized_by": ", ".join(f"`{key}`" for key in layout.keys) or "its name", "__doc__": f"Reads {layout.title}.",
     }  # fmt: skip
     return type(f"Described{path.stem.title()}", (Described,), told)

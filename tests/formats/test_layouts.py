@@ -113,6 +113,17 @@ def test_frames_of_lcls_without_light_or_position_are_left_out(tmp_path):
     assert scan.signal == "counts"
 
 
+def test_positions_that_are_given_leave_the_filter_aside(tmp_path):
+    small = SmallScan()
+    values = {
+        "jungfrau1M/image_img": small.counts, "lmc/ch03": np.zeros(12), "lmc/ch05": np.zeros(12), "ipm2/sum": np.zeros(12)
+    }  # fmt: skip
+    np.savetxt(tmp_path / "p.csv", small.positions, delimiter=",", header="row_px,col_px")
+    scan = open_scan(write(tmp_path / "a.h5", values), {"positions": str(tmp_path / "p.csv")})
+    assert_same(scan, small)
+    assert any("no frame is left out" in note for note in scan.notes)
+
+
 def test_a_filter_that_does_not_fit_is_refused(tmp_path):
     values = {
         "jungfrau1M/image_img": SmallScan().counts, "lmc/ch03": np.zeros(12), "lmc/ch05": np.zeros(12), "ipm2/sum": np.zeros(9)
