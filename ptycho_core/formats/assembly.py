@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ptycho_core.formats.interface import RawScan
     from ptycho_core.settings.data import DataSettings
 
-__all__ = ["GEOMETRY", "at_size", "scan_of", "square_size"]
+__all__ = ["GEOMETRY", "scan_of", "square_size"]
 
 GEOMETRY: Final = ("photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
 """What gives the object's pixel in the far field."""
@@ -72,7 +72,7 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
     kind, why = signal(where, raw.frames.dtype, asked, raw.signal, raw.signal_by)
     notes.append(why)
     view = _view(raw, where, asked, notes)
-    raw = at_size(raw, view.size)
+    raw = _at_size(raw, view.size)
     shape = raw.frames.shape[1:]
     if view != _whole(shape[0]) or shape[0] != shape[1]:
         stored = ViewedFrames(stored, view)
@@ -91,9 +91,7 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
         notes.append(note)
     scale = _scale(raw, path, view.size, asked, notes)
     corners = _corners(raw, path, positions, view.size, scale, asked, notes)
-    turned = asked.orientation != "as-stated" or asked.rotation_deg != 0
-    if turned and raw.object_guess is not None:
-        notes.append("Object: the guess in the file is left aside, since the positions are turned.")
+    guess = _guess(raw, corners, view.size, asked, notes)
     scan = Scan(
         patterns=patterns,
         positions=corners,
@@ -102,7 +100,7 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
         probe_scaled=raw.probe_in_counts and probe is not None,
         geometry=scale.geometry,
         pixel_m=scale.pixel_m,
-        object_guess=None if turned else raw.object_guess,
+        object_guess=guess,
         scan_index=None if raw.scan_index is None else raw.scan_index[frames],
         source=path,
         format=title,
@@ -113,12 +111,28 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
     return scan if counted is None else with_photons(scan, *counted)
 
 
+def _guess(
+    raw: RawScan, corners: NDArray[np.float64], size: int, asked: DataSettings, notes: list[str]
+) -> NDArray[np.complexfloating[Any, Any]] | None:
+    """The guess of the object, unless the windows do not lie on it any more, or never did."""
+    if raw.object_guess is None:
+        return None
+    if asked.orientation != "as-stated" or asked.rotation_deg != 0:
+        notes.append("Object: the guess in the file is left aside, since the positions are turned.")
+        return None
+    inside = (corners >= -1).all() and (corners + size <= np.array(raw.object_guess.shape) + 1).all()
+    if not inside and raw.object_center is not None:
+        notes.append("Object: the guess in the file is left aside, since windows lie outside of it; is its pixel right?")
+        return None
+    return raw.object_guess
+
+
 def square_size(raw: RawScan, asked: DataSettings) -> int:
     """N of the largest square around the beam, before it is cropped, padded or binned."""
     return _view(raw, raw.key, asked, []).size
 
 
-def at_size(raw: RawScan, size: int) -> RawScan:
+def _at_size(raw: RawScan, size: int) -> RawScan:
     """What a file holds, with the object's pixel in place of a step of spatial frequency, for windows of ``size`` pixels."""
     if (step := raw.stated.get(FREQUENCY_STEP)) is None:
         return raw

@@ -37,6 +37,11 @@ _LARGEST_JSON: Final = 2**24
 _LARGEST_TEXTS: Final = 2**26
 _PORTION: Final = 64
 
+_CACHE: Final = 2**25
+"""Bytes of decompressed chunks that HDF5 keeps of a dataset."""
+
+_SLOTS: Final = 10007
+
 
 class Hdf5File:
     """Reads one HDF5 file, as a context manager; every complaint names the file, the key and the shape.
@@ -59,7 +64,7 @@ class Hdf5File:
             raise another_kind(path, "cannot be read as HDF5")
         self._opened = ExitStack()
         with guarded(f"{path} is damaged: it"):
-            self.file = self._opened.enter_context(h5py.File(path, "r"))
+            self.file = self._opened.enter_context(h5py.File(path, "r", rdcc_nbytes=_CACHE, rdcc_nslots=_SLOTS))
 
     def __enter__(self) -> Self:
         """The reader itself; leaving closes the file."""
@@ -241,7 +246,7 @@ class Hdf5File:
         place = place or self.path.parent / link.filename
         if not is_hdf5(place):
             raise DataError(f"{self.path}: '{key}' leads to {place}, which {why_not_plain(place) or 'is no HDF5'}.")
-        return self._opened.enter_context(h5py.File(place, "r"))
+        return self._opened.enter_context(h5py.File(place, "r", rdcc_nbytes=_CACHE, rdcc_nslots=_SLOTS))
 
     def _neighbor(self, name: str) -> Path | None:
         """The file in the same folder that a name in the file means; None where links there are not followed, or it leads away.

@@ -13,6 +13,7 @@ import numpy as np
 from ptycho_core.errors import DataError
 from ptycho_core.formats.guard import in_double
 from ptycho_core.formats.kinds import is_hdf5
+from ptycho_core.formats.product_cxi import OWN_GROUP, CxiReader
 from ptycho_core.formats.product_hdf5 import Reader
 from ptycho_core.formats.product_npz import NpzReader
 
@@ -39,7 +40,13 @@ def open_object_file(path: Path, *, plain: str = "object") -> Reader | NpzReader
     Raises:
         DataError: it cannot be read.
     """
-    return Reader(path) if path.suffix.lower() in _HDF5 or is_hdf5(path) else NpzReader(path, plain)
+    if path.suffix.lower() not in _HDF5 and not is_hdf5(path):
+        return NpzReader(path, plain)
+    reader = Reader(path)
+    if OWN_GROUP not in reader:
+        return reader
+    reader.__exit__()
+    return CxiReader(path)
 
 
 def object_name(file: Reader | NpzReader, purpose: Purpose) -> str:

@@ -152,14 +152,15 @@ def candidates(source: Source) -> list[Recognized]:
 
 
 def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, str]]:
-    """N and the numbers that a scan states, by setting, each with its place; no frame is read.
+    """N and the numbers that a scan states, but for the object's pixel, by setting, each with its place; no frame is read.
 
     Nothing where the file is of no format that is known. A value that is not positive is left out.
 
     Raises:
         DataError: the file does not exist or is damaged.
     """
-    from ptycho_core.formats.assembly import at_size, square_size
+    from ptycho_core.formats.assembly import square_size
+    from ptycho_core.formats.interface import FREQUENCY_STEP
 
     source = source_of(file, asked)
     place = source.path
@@ -169,8 +170,10 @@ def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, 
     found = form.facts(source)
     if found is None:
         raw = _read(form, source)
+        # The pixel of the object is no fact: it changes with N, and the file must not overrule itself.
+        aside = ("object_pixel_m", FREQUENCY_STEP)
+        found = {name: one for name, one in raw.stated.items() if 0 < one.value < float("inf") and name not in aside}
         size = square_size(raw, asked)
-        found = {name: one for name, one in at_size(raw, size).stated.items() if 0 < one.value < float("inf")}
         told: dict[str, tuple[float | int, str]] = {"size": (max(size // asked.bin, 1), f"{place}: {raw.key}")}
     else:
         told = {}
@@ -190,9 +193,11 @@ def _of_no_format(source: Source) -> dict[str, tuple[float | int, str]]:
 
 def _read(form: ScanFormat, source: Source) -> RawScan:
     """What a format reads, with the positions that the user gives, or those of a table that lies next to it."""
+    from ptycho_core.formats.guard import guarded
     from ptycho_core.formats.position_file import table_beside, with_positions
 
-    raw = form.read(source)
+    with guarded(f"{source.path}: its content, by format '{form.name}',"):  # a format of a third party can raise anything
+        raw = form.read(source)
     _check_dataset(form, source, raw)
     if source.positions is None and raw.positions is None and (table := table_beside(source)) is not None:
         return with_positions(raw, source, table, "which lies next to it")

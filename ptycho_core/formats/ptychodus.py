@@ -12,6 +12,7 @@ from ptycho_core.formats.hdf5_source import Hdf5Source
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
 from ptycho_core.formats.kinds import HDF5, ZIP, kind_of
 from ptycho_core.formats.npz_scan import npz_frames
+from ptycho_core.formats.product_cxi import OWN_GROUP as _IN_CXI
 from ptycho_core.formats.product_npz import NpzReader
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["PtychodusPair", "PtychodusTraining"]
 
 _METRES: Final = ("probe_position_y_m", "probe_position_x_m")
-_IN_CXI: Final = "entry_1/ptychodus"
 _SUFFIXES: Final = (".h5", ".hdf5", ".npz", ".cxi")
 _SAME_POWER: Final = 1e-3
 

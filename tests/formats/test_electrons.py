@@ -119,10 +119,10 @@ def test_frames_that_are_cut_have_a_coarser_pixel(tmp_path):
     assert scan.object_pixel_m == pytest.approx(PIXEL)
 
 
-def test_facts_of_a_datacube_are_settings(tmp_path):
+def test_the_size_of_a_datacube_is_a_fact(tmp_path):
     _, cube = grid()
     found = stated(ScanFile(emd(tmp_path / "a.emd", cube)), data_settings({}))
-    assert {name: value for name, (value, _) in found.items()} == {"size": SIZE, "object_pixel_m": pytest.approx(PIXEL)}
+    assert {name: value for name, (value, _) in found.items()} == {"size": SIZE}
 
 
 # py4DSTEM

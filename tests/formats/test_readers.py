@@ -12,6 +12,8 @@ from small_files import (
     cxi,
     dectris,
     nexus,
+    object_of,
+    probe,
     ptychodus_diffraction,
     ptychodus_product,
     ptychodus_training,
@@ -21,7 +23,9 @@ from small_scan import DISTANCE, ENERGY, FRAMES, PIXEL, SIZE, SmallScan, assert_
 
 from ptycho_core.cli.main import main
 from ptycho_core.errors import DataError, SettingsError
-from ptycho_core.formats.opening import open_scan
+from ptycho_core.formats.opening import ScanFile, open_scan
+from ptycho_core.formats.product import read_object, read_probe
+from ptycho_core.settings.facts import scan_facts
 
 SMALL = SmallScan()
 DETECTOR = "entry_1/instrument_1/detector_1"
@@ -332,6 +336,25 @@ class TestWhatAllShare:
         np.savez(tmp_path / "a.npz", intensity=wide, positions_px=SMALL.positions)
         assert_same(open_scan(tmp_path / "a.npz", {"beam_center": f"{SIZE // 2},{4 + SIZE // 2}"}), SMALL)
 
+    def test_a_table_with_numbers_of_frames_leaves_out_those_without(self, tmp_path):
+        numbers = np.setdiff1d(np.arange(1, FRAMES + 1), [4, 6])
+        rows = np.column_stack([numbers, SMALL.metres[numbers - 1] * 1e9])
+        np.savetxt(tmp_path / "a.csv", rows, delimiter=",", header="frame,y_nm,x_nm")
+        scan = open_scan(cxi(tmp_path / "a.cxi", SMALL), {"positions": str(tmp_path / "a.csv")})
+        assert_same(scan, SMALL, frames=numbers - 1)
+        with pytest.raises(DataError, match="no column 'z'; it has frame, y_nm, x_nm"):
+            open_scan(tmp_path / "a.cxi", {"positions": f"{tmp_path / 'a.csv'}:z,x_nm"})
+
+    def test_the_pixel_of_an_object_follows_the_size(self, tmp_path):
+        path = ptychodus_training(tmp_path / "a.h5", SMALL)
+        facts = {name: value for name, (value, _) in scan_facts(ScanFile(path), {"size": 8}).items()} | {"size": 8}
+        assert open_scan(path, facts).object_pixel_m == pytest.approx(2 * PIXEL)
+
+    def test_an_object_that_windows_lie_outside_of_is_left_aside(self, tmp_path):
+        ptychodus_product(tmp_path / "d1_product.h5", SMALL, {"object": np.ones((1, SIZE + 2, SIZE + 2), complex)})
+        scan = open_scan(ptychodus_diffraction(tmp_path / "d1_diffraction.h5", SMALL))
+        assert scan.object_guess is None
+
     def test_inspect_says_what_was_used_and_what_was_left_aside(self, tmp_path, capsys):
         path = cxi(tmp_path / "a.cxi", SMALL, {"entry_1/title": "a title"})
         assert main(["inspect", str(path), "--json"]) == 0
@@ -347,3 +370,27 @@ class TestWhatAllShare:
         assert {"cxi", "dectris", "nexus", "plain_npz", "ptychodus"} <= {line.split()[0] for line in out.splitlines()}
         assert main(["formats", "cxi"]) == 0
         assert "basis_vectors" in capsys.readouterr().out
+
+
+def ptychodus_cxi(path):
+    """The product as ptychodus 1.7 writes it into CXI."""
+    image, center = object_of(SMALL)
+    middle = (SMALL.positions + (SIZE - 1) / 2 - (np.array(image.shape[1:]) - 1) / 2) * PIXEL + center
+    own = {"object_center_y_m": center[0], "object_center_x_m": center[1], "probe_position_indexes": np.arange(7, 7 + FRAMES)}
+    own |= {f"object_pixel_{side}_m": PIXEL for side in ("height", "width")}
+    values = {
+        "entry_1/image_1/data": probe(), "entry_1/image_2/data": image,
+        "entry_1/instrument_1/detector_1/distance": DISTANCE, "entry_1/instrument_1/source_1/energy": ENERGY / JOULE,
+        "entry_1/sample_1/geometry_1/translation": np.stack([middle[:, 1], middle[:, 0], np.zeros(FRAMES)], axis=1),
+    }  # fmt: skip
+    return write(path, values | {f"entry_1/ptychodus/{key}": value for key, value in own.items()} | {"cxi_version": 160})
+
+
+def test_a_product_in_cxi_serves_as_positions_and_as_a_result(tmp_path):
+    product = ptychodus_cxi(tmp_path / "d1_product.cxi")
+    assert_same(open_scan(ptychodus_diffraction(tmp_path / "d1_diffraction.h5", SMALL)), SMALL)
+    found = read_object(product)
+    assert found.object.shape == object_of(SMALL)[0].shape[1:]
+    np.testing.assert_allclose(found.positions, SMALL.positions, atol=1e-6)
+    assert found.pixel_size_m == pytest.approx((PIXEL, PIXEL))
+    assert read_probe(product).shape == (1, SIZE, SIZE)
