@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ptycho_core.formats.interface import RawScan
     from ptycho_core.settings.data import DataSettings
 
-__all__ = ["GEOMETRY", "at_size", "scan_of", "square_size"]
+__all__ = ["GEOMETRY", "scan_of", "square_size"]
 
 GEOMETRY: Final = ("photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
 """What gives the object's pixel in the far field."""
@@ -72,7 +72,7 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
     kind, why = signal(where, raw.frames.dtype, asked, raw.signal, raw.signal_by)
     notes.append(why)
     view = _view(raw, where, asked, notes)
-    raw = at_size(raw, view.size)
+    raw = _at_size(raw, view.size)
     shape = raw.frames.shape[1:]
     if view != _whole(shape[0]) or shape[0] != shape[1]:
         stored = ViewedFrames(stored, view)
@@ -132,7 +132,7 @@ def square_size(raw: RawScan, asked: DataSettings) -> int:
     return _view(raw, raw.key, asked, []).size
 
 
-def at_size(raw: RawScan, size: int) -> RawScan:
+def _at_size(raw: RawScan, size: int) -> RawScan:
     """What a file holds, with the object's pixel in place of a step of spatial frequency, for windows of ``size`` pixels."""
     if (step := raw.stated.get(FREQUENCY_STEP)) is None:
         return raw

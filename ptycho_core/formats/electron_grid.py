@@ -51,7 +51,8 @@ class Axis:
     @property
     def step(self) -> float:
         """Distance of its points."""
-        return float((self.values[-1] - self.values[0]) / (len(self.values) - 1)) if len(self.values) > 1 else 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float((self.values[-1] - self.values[0]) / (len(self.values) - 1)) if len(self.values) > 1 else 0.0
 
     @property
     def pixel(self) -> Pixel | None:
@@ -68,7 +69,8 @@ def axis(file: Hdf5Source, key: str, length: int) -> Axis:
     if values is not None and len(values) == length:
         return Axis(name, _bare(unit), values)
     if values is not None and len(values) == 2 and length > 2:
-        return Axis(name, _bare(unit), values[0] + (values[1] - values[0]) * np.arange(length))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return Axis(name, _bare(unit), values[0] + (values[1] - values[0]) * np.arange(length))
     return Axis(name, "" if values is None or len(values) != length else _bare(unit), np.arange(length, dtype=np.float64))
 
 
@@ -193,11 +195,13 @@ def chosen_cube(source: Source, cubes: Sequence[str], shape: Callable[[str], tup
     """The one datacube of a file.
 
     Raises:
-        DataError: there are none, or several; each is named with its shape.
+        DataError: there are none, or several of which the user names none; each is named with its shape.
     """
     if not cubes:
         raise DataError(f"{source.path} holds no datacube: no array of real numbers with four axes.")
-    if len(cubes) == 1:
-        return cubes[0]
+    named = [key for key in cubes if source.dataset in (key, key.rpartition("/")[0])]
+    if len(cubes) == 1 or named:
+        return (named or cubes)[0]
     told = ", ".join(f"'{key}' {shape(key)}" for key in cubes[:8])
-    raise DataError(f"{source.path} holds {len(cubes)} datacubes: {told}.", remedy="Save the one to be read in a file apart.")
+    none = f", and none at '{source.dataset:.80}'" if source.dataset else ""
+    raise DataError(f"{source.path} holds {len(cubes)} datacubes{none}: {told}.", remedy="Choose one with --dataset KEY.")

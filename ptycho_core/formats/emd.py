@@ -50,7 +50,8 @@ class Emd(ScanFormat):
         file, notes = source.hdf5, list[str]()
         key = chosen_cube(source, _cubes(file), file.shape_of)
         group, shape = key.rpartition("/")[0], file.shape_of(key)
-        axes = [axis(file, f"{group}/dim{place + 1}", length) for place, length in enumerate(shape)]
+        names = [f"{group}/dim{place + (0 if file.has(f'{group}/dim0') else 1)}" for place in range(len(shape))]
+        axes = [axis(file, name, length) for name, length in zip(names, shape, strict=True)]
         pixels = pixel_axes(axes)
         reverse = pixels == (0, 1) or (pixels is None and file.has("signals"))
         if pixels is None:
@@ -58,15 +59,14 @@ class Emd(ScanFormat):
             notes.append(f"Axes: dim1 to dim4 do not say which are the detector's; they are taken {order}.")
         rows, columns, down, across = (3, 2, 1, 0) if reverse else (0, 1, 2, 3)
         positions, unit = grid(axes[rows], axes[columns], notes)
-        keys = [f"{group}/dim{place + 1}" for place in (down, across)]
         stated = detector(
-            [(axes[down].pixel, f"'{keys[0]}'"), (axes[across].pixel, f"'{keys[1]}'")],
+            [(axes[place].pixel, f"'{names[place]}'") for place in (down, across)],
             electron_energy(_voltages(file), notes), None, notes,
         )  # fmt: skip
         return RawScan(
             file.frames(key, (rows, columns), (down, across)), f"'{key}'", positions,
-            f"'{group}/dim{rows + 1}' and '{group}/dim{columns + 1}'", unit=unit, signal="counts", stated=stated, electrons=True,
-            notes=tuple(notes), used=(key, *(f"{group}/dim{place}" for place in range(1, 5))),
+            f"'{names[rows]}' and '{names[columns]}'", unit=unit, signal="counts", stated=stated, electrons=True,
+            notes=tuple(notes), used=(key, *names),
         )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import product
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from ptycho_core.errors import DataError
 from ptycho_core.formats.guard import check_declared, guarded
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
 from ptycho_core.formats.layout_file import LARGEST, Layout, Number, PositionsPlace, read_layout
+from ptycho_core.formats.plausible import plausible
 from ptycho_core.orientation import ORIENTATIONS
 from ptycho_core.physics.geometry import photon_energy
 from ptycho_core.units import energy_ev, length_m, unit_word
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from ptycho_core.scan.frames import Frames
 
 __all__ = ["Described", "described"]
+
+_LONG: Final = 3
+"""Digits of a number that names a scan."""
 
 _MOST: Final = 4096
 """Names of a group, or files of a folder, that a pattern is compared with."""
@@ -57,9 +62,11 @@ class Described(ScanFormat):
         mask = None
         if layout.mask is not None and mask_key is not None:
             mask = (source.hdf5.array(mask_key, [2]) == 0) == layout.mask.zero_is_good
-        stated, keys = _stated(layout, source.hdf5, key, notes)
+        stated, keys = _stated(layout, [source.hdf5] if file is source.hdf5 else [source.hdf5, file], key, notes)
         if found is not None:
             found = found._replace(values=_filtered(layout, source.hdf5, found.values, notes))
+        elif layout.filters:
+            notes.append("Filter: no frame is left out by what the layout says, since the positions are given.")
         positions = found or _Found(None, "", "px")
         return RawScan(
             frames.found, f"'{key}'" if file is source.hdf5 else f"'{key}' of {file.path}", positions.values, positions.key,
@@ -84,7 +91,7 @@ def described(path: Path, name: str = _NAME) -> type[ScanFormat]:
     layout = read_layout(path)
     told = {
         "name": name, "title": layout.title, "reads": layout.reads, "extensions": layout.extensions,
-        "conventions": layout.conventions, "layout_path": path,
+        "conventions": layout.conventions, "extra": layout.extra, "layout_path": path,
         "recognized_by": ", ".join(f"`{key}`" for key in layout.keys) or "its name", "__doc__": f"Reads {layout.title}.",
     }  # fmt: skip
     return type(f"Described{path.stem.title()}", (Described,), told)
@@ -140,11 +147,17 @@ def _first(file: Hdf5Source, patterns: tuple[str, ...]) -> str | None:
             told = ", ".join(f"'{key}'" for key in found[:8])
             raise DataError(
                 f"{file.path} has several keys '{pattern}': {told}.",
-                remedy="Say which in a layout, a TOML file, that you give with --format.",
+                remedy="Choose frames with --dataset KEY, all else in a layout that you give with --format FILE.toml.",
             )
         if found:
             return found[0]
     return None
+
+
+def _chosen(file: Hdf5Source, patterns: tuple[str, ...], named: str) -> str | None:
+    """The key that the user names, if it fits a pattern."""
+    found = [key for pattern in patterns if named for key in _matching(file, pattern)]
+    return next((key for key in found if named in (key, key.rpartition("/")[0])), None)
 
 
 def _required(file: Hdf5Source, patterns: tuple[str, ...], what: str) -> str:
@@ -163,7 +176,7 @@ def _frames(layout: Layout, source: Source) -> tuple[_Grid, str, Hdf5Source]:
         if path is None:
             raise DataError(f"{source.path}: its frames lie in {' or '.join(place.files)} next to it, which does not exist.")
         file = source.companion(path)
-    key = _required(file, place.paths, "frames")
+    key = _chosen(file, place.paths, source.dataset) or _required(file, place.paths, "frames")
     with guarded(file.where(key)):
         data = file.stored(key)
         shape = tuple(int(length) for length in data.shape or ())
@@ -179,17 +192,19 @@ def _frames(layout: Layout, source: Source) -> tuple[_Grid, str, Hdf5Source]:
 def _companion(source: Source, patterns: tuple[str, ...]) -> Path | None:
     """The file next to the main one, or at a path from there, whose name fits a pattern; None where there is none.
 
-    ``{number}`` is the first number in the name of the main file, with any zeros before it, ``{stem}`` that name without its
+    ``{number}`` is a number in the name of the main file, with any zeros before it: the first of three digits or more for which
+    there is a file, or the first of all where none is so long; ``{stem}`` that name without its
     ending, ``*`` anything.
 
     Raises:
         DataError: several fit.
     """
-    number = re.search(r"[0-9]+", source.path.name)
-    for pattern in patterns:
+    numbers = re.findall(r"[0-9]+", source.path.name)
+    long = [number for number in numbers if len(number) >= _LONG]
+    for pattern, number in product(patterns, long or numbers[:1] or [""]):
         folder, _, name = pattern.rpartition("/")
         words = {
-            r"\{number\}": f"0*{int(number.group())}" if number else "(?!)", r"\{stem\}": re.escape(source.path.stem), r"\*": ".*"
+            r"\{number\}": f"0*{int(number)}" if number else "(?!)", r"\{stem\}": re.escape(source.path.stem), r"\*": ".*"
         }  # fmt: skip
         wanted = re.escape(name)
         for word, meaning in words.items():
@@ -199,7 +214,7 @@ def _companion(source: Source, patterns: tuple[str, ...]) -> Path | None:
             told = ", ".join(path.name for path in found[:8])
             raise DataError(
                 f"{source.path}: several files could belong to it by their names, {told}.",
-                remedy="Name one with --positions FILE.",
+                remedy="Move the others away, or name one with --positions FILE.",
             )
         if found:
             return found[0]
@@ -410,12 +425,12 @@ def _flag(flag: float | str | None, frames: Frames) -> float | None:
     return None if flag is None else float(flag)
 
 
-def _stated(layout: Layout, file: Hdf5Source, frames: str, notes: list[str]) -> tuple[dict[str, Stated], list[str]]:
+def _stated(layout: Layout, files: list[Hdf5Source], frames: str, notes: list[str]) -> tuple[dict[str, Stated], list[str]]:
     """The numbers of the geometry, each from the first place that has it; and the keys that were used."""
     found, used = dict[str, Stated](), list[str]()
     for name, places in layout.geometry.items():
         for place in places:
-            one = _number(place, name, layout, file, frames, notes)
+            one = next((one for file in files if (one := _number(place, name, layout, file, frames, notes)) is not None), None)
             if one is None:
                 continue
             if name == "detector_distance_m" and one.value < 0:
@@ -439,13 +454,15 @@ def _number(place: Number, name: str, layout: Layout, file: Hdf5Source, frames: 
         notes.append(f"Geometry: {name} is that of a detector '{word}', as the layout states, since the file does not.")
     if place.paths:
         value, where, stated = _read_number(place.paths, file)
-    if value is None:
-        return None
+    if value is None or (value == 0 and place.paths):
+        return None  # 0 is what some writers put where nothing is known
     unit = _unit_of(
         place.unit, place.default_unit or ("eV" if name == "photon_energy_ev" else "m"), {stated} - {""}, where, notes
     )
     if name == "photon_energy_ev" and (scale := length_m(unit)) is not None and value > 0:
         return Stated(photon_energy(value * scale), where)
+    if not place.unit and place.paths and value > 0 and (found := plausible(name, value, unit, where, notes)) is not None:
+        return Stated(found, where)
     scale = energy_ev(unit) if name == "photon_energy_ev" else length_m(unit)
     if scale is None:
         raise DataError(

@@ -122,6 +122,7 @@ class Layout:
     reads: str = ""
     extensions: tuple[str, ...] = ()
     conventions: tuple[str, ...] = ()
+    extra: str = ""
 
 
 def read_layout(path: Path) -> Layout:
@@ -135,7 +136,7 @@ def read_layout(path: Path) -> Layout:
     except TextError as error:
         raise SettingsError(f"{path} {error}.", source=str(path)) from error
     top = _Table(values, f"{path}", "the layout")
-    top.check("title", "reads", "extensions", "conventions", "keys", "frames", "positions", "geometry", "mask", "filter")
+    top.check("title", "reads", "extensions", "conventions", "extra", "keys", "frames", "positions", "geometry", "mask", "filter")
     frames, positions, mask = top.table("frames"), top.table("positions"), top.table("mask")
     if frames is None:
         raise top.wrong('has no [frames]; it must say where the frames are: path = "..."')
@@ -143,7 +144,7 @@ def read_layout(path: Path) -> Layout:
         path, top.text("title") or path.stem, _frames(frames), None if positions is None else _positions(positions),
         _geometry(top.table("geometry")), None if mask is None else _mask(mask),
         tuple(_bounds(one) for one in top.tables("filter")), top.texts("keys"), top.text("reads"), top.texts("extensions"),
-        top.texts("conventions"),
+        top.texts("conventions"), top.text("extra"),
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ptycho_core.errors import DataError
+from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.formats.source import SAMPLE_PREFIX, ScanFile, Source, scan_path
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def source_of(file: ScanFile, asked: DataSettings) -> Source:
     from ptycho_core.settings.data import positions_file
 
     place, columns = (None, ()) if asked.positions is None else positions_file(asked.positions)
-    return Source(file, asked.frame_axis, place, columns)
+    return Source(file, asked.frame_axis, place, columns, (asked.dataset or "").strip("/"))
 
 
 def recognized(source: Source, name: str = "auto") -> Recognized:
@@ -159,7 +159,8 @@ def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, 
     Raises:
         DataError: the file does not exist or is damaged.
     """
-    from ptycho_core.formats.assembly import at_size, square_size
+    from ptycho_core.formats.assembly import square_size
+    from ptycho_core.formats.interface import FREQUENCY_STEP
 
     source = source_of(file, asked)
     place = source.path
@@ -169,10 +170,10 @@ def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, 
     found = form.facts(source)
     if found is None:
         raw = _read(form, source)
-        size = square_size(raw, asked)
         # The pixel of the object is no fact: it changes with N, and the file must not overrule itself.
-        known = at_size(raw, size).stated
-        found = {name: one for name, one in known.items() if 0 < one.value < float("inf") and name != "object_pixel_m"}
+        aside = ("object_pixel_m", FREQUENCY_STEP)
+        found = {name: one for name, one in raw.stated.items() if 0 < one.value < float("inf") and name not in aside}
+        size = square_size(raw, asked)
         told: dict[str, tuple[float | int, str]] = {"size": (max(size // asked.bin, 1), f"{place}: {raw.key}")}
     else:
         told = {}
@@ -197,11 +198,22 @@ def _read(form: ScanFormat, source: Source) -> RawScan:
 
     with guarded(f"{source.path}: its content, by format '{form.name}',"):  # a format of a third party can raise anything
         raw = form.read(source)
+    _check_dataset(form, source, raw)
     if source.positions is None and raw.positions is None and (table := table_beside(source)) is not None:
         return with_positions(raw, source, table, "which lies next to it")
     if source.positions is None or source.positions in source.taken:
         return raw
     return with_positions(raw, source, source.positions, "as the settings state")
+
+
+def _check_dataset(form: ScanFormat, source: Source, raw: RawScan) -> None:
+    """Refuse a key that the user names and the format does not read."""
+    key = raw.key.partition("'")[2].partition("'")[0].strip("/")
+    if source.dataset and source.dataset not in (key, key.rpartition("/")[0]):
+        raise SettingsError(
+            f"{source.path}: as {form.title} the frames are {raw.key}, not those of '{source.dataset:.80}'.",
+            source="data.dataset", remedy="Leave out --dataset, or give a layout with --format FILE.toml.",
+        )  # fmt: skip
 
 
 def _unknown(source: Source) -> DataError:
@@ -238,7 +250,7 @@ def _names(source: Source) -> str:
         DataError: it is damaged.
     """
     try:
-        return ", ".join(f"'{name!s:.40}'" for name in source.hdf5.names("/")[:12]) or "nothing"
+        return ", ".join(f"'{name:.40}'" for name in source.hdf5.names("/")[:12]) or "nothing"
     except DataError as error:
         raise DataError(
             f"{source.path} is not to be read: it holds HDF5 that is damaged.", remedy="Copy or download it again."

@@ -11,12 +11,20 @@ from ptycho_core.units import ENERGIES, LENGTHS
 if TYPE_CHECKING:
     from ptycho_core.formats.hdf5_source import Hdf5Source
 
-__all__ = ["detector_distance", "photon_energy_of", "read_as", "square_pixel"]
+__all__ = ["detector_distance", "photon_energy_of", "plausible", "read_as", "square_pixel"]
 
 _PHOTONS_EV: Final = (10.0, 2e5)
 _PIXELS_M: Final = (1e-7, 1e-2)
 _DISTANCES_M: Final = (1e-4, 1e3)
 _SQUARE: Final = 1e-3
+
+_ENERGY_ORDER: Final = {name: ENERGIES[name] for name in ("J", "eV", "keV")} | ENERGIES
+_PIXEL_ORDER: Final = {name: LENGTHS[name] for name in ("m", "um", "mm")} | LENGTHS
+_DISTANCE_ORDER: Final = {name: LENGTHS[name] for name in ("m", "mm", "um")} | LENGTHS
+_KINDS: Final = {
+    "photon_energy_ev": (_ENERGY_ORDER, _PHOTONS_EV), "detector_pixel_size_m": (_PIXEL_ORDER, _PIXELS_M),
+    "detector_distance_m": (_DISTANCE_ORDER, _DISTANCES_M),
+}  # fmt: skip
 
 
 def read_as(
@@ -42,10 +50,18 @@ def read_as(
     return value * factors.get(unit, 1.0)
 
 
+def plausible(name: str, value: float, unit: str, where: str, notes: list[str]) -> float | None:
+    """The value of a setting in its own unit, without a sign, in another unit than the stated one where only that makes sense.
+
+    None where the setting is none of a geometry, or the unit none of it.
+    """
+    factors, limits = _KINDS.get(name, ({}, _PIXELS_M))
+    return read_as(value, unit, factors, limits, where, notes) if unit in factors else None
+
+
 def photon_energy_of(file: Hdf5Source, key: str, default: str, notes: list[str]) -> Stated | None:
     """A photon energy in eV; None where it is missing."""
-    order = {name: ENERGIES[name] for name in ("J", "eV", "keV")} | ENERGIES
-    return _read(file, key, default, order, _PHOTONS_EV, notes)
+    return _read(file, key, default, _ENERGY_ORDER, _PHOTONS_EV, notes)
 
 
 def square_pixel(file: Hdf5Source, rows: str, columns: str, default: str, notes: list[str]) -> Stated | None:
@@ -54,8 +70,7 @@ def square_pixel(file: Hdf5Source, rows: str, columns: str, default: str, notes:
     Raises:
         DataError: they are not the same.
     """
-    order = {name: LENGTHS[name] for name in ("m", "um", "mm")} | LENGTHS
-    first, second = (_read(file, key, default, order, _PIXELS_M, notes) for key in (rows, columns))
+    first, second = (_read(file, key, default, _PIXEL_ORDER, _PIXELS_M, notes) for key in (rows, columns))
     if first is None or second is None:
         return first or second
     if abs(first.value / second.value - 1) > _SQUARE:
@@ -67,8 +82,7 @@ def square_pixel(file: Hdf5Source, rows: str, columns: str, default: str, notes:
 
 def detector_distance(file: Hdf5Source, key: str, default: str, notes: list[str]) -> Stated | None:
     """A distance in metres, without its sign; None where it is missing, or 0."""
-    order = {name: LENGTHS[name] for name in ("m", "mm", "um")} | LENGTHS
-    found = _read(file, key, default, order, _DISTANCES_M, notes)
+    found = _read(file, key, default, _DISTANCE_ORDER, _DISTANCES_M, notes)
     if found is not None and (file.one(key) or 0) < 0:
         notes.append(f"Distance: {file.where(key)} is negative; its sign is left aside.")
     return found

@@ -122,6 +122,7 @@ class Source:
         frame_axis: which axis of the stored frames counts them: ``auto``, ``first`` or ``last``.
         positions: the file that ``--positions`` names, or None.
         columns: what follows its name, by which its columns or keys are chosen.
+        dataset: the key of the frames, or of the group that holds them, that the user names; empty where none is named.
         taken: the files beside the main one that were used. A format that has read ``positions`` itself adds it here.
     """
 
@@ -129,6 +130,7 @@ class Source:
     frame_axis: str = "auto"
     positions: Path | None = None
     columns: tuple[str, ...] = ()
+    dataset: str = ""
     taken: list[Path] = field(default_factory=list)
 
     @property

@@ -109,6 +109,7 @@ class TiffFrames:
         pages = _count(path)
         with guarded(str(path)), quiet("tifffile"), tifffile.TiffFile(path) as file:
             page = file.pages.first
+            _check_compression(path, page)
             shape, dtype = tuple(int(length) for length in page.shape), page.dtype
             if len(shape) != 2 or dtype is None:
                 raise DataError(
@@ -148,6 +149,20 @@ class TiffFrames:
         """Frames that lie one behind another in the file."""
         stored = np.memmap(self.path, self.dtype.newbyteorder(order), "r", offset, self.shape)
         return np.asarray(stored[numbers]).astype(self.dtype)
+
+
+def _check_compression(path: Path, page: Any) -> None:  # noqa: ANN401 - tifffile's
+    """Refuse a compression that nothing here undoes, by name."""
+    import tifffile
+
+    try:
+        _ = tifffile.TIFF.DECOMPRESSORS[page.compression]
+    except KeyError:
+        name = getattr(page.compression, "name", page.compression)
+        raise DataError(
+            f"{path} is compressed with {name}, for which tifffile needs the package imagecodecs.",
+            remedy="Install it: python -m pip install imagecodecs.",
+        ) from None
 
 
 def _frames_of(file: Any) -> int:  # noqa: ANN401 - tifffile's

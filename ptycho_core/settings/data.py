@@ -46,8 +46,13 @@ class DataSettings:
 
     format: str = setting(
         AUTO, verbs=_VERBS,
-        help="the format of the scan's file, by its name in 'ptycho formats'; auto goes by its content. Give it where a file "
-        "could be read as more than one.",
+        help="the format of the scan's file, by its name in 'ptycho formats', or a layout, FILE.toml, which says where its "
+        "arrays lie; auto goes by its content. Give it where a file could be read as more than one, or as none.",
+    )  # fmt: skip
+    dataset: str | None = setting(
+        None, verbs=_VERBS,
+        help="key of the frames in the scan's file, or of the group that holds them; auto takes the only ones. Give it where a "
+        "file holds several, such as datacubes or detectors.",
     )  # fmt: skip
     positions: str | None = setting(
         None, path=True, verbs=_VERBS,

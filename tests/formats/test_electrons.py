@@ -6,7 +6,7 @@ import pytest
 from electron_files import COLUMNS, DK, PIXEL, ROWS, WAVELENGTH, axes, emd, grid, nexus, py4dstem
 from small_scan import SIZE, assert_same
 
-from ptycho_core.errors import DataError
+from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.formats.electron_grid import Axis
 from ptycho_core.formats.opening import open_scan, source_of, stated
 from ptycho_core.formats.source import ScanFile
@@ -81,6 +81,23 @@ def test_several_datacubes_are_named(tmp_path):
         open_scan(tmp_path / "a.emd")
 
 
+@pytest.mark.parametrize("named", ["signals/d3", "/signals/d3/data"])
+def test_one_of_several_datacubes_is_chosen(named, tmp_path):
+    small, cube = grid()
+    emd(tmp_path / "a.emd", np.zeros_like(cube))
+    path = emd(tmp_path / "a.emd", cube, name="d3")
+    assert_same(open_scan(path, {"dataset": named}), small)
+    with pytest.raises(DataError, match="none at 'signals/d4'") as raised:
+        open_scan(path, {"dataset": "signals/d4"})
+    assert "--dataset" in str(raised.value)
+
+
+def test_a_choice_where_there_is_none_is_refused(tmp_path):
+    _, cube = grid()
+    with pytest.raises(SettingsError, match="not those of 'signals/d4'"):
+        open_scan(emd(tmp_path / "a.emd", cube), {"dataset": "signals/d4"})
+
+
 def test_a_scan_without_steps_says_what_to_give(tmp_path):
     small, cube = grid()
     path = emd(tmp_path / "a.emd", cube, units=("[1_/_Å]", "[1_/_Å]", "", "pixels"))
@@ -102,10 +119,10 @@ def test_frames_that_are_cut_have_a_coarser_pixel(tmp_path):
     assert scan.object_pixel_m == pytest.approx(PIXEL)
 
 
-def test_facts_of_a_datacube_are_settings(tmp_path):
+def test_the_size_of_a_datacube_is_a_fact(tmp_path):
     _, cube = grid()
     found = stated(ScanFile(emd(tmp_path / "a.emd", cube)), data_settings({}))
-    assert {name: value for name, (value, _) in found.items()} == {"size": SIZE, "object_pixel_m": pytest.approx(PIXEL)}
+    assert {name: value for name, (value, _) in found.items()} == {"size": SIZE}
 
 
 # py4DSTEM

@@ -79,6 +79,13 @@ def test_a_scan_of_csaxs_without_its_table_says_which_it_misses(tmp_path):
     assert "--positions" in str(raised.value)
 
 
+def test_the_number_of_an_account_is_not_that_of_a_scan(tmp_path):
+    small = SmallScan()
+    orchestra(tmp_path / "scan_00084.dat", small)
+    path = csaxs(tmp_path, small).rename(tmp_path / "e12345_1_00084_eiger_4.h5")
+    assert_same(open_scan(path), small, within=1e-4)
+
+
 def test_two_tables_of_one_number_are_named(tmp_path):
     small = SmallScan()
     for name in ("scan_00084.dat", "scan_84.dat"):
@@ -104,6 +111,17 @@ def test_frames_of_lcls_without_light_or_position_are_left_out(tmp_path):
     assert_same(scan, small, frames=[0, 4, 6, 8, 9, 10, 11])
     assert any("3 of 12 frames are left out, whose 'ipm2/sum'" in note for note in scan.notes)
     assert scan.signal == "counts"
+
+
+def test_positions_that_are_given_leave_the_filter_aside(tmp_path):
+    small = SmallScan()
+    values = {
+        "jungfrau1M/image_img": small.counts, "lmc/ch03": np.zeros(12), "lmc/ch05": np.zeros(12), "ipm2/sum": np.zeros(12)
+    }  # fmt: skip
+    np.savetxt(tmp_path / "p.csv", small.positions, delimiter=",", header="row_px,col_px")
+    scan = open_scan(write(tmp_path / "a.h5", values), {"positions": str(tmp_path / "p.csv")})
+    assert_same(scan, small)
+    assert any("no frame is left out" in note for note in scan.notes)
 
 
 def test_a_filter_that_does_not_fit_is_refused(tmp_path):
@@ -163,6 +181,20 @@ def test_a_detector_of_another_name_has_its_own_pixel(tmp_path):
 def test_absent_frames_of_nanomax_are_named(tmp_path):
     with pytest.raises(DataError, match=r"scan_000042_eiger\.hdf5"):
         open_scan(nanomax(tmp_path, SmallScan(), frames=False))
+
+
+def test_a_distance_in_millimeters_is_seen_through(tmp_path):
+    changes = {"entry/snapshots/pre_scan/detector_distance": [DISTANCE * 1e3]}
+    scan = open_scan(nanomax(tmp_path, SmallScan(), **changes))
+    assert scan.geometry.detector_distance_m == pytest.approx(DISTANCE)
+    assert any("cannot be m" in note for note in scan.notes)
+
+
+def test_a_distance_of_zero_is_none(tmp_path):
+    path = nanomax(tmp_path, SmallScan(), **{"entry/snapshots/pre_scan/detector_distance": [0.0]})
+    with pytest.raises(DataError, match="how wide a pixel of the object is") as raised:
+        open_scan(path)
+    assert "--detector-distance-m" in str(raised.value)
 
 
 # layouts of a user
@@ -306,10 +338,38 @@ def test_a_file_that_does_not_fit_its_layout_is_refused(changes, said, tmp_path)
         open_scan(path, asked)
 
 
+def test_frames_and_geometry_in_another_file(tmp_path):
+    small = SmallScan()
+    text = changed('images"', 'images"\nfile = "{stem}_det*.h5"').replace(
+        "{ value = 1.92 }", '{ path = "z", default_unit = "mm" }'
+    )
+    write(tmp_path / "mine_det_7.h5", {"scan/images": small.counts, "z": DISTANCE * 1e3})
+    path, asked = mine(tmp_path, small, text, **{"scan/images": None})
+    assert_same(open_scan(path, asked), small)
+    (tmp_path / "mine_det_7.h5").unlink()
+    with pytest.raises(DataError, match=r"\{stem\}_det\*\.h5 next to it"):
+        open_scan(path, asked)
+
+
+def test_positions_in_another_file(tmp_path):
+    small = SmallScan()
+    y, x = small.metres.T * 1e6
+    write(tmp_path / "mine_motors.h5", {"scan/sx": x, "scan/sy": y})
+    path, asked = mine(
+        tmp_path,
+        small,
+        changed('y = "scan/sy"', 'y = "scan/sy"\nfile = "{stem}_motors.h5"'),
+        **{"scan/sx": None, "scan/sy": None},
+    )
+    assert_same(open_scan(path, asked), small)
+
+
 def test_several_keys_of_a_pattern_are_named(tmp_path):
     path, asked = mine(tmp_path, SmallScan(), changed("scan/images", "*/images"), **{"other/images": np.zeros((12, 16, 16))})
-    with pytest.raises(DataError, match="'other/images', 'scan/images'"):
+    with pytest.raises(DataError, match="'other/images', 'scan/images'") as raised:
         open_scan(path, asked)
+    assert "--dataset KEY" in str(raised.value)
+    assert_same(open_scan(path, asked | {"dataset": "scan/images"}), SmallScan())
 
 
 def test_a_layout_that_does_not_exist_is_named(tmp_path):

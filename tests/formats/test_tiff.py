@@ -115,6 +115,16 @@ def test_pages_in_a_circle_are_refused(tmp_path):
         open_scan(tmp_path / "a.tif", asked(tmp_path, SmallScan()))
 
 
+def test_a_compression_that_is_not_known_is_named(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", SmallScan().counts, metadata=None)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    entry = data.index((259).to_bytes(2, "little") + (3).to_bytes(2, "little"))
+    data[entry + 8 : entry + 10] = (32809).to_bytes(2, "little")
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(DataError, match=r"a\.tif is compressed with THUNDERSCAN"):
+        open_scan(tmp_path / "a.tif", asked(tmp_path, SmallScan()))
+
+
 def test_a_folder_without_frames_is_refused(tmp_path):
     with pytest.raises(DataError, match="is a folder that holds no scan"):
         open_scan(tmp_path)

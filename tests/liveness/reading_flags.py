@@ -13,6 +13,7 @@ _TABLE = ["--positions", "{folder}/table.csv", "--object-pixel-m", "1.1e-9"]
 
 READING = GEOMETRY | {
     "format": (["--format", "ptylab"], ["--format", "ptychodus_training"]),
+    "dataset": (["--format", "{folder}/two.toml", "--dataset", "a/frames"], ["--format", "{folder}/two.toml", "--dataset", "b"]),
     "positions": ([], ["--positions", "{folder}/table.csv"]),
     "position_unit": (_TABLE, [*_TABLE, "--position-unit", "nm"]),
     "orientation": ([], ["--orientation", "flip-rows"]),

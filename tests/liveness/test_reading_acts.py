@@ -19,6 +19,11 @@ QUICK = {
     "reconstruct": ["--epochs", "1", "--iterations", "1", "--no-coarse-start"],
 }
 SIZE = 64
+TWO = (
+    '[frames]\npath = "*/frames"\n[positions]\npairs = "encoder"\norder = "yx"\nunit = "m"\n[geometry]\n'
+    'energy = { path = "wavelength", unit = "m" }\ndistance = { path = "zo" }\npixel = { path = "dxd" }\n'
+)
+"""A layout of a file with frames in two places."""
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +37,10 @@ def folder(tmp_path_factory, backend):
     with h5py.File(folder / "scan.h5", "w") as file:
         values = {"ptychogram": counts, "encoder": pixels * pixel, "wavelength": 1.239841984e-10, "zo": 1.0, "dxd": 75e-6}
         values |= {"patterns": counts, "probe_position_y_px": pixels[:, 1], "probe_position_x_px": pixels[:, 0]}
+        values |= {"a/frames": counts, "b/frames": counts[::-1]}
         for key, value in values.items():
             file[key] = value
+    (folder / "two.toml").write_text(TWO)
     np.savetxt(folder / "table.csv", 1.5 * pixels, delimiter=",", header="y,x")
     np.save(folder / "probe.npy", followed_probe(probe, SIZE, 32))
     words = ["--format", "ptylab", "--size", "32", "--probe", str(folder / "probe.npy"), "--backend", backend, "--quiet"]
