@@ -28,7 +28,7 @@ FILES = {
     "another number of positions": (spoilt(positions_px=GOOD["positions_px"][:7]), ["positions_px", "7", "9"]),
     "negative counts": (spoilt(intensity=negative), ["intensity", "frame 4"]),
     "counts that are no numbers": (spoilt(intensity=broken), ["intensity", "frame 5"]),
-    "frames that are not square": (spoilt(intensity=COUNTS[:, :, :12]), ["intensity", "16", "12"]),
+    "frames that are narrower than the probe": (spoilt(intensity=COUNTS[:, :, :12]), ["probe_guess", "16", "12"]),
     "a probe of another size": (spoilt(probe_guess=np.ones((8, 8), complex)), ["probe_guess", "8"]),
     "an empty scan": (spoilt(intensity=COUNTS[:0], positions_px=GOOD["positions_px"][:0]), ["intensity"]),
     "no probe": (spoilt(probe_guess=None), ["--probe"]),
