@@ -79,7 +79,8 @@ class Ptyd(ScanFormat):
         mask, mask_key = _mask(file, chunks, frames, notes)
         return RawScan(
             JoinedFrames(frames), "'chunks/*/data'", positions, position_key, unit="m", window="center", signal="counts",
-            zero=_zero(file, frames[0].shape[1:]), stated=_stated(file, notes), mask=mask, mask_key=mask_key, notes=tuple(dict.fromkeys(notes)),
+            zero=_zero(file, frames[0].shape[1:]), stated=_stated(file, notes), mask=mask, mask_key=mask_key,
+            notes=tuple(dict.fromkeys(notes)),
             used=tuple(key for key in ("chunks", "meta", "info/orientation") if file.has(key)),
         )  # fmt: skip
 
