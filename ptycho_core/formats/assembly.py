@@ -88,9 +88,7 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
         notes.append(note)
     scale = _scale(raw, path, view.size, asked, notes)
     corners = _corners(raw, path, positions, view.size, scale, asked, notes)
-    turned = asked.orientation != "as-stated" or asked.rotation_deg != 0
-    if turned and raw.object_guess is not None:
-        notes.append("Object: the guess in the file is left aside, since the positions are turned.")
+    guess = _guess(raw, corners, view.size, asked, notes)
     scan = Scan(
         patterns=patterns,
         positions=corners,
@@ -99,7 +97,7 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
         probe_scaled=raw.probe_in_counts and probe is not None,
         geometry=scale.geometry,
         pixel_m=scale.pixel_m,
-        object_guess=None if turned else raw.object_guess,
+        object_guess=guess,
         scan_index=None if raw.scan_index is None else raw.scan_index[frames],
         source=path,
         format=title,
@@ -108,6 +106,22 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
     )
     counted = _photons(raw, path, asked)
     return scan if counted is None else with_photons(scan, *counted)
+
+
+def _guess(
+    raw: RawScan, corners: NDArray[np.float64], size: int, asked: DataSettings, notes: list[str]
+) -> NDArray[np.complexfloating[Any, Any]] | None:
+    """The guess of the object, unless the windows do not lie on it any more, or never did."""
+    if raw.object_guess is None:
+        return None
+    if asked.orientation != "as-stated" or asked.rotation_deg != 0:
+        notes.append("Object: the guess in the file is left aside, since the positions are turned.")
+        return None
+    inside = (corners >= -1).all() and (corners + size <= np.array(raw.object_guess.shape) + 1).all()
+    if not inside and raw.object_center is not None:
+        notes.append("Object: the guess in the file is left aside, since windows lie outside of it; is its pixel right?")
+        return None
+    return raw.object_guess
 
 
 def square_size(raw: RawScan, asked: DataSettings) -> int:

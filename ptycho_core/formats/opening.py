@@ -146,7 +146,7 @@ def candidates(source: Source) -> list[Recognized]:
 
 
 def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, str]]:
-    """N and the numbers that a scan states, by setting, each with its place; no frame is read.
+    """N and the numbers that a scan states, but for the object's pixel, by setting, each with its place; no frame is read.
 
     Nothing where the file is of no format that is known. A value that is not positive is left out.
 
@@ -163,7 +163,8 @@ def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, 
     found = form.facts(source)
     if found is None:
         raw = _read(form, source)
-        found = {name: one for name, one in raw.stated.items() if 0 < one.value < float("inf")}
+        # The pixel of the object is no fact: it changes with N, and the file must not overrule itself.
+        found = {name: one for name, one in raw.stated.items() if 0 < one.value < float("inf") and name != "object_pixel_m"}
         size = square_size(raw, asked)
         told: dict[str, tuple[float | int, str]] = {"size": (max(size // asked.bin, 1), f"{place}: {raw.key}")}
     else:

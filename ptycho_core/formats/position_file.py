@@ -84,9 +84,14 @@ def with_positions(raw: RawScan, source: Source, place: Path, why: str) -> RawSc
     """
     path = source.take(place)
     found = _read(path, source)
+    frames = raw.frame_numbers
+    if frames is None and found.numbers is not None and len(found.numbers) != raw.frames.shape[0] and len(found.numbers):
+        first = int(found.numbers.min() >= 1 and found.numbers.max() == raw.frames.shape[0])  # counted from 1, or from 0
+        frames = np.arange(first, first + raw.frames.shape[0])
     note = f"Positions: those of {path}, {found.key}, in {found.unit}, {why}."
     return replace(
-        raw, positions=found.values, position_key=f"{found.key} of {path}", unit=found.unit, position_numbers=found.numbers,
+        raw, frame_numbers=frames, positions=found.values, position_key=f"{found.key} of {path}", unit=found.unit,
+        position_numbers=found.numbers,
         window="corner", object_guess=None, object_center=None, notes=(*raw.notes, note, *found.notes),
     )  # fmt: skip
 

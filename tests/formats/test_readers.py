@@ -23,8 +23,9 @@ from small_scan import DISTANCE, ENERGY, FRAMES, PIXEL, SIZE, SmallScan, assert_
 
 from ptycho_core.cli.main import main
 from ptycho_core.errors import DataError, SettingsError
-from ptycho_core.formats.opening import open_scan
+from ptycho_core.formats.opening import ScanFile, open_scan
 from ptycho_core.formats.product import read_object, read_probe
+from ptycho_core.settings.facts import scan_facts
 
 SMALL = SmallScan()
 DETECTOR = "entry_1/instrument_1/detector_1"
@@ -334,6 +335,25 @@ class TestWhatAllShare:
         wide[:, :, 4 : 4 + SIZE] = SMALL.counts
         np.savez(tmp_path / "a.npz", intensity=wide, positions_px=SMALL.positions)
         assert_same(open_scan(tmp_path / "a.npz", {"beam_center": f"{SIZE // 2},{4 + SIZE // 2}"}), SMALL)
+
+    def test_a_table_with_numbers_of_frames_leaves_out_those_without(self, tmp_path):
+        numbers = np.setdiff1d(np.arange(1, FRAMES + 1), [4, 6])
+        rows = np.column_stack([numbers, SMALL.metres[numbers - 1] * 1e9])
+        np.savetxt(tmp_path / "a.csv", rows, delimiter=",", header="frame,y_nm,x_nm")
+        scan = open_scan(cxi(tmp_path / "a.cxi", SMALL), {"positions": str(tmp_path / "a.csv")})
+        assert_same(scan, SMALL, frames=numbers - 1)
+        with pytest.raises(DataError, match="no column 'z'; it has frame, y_nm, x_nm"):
+            open_scan(tmp_path / "a.cxi", {"positions": f"{tmp_path / 'a.csv'}:z,x_nm"})
+
+    def test_the_pixel_of_an_object_follows_the_size(self, tmp_path):
+        path = ptychodus_training(tmp_path / "a.h5", SMALL)
+        facts = {name: value for name, (value, _) in scan_facts(ScanFile(path), {"size": 8}).items()} | {"size": 8}
+        assert open_scan(path, facts).object_pixel_m == pytest.approx(2 * PIXEL)
+
+    def test_an_object_that_windows_lie_outside_of_is_left_aside(self, tmp_path):
+        ptychodus_product(tmp_path / "d1_product.h5", SMALL, {"object": np.ones((1, SIZE + 2, SIZE + 2), complex)})
+        scan = open_scan(ptychodus_diffraction(tmp_path / "d1_diffraction.h5", SMALL))
+        assert scan.object_guess is None
 
     def test_inspect_says_what_was_used_and_what_was_left_aside(self, tmp_path, capsys):
         path = cxi(tmp_path / "a.cxi", SMALL, {"entry_1/title": "a title"})
