@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
+from ptycho_core.formats.plausible import detector_distance, square_pixel
 from ptycho_core.orientation import AS_STATED, Orientation
 from ptycho_core.physics.geometry import photon_energy
 
@@ -64,7 +65,7 @@ class Hxn(ScanFormat):
         return RawScan(
             file.frames(key), f"'{key}'", points, "'points'", unit=file.unit("points", "um") if points is not None else "um",
             window="center", signal="amplitude" if old else "counts", zero="shifted" if old else "center",
-            turning=_BACK if old else AS_STATED, stated=_stated(file, notes), notes=tuple(notes),
+            turning=_BACK if old else AS_STATED, stated=_stated(file, notes), notes=tuple(dict.fromkeys(notes)),
             used=tuple(name for name in (key, "points", *_GEOMETRY) if file.has(name)),
         )  # fmt: skip
 
@@ -78,10 +79,11 @@ def _points(file: Hdf5Source) -> NDArray[np.float64]:
 
 
 def _stated(file: Hdf5Source, notes: list[str]) -> dict[str, Stated]:
-    found = {}
-    for name, key, unit in (("detector_distance_m", "z_m", "m"), ("detector_pixel_size_m", "ccd_pixel_um", "um")):
-        if (length := file.length(key, unit)) is not None:
-            found[name] = Stated(length.value, f"'{key}'")
+    found = dict[str, Stated]()
+    if (distance := detector_distance(file, "z_m", "m", notes)) is not None:
+        found["detector_distance_m"] = distance
+    if (pitch := square_pixel(file, "ccd_pixel_um", "ccd_pixel_um", "um", notes)) is not None:
+        found["detector_pixel_size_m"] = pitch
     if (length := file.length("lambda_nm", "nm")) is not None:
         if length.value > 0:
             found["photon_energy_ev"] = Stated(photon_energy(length.value), "'lambda_nm'")

@@ -8,8 +8,10 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
+from ptycho_core.formats.plausible import detector_distance, read_as, square_pixel
 from ptycho_core.formats.ptypy_hdf5 import is_array, is_none, number, pair
 from ptycho_core.scan.frames import JoinedFrames
+from ptycho_core.units import ENERGIES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,6 +24,9 @@ __all__ = ["Ptyd", "stored_positions"]
 
 _MOST_WEIGHTS: Final = 2**26
 """Bytes of weights up to which those of all frames are read; of more only the first frame of each chunk is."""
+
+_ENERGIES_EV: Final = (10.0, 1e6)
+"""Within these an energy is taken to be in keV, as ptypy has it; beyond, only eV can be meant."""
 
 _TOGETHER: Final = 64
 """Frames whose weights are read at once."""
@@ -74,7 +79,8 @@ class Ptyd(ScanFormat):
         mask, mask_key = _mask(file, chunks, frames, notes)
         return RawScan(
             JoinedFrames(frames), "'chunks/*/data'", positions, position_key, unit="m", window="center", signal="counts",
-            zero=_zero(file, frames[0].shape[1:]), stated=_stated(file), mask=mask, mask_key=mask_key, notes=tuple(notes),
+            zero=_zero(file, frames[0].shape[1:]), stated=_stated(file, notes), mask=mask, mask_key=mask_key,
+            notes=tuple(dict.fromkeys(notes)),
             used=tuple(key for key in ("chunks", "meta", "info/orientation") if file.has(key)),
         )  # fmt: skip
 
@@ -218,13 +224,19 @@ def _zero(file: Hdf5Source, shape: tuple[int, ...]) -> Literal["center", "corner
     return center
 
 
-def _stated(file: Hdf5Source) -> dict[str, Stated]:
-    found = {}
-    for name, key, unit in (
-        ("photon_energy_ev", "energy", 1e3), ("detector_distance_m", "distance", 1.0), ("detector_pixel_size_m", "psize", 1.0),
-    ):  # fmt: skip
-        for group in ("meta", "info"):
-            value = None if name in found else number(file, f"{group}/{key}")
-            if value is not None:
-                found[name] = Stated(value * unit, f"'{group}/{key}'")
+def _stated(file: Hdf5Source, notes: list[str]) -> dict[str, Stated]:
+    found = dict[str, Stated]()
+    if (key := _known(file, "energy")) is not None and (value := number(file, key)) is not None:
+        energy = read_as(value, "keV", {name: ENERGIES[name] for name in ("keV", "eV")}, _ENERGIES_EV, file.where(key), notes)
+        found["photon_energy_ev"] = Stated(energy, f"'{key}'")
+    distance, pitch = _known(file, "distance"), _known(file, "psize")
+    if distance is not None and (stated := detector_distance(file, distance, "m", notes)) is not None:
+        found["detector_distance_m"] = stated
+    if pitch is not None and (stated := square_pixel(file, pitch, pitch, "m", notes)) is not None:
+        found["detector_pixel_size_m"] = stated
     return found
+
+
+def _known(file: Hdf5Source, name: str) -> str | None:
+    """The key of a number that is no None: in ``meta``, else in ``info``."""
+    return next((key for key in (f"meta/{name}", f"info/{name}") if not is_none(file, key)), None)

@@ -76,6 +76,12 @@ def test_points_may_lie_the_other_way(tmp_path):
     assert_same(open_scan(dump(tmp_path / "a.h5", small, points=small.metres * 1e6)), small)
 
 
+def test_lengths_in_other_units_are_seen_through(tmp_path):
+    scan = open_scan(dump(tmp_path / "a.h5", SmallScan(), ccd_pixel_um=PITCH, z_m=DISTANCE * 1e3))
+    assert_same(scan, SmallScan())
+    assert sum("it is read as" in note for note in scan.notes) == 2
+
+
 def test_a_wavelength_of_zero_is_none(tmp_path):
     """holoptycho writes 0 where it cannot read the energy."""
     path = dump(tmp_path / "a.h5", SmallScan(), lambda_nm=0.0)

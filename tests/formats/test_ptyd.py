@@ -139,6 +139,19 @@ def test_wrong_chunks_are_named(chunk, told, tmp_path):
         open_scan(write_ptyd(tmp_path / "a.ptyd", SmallScan(), chunk=chunk))
 
 
+@pytest.mark.parametrize(
+    "meta",
+    [{"energy": ENERGY}, {"psize": [75.0, 75.0]}, {"distance": 1920.0}, {"psize": 75e-6}],
+    ids=lambda meta: next(iter(meta)),
+)
+def test_units_that_cannot_be_are_seen_through(meta, tmp_path):
+    """eV, micrometres, millimetres; one number may stand for both pixels."""
+    small = SmallScan()
+    scan = open_scan(write_ptyd(tmp_path / "a.ptyd", small, meta=meta))
+    assert_same(scan, small)
+    assert any("it is read as" in note for note in scan.notes) == (meta != {"psize": 75e-6})
+
+
 def test_without_geometry_the_flags_are_named(tmp_path):
     path = write_ptyd(tmp_path / "a.ptyd", SmallScan(), meta={"distance": None, "energy": None})
     with pytest.raises(DataError, match=r"--photon-energy-ev, --detector-distance-m"):
