@@ -16,8 +16,8 @@ CHECKPOINTS: Final = "checkpoints"
 """Folder of the best epochs of a training, where more than one is kept."""
 
 OWN: Final = re.compile(
-    r"(reconstruction\.h5|(settings|metrics|score|comparison)\.json|(log|steps)\.csv|error\.txt|(best|last|epoch-\d{4,})\.ptycho"
-    r"|(object|probe|losses|score|comparison|reconstructed_amplitude|reconstructed_phase)\.png)"
+    r"(reconstruction\.h5|(settings|metrics|score|comparison|resolution)\.json|(log|steps|frames)\.csv|error\.txt|(best|last|epoch-\d{4,})\.ptycho"
+    r"|(object|probe|losses|frames|score|comparison|resolution|reconstructed_amplitude|reconstructed_phase)\.png)"
 )
 """Every file that a job writes in one step, wherever it lies in the folder of the job."""
 
