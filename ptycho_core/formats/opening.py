@@ -178,7 +178,7 @@ def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, 
     else:
         told = {}
     for name, one in found.items():
-        told[name] = (int(one.value) if name == "size" else float(one.value), f"{place}: {one.key}")
+        told[name] = (max(int(one.value) // asked.bin, 1) if name == "size" else float(one.value), f"{place}: {one.key}")
     return told
 
 
