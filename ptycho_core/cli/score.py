@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import argparse
 
     from ptycho_core.imaging.metrics import Score
+    from ptycho_core.scan.scan import Scan
 
 __all__ = ["add_parser", "run"]
 
@@ -104,13 +105,18 @@ def _show(args: argparse.Namespace, values: dict[str, Any]) -> None:
         _print(values)
 
 
-_READING = ("signal", "frame_axis", "photons", "size", "dark", "clip_negative")
+_READING = ("signal", "frame_axis", "photons", "size", "dark", "clip_negative", "bin", "frames")
 """How a result says that its patterns were read: the misfit is of those."""
+
+_FILE = (
+    "format", "dataset", "positions", "position_unit", "beam_center", "photon_energy_ev", "detector_distance_m",
+    "detector_pixel_size_m", "object_pixel_m",
+)  # fmt: skip
+"""How it says that the file of the scan was read; another file of the same scan may be of another format."""
 
 
 def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
     from ptycho_core.errors import DataError
-    from ptycho_core.formats.opening import open_scan
     from ptycho_core.formats.product import load_reconstruction
     from ptycho_core.imaging.metrics import data_misfit
     from ptycho_core.modelfile.trained import trained_settings
@@ -119,10 +125,10 @@ def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
 
     one = load_reconstruction(result)
     kept = trained_settings(one.settings, str(result))
-    read = {name: kept[name]["value"] for name in _READING if name in kept}
+    read, file = ({name: kept[name]["value"] for name in names if name in kept} for names in (_READING, _FILE))
     if kept.get("mask", {}).get("value") == AUTO:
         read["mask"] = AUTO  # what is stored there may be no counts
-    scan = open_scan(scan_path, read)
+    scan = _opened(scan_path, read, file)
     if scan.size != one.N:
         raise DataError(f"{scan_path} has patterns of {scan.size} pixels, {result} was made from patterns of {one.N}.")
     if one.frames is not None and one.frames[-1] < len(scan) and one.frames[0] >= 0:
@@ -141,6 +147,25 @@ def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
     elif len(one.held_out):
         found["held_out_misfit"] = data_misfit(*model, background=background, frames=one.held_out)
     return found
+
+
+def _opened(path: Path, read: dict[str, Any], file: dict[str, Any]) -> Scan:
+    """The scan as it was read for the result; one that cannot be read so, by its content alone.
+
+    Raises:
+        PtychoError: that cannot be done either; the first reason is told.
+    """
+    from ptycho_core.errors import PtychoError
+    from ptycho_core.formats.opening import open_scan
+
+    try:
+        return open_scan(path, read | file)
+    except PtychoError:
+        try:
+            return open_scan(path, read)
+        except PtychoError:
+            pass
+        raise
 
 
 def _print(values: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from ptycho_core.errors import DataError
 from ptycho_core.files.links import FOLLOW_FLAG, follows_links
 from ptycho_core.files.plain import why_not_plain
 from ptycho_core.formats.guard import check_declared, guarded
+from ptycho_core.formats.hdf5_heaps import check_heaps
 from ptycho_core.formats.kinds import HDF5, another_kind, is_hdf5, kind_of
 from ptycho_core.modelfile.text import parse_json
 
@@ -58,6 +59,7 @@ class Hdf5File:
 
     def __init__(self, path: Path, *, beside: bool = False, lacking: str = "; it is not a reconstruction") -> None:
         self.path, self._beside, self._lacking = path, beside, lacking
+        self._heaps_checked = False
         if why := why_not_plain(path):
             raise DataError(f"There is no file {path}." if why == "does not exist" else f"{path} {why}.")
         if kind_of(path) != HDF5:
@@ -144,6 +146,7 @@ class Hdf5File:
             size = math.prod(found.shape) * found.dtype.itemsize
             if size > _LARGEST_ATTRIBUTE:
                 raise DataError(f"{self.path}: attribute '{name}' of '{key}' would take {size:.2g} bytes.")
+            self._check_heaps(found.dtype)
             return attributes[name]
 
     def text(self, key: str, attribute: str) -> str:
@@ -299,8 +302,15 @@ class Hdf5File:
             f"{self.path}: {what}, which is not followed: it {where}.", remedy=f"If you trust the file, give {FOLLOW_FLAG}."
         )
 
+    def _check_heaps(self, dtype: np.dtype[Any]) -> None:
+        """Refuse a file whose heaps are damaged, once, before a text of any length is read."""
+        if not self._heaps_checked and dtype.kind == "O":
+            check_heaps(self.path)
+            self._heaps_checked = True
+
     def _check_lengths(self, key: str, data: Any) -> None:  # noqa: ANN401 - h5py has no types
         """Refuse texts longer than the file, for which HDF5 would take memory; each lies there as its length and its place."""
+        self._check_heaps(data.dtype)
         place, number = data.id.get_offset(), data.size
         if h5py.check_string_dtype(data.dtype).length is not None or place is None or not number:
             return

@@ -57,12 +57,11 @@ class Described(ScanFormat):
         """See `ScanFormat.read`."""
         layout, notes = self.layout, [f"Layout: {self.layout.path}."] if self.name == _NAME else list[str]()
         frames, key, file = _frames(layout, source)
+        files = [source.hdf5] if file is source.hdf5 else [source.hdf5, file]
         found = None if layout.positions is None else _positions(layout.positions, source, frames, notes)
-        place, mask_key = layout.frames, None if layout.mask is None else _first(source.hdf5, layout.mask.paths)
-        mask = None
-        if layout.mask is not None and mask_key is not None:
-            mask = (source.hdf5.array(mask_key, [2]) == 0) == layout.mask.zero_is_good
-        stated, keys = _stated(layout, [source.hdf5] if file is source.hdf5 else [source.hdf5, file], key, notes)
+        place = layout.frames
+        mask, mask_key = _mask(layout, files, notes)
+        stated, keys = _stated(layout, files, key, notes)
         if found is not None:
             found = found._replace(values=_filtered(layout, source.hdf5, found.values, notes))
         elif layout.filters:
@@ -335,6 +334,8 @@ def _paired(place: PositionsPlace, given: _Held | _Columns, frames: _Grid, notes
             )
     values = np.stack(columns, axis=1) * np.array(place.signs)
     told = " and ".join(f"'{key}'" for key in keys)
+    if not place.unit and not place.default_unit and not any(given.unit(key) for key in keys):
+        notes.append("Positions: neither layout nor file states a unit; they are pixels of the object (--position-unit).")
     unit = _unit_of(place.unit, place.default_unit, {given.unit(key) for key in keys} - {""}, f"{given.path}: {told}", notes)
     numbers, number = None, given.find(place.numbers)
     if number is not None and len(values) != frames.found.shape[0]:
@@ -419,6 +420,17 @@ def _zero(layout: Layout, file: Hdf5Source) -> Any:  # noqa: ANN401 - as RawScan
     return tuple(found)
 
 
+def _mask(layout: Layout, files: list[Hdf5Source], notes: list[str]) -> tuple[NDArray[np.bool_] | None, str]:
+    """The good pixels of a frame, and their key; None where no file has any."""
+    if (place := layout.mask) is None:
+        return None, ""
+    for file in files:
+        if (key := _first(file, place.paths)) is not None:
+            return (file.array(key, [2]) == 0) == place.zero_is_good, key
+    notes.append(f"Mask: there is no '{place.paths[0]}', where the layout says that it lies; all pixels count as good.")
+    return None, ""
+
+
 def _flag(flag: float | str | None, frames: Frames) -> float | None:
     if flag == LARGEST:
         return float(np.iinfo(frames.dtype).max) if frames.dtype.kind in "iu" else None
@@ -440,6 +452,9 @@ def _stated(layout: Layout, files: list[Hdf5Source], frames: str, notes: list[st
             if place.paths:
                 used.append(one.key.strip("'"))
             break
+        else:
+            told = " nor ".join(f"'{path}'" for place in places for path in place.paths) or "a detector of a known name"
+            notes.append(f"Geometry: there is no {told}, which the layout names for {name}.")
     return found, used
 
 

@@ -297,6 +297,18 @@ def test_a_mask_and_a_beam_of_the_file(tmp_path):
     assert np.argwhere(~scan.mask).tolist() == [[2, 3]]
 
 
+def test_what_a_file_lacks_of_its_layout_is_noted(tmp_path):
+    small = SmallScan()
+    text = changed('unit = "um"\n', '[mask]\npath = "bad"\ngood = "zero"\n')
+    y, x = small.positions.T
+    scan = open_scan(*mine(tmp_path, small, text, **{"scan/sx": x, "scan/sy": y, "beam/energy": None}))
+    assert_same(scan, small)
+    told = " ".join(scan.notes)
+    assert "no 'bad', where the layout says" in told
+    assert "no 'beam/energy', which the layout names for photon_energy_ev" in told
+    assert "pixels of the object (--position-unit)" in told
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

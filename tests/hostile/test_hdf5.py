@@ -12,6 +12,7 @@ from ptycho_core.cli.main import main
 from ptycho_core.errors import DataError
 from ptycho_core.files.links import links_followed
 from ptycho_core.formats import hdf5_reading
+from ptycho_core.formats.hdf5_reading import Hdf5File
 from ptycho_core.formats.product import Reconstruction, load_reconstruction, read_object, read_probe
 
 OBJECT = np.arange(120).reshape(10, 12) + 1j
@@ -243,3 +244,16 @@ def test_a_flipped_byte_or_a_cut_is_documented(tmp_path, place):
                 read(tmp_path / f"{name}.h5")
             except DataError as error:
                 assert name in str(error)  # noqa: PT017 - a flip may also hit what is not read
+
+
+def test_a_heap_of_texts_without_end_is_refused(tmp_path):
+    """HDF5 would go from an object of length 0 to itself for ever."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["format"] = "a text of any length"
+    data = bytearray(path.read_bytes())
+    first = data.index(b"GCOL") + 16
+    data[first : first + 16] = bytes(16)
+    path.write_bytes(data)
+    with Hdf5File(path) as file, pytest.raises(DataError, match=r"a\.h5 is damaged: the texts"):
+        file.text("/", "format")
