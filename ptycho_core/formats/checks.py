@@ -79,11 +79,15 @@ def check_object(where: str, values: NDArray[Any]) -> NDArray[np.complexfloating
 
 
 def read_mask(raw: RawScan, path: Path, settings: DataSettings, notes: list[str]) -> NDArray[np.bool_]:
-    """The good pixels (row, column) of a frame as it is stored: those of the settings' file, else those of the scan's."""
+    """The good pixels (row, column) of a frame as it is stored: those of the settings' file, else those of the scan's.
+
+    What holds the value that marks bad pixels is bad in any case.
+    """
     shape = raw.frames.shape[1:]
-    if settings.mask not in (None, AUTO):
-        return _noted(*pixels_from_file(Path(str(settings.mask)), "mask", shape), shape, notes)
     mask, where = raw.mask, f"{path}: {raw.mask_key}"
+    if settings.mask not in (None, AUTO):
+        mask, where = pixels_from_file(Path(str(settings.mask)), "mask", shape)
+        mask = mask_of(mask, where)
     if raw.flag is not None:
         flagged = raw.frames.read(slice(0, 1))[0] == raw.flag
         where = f"{where} and the value {raw.flag:g}" if mask is not None else f"{path}: {raw.key}, by the value {raw.flag:g}"

@@ -88,7 +88,7 @@ def with_positions(raw: RawScan, source: Source, place: Path, why: str) -> RawSc
     if frames is None and found.numbers is not None and len(found.numbers) != raw.frames.shape[0] and len(found.numbers):
         first = int(found.numbers.min() >= 1 and found.numbers.max() == raw.frames.shape[0])  # counted from 1, or from 0
         frames = np.arange(first, first + raw.frames.shape[0])
-    note = f"Positions: those of {path}, {found.key}, in {found.unit}, {why}."
+    note = f"Positions: those of {path} ({why}), {found.key}, in {found.unit}."
     return replace(
         raw, frame_numbers=frames, positions=found.values, position_key=f"{found.key} of {path}", unit=found.unit,
         position_numbers=found.numbers,
@@ -101,7 +101,7 @@ def _read(path: Path, source: Source) -> _Found:
     kind = kind_of(path)
     if kind == NPY:
         file = NpyFile(path, "positions")
-        return _Found(_pairs(file.array("positions"), str(path)), "px", "the array")
+        return _found(_pairs(file.array("positions"), str(path)), set(), "the array")
     if kind in (ZIP, HDF5):
         return _of_keys(path, source, kind)
     if kind != "text":
@@ -118,14 +118,14 @@ def _of_keys(path: Path, source: Source, kind: str) -> _Found:
             f"{path} is given for positions, and no key of it is named.",
             remedy="Give --positions FILE:KEY for pairs (row, column), or FILE:ROWS,COLUMNS for two keys.",
         )
-    keys, units = source.columns, {"px"}
+    keys, units = source.columns, set[str]()
     if kind == ZIP:
         archive = source.file.open_npz(path)
         arrays = [archive.array(key) if key in archive else _missing(path, key, archive.names) for key in keys]
     else:
         file = source.companion(path)
         arrays = [file.floats(key, [1, 2]) for key in keys]
-        units = {file.unit(key, "px") for key in keys}
+        units = {file.unit(key, "") for key in keys} - {""}
     if len(units) > 1:
         raise DataError(f"{path}: '{keys[0]}' and '{keys[1]}' are in different units, {' and '.join(sorted(units))}.")
     if len(arrays) == 1:
@@ -135,7 +135,13 @@ def _of_keys(path: Path, source: Source, kind: str) -> _Found:
     else:
         shapes = ", ".join(f"'{key}' {one.shape}" for key, one in zip(keys, arrays, strict=True))
         raise DataError(f"{path}: positions are one key with pairs, or two keys with rows and columns; found {shapes}.")
-    return _Found(values, units.pop(), " and ".join(f"'{key}'" for key in keys))
+    return _found(values, units, " and ".join(f"'{key}'" for key in keys))
+
+
+def _found(values: NDArray[np.float64], units: set[str], key: str, numbers: NDArray[np.int64] | None = None) -> _Found:
+    """Positions (n, 2) in the unit that is stated, or that they must be in."""
+    unit, notes = _unit_of(units, values)
+    return _Found(values, unit, key, numbers, notes)
 
 
 def _missing(path: Path, key: str, names: str) -> Any:  # noqa: ANN401 - it never returns
@@ -214,19 +220,16 @@ def table_positions(table: Table, columns: tuple[str, ...] = ()) -> _Found:
     if len(units) > 1:
         raise DataError(f"{table.path}: '{row_name}' and '{column_name}' are in different units, {' and '.join(sorted(units))}.")
     told = f"columns '{row_name}' (row) and '{column_name}' (column)"
-    unit, notes = _unit_of(units, values)
-    return _Found(values, unit, told, _numbers(table), notes)
+    return _found(values, units, told, _numbers(table))
 
 
 def _unit_of(stated: set[str], values: NDArray[np.float64]) -> tuple[str, tuple[str, ...]]:
-    """The unit that the names of columns state; without one it is metres where all values are as small as only metres are."""
+    """The unit that is stated; without one it is metres where all values are as small as only metres are, else pixels."""
     if stated:
         return next(iter(stated)), ()
     largest = float(np.nanmax(np.abs(values), initial=0.0))
     unit = "m" if 0 < largest < _METRES else "px"
-    return unit, (
-        f"Positions: the table states no unit; with values up to {largest:.3g} it is read in {unit} (--position-unit).",
-    )
+    return unit, (f"Positions: the file states no unit; with values up to {largest:.3g} it is read in {unit} (--position-unit).",)
 
 
 def _named(table: Table, columns: tuple[str, ...]) -> list[tuple[int, str]]:

@@ -17,6 +17,7 @@ from small_files import (
     ptychodus_diffraction,
     ptychodus_product,
     ptychodus_training,
+    ptylab,
     write,
 )
 from small_scan import DISTANCE, ENERGY, FRAMES, PIXEL, SIZE, SmallScan, assert_same
@@ -394,3 +395,26 @@ def test_a_product_in_cxi_serves_as_positions_and_as_a_result(tmp_path):
     np.testing.assert_allclose(found.positions, SMALL.positions, atol=1e-6)
     assert found.pixel_size_m == pytest.approx((PIXEL, PIXEL))
     assert read_probe(product).shape == (1, SIZE, SIZE)
+
+
+def test_what_a_detector_flags_is_bad_whatever_the_mask_says(tmp_path):
+    path = dectris(tmp_path, SMALL)
+    np.save(tmp_path / "mask.npy", np.ones((20, 24), bool))
+    scan = open_scan(path, {"size": SIZE, "mask": str(tmp_path / "mask.npy")})
+    assert np.argwhere(~scan.mask).tolist() == [[1, 2], [3, 4]]
+    np.save(tmp_path / "small.npy", np.ones((SIZE, SIZE), bool))
+    with pytest.raises(DataError, match=r"has shape \(16, 16\) but the patterns are 20 x 24"):
+        open_scan(path, {"mask": str(tmp_path / "small.npy")})
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.npz:rows,columns", "b.h5:rows,columns"])
+def test_positions_come_out_of_arrays(name, tmp_path):
+    np.save(tmp_path / "a.npy", SMALL.metres)
+    np.savez(tmp_path / "a.npz", rows=SMALL.metres[:, 0], columns=SMALL.metres[:, 1])
+    write(
+        tmp_path / "b.h5",
+        {"rows": SMALL.metres[:, 0] * 1e6, "columns": SMALL.metres[:, 1] * 1e6},
+        {("rows", "units"): "microns", ("columns", "units"): "um"},
+    )
+    path = ptylab(tmp_path / "a.hdf5", SMALL, encoder=np.zeros((FRAMES, 2)))
+    assert_same(open_scan(path, {"positions": str(tmp_path / name)}), SMALL)
