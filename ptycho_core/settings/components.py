@@ -55,7 +55,7 @@ GROUPS: Final = {"loss": "ptycho.losses", "metric": "ptycho.metrics", "logger": 
 
 _OURS: Final = "ptycho-core"
 
-COMMAND_FLAGS: Final = ("--allow-unsupported", "--dry-run", "--follow-links", "--json-events", "--output-dir")
+COMMAND_FLAGS: Final = ("--allow-unsupported", "--dry-run", "--follow-links", "--json-events", "--output-dir", "--require-good")
 """Flags of the commands that take settings which no setting of a loss may be spelled as; every such setting has a hyphen."""
 
 

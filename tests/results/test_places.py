@@ -94,7 +94,7 @@ def test_a_result_that_its_folder_cannot_take_goes_to_another_place_which_is_tol
     small.during = lambda job, events: shutil.rmtree(tmp_path / "out")
     with pytest.raises(OutputError) as failed:
         ptycho_core.reconstruct(scan, tmp_path / "out", backend="small", progress=False, logger="none")
-    told = re.search(r"reconstruction\.h5, settings\.json, metrics\.json are in (\S+) instead\.", str(failed.value))
+    told = re.search(r"reconstruction\.h5, settings\.json, frames\.csv, metrics\.json are in (\S+) instead\.", str(failed.value))
     assert told, failed.value
     assert failed.value.exit_status == 2
     assert Path(told[1]).parent == temporary

@@ -163,7 +163,8 @@ def test_the_metrics_are_written_last_and_every_file_is_on_the_disk_before_it_ha
     monkeypatch.setattr(os, "replace", watch_replace)
     assert fit(tmp_path / "out") == 0
     order = [name for _, name in names if name != "log.csv"]
-    assert order == ["reconstruction.h5", "settings.json", "object.png", "probe.png", "losses.png", "metrics.json"]
+    figures = ["object.png", "probe.png", "losses.png", "frames.png"]
+    assert order == ["reconstruction.h5", "settings.json", "frames.csv", *figures, "metrics.json"]
     assert names[-1][0] in synced  # the folder, after the last name
     assert train(tmp_path / "run") == 0
     assert [name for _, name in names][-3:] == ["settings.json", "losses.png", "metrics.json"]
