@@ -1,5 +1,7 @@
 """Settings that say how a scan lies in its file: two ways to ask for each, which a file in metres reads differently."""
 
+import h5py
+
 _FILE = ["--photon-energy-ev", "10000", "--detector-distance-m", "1", "--detector-pixel-size-m", "75e-6"]
 GEOMETRY = {
     "photon_energy_ev": (_FILE, ["--photon-energy-ev", "8000", *_FILE[2:]]),
@@ -8,6 +10,12 @@ GEOMETRY = {
     "object_pixel_m": ([], ["--object-pixel-m", "1.2e-7"]),
 }
 """They scale positions in metres."""
+
+TWO = (
+    '[frames]\npath = "*/frames"\n[positions]\npairs = "encoder"\norder = "yx"\nunit = "m"\n[geometry]\n'
+    'energy = { path = "wavelength", unit = "m" }\ndistance = { path = "zo" }\npixel = { path = "dxd" }\n'
+)
+"""A layout of a file with frames in two places."""
 
 _TABLE = ["--positions", "{folder}/table.csv", "--object-pixel-m", "1.1e-9"]
 
@@ -23,3 +31,15 @@ READING = GEOMETRY | {
     "bin": ([], ["--bin", "2"]),
 }
 """Words by setting, the first and the second time."""
+
+
+def write_scan(folder, counts, pixels):
+    """``scan.h5``: a scan in the keys of PtyLab, and in those of ptychodus with other positions; ``two.toml``: a layout of it."""
+    pixel = 1.239841984e-10 * 1.0 / (counts.shape[-1] * 75e-6)
+    with h5py.File(folder / "scan.h5", "w") as file:
+        values = {"ptychogram": counts, "encoder": pixels * pixel, "wavelength": 1.239841984e-10, "zo": 1.0, "dxd": 75e-6}
+        values |= {"patterns": counts, "probe_position_y_px": pixels[:, 1], "probe_position_x_px": pixels[:, 0]}
+        values |= {"a/frames": counts, "b/frames": counts[::-1]}
+        for key, value in values.items():
+            file[key] = value
+    (folder / "two.toml").write_text(TWO)

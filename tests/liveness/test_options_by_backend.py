@@ -3,7 +3,9 @@
 import json
 
 import liveness_table as table
+import numpy as np
 import pytest
+from reading_flags import write_scan
 
 from ptycho_core.cli.main import main
 
@@ -35,6 +37,8 @@ def folder(tmp_path_factory, backend):
     folder = tmp_path_factory.mktemp("liveness")
     assert main(["simulate", str(folder / "scan.npz"), "--size", "32", "--frames", "36", "--seed", "8"]) == 0
     assert main(["simulate", str(folder / "long.npz"), "--size", "32", "--frames", "40", "--seed", "9"]) == 0
+    with np.load(folder / "scan.npz") as file:
+        write_scan(folder, file["intensity"], file["positions_px"])
     words = ["--backend", backend, "--epochs", "1", "--network-width", "4", "--update-steps", "1", "--quiet"]
     assert main(["train", str(folder / "scan.npz"), "-o", str(folder / "run"), *words]) == 0
     return folder
@@ -49,7 +53,8 @@ def ask(folder, backend, capsys):
         named = [] if "--backend" in words else ["--backend", backend]
         capsys.readouterr()
         common = ["-o", str(folder / "out"), "--dry-run", "--json", *named, *model]
-        status = main([verb, *common, str(folder / "scan.npz"), *words])  # words may begin with a second scan
+        scan = folder / ("scan.h5" if any("two.toml" in word for word in words) else "scan.npz")
+        status = main([verb, *common, str(scan), *words])  # words may begin with a second scan
         out, err = capsys.readouterr()
         return status, json.loads(out) if out else None, err
 

@@ -1,10 +1,9 @@
 """What says how a scan lies in its file acts: the real commands, twice each, on a file in metres."""
 
-import h5py
 import numpy as np
 import pytest
 from liveness_table import VERBS
-from reading_flags import READING
+from reading_flags import READING, write_scan
 
 from ptycho_core.cli.main import main
 from ptycho_core.formats.product import load_reconstruction
@@ -19,11 +18,6 @@ QUICK = {
     "reconstruct": ["--epochs", "1", "--iterations", "1", "--no-coarse-start"],
 }
 SIZE = 64
-TWO = (
-    '[frames]\npath = "*/frames"\n[positions]\npairs = "encoder"\norder = "yx"\nunit = "m"\n[geometry]\n'
-    'energy = { path = "wavelength", unit = "m" }\ndistance = { path = "zo" }\npixel = { path = "dxd" }\n'
-)
-"""A layout of a file with frames in two places."""
 
 
 @pytest.fixture(scope="module")
@@ -33,14 +27,7 @@ def folder(tmp_path_factory, backend):
     assert main(["simulate", str(folder / "scan.npz"), "--size", str(SIZE), "--frames", "36", "--seed", "8"]) == 0
     with np.load(folder / "scan.npz") as file:
         counts, pixels, probe = file["intensity"], file["positions_px"], file["probe_guess"]
-    pixel = 1.239841984e-10 * 1.0 / (SIZE * 75e-6)
-    with h5py.File(folder / "scan.h5", "w") as file:
-        values = {"ptychogram": counts, "encoder": pixels * pixel, "wavelength": 1.239841984e-10, "zo": 1.0, "dxd": 75e-6}
-        values |= {"patterns": counts, "probe_position_y_px": pixels[:, 1], "probe_position_x_px": pixels[:, 0]}
-        values |= {"a/frames": counts, "b/frames": counts[::-1]}
-        for key, value in values.items():
-            file[key] = value
-    (folder / "two.toml").write_text(TWO)
+    write_scan(folder, counts, pixels)
     np.savetxt(folder / "table.csv", 1.5 * pixels, delimiter=",", header="y,x")
     np.save(folder / "probe.npy", followed_probe(probe, SIZE, 32))
     words = ["--format", "ptylab", "--size", "32", "--probe", str(folder / "probe.npy"), "--backend", backend, "--quiet"]
