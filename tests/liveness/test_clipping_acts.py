@@ -3,26 +3,19 @@
 import numpy as np
 import pytest
 from liveness_table import VERBS
+from quick import QUICK, scan_and_model
 
 from ptycho_core.cli.main import main
 from ptycho_core.formats.opening import open_scan
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
-QUICK = {
-    "train": ["--epochs", "1", "--network-width", "4", "--update-steps", "1"],
-    "infer": [],
-    "reconstruct": ["--epochs", "1", "--iterations", "1", "--no-coarse-start"],
-}
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, backend):
     """A scan, the same with the noise of a detector round zero, and a model."""
     folder = tmp_path_factory.mktemp("clip")
-    assert main(["simulate", str(folder / "scan.npz"), "--size", "32", "--frames", "36", "--seed", "8"]) == 0
-    words = ["--backend", backend, *QUICK["train"], "--quiet"]
-    assert main(["train", str(folder / "scan.npz"), "-o", str(folder / "model"), *words]) == 0
+    scan_and_model(folder, backend)
     with np.load(folder / "scan.npz") as file:
         arrays = dict(file)
     arrays["intensity"] = arrays["intensity"] + np.random.default_rng(3).normal(0, 0.4, arrays["intensity"].shape)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from liveness_table import VERBS
+from quick import QUICK
 from reading_flags import READING, write_scan
 
 from ptycho_core.cli.main import main
@@ -12,11 +13,6 @@ from ptycho_core.scan.size import followed_probe
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
-QUICK = {
-    "train": ["--epochs", "1", "--network-width", "4", "--update-steps", "1"],
-    "infer": [],
-    "reconstruct": ["--epochs", "1", "--iterations", "1", "--no-coarse-start"],
-}
 SIZE = 64
 
 

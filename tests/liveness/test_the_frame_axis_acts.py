@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from liveness_table import VERBS
+from quick import QUICK, scan_and_model
 
 from ptycho_core.cli.main import main
 from ptycho_core.formats.product import load_reconstruction
@@ -10,20 +11,12 @@ from ptycho_core.model import load_model
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
-QUICK = {
-    "train": ["--epochs", "1", "--network-width", "4", "--update-steps", "1"],
-    "infer": [],
-    "reconstruct": ["--epochs", "1", "--iterations", "1", "--no-coarse-start"],
-}
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, backend):
     """As many frames as a frame has rows, in a layout that says not which axis counts them; and a model."""
     folder = tmp_path_factory.mktemp("axis")
-    assert main(["simulate", str(folder / "scan.npz"), "--size", "32", "--frames", "36", "--seed", "8"]) == 0
-    words = ["--backend", backend, *QUICK["train"], "--quiet"]
-    assert main(["train", str(folder / "scan.npz"), "-o", str(folder / "model"), *words]) == 0
+    scan_and_model(folder, backend)
     with np.load(folder / "scan.npz") as file:
         counts = next(file[name] for name in ("intensity", "diffraction") if name in file.files)[:32]
         rows, columns = file["positions_px"][:32].T

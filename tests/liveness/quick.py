@@ -1,0 +1,16 @@
+"""Jobs as small as they can be, and the scan and the model that they take."""
+
+from ptycho_core.cli.main import main
+
+QUICK = {
+    "train": ["--epochs", "1", "--network-width", "4", "--update-steps", "1"],
+    "infer": [],
+    "reconstruct": ["--epochs", "1", "--iterations", "1", "--no-coarse-start"],
+}
+
+
+def scan_and_model(folder, backend):
+    """Write ``scan.npz``, 36 frames of 32 pixels, and ``model``, the run of a network that was trained with it."""
+    assert main(["simulate", str(folder / "scan.npz"), "--size", "32", "--frames", "36", "--seed", "8"]) == 0
+    words = ["--backend", backend, *QUICK["train"], "--quiet"]
+    assert main(["train", str(folder / "scan.npz"), "-o", str(folder / "model"), *words]) == 0
