@@ -105,8 +105,7 @@ def run_payload(
         claimed_folder(folder, overwrite=overwrite or payload.resume is not None) as claim,
         stop_on_interrupt(hub, _FIRST),
     ):
-        doubts: list[str] = []
-        job = training_job(payload, hub, doubts)
+        job, doubts = training_job(payload, hub)
         resumed = payload.resume is not None
         old = _old_files(folder, resume=resumed)
         hub.add(_Replacing(claim, old))  # before the logger, which then begins anew
@@ -125,13 +124,15 @@ def run_payload(
     return model, metrics
 
 
-def training_job(payload: TrainingPayload, hub: EventSink, doubts: list[str] | None = None) -> TrainJob:
-    """Open the scans and make the model to begin with, which keeps the audit.
+def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, list[str]]:
+    """Open the scans and make the model to begin with, which keeps the audit; and say what is implausible about the scans.
 
     Args:
         payload: what to do.
-        hub: is told what begins, and what is implausible about the scans.
-        doubts: the sentences that say so are added to it.
+        hub: receives the events.
+
+    Returns:
+        The job, and the doubts about its scans, a sentence each.
 
     Raises:
         DataError: a scan or its probe cannot be used, or the checkpoint was trained with other scans.
@@ -153,12 +154,10 @@ def training_job(payload: TrainingPayload, hub: EventSink, doubts: list[str] | N
     else:
         model = continued_model(payload.resume, audit, _producer(payload))
     hub.emit(_started(payload, data, len(model.history)))
-    said = say_doubts(hub, of_scans(opened))
-    if doubts is not None:
-        doubts += said
+    doubts = say_doubts(hub, of_scans(opened))
     for note in _repeated(audit["scans"]):
         hub.emit(Event("message", message=note))
-    return TrainJob(data, model, payload.output_dir, groups, losses_of(groups))
+    return TrainJob(data, model, payload.output_dir, groups, losses_of(groups)), doubts
 
 
 def _fit(payload: TrainingPayload, job: TrainJob, hub: EventHub, old: OldFiles) -> TrainResult:
