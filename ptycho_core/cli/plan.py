@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ptycho_core.cli.json_events import add_event_flag
-from ptycho_core.cli.options import add_setting_flags
+from ptycho_core.cli.options import add_setting_flags, collect
 from ptycho_core.cli.streams import say
 from ptycho_core.errors import UsageError
 from ptycho_core.settings.groups import declarations
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from ptycho_core.contract import Value
     from ptycho_core.settings.payload import Payload
 
-__all__ = ["add_job_flags", "say_settings", "show_plan", "wants_plan"]
+__all__ = ["add_job_flags", "payload_of", "say_settings", "show_plan", "wants_plan"]
 
+_P = TypeVar("_P", bound="Payload")
 
 _CELL = 300
 """Characters of a cell of a table."""
@@ -40,6 +41,12 @@ def add_job_flags(parser: argparse.ArgumentParser, verb: str, run: Callable[[arg
     add_event_flag(parser)
     add_setting_flags(parser, verb)
     parser.set_defaults(func=run, leaves_files=True)
+
+
+def payload_of(args: argparse.Namespace, verb: str, create: Callable[..., _P]) -> _P:
+    """The payload of a command that has one scan and a folder, made by the factory ``create``."""
+    given = collect(args, verb)
+    return create(args.scan, args.output_dir, given.overrides, config_file=given.config, allow_unsupported=args.allow_unsupported)
 
 
 def wants_plan(args: argparse.Namespace) -> bool:

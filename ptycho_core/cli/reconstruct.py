@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.cli.options import collect
-from ptycho_core.cli.plan import add_job_flags, show_plan, wants_plan
+from ptycho_core.cli.plan import add_job_flags, payload_of, show_plan, wants_plan
 from ptycho_core.cli.streams import say
 from ptycho_core.cli.verdict import add_require_flag, figures_of, said_of, status_of
 
@@ -35,10 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from ptycho_core.reconstruction.verb import run_reconstruction
     from ptycho_core.settings.payload import create_reconstruction_payload
 
-    dry, given = wants_plan(args), collect(args, "reconstruct")
-    payload = create_reconstruction_payload(
-        args.scan, args.output_dir, given.overrides, config_file=given.config, allow_unsupported=args.allow_unsupported
-    )
+    dry, payload = wants_plan(args), payload_of(args, "reconstruct", create_reconstruction_payload)
     if dry:
         return show_plan(payload, overwrite=args.overwrite, as_json=args.json)
     from ptycho_core.cli.progress import run_shown

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.cli.options import collect
-from ptycho_core.cli.plan import add_job_flags, show_plan, wants_plan
+from ptycho_core.cli.plan import add_job_flags, payload_of, show_plan, wants_plan
+from ptycho_core.cli.streams import say
 
 if TYPE_CHECKING:
     import argparse
@@ -17,33 +17,30 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
         "resolution",
         help="reconstruct two halves of a scan and compare them",
         description="Reconstruct two independent halves of a scan's frames and compare them by Fourier ring correlation: where "
-        "it falls below 1/7 and 1/2, in nm where the geometry is known. Takes the settings of reconstruct, but --start. Ctrl-C "
-        "stops after the epoch or iteration and writes nothing.",
+        "it falls below 1/7 and 1/2, in nm where the geometry is known. Takes the settings of reconstruct, but --start and "
+        "--logger. Ctrl-C stops after the epoch or iteration and writes nothing.",
     )
     parser.add_argument("scan", metavar="SCAN", help="scan file, or sample:siemens-star for the bundled one")
     parser.add_argument("-o", "--output-dir", metavar="DIR", help="write resolution.json and resolution.png there")
-    parser.add_argument("--overwrite", action="store_true", help="replace these files in DIR")
+    parser.add_argument("--overwrite", action="store_true", help="take a folder that is not empty, and replace these files in it")
     add_job_flags(parser, "reconstruct", run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from ptycho_core.reconstruction.halves import run_resolution
-    from ptycho_core.settings.payload import create_reconstruction_payload
+    from ptycho_core.settings.payload import create_resolution_payload
 
-    dry, given = wants_plan(args), collect(args, "reconstruct")
-    payload = create_reconstruction_payload(
-        args.scan, args.output_dir, given.overrides, config_file=given.config, allow_unsupported=args.allow_unsupported
-    )
+    dry, payload = wants_plan(args), payload_of(args, "reconstruct", create_resolution_payload)
     if dry:
         return show_plan(payload, overwrite=args.overwrite, as_json=args.json)
     from ptycho_core.cli.progress import run_shown
 
     found = run_shown(run_resolution, payload, args)
     for threshold, name in ((1 / 7, "1/7"), (1 / 2, "1/2")):
-        print(f"Fourier ring correlation {name}: {_said(found.score.frc.crossing(threshold), found.score.pixel_size_m)}")
+        say(f"Fourier ring correlation {name}: {_said(found.score.frc.crossing(threshold), found.score.pixel_size_m)}")
     one, other = found.frames
-    print(f"halves of {one} and {other} frames, {found.verdicts[0]} and {found.verdicts[1]}, in {found.seconds:.1f} s")
+    say(f"halves of {one} and {other} frames, {found.verdicts[0]} and {found.verdicts[1]}, in {found.seconds:.1f} s")
     return 0
 
 

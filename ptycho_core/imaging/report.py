@@ -22,13 +22,27 @@ if TYPE_CHECKING:
 
     from ptycho_core.formats.product import Reconstruction
 
-__all__ = ["FRAMES", "HISTORY", "LOSSES", "RECORDS", "RESULTS", "SEAL", "draw_all", "write_json", "write_log", "write_results"]
+__all__ = [
+    "FRAMES",
+    "HALVES",
+    "HISTORY",
+    "LOSSES",
+    "RECORDS",
+    "RESULTS",
+    "SEAL",
+    "draw_all",
+    "write_json",
+    "write_log",
+    "write_results",
+]
 
 RESULTS = ("reconstruction.h5", "settings.json", "metrics.json", "object.png", "probe.png")
 LOSSES = "losses.png"
 FRAMES = ("frames.csv", "frames.png")
 HISTORY = (LOSSES, *FRAMES)
 """Files of a result folder: those of every result, and those of one that was fitted to its frames."""
+HALVES = ("resolution.json", "resolution.png")
+"""Files of the comparison of two halves of a scan."""
 SEAL = "metrics.json"
 """The file that is written last and goes first: a folder that has it is complete."""
 RECORDS = ("settings.json", LOSSES, SEAL)

@@ -48,17 +48,26 @@ class Limits:
         fitted: of the frames fitted, in a good result.
         held_out: of frames held out.
         small: of both where R is small (`SMALL_MISFIT`).
+        advice: what to do where R lies above them, a sentence.
     """
 
     fitted: float
     held_out: float
     small: float
+    advice: str
 
 
-FITTED: Final = Limits(fitted=1.3, held_out=1.4, small=3.0)
+FITTED: Final = Limits(
+    fitted=1.3, held_out=1.4, small=3.0,
+    advice="Something is not in the model; modes (--modes), positions (--refine-positions), background (--background) or bad "
+    "pixels (--mask auto) are the usual causes.",
+)  # fmt: skip
 """Of a reconstruction."""
 
-INFERRED: Final = Limits(fitted=2.0, held_out=2.0, small=10.0)
+INFERRED: Final = Limits(
+    fitted=2.0, held_out=2.0, small=10.0,
+    advice="Refine it with 'ptycho reconstruct SCAN --start MODEL', or train with scans that are more like this one.",
+)  # fmt: skip
 """Of an object that a network gives in one pass, which is not fitted to the scan."""
 
 
@@ -75,7 +84,6 @@ class Signs:
         uniform: the object shows nothing.
         counts: mean counts of a good pixel.
         dose: counts for each pixel of the object.
-        frames: number of frames.
         bad_frames: numbers of those that fit far worse than the others.
         interrupted: the fit did not end.
         doubts: (severity, sentence) of what is implausible about the scan.
@@ -89,7 +97,6 @@ class Signs:
     uniform: bool = False
     counts: float = math.inf
     dose: float = math.inf
-    frames: int = 0
     bad_frames: Sequence[int] = ()
     interrupted: bool = False
     doubts: Sequence[tuple[str, str]] = ()
@@ -152,10 +159,7 @@ def _doubtful(signs: Signs, limits: Limits) -> Iterator[str]:
     fitted, held_out = signs.over_noise, signs.held_out_over_noise or 0.0
     small = max(signs.misfit, signs.held_out or 0.0) < SMALL_MISFIT
     if fitted > (limits.small if small else limits.fitted) or held_out > (limits.small if small else limits.held_out):
-        yield (
-            f"R is {max(fitted, held_out):.3g} times what photon noise leaves: something is not in the model. Modes (--modes), "
-            "positions (--refine-positions), background (--background) or bad pixels (--mask auto) are the usual causes."
-        )
+        yield f"R is {max(fitted, held_out):.3g} times what photon noise leaves. {limits.advice}"
     elif not small and held_out > OVERFITTED * fitted:
         yield (
             f"R of frames held out is {held_out:.3g} times what photon noise leaves, of those fitted {fitted:.3g} times: the fit "

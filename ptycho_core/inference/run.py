@@ -244,7 +244,7 @@ def _metrics(scan: Scan, chosen: ChosenProbe, stitched: StitchedObject, origin: 
     flat = flat_misfit(counts, scan.mask, stitched.object.shape, chosen.probe, positions)
     signs = Signs(
         misfit, over_noise, flat=flat if over_noise > 0 and flat > 2 * misfit / over_noise else None,
-        counts=float(counts[:, scan.mask].mean()), frames=len(scan),
+        counts=float(counts[:, scan.mask].mean()),
         doubts=[("doubtful", note) for note in (*chosen.notes, *stitched.notes)],
     )  # fmt: skip
     return {

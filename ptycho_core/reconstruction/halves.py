@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.contract import Event
-from ptycho_core.errors import DataError, SettingsError
+from ptycho_core.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,11 +23,9 @@ if TYPE_CHECKING:
     from ptycho_core.formats.product import Reconstruction, StoredObject
     from ptycho_core.imaging.metrics import Score
     from ptycho_core.scan.scan import Scan
-    from ptycho_core.settings.payload import ReconstructionPayload
+    from ptycho_core.settings.payload import ResolutionPayload
 
-__all__ = ["FILES", "Resolution", "resolution", "run_resolution", "split_in_halves"]
-
-FILES: Final = ("resolution.json", "resolution.png")
+__all__ = ["Resolution", "resolution", "run_resolution", "split_in_halves"]
 
 LEAST_FRAMES: Final = 16
 """Frames of a scan whose halves can be reconstructed."""
@@ -83,42 +82,34 @@ def resolution(
         scan: path of the scan file.
         output_dir: folder for ``resolution.json`` and ``resolution.png``; None writes nothing.
         config_file: settings in TOML.
-        overwrite: whether these files may be replaced.
+        overwrite: whether these files may be replaced in a folder that is not empty.
         observers: functions that are called with each ``ptycho_core.contract.Event``.
-        settings: any setting of ``reconstruct`` by name, but ``start``.
+        settings: any setting of ``reconstruct`` by name, but ``start`` and ``logger``.
 
     Raises:
-        SettingsError: for an unknown or impossible setting, or a start, which both halves would share.
+        SettingsError: for an unknown or impossible setting, a start, which both halves would share, or a logger.
         BackendUnusableError: if the backend cannot be used.
         CapabilityError: if the backend does not provide what was asked for.
         DataError: if scan or probe cannot be used, or there are too few frames.
         OutputError: if ``output_dir`` cannot be used.
         KeyboardInterrupt: it was asked to stop.
     """
-    from ptycho_core.settings.payload import create_reconstruction_payload
+    from ptycho_core.settings.payload import create_resolution_payload
 
-    payload = create_reconstruction_payload(scan, output_dir, settings, config_file=config_file)
+    payload = create_resolution_payload(scan, output_dir, settings, config_file=config_file)
     return run_resolution(payload, overwrite=overwrite, observers=observers)
 
 
-def run_resolution(payload: ReconstructionPayload, *, overwrite: bool = False, observers: Sequence[Observer] = ()) -> Resolution:
+def run_resolution(payload: ResolutionPayload, *, overwrite: bool = False, observers: Sequence[Observer] = ()) -> Resolution:
     """Run a frozen payload of a reconstruction on each half; see `resolution`."""
     from ptycho_core.events import EventHub, stop_on_interrupt
     from ptycho_core.files.folder import claimed_folder
-    from ptycho_core.files.place import check_free
     from ptycho_core.jobs.observers import installed_observers
     from ptycho_core.settings.files import check_files
 
-    if payload.groups["reconstruction"]["start"] is not None:
-        where = payload.resolved.values["start"].where
-        raise SettingsError(
-            "Two halves that begin with the same object are not independent.", remedy="Leave --start out.", source=where
-        )
     check_files(payload)
     folder, hub = payload.output_dir, EventHub([*observers, *installed_observers()])
-    for file in [] if folder is None else [folder / name for name in FILES]:
-        check_free(file, overwrite=overwrite)
-    with nullcontext() if folder is None else claimed_folder(folder, overwrite=True), stop_on_interrupt(hub, _FIRST):
+    with nullcontext() if folder is None else claimed_folder(folder, overwrite=overwrite), stop_on_interrupt(hub, _FIRST):
         found = _compared(payload, hub)
         if folder is not None:
             _write(folder, found, hub, figures=payload.figures)
@@ -136,7 +127,7 @@ def split_in_halves(number: int, seed: int) -> tuple[NDArray[np.int64], NDArray[
     return firsts, np.setdiff1d(np.arange(number), firsts)
 
 
-def _compared(payload: ReconstructionPayload, hub: EventHub) -> Resolution:
+def _compared(payload: ResolutionPayload, hub: EventHub) -> Resolution:
     from ptycho_core.imaging.metrics import score
     from ptycho_core.jobs.doubts import LookedOver
     from ptycho_core.reconstruction.run import fit, opened
@@ -173,13 +164,11 @@ def _stored(one: Reconstruction, scan: Scan) -> StoredObject:
 
 
 def _write(folder: Path, found: Resolution, hub: EventHub, *, figures: bool) -> None:
-    from functools import partial
-
     from ptycho_core.imaging.figures import figure_of_score
-    from ptycho_core.imaging.report import draw_all, write_json
+    from ptycho_core.imaging.report import HALVES, draw_all, write_json
     from ptycho_core.notes import tell
 
-    table, figure = (folder / name for name in FILES)
+    table, figure = (folder / name for name in HALVES)
     write_json(table, found.as_dict(), ready=lambda: figure.unlink(missing_ok=True))
     if figures:
         draw_all(folder, {figure.name: lambda: figure_of_score(found.score, ("Half 1", "Half 2"))}, partial(tell, hub))

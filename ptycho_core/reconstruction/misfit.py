@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ptycho_core.imaging.metrics import flat_misfit, frame_sums, noise_sums, scan_sums
-from ptycho_core.imaging.verdict import OUTLIER, SMALL_MISFIT
+from ptycho_core.imaging.verdict import OUTLIER, SMALL_MISFIT, Signs
 from ptycho_core.reconstruction.information import object_dose
 from ptycho_core.scan.selection import frame_numbers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     from ptycho_core.contract import ReconstructResult
     from ptycho_core.reconstruction.start import Start
+    from ptycho_core.scan.doubt import Doubt
     from ptycho_core.scan.scan import Scan
 
 __all__ = ["FrameCheck", "FrameMisfits", "rows_of", "signs_of"]
@@ -155,24 +158,26 @@ def _total(sums: NDArray[np.float64]) -> float:
     return float(differences / amplitudes) if amplitudes > 0 else float("nan")
 
 
-def signs_of(scan: Scan, result: ReconstructResult, found: FrameMisfits, check: FrameCheck, flat: float) -> dict[str, Any]:
-    """What the verdict on a reconstruction rests on, as fields of ``imaging.verdict.Signs``."""
+def signs_of(
+    scan: Scan, result: ReconstructResult, found: FrameMisfits, check: FrameCheck, flat: float, doubts: Iterable[Doubt]
+) -> Signs:
+    """What the verdict on a reconstruction rests on; ``flat`` is R of a flat object over the frames of ``check``."""
     values = found.as_dict()
     counts = float(check.counts[:, scan.mask].mean())
     noise = values["misfit"] / values["misfit_over_noise"] if values["misfit_over_noise"] > 0 else 0.0
-    return {
-        "misfit": values["misfit"],
-        "over_noise": values["misfit_over_noise"],
-        "held_out": values.get("held_out_misfit"),
-        "held_out_over_noise": values.get("held_out_misfit_over_noise"),
-        "flat": flat if flat > 2 * noise else None,
-        "uniform": bool(np.ptp(np.abs(result.object)) + np.ptp(np.angle(result.object)) < _UNIFORM),
-        "counts": counts,
-        "dose": object_dose(counts * scan.mask.size * len(scan), result.probe, result.positions),
-        "frames": len(found.sums),
-        "bad_frames": tuple(frame_numbers(scan)[found.bad_frames()].tolist()),
-        "interrupted": result.interrupted,
-    }
+    return Signs(
+        misfit=values["misfit"],
+        over_noise=values["misfit_over_noise"],
+        held_out=values.get("held_out_misfit"),
+        held_out_over_noise=values.get("held_out_misfit_over_noise"),
+        flat=flat if flat > 2 * noise else None,
+        uniform=bool(np.ptp(np.abs(result.object)) + np.ptp(np.angle(result.object)) < _UNIFORM),
+        counts=counts,
+        dose=object_dose(counts * scan.mask.size * len(scan), result.probe, result.positions),
+        bad_frames=tuple(frame_numbers(scan)[found.bad_frames()].tolist()),
+        interrupted=result.interrupted,
+        doubts=[(one.severity, one.sentence) for one in doubts],
+    )
 
 
 def rows_of(

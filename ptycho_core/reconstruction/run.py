@@ -135,13 +135,13 @@ def fit(payload: ReconstructionPayload, looked: LookedOver, hub: EventHub, infer
     Args:
         payload: what to do.
         looked: the scan to fit, and what is known of it.
-        hub: is told what is done.
+        hub: receives the events.
         inferred: the object to begin with, of a model.
 
     Raises:
         DataError: if scan, probe or start cannot be used.
     """
-    from ptycho_core.imaging.verdict import Signs, judge
+    from ptycho_core.imaging.verdict import judge
     from ptycho_core.notes import NotedEvents
     from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, rows_of, signs_of
     from ptycho_core.settings.components import losses_of
@@ -157,8 +157,8 @@ def fit(payload: ReconstructionPayload, looked: LookedOver, hub: EventHub, infer
     fits = FrameMisfits.of(scan, result, check)
     for note in fits.notes:
         noted.emit(Event("message", message=note))
-    signs = Signs(**signs_of(scan, result, fits, check, flat), doubts=[(one.severity, one.sentence) for one in looked.doubts])
-    metrics = {**fits.as_dict(), **judge(signs).as_dict(), "doubts": [one.sentence for one in looked.doubts]}
+    verdict = judge(signs_of(scan, result, fits, check, flat, looked.doubts))
+    metrics = {**fits.as_dict(), **verdict.as_dict(), "doubts": [one.sentence for one in looked.doubts]}
     metrics |= {"stopped_by": result.stopped_by, "interrupted": result.interrupted, "notes": noted.notes}
     rows = rows_of(scan, start, result, fits, looked.counts)
     return Found(_collect(payload, scan, start, result, metrics), metrics, rows)

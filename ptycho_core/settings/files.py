@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ptycho_core.errors import OutputError
 from ptycho_core.settings.components import logger
 from ptycho_core.settings.data import FILES, file_of
-from ptycho_core.settings.payload import InferencePayload, ReconstructionPayload, TrainingPayload
+from ptycho_core.settings.payload import InferencePayload, ReconstructionPayload, ResolutionPayload, TrainingPayload
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ class JobFiles(NamedTuple):
 
 def files_of(payload: Payload) -> JobFiles:
     """The files of a payload, but for the settings file."""
-    from ptycho_core.imaging.report import HISTORY, RECORDS, RESULTS
+    from ptycho_core.imaging.report import HALVES, HISTORY, RECORDS, RESULTS
     from ptycho_core.training.checkpoints import model_names
 
     execution = payload.groups["execution"]
@@ -47,6 +47,8 @@ def files_of(payload: Payload) -> JobFiles:
         return JobFiles(reads, payload.output_dir, _drawn(payload, *RESULTS))
     assert isinstance(payload, ReconstructionPayload)
     reads = [payload.scan, *_named(payload, *FILES, "start")]
+    if isinstance(payload, ResolutionPayload):
+        return JobFiles(reads, payload.output_dir, _drawn(payload, *HALVES))
     return JobFiles(reads, payload.output_dir, [*_drawn(payload, *RESULTS, *HISTORY), *_logs(payload)])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,11 @@ class ReconstructionPayload(Payload):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ResolutionPayload(ReconstructionPayload):
+    """Reconstructions of two halves of a scan, which are compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingPayload(Payload):
     """A training: files of the scans, of the scans that only judge, folder of the run, and the checkpoint to go on from."""
 
@@ -155,6 +160,27 @@ def create_reconstruction_payload(
     if first is not None:
         common["audit"] = {**common["audit"], "start": first.audit}
     return ReconstructionPayload(file=file, output_dir=_folder(output_dir), first=first, **common)
+
+
+def create_resolution_payload(
+    scan: str | Path,
+    output_dir: str | Path | None,
+    overrides: Mapping[str, object] | None = None,
+    **more: Any,  # noqa: ANN401 - as named
+) -> ResolutionPayload:
+    """Decide everything about the comparison of two halves; arguments and errors are those of `create_reconstruction_payload`.
+
+    Raises:
+        SettingsError: a start, which both halves would share, or a logger, as two courses would make one log.
+    """
+    found = create_reconstruction_payload(scan, output_dir, overrides, **more)
+    start, logger = (found.resolved.values[name] for name in ("start", "logger"))
+    if start.value is not None:
+        told = "Two halves that begin with the same object are not independent."
+        raise SettingsError(told, remedy="Leave --start out.", source=start.where)
+    if "logger" in found.resolved.requested and logger.value != "none":
+        raise SettingsError("The course of two halves is not logged.", remedy="Leave --logger out.", source=logger.where)
+    return ResolutionPayload(**{one.name: getattr(found, one.name) for one in fields(found)})
 
 
 def create_training_payload(

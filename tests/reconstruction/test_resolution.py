@@ -70,6 +70,17 @@ def test_what_makes_no_halves_is_refused(scan: Path, tmp_path: Path, capsys: pyt
     assert f"has {LEAST_FRAMES - 1} frames: too few for two halves" in capsys.readouterr().err
     assert main(["resolution", str(scan), *QUICK, "--start", str(scan)]) == 2
     assert "not independent" in capsys.readouterr().err
+    assert main(["resolution", str(scan), *QUICK, "--logger", "csv"]) == 2
+    assert "--logger" in capsys.readouterr().err
+
+
+def test_its_plan_names_the_files_that_it_writes(scan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["resolution", str(scan), "-o", str(tmp_path / "out"), "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["writes"] == ["resolution.json", "resolution.png"]
+    inside = tmp_path / "resolution.png"
+    inside.mkdir()
+    assert main(["resolution", str(scan), "-o", str(tmp_path), "--overwrite", *QUICK]) == 2
+    assert "is a folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("refine", [True, False])

@@ -13,10 +13,11 @@ import ptycho_core
 from ptycho_core.cli.main import main
 from ptycho_core.formats.product import Reconstruction
 from ptycho_core.imaging.verdict import INFERRED, Signs, judge
+from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.information import UNCERTAIN, position_errors
 from ptycho_core.simulate import simulate_scan
 
-SOUND = Signs(0.04, 1.0, 0.042, 1.05, flat=0.2, counts=100.0, frames=100)
+SOUND = Signs(0.04, 1.0, 0.042, 1.05, flat=0.2, counts=100.0)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,10 @@ def test_the_word_follows_from_the_signs(changes: dict[str, Any], word: str, sai
 def test_an_inference_has_limits_of_its_own() -> None:
     signs = replace(SOUND, over_noise=1.8, held_out=None, held_out_over_noise=None)
     assert (judge(signs).word, judge(signs, INFERRED).word) == ("doubtful", "good")
-    assert judge(replace(signs, over_noise=2.2), INFERRED).word == "doubtful"
+    found = judge(replace(signs, over_noise=2.2), INFERRED)
+    assert found.word == "doubtful"
+    assert "--start MODEL" in found.reasons[0]
+    assert "--modes" in judge(replace(signs, over_noise=2.2)).reasons[0]
 
 
 def _known(folder: Path, spoil: Any = None, **settings: Any) -> SimpleNamespace:
@@ -156,8 +160,6 @@ def test_the_bound_of_a_position_is_what_a_fit_of_it_alone_scatters_by() -> None
     truth = simulate_scan(frames=16, photons=3e4, size=32, seed=2)
     thing, probe, place = truth.object_true, truth.probe_true, truth.positions_true[5:6]
     bound = float(position_errors(thing, probe, place)[0])
-    from ptycho_core.physics.forward import intensities
-
     mean, random, found = intensities(thing, probe, place)[0], np.random.default_rng(1), []
     steps = np.linspace(-3 * bound, 3 * bound, 25)
     grid = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
