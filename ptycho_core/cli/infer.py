@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     _, metrics = run_shown(run_payload, payload, args)
     if not payload.groups["execution"]["progress"]:
-        say_notes(metrics["notes"])
+        say_notes([*metrics["doubts"], *metrics["notes"]])
     say(f"{figures_of(metrics)}; {metrics['frames']} patterns in {metrics['seconds']:.1f} s: {args.output_dir}")
     say(said_of(metrics))
     return status_of(args, metrics)

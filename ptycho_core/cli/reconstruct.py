@@ -37,9 +37,11 @@ def run(args: argparse.Namespace) -> int:
     dry, payload = wants_plan(args), payload_of(args, "reconstruct", create_reconstruction_payload)
     if dry:
         return show_plan(payload, overwrite=args.overwrite, as_json=args.json)
-    from ptycho_core.cli.progress import run_shown
+    from ptycho_core.cli.progress import run_shown, say_notes
 
     reconstruction, metrics = run_shown(run_reconstruction, payload, args)
+    if not payload.groups["execution"]["progress"]:
+        say_notes(metrics["doubts"])  # what is noted of the fit itself is progress
     modes = f"{len(reconstruction.probe)} mode{'s' * (len(reconstruction.probe) > 1)}"
     say(f"{figures_of(metrics)}; {modes} in {metrics['seconds']:.1f} s: {args.output_dir}")
     if metrics["interrupted"]:

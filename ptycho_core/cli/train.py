@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
     _, metrics = run_shown(run_payload, payload, args)
     if not payload.groups["execution"]["progress"]:
-        say_notes(metrics["notes"])
+        say_notes([*metrics["doubts"], *metrics["notes"]])
     say(f"{_result(metrics)} in {metrics['seconds']:.1f} s: {folder / metrics['model']}")
     if metrics["interrupted"] and metrics["checkpoint"]:
         say(f"interrupted; 'ptycho train ... -o {folder} --resume' goes on from {folder / metrics['checkpoint']}")

@@ -57,6 +57,14 @@ def run(folder, backend, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("verb", QUICK)
+def test_quiet_is_no_progress_and_not_no_doubt(verb, folder, backend, tmp_path, capsys):
+    quick = [word.format(folder=folder) for word in QUICK[verb]]
+    words = ["-o", str(tmp_path / "out"), "--backend", backend, "--quiet", *quick]
+    assert main([verb, str(folder / "stuck.npz"), *words]) == 0
+    assert capsys.readouterr().err.count("2 pixels constant") == 1
+
+
+@pytest.mark.parametrize("verb", QUICK)
 @pytest.mark.parametrize(
     ("name", "kind", "words"), [("stuck", "constant", "2 pixels constant"), ("empty", "empty", "3 patterns")]
 )
