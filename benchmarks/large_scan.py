@@ -8,6 +8,7 @@ every frame read once, in order, by HDF5. With FOLDER the files stay, and are ma
 """
 
 import argparse
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -57,10 +58,10 @@ def simulate(place, frames, size):
 
 
 def write(place, frames, size):
-    """The two files of the scan, where they are not there yet."""
+    """The two files of the scan, where they are not there yet, and what the verbs need besides."""
     packed, plain = place / "scan.cxi", place / "scan.npz"
     if packed.exists() and plain.exists():
-        return packed, plain
+        return
     counts, positions, probe = simulate(place, frames, size)
     object_pixel = 1.98644586e-25 / ENERGY_J * DISTANCE_M / (size * PIXEL_M)
     with h5py.File(packed, "w") as file:
@@ -83,7 +84,6 @@ def write(place, frames, size):
     np.savez(
         place / "small.npz", intensity=counts[:400], positions_px=positions[:400], signal=np.array("counts"), probe_guess=probe
     )
-    return packed, plain
 
 
 def unpacking(path):
@@ -123,7 +123,11 @@ def main(words=None):
     with tempfile.TemporaryDirectory() as away:
         place = args.place or Path(away)
         place.mkdir(parents=True, exist_ok=True)
-        packed, plain = write(place, args.frames, args.size)
+        # By another process: a child's peak memory begins with what its parent holds.
+        writer = multiprocessing.get_context("spawn").Process(target=write, args=(place, args.frames, args.size))
+        writer.start()
+        writer.join()
+        packed, plain = place / "scan.cxi", place / "scan.npz"
         sizes = [path.stat().st_size / 1e6 for path in (packed, plain)]
         print(f"{args.frames} frames of {args.size} x {args.size}: {sizes[0]:.0f} MB packed, {sizes[1]:.0f} MB not")
         if "infer" in (args.verbs or VERBS):
