@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.formats.hdf5_source import Hdf5Source
-    from ptycho_core.formats.position_file import Table
     from ptycho_core.formats.source import Source
+    from ptycho_core.formats.table import Table
     from ptycho_core.scan.frames import Frames
 
 __all__ = ["Described", "described"]
@@ -249,7 +249,7 @@ def _positions(place: PositionsPlace, source: Source, frames: _Grid, notes: list
 
 def _opened(source: Source, path: Path) -> _Held | _Columns:
     from ptycho_core.formats.kinds import is_hdf5
-    from ptycho_core.formats.position_file import read_table
+    from ptycho_core.formats.table import read_table
 
     if is_hdf5(path):
         return _Held(source.companion(path))
