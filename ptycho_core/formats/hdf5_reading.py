@@ -248,7 +248,9 @@ class Hdf5File:
             raise self._refusal(f"'{key}' is a link", f"leads to '{link.path}' in {link.filename}")
         place = place or self.path.parent / link.filename
         if not is_hdf5(place):
-            raise DataError(f"{self.path}: '{key}' leads to {place}, which {why_not_plain(place) or 'is no HDF5'}.")
+            raise DataError(
+                f"{self.path}: '{key}' leads to {place}, which {why_not_plain(place) or 'is no HDF5'}.", remedy=self._bring(place)
+            )
         return self._opened.enter_context(h5py.File(place, "r", rdcc_nbytes=_CACHE, rdcc_nslots=_SLOTS))
 
     def _neighbor(self, name: str) -> Path | None:
@@ -286,7 +288,7 @@ class Hdf5File:
         there = [place for place in places if why_not_plain(place) != "does not exist"]
         why = next(filter(None, map(why_not_plain, there)), "") if there else "does not exist"
         if why or (inside and kind_of(there[0]) != HDF5):
-            raise DataError(f"{self.path}: '{key}' lies in {name}, which {why or 'is no HDF5'}.")
+            raise DataError(f"{self.path}: '{key}' lies in {name}, which {why or 'is no HDF5'}.", remedy=self._bring(Path(name)))
         if inside:
             with Hdf5File(there[0]) as other:
                 other._inside(inside, key)
@@ -296,6 +298,10 @@ class Hdf5File:
         source = self.node(inside)
         if not isinstance(source, h5py.Dataset) or source.is_virtual or source.external:
             raise DataError(f"{self.path}: '{inside}', where values of '{key}' lie, is no plain dataset.")
+
+    def _bring(self, place: Path) -> str:
+        """What to do about a file that is not there."""
+        return f"Put {place.name} next to {self.path.name}, from where both were written."
 
     def _refusal(self, what: str, where: str) -> DataError:
         return DataError(

@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.guard import check_declared, guarded
+from ptycho_core.formats.checks import detector_flags
+from ptycho_core.formats.guard import guarded
+from ptycho_core.formats.hdf5_masks import good_pixels, zero_is_good
+from ptycho_core.formats.hdf5_positions import on_grid
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
 from ptycho_core.formats.layout_file import LARGEST, Layout, Number, PositionsPlace, read_layout
 from ptycho_core.formats.plausible import plausible
@@ -60,7 +63,7 @@ class Described(ScanFormat):
         files = [source.hdf5] if file is source.hdf5 else [source.hdf5, file]
         found = None if layout.positions is None else _positions(layout.positions, source, frames, notes)
         place = layout.frames
-        mask, mask_key = _mask(layout, files, notes)
+        mask, mask_key = _mask(layout, files, frames.found.shape[1:], notes)
         stated, keys = _stated(layout, files, key, notes)
         if found is not None:
             found = found._replace(values=_filtered(layout, source.hdf5, found.values, notes))
@@ -327,7 +330,7 @@ def _paired(place: PositionsPlace, given: _Held | _Columns, frames: _Grid, notes
     else:
         keys = (given.require(place.y), given.require(place.x))
         rows, across = (given.values(key) for key in keys)
-        columns = _on_grid(rows.reshape(-1), across.reshape(-1), frames.lengths)
+        columns = on_grid(rows.reshape(-1), across.reshape(-1), frames.lengths)
         if len(columns[0]) != len(columns[1]):
             raise DataError(
                 f"{given.path}: '{keys[0]}' has shape {rows.shape} and '{keys[1]}' {across.shape}; both must be of one length."
@@ -352,19 +355,6 @@ def _of_pairs(values: NDArray[np.float64], order: str, where: str) -> tuple[NDAr
         raise DataError(f"{where} has shape {shape}; pairs are (position, 2).")
     first, second = values[:, 0], values[:, 1]
     return (second, first) if order == "xy" else (first, second)
-
-
-def _on_grid(
-    rows: NDArray[np.float64], columns: NDArray[np.float64], lengths: tuple[int, ...]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Positions of all points of a grid, where only those of its axes are stored; else as they are."""
-    if len(lengths) == 2 and len(rows) * len(columns) == lengths[0] * lengths[1]:
-        check_declared("The grid of the scan", (*lengths, 2), 8, None)
-    if len(lengths) == 2 and len(rows) * len(columns) == lengths[0] * lengths[1] and len(rows) == lengths[0]:
-        return np.repeat(rows, len(columns)), np.tile(columns, len(rows))
-    if len(lengths) == 2 and len(rows) * len(columns) == lengths[0] * lengths[1] and len(columns) == lengths[0]:
-        return np.tile(rows, len(columns)), np.repeat(columns, len(rows))
-    return rows, columns
 
 
 def _whole(values: NDArray[np.float64], where: str) -> NDArray[np.int64]:
@@ -420,21 +410,21 @@ def _zero(layout: Layout, file: Hdf5Source) -> Any:  # noqa: ANN401 - as RawScan
     return tuple(found)
 
 
-def _mask(layout: Layout, files: list[Hdf5Source], notes: list[str]) -> tuple[NDArray[np.bool_] | None, str]:
+def _mask(
+    layout: Layout, files: list[Hdf5Source], shape: tuple[int, int], notes: list[str]
+) -> tuple[NDArray[np.bool_] | None, str]:
     """The good pixels of a frame, and their key; None where no file has any."""
     if (place := layout.mask) is None:
         return None, ""
     for file in files:
         if (key := _first(file, place.paths)) is not None:
-            return (file.array(key, [2]) == 0) == place.zero_is_good, key
+            return good_pixels(file, key, shape, zero_is_good if place.zero_is_good else lambda values: values != 0, notes), key
     notes.append(f"Mask: there is no '{place.paths[0]}', where the layout says that it lies; all pixels count as good.")
     return None, ""
 
 
-def _flag(flag: float | str | None, frames: Frames) -> float | None:
-    if flag == LARGEST:
-        return float(np.iinfo(frames.dtype).max) if frames.dtype.kind in "iu" else None
-    return None if flag is None else float(flag)
+def _flag(flag: float | str | None, frames: Frames) -> float | tuple[float, ...] | None:
+    return (detector_flags(frames.dtype) or None) if flag == LARGEST else None if flag is None else float(flag)
 
 
 def _stated(layout: Layout, files: list[Hdf5Source], frames: str, notes: list[str]) -> tuple[dict[str, Stated], list[str]]:
@@ -474,8 +464,10 @@ def _number(place: Number, name: str, layout: Layout, file: Hdf5Source, frames: 
     unit = _unit_of(
         place.unit, place.default_unit or ("eV" if name == "photon_energy_ev" else "m"), {stated} - {""}, where, notes
     )
-    if name == "photon_energy_ev" and (scale := length_m(unit)) is not None and value > 0:
-        return Stated(photon_energy(value * scale), where)
+    if name == "photon_energy_ev" and length_m(unit) is not None and value > 0:
+        sure = place.unit or not place.paths
+        length = value * (length_m(unit) or 1.0) if sure else plausible("wavelength", value, unit, where, notes)
+        return None if length is None else Stated(photon_energy(length), where)
     if not place.unit and place.paths and value > 0 and (found := plausible(name, value, unit, where, notes)) is not None:
         return Stated(found, where)
     scale = energy_ev(unit) if name == "photon_energy_ev" else length_m(unit)
