@@ -9,7 +9,7 @@ from ptycho_core.errors import DataError
 from ptycho_core.formats.checks import detector_flags
 from ptycho_core.formats.hdf5_masks import good_pixels, zero_is_good
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
-from ptycho_core.formats.nexus_groups import beam_center, beam_energy, entry_with, members, part, parts
+from ptycho_core.formats.nexus_groups import beam_center, beam_energy, entry_with, part, parts
 from ptycho_core.formats.plausible import detector_distance, photon_energy_of, square_pixel
 from ptycho_core.scan.frames import JoinedFrames
 
@@ -91,7 +91,7 @@ def _is_data_file(source: Source) -> bool:
     if not source.has("entry/data/data"):
         return False
     file = source.hdf5
-    alone = members(file, "/") == ["entry"] and members(file, "entry") == ["data"] and members(file, "entry/data") == ["data"]
+    alone = file.members("/") == ["entry"] and file.members("entry") == ["data"] and file.members("entry/data") == ["data"]
     return alone and len(file.shape_of("entry/data/data")) == 3
 
 
@@ -107,7 +107,7 @@ def _frames(source: Source, groups: tuple[str, ...], notes: list[str]) -> tuple[
     for group in groups:
         if file.has(f"{group}/data") and file.shape_of(f"{group}/data"):
             return file.frames(f"{group}/data"), [f"{group}/data"]
-        pieces = sorted((int(one[1]), name) for name in members(file, group) if (one := _PIECE.fullmatch(name)))
+        pieces = sorted((int(one[1]), name) for name in file.members(group) if (one := _PIECE.fullmatch(name)))
         if pieces:
             break
     else:

@@ -60,7 +60,7 @@ def moves(file: Hdf5Source, group: str, *, added: bool = False) -> dict[str, lis
         group: its key.
         added: whether several may move along one axis, such as a coarse and a fine stage; else there is one for each.
     """
-    names = [name for name in _names(file, group) if _moves(file, f"{group}/{name}")]
+    names = [name for name in file.members(group, _MOST) if _moves(file, f"{group}/{name}")]
     found: dict[str, list[Motion]] = {"x": [], "y": []}
     for name in names if added else ():
         axis, sign = _along(file, f"{group}/{name}", name)
@@ -70,13 +70,6 @@ def moves(file: Hdf5Source, group: str, *, added: bool = False) -> dict[str, lis
         keys = [f"{group}/{names[place]}" for place in pair]
         found = {axis: [Motion(key, _along(file, key, "")[1])] for axis, key in zip("yx", keys, strict=True)}
     return found if found["x"] and found["y"] else {}
-
-
-def _names(file: Hdf5Source, group: str) -> list[str]:
-    try:
-        return file.names(group)[:_MOST]
-    except DataError:
-        return []
 
 
 def _moves(file: Hdf5Source, key: str) -> bool:

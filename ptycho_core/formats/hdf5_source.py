@@ -33,7 +33,7 @@ _FILTERS: Final = {
 """Filters of HDF5 that do not come with it."""
 
 _MOST_GROUPS: Final = 4096
-"""Groups that are looked at, so that circles end."""
+"""Groups, and names of one, that are looked at, so that circles end."""
 
 _AT_ONCE: Final = 64
 """Frames read at once, or those of one chunk where that has more."""
@@ -64,6 +64,13 @@ class Hdf5Source(Hdf5File):
     def first(self, *keys: str) -> str | None:
         """The first of these names that the file has."""
         return next((key for key in keys if self.has(key)), None)
+
+    def members(self, key: str, most: int = _MOST_GROUPS) -> list[str]:
+        """The first names of a group; none for what is no group, or cannot be read."""
+        try:
+            return self.names(key)[:most]
+        except DataError:
+            return []
 
     def shape_of(self, key: str) -> tuple[int, ...]:
         """Shape of a dataset of any size, whose values are not read; () for one without."""
@@ -204,7 +211,7 @@ class Hdf5Source(Hdf5File):
 
         Args:
             key: of the dataset; it may lie in files next to this one.
-            frame_axes: axes that count frames, the slowest first.
+            frame_axes: axes that count frames, the slowest first; none for a dataset that is one frame.
             pixel_axes: axes of the rows and columns of a frame.
 
         Raises:
@@ -291,14 +298,18 @@ def _turned(data: Any, order: tuple[int, ...], where: str) -> Frames:  # noqa: A
 
 
 class Hdf5Frames:
-    """Frames of a dataset (…, row, column), read in pieces; the axes before the last two count frames, the first slowest."""
+    """Frames of a dataset (…, row, column), read in pieces; the axes before the last two count frames, the first slowest.
+
+    A dataset (row, column) is one frame.
+    """
 
     def __init__(self, data: Any, where: str) -> None:  # noqa: ANN401 - h5py has no types
         self._data, self._where = data, where
-        *self._grid, rows, columns = (int(length) for length in data.shape)
+        *grid, rows, columns = (int(length) for length in data.shape)
+        self._grid, self._single = grid or [1], not grid
         self.shape: tuple[int, int, int] = (int(np.prod(self._grid, dtype=np.int64)), rows, columns)
         self.dtype: np.dtype[Any] = data.dtype
-        self._piece = max(_AT_ONCE, 1 if data.chunks is None else int(data.chunks[len(self._grid) - 1]))
+        self._piece = max(_AT_ONCE, 1 if self._single or data.chunks is None else int(data.chunks[len(self._grid) - 1]))
 
     def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[Any]:
         """The named frames; see ``ptycho_core.scan.frames.Frames``. Several threads may read: h5py lets in one at a time."""
@@ -334,9 +345,11 @@ class Hdf5Frames:
 
     def _together(self) -> int:
         """Distance of frames up to which those between are decompressed in any case."""
-        return 1 if self._data.chunks is None else int(self._data.chunks[len(self._grid) - 1])
+        return 1 if self._single or self._data.chunks is None else int(self._data.chunks[len(self._grid) - 1])
 
     def _run(self, first: int, end: int) -> NDArray[Any]:
+        if self._single:
+            return np.asarray(self._data[()])[np.newaxis]
         *rows, begin = np.unravel_index(first, self._grid)
         selection = (*(int(row) for row in rows), slice(int(begin), int(begin) + end - first))
         found: NDArray[Any] = np.asarray(self._data[selection])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ptycho_core.formats.interface import Stated
     from ptycho_core.formats.source import Source
 
-__all__ = ["beam_center", "beam_energy", "class_of", "entries", "entry_with", "members", "part", "parts", "signal_of"]
+__all__ = ["beam_center", "beam_energy", "class_of", "entries", "entry_with", "part", "parts", "signal_of"]
 
 _ENERGIES: Final = ("incident_beam_energy", "incident_energy", "energy", "photon_energy")
 _WAVELENGTHS: Final = ("incident_wavelength", "wavelength", "wave length")
@@ -23,17 +23,9 @@ _MOST: Final = 256
 """Members of a group that are looked at."""
 
 
-def members(file: Hdf5Source, group: str) -> list[str]:
-    """The first names of a group; none for what is no group, or cannot be read."""
-    try:
-        return file.names(group)[:_MOST]
-    except DataError:
-        return []
-
-
 def entries(file: Hdf5Source) -> list[str]:
     """The groups at the top of a file; the one that its attribute ``default`` names goes first."""
-    names = members(file, "/")
+    names = file.members("/", _MOST)
     try:
         default = file.text("/", "default").strip("/").partition("/")[0]
     except DataError:
@@ -64,7 +56,7 @@ def class_of(file: Hdf5Source, key: str) -> str:
 def parts(file: Hdf5Source, group: str, kind: str, name: str) -> list[str]:
     """Groups inside another: those of a name, with or without ``_1`` or ``1``, then others of a NeXus class."""
     named = [f"{group}/{one}" for one in (f"{name}_1", name, f"{name}1") if file.has(f"{group}/{one}")]
-    inside = (f"{group}/{one}" for one in members(file, group))
+    inside = (f"{group}/{one}" for one in file.members(group, _MOST))
     numbered = f"{group}/{name}_"
     return list(dict.fromkeys((*named, *(one for one in inside if class_of(file, one) == kind or one.startswith(numbered)))))
 
