@@ -10,8 +10,9 @@ import h5py
 import numpy as np
 
 from ptycho_core.errors import DataError
+from ptycho_core.files.memory import available_bytes
 from ptycho_core.formats.guard import check_declared, guarded
-from ptycho_core.formats.hdf5_reading import Hdf5File
+from ptycho_core.formats.hdf5_reading import CACHE, SLOTS, Hdf5File
 from ptycho_core.scan.frames import ArrayFrames
 from ptycho_core.units import energy_ev, length_m, unit_word
 
@@ -34,6 +35,11 @@ _FILTERS: Final = {
 
 _MOST_GROUPS: Final = 4096
 """Groups, and names of one, that are looked at, so that circles end."""
+
+_MOST_ROOM: Final = 2**29
+_SHARE: Final = 8
+"""Bytes of decompressed chunks that are kept of a dataset whose chunks hold several frames: at most so many, and one of so many
+parts of the free memory."""
 
 _AT_ONCE: Final = 64
 """Frames read at once, or those of one chunk where that has more."""
@@ -228,6 +234,10 @@ class Hdf5Source(Hdf5File):
                 )
             self.used[str(data.name).strip("/")] = None  # where a link led to
             self._check_filters(key, data)
+            if (room := _room(data)) is not None:
+                name, home = str(data.name), data.file
+                del data  # HDF5 gives a dataset its cache when it is opened, and all that hold it open share that
+                data = h5py.Dataset(h5py.h5d.open(home.id, name.encode(), room))
             order = (*frame_axes, *(axis % data.ndim for axis in pixel_axes))
             if order == tuple(range(data.ndim)):
                 return Hdf5Frames(data, self.where(key))
@@ -273,6 +283,21 @@ class Hdf5Source(Hdf5File):
                 f" ({_FILTERS.get(code, 'not known here')}), which is not installed.",
                 remedy="Install it: python -m pip install 'ptycho-core[eiger]'.",
             )
+
+
+def _room(data: Any) -> Any:  # noqa: ANN401 - h5py has no types
+    """How to open a dataset whose chunks hold several frames: with room for them, so that each is decompressed once.
+
+    None where the usual room will do.
+    """
+    if data.chunks is None or data.is_virtual or data.external or data.ndim < 3 or math.prod(data.chunks[:-2]) == 1:
+        return None
+    size = min(math.prod(data.shape) * data.dtype.itemsize, _MOST_ROOM, available_bytes() // _SHARE)
+    if size <= CACHE or data.id.get_create_plist().get_nfilters() == 0:
+        return None
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_chunk_cache(SLOTS, int(size), 0.75)
+    return access
 
 
 def _plugin_has(code: int) -> bool:
