@@ -46,9 +46,8 @@ class Described(ScanFormat):
         keys = self.layout.keys
         if not keys or not source.has():
             return None
-        if not all(any(matching(source.hdf5, one.strip()) for one in key.split("|")) for key in keys):
-            return None
-        return Evidence(Strength.LAYOUT, f"has {', '.join(keys)}")
+        found = [next((one for one in key.split("|") if matching(source.hdf5, one)), "") for key in keys]
+        return Evidence(Strength.LAYOUT, f"has {', '.join(found)}") if all(found) else None
 
     def read(self, source: Source) -> RawScan:
         """See `ScanFormat.read`."""
@@ -88,9 +87,15 @@ def described(path: Path, name: str = _NAME) -> type[ScanFormat]:
     told = {
         "name": name, "title": layout.title, "reads": layout.reads, "extensions": layout.extensions,
         "conventions": layout.conventions, "extra": layout.extra, "layout_path": path,
-        "recognized_by": ", ".join(f"`{key}`" for key in layout.keys) or "its name", "__doc__": f"Reads {layout.title}.",
+        "recognized_by": ", ".join(_shown(key) for key in layout.keys) or "its name", "__doc__": f"Reads {layout.title}.",
     }  # fmt: skip
     return type(f"Described{path.stem.title()}", (Described,), told)
+
+
+def _shown(key: str) -> str:
+    """A key of those by which a layout is recognized: of several the first, and how many others there are."""
+    first, *others = key.split("|")
+    return f"`{first}`" + (f" or {len(others)} other{'s' * (len(others) > 1)}" if others else "")
 
 
 class _Grid(NamedTuple):

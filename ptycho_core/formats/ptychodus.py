@@ -88,6 +88,7 @@ class PtychodusPair(ScanFormat):
         mask = _mask(store, frames, notes)
         used += [] if mask is None else ["bad_pixels"]
         numbers = _whole(store, "indexes")
+        used += [] if numbers is None else ["indexes"]
         common: dict[str, Any] = {"mask": mask, "mask_key": "'bad_pixels'", "signal": "counts", "frame_numbers": numbers}
         if product is None:
             return RawScan(frames, f"'{key}'", None, stated=stated, used=tuple(used), notes=tuple(notes), **common)
@@ -158,7 +159,7 @@ def _with_product(
         frames, f"'{key}'", positions, f"{position_key} of {path.name}", unit="m", window="middle",
         stated=stated | product_stated, probe=probe, probe_key=f"the probe of {path.name}", probe_in_counts=in_counts,
         object_guess=guess, object_center=_center(store), position_numbers=numbers,
-        used=(*used, "indexes", *_METRES), notes=tuple(notes), **common,
+        used=(*used, *_METRES), notes=tuple(notes), **common,
     )  # fmt: skip
 
 
