@@ -135,9 +135,18 @@ def _numbers(words: Sequence[str], *, started: bool) -> list[float] | None:
     return found if known or started else None
 
 
+def _names(line: str, width: int) -> list[str]:
+    """The cells of a line of a header: apart by any blanks, else by those before no unit, else by several, as the width wants it."""
+    found = _fitting(_words(line), width)
+    if len(found) == width or any(mark in line for mark in _MARKS):
+        return found
+    others = (re.sub(r"\s+(?=[\[(])", "", line).split(), re.split(r"\s{2,}", line.strip()))
+    return next((words for words in others if len(words) == width), found)
+
+
 def _header(lines: Sequence[str], width: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The names of the columns and their units, out of the lines before the first row."""
-    split = [_fitting(_words(line), width) for line in lines]
+    split = [_names(line, width) for line in lines]
     rows = [words for words in split if len(words) == width]
     stated = next((words for words in reversed(rows) if only_units(words)), None)
     names = next((words for words in reversed(rows) if not only_units(words)), None)

@@ -19,6 +19,7 @@ TABLES = {
     "posX_um\tposY_um": "{xu}\t{yu}", "posx,posy": "{xm},{ym}", "xpos,ypos": "{xm},{ym}",
     "position_x_um,position_y_um": "{xu},{yu}", "samx_um,samy_um": "{xu},{yu}",
     "x_position_m,y_position_m": "{xm},{ym}", "ScanX(um) ScanY(um)": "{xu} {yu}", "vertical_nm,horizontal_nm": "{yn},{xn}",
+    "# x (um) y (um)": "{xu} {yu}", "X position [nm]  Y position [nm]": "{xn}  {yn}",
     "# x y": "{xm} {ym}", "x in um,y in um": "{xu},{yu}", "x/nm,y/nm": "{xn},{yn}", '"x (Å)","y (Å)"': "{xa},{ya}",
     "x,y\num,um": "{xu},{yu}", "# positions in um\n# x y": "{xu} {yu}", "# units: um\n# x y": "{xu} {yu}",
     "# x: um, y: um\n# x y": "{xu} {yu}", "scan 12, 2024\nx_um, y_um": "{xu}, {yu}", "x_um,y_um,": "{xu},{yu}",
