@@ -8,7 +8,7 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.hdf5_masks import cxi_good, good_pixels
-from ptycho_core.formats.hdf5_positions import moves, summed, vectors
+from ptycho_core.formats.hdf5_positions import OTHERS, moves, summed, vectors
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
 from ptycho_core.formats.nexus_groups import beam_energy, part, parts, signal_of
 from ptycho_core.formats.plausible import detector_distance, photon_energy_of, square_pixel
@@ -66,7 +66,8 @@ class Cxi(ScanFormat):
             )
         frames = file.frames(place.frames, tuple(range(len(file.shape_of(place.frames)) - 2)))
         _tell(file, place, notes)
-        positions, unit, keys = _positions(file, place, frames.shape[0], notes)
+        none: tuple[None, str, tuple[str, ...]] = (None, "m", ())
+        positions, unit, keys = none if source.positions else _positions(file, place, frames.shape[0], notes)
         mask = file.first(*(f"{place.detector}/{name}" for name in _MASKS))
         stated = _stated(file, place, notes)
         lit, probe = _probe(file, place, notes)
@@ -160,7 +161,9 @@ def _apart(file: Hdf5Source, place: _Place) -> tuple[NDArray[np.float64], str, t
             x, y = (summed(file, found[axis], unit) for axis in "xy")
             keys = tuple(one.key for axis in "xy" for one in found[axis])
             if len(x) != len(y):
-                raise DataError(f"{file.path}: {keys[0]} has {len(x)} values and {keys[-1]} {len(y)}; each is one a frame.")
+                raise DataError(
+                    f"{file.path}: {keys[0]} has {len(x)} values and {keys[-1]} {len(y)}; each is one a frame.", remedy=OTHERS
+                )
             return np.stack([x, y], axis=1), unit, keys
     return None
 

@@ -74,7 +74,7 @@ class FoldSlice(ScanFormat):
         """By the pair; a result is recognized too, so that `read` says what it is."""
         if source.kind == "folder":
             frames = _in_folder(source)
-            return Evidence(Strength.NAMES, f"holds {frames[0].name}") if len(frames) == 1 else None
+            return Evidence(Strength.NAMES, f"holds {frames[0].name}") if frames else None
         if source.has("dp") or _is_para(source.file.hdf5):
             para = _para_of(source, source.path)
             if _is_para(source.file.hdf5):
@@ -164,7 +164,11 @@ def _files(source: Source) -> _Files:
     Raises:
         DataError: a companion is missing.
     """
-    place = source.path if source.kind != "folder" else next(iter(_in_folder(source)), source.path)
+    inside = _in_folder(source) if source.kind == "folder" else []
+    if len(inside) > 1:
+        told = ", ".join(path.name for path in inside[:8])
+        raise DataError(f"{source.path} holds {len(inside)} files of frames: {told}.", remedy="Give one of them as SCAN.")
+    place = next(iter(inside), source.path)
     main = source.hdf5 if place == source.path else source.companion(place)
     if not main.has("dp"):
         names = _other_names(place, "_para", "_dp")

@@ -46,7 +46,7 @@ def good_pixels(
     if found[-2:] != shape or len(found) > 4 or 0 in found:
         raise DataError(
             f"{file.where(key)} has shape {found}, and the frames are {shape[0]} x {shape[1]} pixels.",
-            remedy="Give the mask with --mask FILE.",
+            remedy="Correct it in a copy of the file.",
         )
     if len(found) == 2:
         return is_good(file.array(key, [2]))

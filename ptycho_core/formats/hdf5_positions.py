@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
     from ptycho_core.formats.hdf5_source import Hdf5Source
 
-__all__ = ["Motion", "moves", "on_grid", "summed", "vectors"]
+__all__ = ["OTHERS", "Motion", "moves", "on_grid", "summed", "vectors"]
 
 _MOST: Final = 256
+
+OTHERS: Final = "Give the positions with --positions FILE."
+"""What to do about positions that cannot be used."""
 
 
 class Motion(NamedTuple):
@@ -48,7 +51,7 @@ def vectors(file: Hdf5Source, key: str, frames: int) -> NDArray[np.float64]:
     if values.shape[0] in (2, 3) and (values.shape[1] not in (2, 3) or values.shape[1] == frames != values.shape[0]):
         values = values.T
     if values.shape[1] not in (2, 3):
-        raise DataError(f"{file.where(key)} has shape {shape}; translations are (frame, 3): x, y, z.")
+        raise DataError(f"{file.where(key)} has shape {shape}; translations are (frame, 3): x, y, z.", remedy=OTHERS)
     return values
 
 

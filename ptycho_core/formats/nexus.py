@@ -68,7 +68,8 @@ class NexusPtycho(ScanFormat):
         if not lengths:
             raise DataError(f"{file.where(key)} has shape {file.shape_of(key)}; frames have three axes or more.")
         frames = file.frames(key, tuple(range(len(lengths))))
-        positions, unit, keys = _positions(file, entry, detector, lengths)
+        none: tuple[None, str, tuple[str, ...]] = (None, "m", ())
+        positions, unit, keys = none if source.positions else _positions(file, entry, detector, lengths)
         stated = _stated(file, entry, instrument, detector, notes)
         mask, mask_key = _mask(file, detector, frames.shape[1:], notes)
         center = beam_center(file, detector, frames.shape[1:], stated.get("detector_pixel_size_m"), notes)

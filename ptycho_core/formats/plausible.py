@@ -86,7 +86,8 @@ def square_pixel(file: Hdf5Source, rows: str, columns: str, default: str, notes:
         return first or second
     if abs(first.value / second.value - 1) > _SQUARE:
         raise DataError(
-            f"{file.path}: {first.key} is {first.value:.6g} m and {second.key} {second.value:.6g} m; pixels must be square."
+            f"{file.path}: {first.key} is {first.value:.6g} m and {second.key} {second.value:.6g} m; pixels must be square.",
+            remedy="Add pixels up until they are square, and state their pitch in a copy of the file.",
         )
     return first
 

@@ -136,7 +136,7 @@ def _numbers(words: Sequence[str], *, started: bool) -> list[float] | None:
 
 
 def _names(line: str, width: int) -> list[str]:
-    """The cells of a line of a header: apart by any blanks, else by those before no unit, else by several, as the width wants it."""
+    """The cells of a line of a header: apart by any blanks, by those before no unit, or by several, as the width wants it."""
     found = _fitting(_words(line), width)
     if len(found) == width or any(mark in line for mark in _MARKS):
         return found

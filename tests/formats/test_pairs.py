@@ -75,6 +75,9 @@ def test_a_scan_of_the_near_field_is_refused(tmp_path):
 def test_a_folder_with_one_pair_is_a_scan(tmp_path):
     of_fold_slice(tmp_path)
     assert_same(open_scan(tmp_path), SMALL)
+    write(tmp_path / "data_roi1_dp.hdf5", {"dp": SMALL.counts})
+    with pytest.raises(DataError, match=r"2 files of frames: data_roi0_dp\.hdf5, data_roi1_dp\.hdf5"):
+        open_scan(tmp_path)
 
 
 @pytest.mark.parametrize("changes", [{"dx": [[PIXEL * 1e10]]}, {"lambda": [[WAVELENGTH * 1e10]]}], ids=["pixel", "wavelength"])

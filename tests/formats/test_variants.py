@@ -260,3 +260,19 @@ def test_an_absent_data_file_says_what_to_do(tmp_path):
     with pytest.raises(DataError, match=r"scan_7_data_000002\.h5, which does not exist") as caught:
         open_scan(path)
     assert "next to scan_7_master.h5" in caught.value.remedy
+
+
+@pytest.mark.parametrize("kind", ["cxi", "nexus"])
+def test_positions_that_are_given_overrule_those_that_cannot_be_read(kind, tmp_path):
+    wrong = np.zeros((FRAMES, 5))
+    if kind == "cxi":
+        path = cxi(tmp_path / "a.cxi", SMALL, {T: wrong})
+    else:
+        path = changed(
+            nexus(tmp_path / "a.nxs", SMALL, {f"{DETECTOR}/translation": wrong}), lambda file: file.__delitem__("entry_1/sample")
+        )
+    with pytest.raises(DataError, match=r"has shape \(12, 5\); translations are") as caught:
+        open_scan(path)
+    assert "--positions FILE" in caught.value.remedy
+    np.savetxt(tmp_path / "p.csv", SMALL.metres, delimiter=",", header="y_m,x_m")
+    assert_same(open_scan(path, {"positions": str(tmp_path / "p.csv")}), SMALL)
