@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         for one in _data_settings()
         if f"setting_{one.name}" in args
     }
-    from ptycho_core.cli.steps import progress_of_steps
+    from ptycho_core.cli.progress_bar import progress_of_steps
     from ptycho_core.files.place import check_apart, check_file
     from ptycho_core.formats.opening import opened, scan_path
     from ptycho_core.scan.summary import summarise

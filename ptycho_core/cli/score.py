@@ -153,7 +153,7 @@ def _opened(path: Path, read: dict[str, Any], file: dict[str, Any]) -> Scan:
     """The scan as it was read for the result; one that cannot be read so, by its content alone.
 
     Raises:
-        PtychoError: that cannot be done either; the first reason is told.
+        PtychoError: that cannot be done either; the first reason is given.
     """
     from ptycho_core.errors import PtychoError
     from ptycho_core.formats.opening import open_scan

@@ -18,7 +18,7 @@ _COLUMNS: Final = frozenset({"x", "column", "columns", "col", "cols", "horizonta
 _FILLERS: Final = frozenset(
     {"pos", "position", "positions", "coord", "coordinate", "in", "motor", "scan", "sample", "probe", "stage"}
 )
-"""Words beside an axis that say nothing else, unlike ``err`` or ``target``."""
+"""Words next to an axis that say nothing else, unlike ``err`` or ``target``."""
 
 _NUMBERS: Final = frozenset({
     "index", "indexes", "indices", "idx", "frame", "frames", "frame_number", "frame_index", "number", "id", "n", "no",

@@ -47,7 +47,7 @@ class Cxi(ScanFormat):
     )
 
     def recognize(self, source: Source) -> Evidence | None:
-        """By ``cxi_version`` beside frames."""
+        """By ``cxi_version`` next to frames."""
         if not source.has() or (place := _find(source)) is None:
             return None
         if source.has("cxi_version"):
@@ -70,13 +70,13 @@ class Cxi(ScanFormat):
         positions, unit, keys = none if source.positions else _positions(file, place, frames.shape[0], notes)
         mask = file.first(*(f"{place.detector}/{name}" for name in _MASKS))
         stated = _stated(file, place, notes)
-        lit, probe = _probe(file, place, notes)
-        used = [place.frames, *keys, mask, lit, *(one.key.strip("'") for one in stated.values())]
+        illuminated, probe = _probe(file, place, notes)
+        used = [place.frames, *keys, mask, illuminated, *(one.key.strip("'") for one in stated.values())]
         return RawScan(
             frames, f"'{place.frames}'", positions, " and ".join(f"'{key}'" for key in keys), unit=unit, window="middle",
             signal="counts", stated=stated,
             mask=None if mask is None else good_pixels(file, mask, frames.shape[1:], cxi_good, notes), mask_key=f"'{mask}'",
-            probe=probe, probe_key=f"'{lit}'", notes=tuple(notes), used=tuple(key for key in used if key),
+            probe=probe, probe_key=f"'{illuminated}'", notes=tuple(notes), used=tuple(key for key in used if key),
         )  # fmt: skip
 
 
@@ -190,11 +190,11 @@ def _basis(file: Hdf5Source, place: _Place, notes: list[str]) -> NDArray[np.floa
 
 
 def _stated(file: Hdf5Source, place: _Place, notes: list[str]) -> dict[str, Stated]:
-    lit = part(file, place.instrument, "NXsource", "source") or f"{place.instrument}/source_1"
+    illuminated = part(file, place.instrument, "NXsource", "source") or f"{place.instrument}/source_1"
     beam = part(file, place.instrument, "NXbeam", "beam") or f"{place.instrument}/beam_1"
-    energy = photon_energy_of(file, f"{lit}/energy", "J", notes)
+    energy = photon_energy_of(file, f"{illuminated}/energy", "J", notes)
     if energy is None:
-        energy = beam_energy(file, (lit, beam), "m", notes)
+        energy = beam_energy(file, (illuminated, beam), "m", notes)
     distance = detector_distance(file, f"{place.detector}/distance", "m", notes) or _corner(file, place)
     pixel = square_pixel(file, f"{place.detector}/y_pixel_size", f"{place.detector}/x_pixel_size", "m", notes)
     known = {"photon_energy_ev": energy, "detector_distance_m": distance, "detector_pixel_size_m": pixel}
@@ -212,8 +212,8 @@ def _corner(file: Hdf5Source, place: _Place) -> Stated | None:
 
 def _probe(file: Hdf5Source, place: _Place, notes: list[str]) -> tuple[str | None, NDArray[Any] | None]:
     """The key of the illumination, and what it holds; None for one that is not complex."""
-    lit = part(file, place.instrument, "NXsource", "source") or f"{place.instrument}/source_1"
-    key = file.first(*(f"{lit}/{name}" for name in _ILLUMINATIONS), f"{place.detector}/probe")
+    illuminated = part(file, place.instrument, "NXsource", "source") or f"{place.instrument}/source_1"
+    key = file.first(*(f"{illuminated}/{name}" for name in _ILLUMINATIONS), f"{place.detector}/probe")
     if key is None:
         return None, None
     values = file.array(key, [2, 3, 4])

@@ -26,7 +26,7 @@ FREQUENCY_STEP: Final = "frequency_step"
 
 
 class Strength(IntEnum):
-    """How sure a format is that a file is one of its own; the surest reads it."""
+    """How sure a format is that it can read a file; the surest reads it."""
 
     NAMES = 1
     """It has keys that other programs use too."""
@@ -62,7 +62,7 @@ class RawScan:
         position_key: where they are.
         unit: of the positions: ``px`` (object pixels), or a length as ``ptycho_core.units`` knows it.
         window: which point of a window a position is: its ``[0, 0]`` corner, its pixel ``N // 2`` (center), or ``(N − 1) / 2``
-            (middle). It matters only beside an object.
+            (middle). It matters only together with an object.
         signal: ``counts`` or ``amplitude`` where the format says so, else None.
         signal_by: what says so, such as ``the format``, for notes.
         zero: where zero frequency is in a stored frame: ``center`` ``[N//2, N//2]``; ``corner`` ``[0, 0]``; ``shifted``: where

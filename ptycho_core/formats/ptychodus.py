@@ -49,7 +49,7 @@ class PtychodusPair(ScanFormat):
         "file of the same name with `product` for `diffraction`, or that of `--positions`. Either may be given, or their folder. "
         "Pairs `*_dp.hdf5` and `*_para.hdf5` of ptycho-vit and pty-chi are such files, too."
     )
-    recognized_by = "`patterns` with `indexes` or `bad_pixels`, or `probe_position_x_m`; `dp` beside a file with that"
+    recognized_by = "`patterns` with `indexes` or `bad_pixels`, or `probe_position_x_m`; `dp` next to a file with that"
     conventions = (
         "`patterns` is (frame, row, column), counts with zero frequency in the middle; `bad_pixels` is True = bad.",
         "Frames and positions pair by value: `indexes` and `probe_position_indexes`; of several of one the mean is taken.",
@@ -57,7 +57,7 @@ class PtychodusPair(ScanFormat):
         "`center_x_m`, `center_y_m` of the object are at its middle.",
         "The object's pixel is that of the product; energy and distance are, too. Of several OPR modes of the probe the first is "
         "taken, and an object of several layers is left aside.",
-        "`dp` of a pair is (frame, row, column), counts; `probe` beside it is (mode, slice, row, column), too. `dx` and `lambda` "
+        "`dp` of a pair is (frame, row, column), counts; `probe` next to it is (mode, slice, row, column), too. `dx` and `lambda` "
         "(metres) state the scale where the object does not.",
     )
 
