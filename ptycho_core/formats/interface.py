@@ -73,7 +73,7 @@ class RawScan:
         electrons: whether the energy is that of electrons.
         mask: (row, column) as a frame is stored, bool, True = good; or None.
         mask_key: where it is.
-        flag: a value that marks bad pixels where it stands in the first frame, or None.
+        flag: a value that marks bad pixels where it stands in the first frame, or several, or None.
         probe: (mode, N, N), complex, of the turned frames; or None.
         probe_key: where it is.
         probe_in_counts: whether ``Σ|probe|²`` is the mean number of counts of an empty object.
@@ -101,7 +101,7 @@ class RawScan:
     electrons: bool = False
     mask: NDArray[np.bool_] | None = None
     mask_key: str = ""
-    flag: float | None = None
+    flag: float | tuple[float, ...] | None = None
     probe: NDArray[np.complexfloating[Any, Any]] | None = None
     probe_key: str = "the probe"
     probe_in_counts: bool = False

@@ -48,7 +48,7 @@ class NpzFile:
         self.headers: dict[str, Header] = {}
         self._infos: dict[str, zipfile.ZipInfo] = {}
         if kind_of(path) != ZIP:
-            raise another_kind(path, "is not an npz file", "'ptycho inspect --help' lists the formats that are read.")
+            raise another_kind(path, "is not an npz file")
         with guarded(f"{path} is cut off or damaged: it", _AGAIN, kind="npz"), zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             if len(infos) > _MOST_MEMBERS:

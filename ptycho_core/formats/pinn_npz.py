@@ -12,13 +12,9 @@ from ptycho_core.formats.npz_scan import (
     check_frames,
     npz_facts,
     npz_frames,
-    npz_stated,
-    read_mask,
-    read_object,
+    npz_parts,
     read_positions,
-    read_probe,
     remedy_for_numbers,
-    scan_index,
 )
 
 if TYPE_CHECKING:
@@ -100,13 +96,11 @@ class PinnNpz(ScanFormat):
             stated, by = "counts", "the key 'bad_pixels', which ptychodus writes next to counts,"
         if "xcoords_start" in file:
             notes.append("Positions: 'xcoords' and 'ycoords'; those before refinement ('xcoords_start') are left aside.")
-        mask, mask_key = read_mask(file, frames.shape[1:], bad="bad_pixels")
         return RawScan(
             frames, f"'{name}'", None if apart else _positions(file, frames.shape[0], name), "'ycoords' and 'xcoords'",
-            window="middle" if host else "center", signal=stated, signal_by=by, stated=npz_stated(file),
-            mask=mask, mask_key=mask_key, probe=read_probe(file, "probeGuess"), probe_key="'probeGuess'",
-            object_guess=read_object(file, "objectGuess"), scan_index=scan_index(file, frames.shape[0]), notes=tuple(notes),
+            window="middle" if host else "center", signal=stated, signal_by=by, notes=tuple(notes),
             used=tuple(key for key, need in KEYS.items() if need != "ignored" and key in file),
+            **npz_parts(file, frames.shape, "probeGuess", "objectGuess", bad="bad_pixels"),
         )  # fmt: skip
 
 

@@ -13,12 +13,8 @@ from ptycho_core.formats.npz_scan import (
     check_frames,
     npz_facts,
     npz_frames,
-    npz_stated,
-    read_mask,
-    read_object,
+    npz_parts,
     read_positions,
-    read_probe,
-    scan_index,
 )
 
 if TYPE_CHECKING:
@@ -92,15 +88,12 @@ class PlainNpz(ScanFormat):
         positions = None if source.positions and "positions_px" not in file else _positions(file, frames.shape[0])
         # The key's name states counts; a key 'signal' may state otherwise.
         stated = file.text("signal")
-        mask, mask_key = read_mask(file, frames.shape[1:])
         return RawScan(
             frames, "'intensity'", positions, "'positions_px'",
             signal=stated or "counts", signal_by="the key 'signal'" if stated else "the key 'intensity'",
-            stated=npz_stated(file), mask=mask, mask_key=mask_key,
-            probe=read_probe(file, "probe_guess"), probe_key="'probe_guess'",
             probe_in_counts="probe_guess" in file and bool(file.number("probe_in_counts")),
-            object_guess=read_object(file, "object_guess"), scan_index=scan_index(file, frames.shape[0]),
             used=tuple(key for key, need in KEYS.items() if need != "truth" and key in file),
+            **npz_parts(file, frames.shape, "probe_guess", "object_guess"),
         )  # fmt: skip
 
 

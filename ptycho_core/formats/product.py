@@ -14,6 +14,7 @@ from ptycho_core.errors import DataError, PtychoError
 from ptycho_core.files.plain import why_not_plain
 from ptycho_core.formats.guard import check_magnitude, in_double
 from ptycho_core.formats.object_file import (
+    CENTERED_PIXEL,
     Purpose,
     numbered_corners,
     object_name,
@@ -341,7 +342,7 @@ def _left_out(probe: NDArray[Any], path: Path) -> tuple[str, ...]:
 
 
 def _pixel_size(file: Reader | NpzReader) -> tuple[float, float] | None:
-    height, width = (file.number(f"object_pixel_{side}_m") for side in ("height", "width"))
+    height, width = (file.number(f"object_pixel_{side}_m") or file.number(CENTERED_PIXEL) for side in ("height", "width"))
     return (height, width) if height and width and min(height, width) > 0 else None
 
 

@@ -206,7 +206,7 @@ class Source:
             DataError: it does not exist, is something else, or is damaged.
         """
         if why := why_not_plain(path):
-            raise DataError(f"{path}, which {self.path} needs, {why}.")
+            raise DataError(f"{path}, which {self.path} needs, {why}.", remedy=f"Put it next to {self.path.name}.")
         if (found := self.file.open_hdf5(self.take(path))) is None:
             raise DataError(f"{path}, which {self.path} needs, is no HDF5 file.")
         return found
