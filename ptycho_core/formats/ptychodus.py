@@ -57,8 +57,8 @@ class PtychodusPair(ScanFormat):
         "`center_x_m`, `center_y_m` of the object are at its middle.",
         "The object's pixel is that of the product; energy and distance are, too. Of several OPR modes of the probe the first is "
         "taken, and an object of several layers is left aside.",
-        "`dp` of a pair is (frame, row, column), counts; `probe` next to it is (mode, slice, row, column), too. `dx` and `lambda` "
-        "(metres) state the scale where the object does not.",
+        "`dp` of a pair is (frame, row, column), counts; `probe` next to it is (mode, slice, row, column), too. `dx` and "
+        "`lambda` (metres) state the scale where the object does not.",
     )
 
     def recognize(self, source: Source) -> Evidence | None:
