@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -9,13 +10,19 @@ import numpy as np
 from ptycho_core.errors import DataError
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
 from ptycho_core.formats.plausible import detector_distance, photon_energy_of, square_pixel
+from ptycho_core.formats.product_cxi import OWN_GROUP
+from ptycho_core.formats.ptychodus import images_of_product
 from ptycho_core.physics.geometry import photon_energy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.contents import Contents
     from ptycho_core.formats.hdf5_source import Hdf5Source
     from ptycho_core.formats.source import Source
+    from ptycho_core.scan.scan import Steps
 
 __all__ = ["Cxi", "good_bits"]
 
@@ -39,6 +46,13 @@ class Cxi(ScanFormat):
     extensions = (".cxi",)
     reads = "Scans in CXI up to version 1.6, such as cdtools writes them: the first entry of a file."
     recognized_by = "`cxi_version` with frames, or frames with a translation"
+    written_as = "cxi"
+    writes = (
+        "CXI 1.6: scans, as cdtools and ptychodus read them, and reconstructions, with probe and object in `image_1` and "
+        "`image_2` and what CXI has no place for in `entry_1/ptychodus`, as ptychodus has it; or both."
+    )
+    needs = ("positions", "photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
+    keeps = frozenset({"patterns", "mask", "probe", "probe scale", "object", "numbers", "history", "energy", "distance", "pixel"})
     conventions = (
         "`detector_1/data` is (frame, row, column), counts with zero frequency in the middle.",
         "`translation` is (frame, 3), metres: where the *sample* is, so that the window moves by minus it. `basis_vectors`, "
@@ -47,13 +61,15 @@ class Cxi(ScanFormat):
         "`mask` is a field of bits: 0 and 0x1000 (signal present) are good, all else is bad.",
         "`source_1/energy` is in joules; a value that can only be eV or keV is read so, with a note.",
         "`detector_1/data_dark` is left aside: give it with `--dark`.",
+        "Where ptychodus' group `entry_1/ptychodus` is there, `image_1` is the probe and `image_2` the object, on which the "
+        "windows lie as `object_center_x_m` and `object_center_y_m` say.",
     )
 
     def recognize(self, source: Source) -> Evidence | None:
-        """By ``cxi_version`` beside frames."""
+        """By ``cxi_version`` beside frames; a file that states a definition of NeXus has its names and another meaning."""
         if not (frames := next((key for key in _FRAMES if source.has(key)), None)):
             return None
-        if source.has("cxi_version"):
+        if source.has("cxi_version") and not source.has("entry_1/definition"):
             return Evidence(Strength.STATED, f"has cxi_version and {frames}")
         moved = any(source.has(key) for key in _TRANSLATIONS)
         return Evidence(Strength.LAYOUT, f"has {frames} and a translation") if moved else None
@@ -73,13 +89,23 @@ class Cxi(ScanFormat):
         stated = _stated(file, notes)
         lit = file.first(*_ILLUMINATIONS)
         used = [frames, place, mask if file.has(mask) else None, lit, *(one.key.strip("'") for one in stated.values())]
-        return RawScan(
+        raw = RawScan(
             file.frames(frames), f"'{frames}'", None if place is None else _positions(file, place), f"'{place}'",
             unit="m" if place is None else file.unit(place, "m"), window="middle", signal="counts", stated=stated,
             mask=good_bits(file, mask) if file.has(mask) else None, mask_key=f"'{mask}'",
             probe=None if lit is None else _probe(file, lit), probe_key=f"'{lit}'", notes=tuple(notes),
             used=tuple(key for key in used if key),
         )  # fmt: skip
+        if not file.has(OWN_GROUP):
+            return raw
+        images = {name: value for name, value in images_of_product(file, notes).items() if value is not None}
+        return replace(raw, **images, notes=tuple(notes))
+
+    def write(self, contents: Contents, path: Path, progress: Steps | None = None) -> tuple[str, ...]:
+        """See `ScanFormat.write`."""
+        from ptycho_core.formats.cxi_writing import write_cxi
+
+        return write_cxi(contents, path, progress)
 
 
 def good_bits(file: Hdf5Source, key: str) -> NDArray[np.bool_]:

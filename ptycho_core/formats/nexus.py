@@ -13,11 +13,15 @@ from ptycho_core.formats.plausible import detector_distance, photon_energy_of, s
 from ptycho_core.physics.geometry import photon_energy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.contents import Contents
     from ptycho_core.formats.hdf5_source import Hdf5Source
     from ptycho_core.formats.source import Source
     from ptycho_core.scan.frames import Frames
+    from ptycho_core.scan.scan import Steps
 
 __all__ = ["NexusPtycho", "entry_with", "part"]
 
@@ -36,6 +40,13 @@ class NexusPtycho(ScanFormat):
     extensions = (".nxs", ".h5", ".hdf")
     reads = "NeXus files whose entry has the definition NXptycho or NXcxi_ptycho; frames may lie in files of the same folder."
     recognized_by = "`definition` NXptycho or NXcxi_ptycho"
+    written_as = "nexus"
+    writes = (
+        "NXcxi_ptycho, every field that its definition requires: units in SI, positions in `sample_1/transformations` and as a "
+        "`translation`. What the definition requires and nothing states is NaN."
+    )
+    needs = ("patterns", "photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
+    keeps = frozenset({"patterns", "mask", "energy", "distance"})
     conventions = (
         "Groups are found by their NX_class, else by their name, with or without `_1`.",
         "`detector/data` is (frame, row, column) for free paths and (slow, fast, row, column) for rasters: counts.",
@@ -73,6 +84,12 @@ class NexusPtycho(ScanFormat):
             stated=stated, mask=mask, mask_key=f"'{mask_key}'", notes=tuple(notes),
             used=(key, *keys, *(one.key.strip("'") for one in stated.values()), *([mask_key] if mask_key else [])),
         )  # fmt: skip
+
+    def write(self, contents: Contents, path: Path, progress: Steps | None = None) -> tuple[str, ...]:
+        """See `ScanFormat.write`."""
+        from ptycho_core.formats.nexus_writing import write_nexus
+
+        return write_nexus(contents, path, progress)
 
 
 def entry_with(source: Source, definitions: tuple[str, ...]) -> tuple[str | None, str]:

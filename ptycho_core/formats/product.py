@@ -13,6 +13,7 @@ from ptycho_core.contract import ReconstructResult
 from ptycho_core.errors import DataError, PtychoError
 from ptycho_core.files.plain import why_not_plain
 from ptycho_core.formats.guard import check_magnitude, in_double
+from ptycho_core.formats.kinds import is_hdf5, is_zip
 from ptycho_core.formats.object_file import (
     Purpose,
     numbered_corners,
@@ -34,7 +35,16 @@ if TYPE_CHECKING:
     from ptycho_core.formats.product_npz import NpzReader
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["Reconstruction", "StoredObject", "load_reconstruction", "read_object", "read_probe", "title_and_scale"]
+__all__ = [
+    "Reconstruction",
+    "StoredObject",
+    "is_own_result",
+    "is_result_of_others",
+    "load_reconstruction",
+    "read_object",
+    "read_probe",
+    "title_and_scale",
+]
 
 FILE_NAME = "reconstruction.h5"
 _MOST = 1e30
@@ -239,6 +249,31 @@ def read_probe(path: str | Path, notes: list[str] | None = None) -> NDArray[Any]
     if notes is not None:
         notes.extend(_left_out(values, path))
     return _modes(values, path)
+
+
+def is_own_result(path: Path) -> bool:
+    """Whether a file is a ``reconstruction.h5``, or a folder has one; nothing of it is checked."""
+    place = path / FILE_NAME if path.is_dir() else path
+    if why_not_plain(place) or not is_hdf5(place):
+        return False
+    with Reader(place) as reader:
+        return "ptycho/positions_px" in reader
+
+
+def is_result_of_others(path: Path) -> bool:
+    """Whether a file is the result of another program: one that a format reads so, or a product of ptychodus.
+
+    Raises:
+        DataError: it is one, and damaged.
+    """
+    if path.is_dir():
+        return False
+    if _foreign(path) is not None:
+        return True
+    if not (is_hdf5(path) or is_zip(path)):
+        return False
+    with open_object_file(path) as file:
+        return "object" in file and "probe_position_x_m" in file
 
 
 def _foreign(path: Path) -> RawResult | None:
