@@ -102,7 +102,8 @@ def convert(
 def _written_as(word: str) -> list[ScanFormat]:
     """The formats that a word of ``--to`` stands for."""
     written = [form for form in usable_formats() if form.written_as]
-    if found := [form for form in written if word in (form.written_as, form.name)]:
+    named = [form for form in written if form.name == word]
+    if found := named or [form for form in written if form.written_as == word]:
         return found
     words = sorted({form.written_as for form in written})
     told = f"Written are {', '.join(words)}."
@@ -148,8 +149,16 @@ def _with_scan(path: Path, scan: Path, settings: Mapping[str, Any]) -> Contents:
 
 
 def _chosen(forms: list[ScanFormat], contents: Contents) -> ScanFormat:
-    """Of formats of one word, such as a scan and a result of one program, that which holds patterns if there are any."""
-    return min(forms, key=lambda form: ("patterns" in form.keeps) != (contents.patterns is not None))
+    """Of formats of one word, such as a scan and a result of one program, that which holds patterns if there are any.
+
+    Raises:
+        SettingsError: there are several of them.
+    """
+    fitting = [form for form in forms if ("patterns" in form.keeps) == (contents.patterns is not None)] or forms
+    if len(fitting) > 1:
+        names = " and ".join(form.name for form in fitting)
+        raise SettingsError(f"--to {fitting[0].written_as} could be {names}.", remedy=f"Choose with --to {fitting[0].name}.")
+    return fitting[0]
 
 
 def _check_parts(form: ScanFormat, contents: Contents, source: str) -> None:

@@ -293,3 +293,17 @@ def test_nxcxi_ptycho_has_what_its_definition_requires(tmp_path):
         assert entry["instrument_1/detector_1/data"].dtype.kind == "i"
         assert entry["instrument_1/detector_1/translation"].shape == (12, 3)
         assert entry["instrument_1/beam_1/energy"][()] == pytest.approx(ENERGY * 1.602176634e-19)
+
+
+def test_a_ptyd_has_the_items_and_types_that_ptypy_writes(tmp_path):
+    convert(masked(tmp_path), tmp_path / "out.ptyd", "ptypy")
+    meta = {"center": "array", "psize": "array", "shape": "array", "label": "string"}
+    meta |= dict.fromkeys(("distance", "energy", "num_frames", "version"), "scalar")
+    chunk = {"data": "array", "positions": "array", "weights": "array", "indices": "arraylist"}
+    with h5py.File(tmp_path / "out.ptyd") as file:
+        for group, wanted in (("meta", meta), ("chunks/0", chunk)):
+            assert file[group].attrs["type"] == "dict"
+            assert {key: item.attrs["type"] for key, item in file[group].items()} == wanted
+        assert (file["meta/energy"][()], file["meta/num_frames"][()]) == (pytest.approx(ENERGY / 1e3), 12)
+        assert file["meta/center"][()].tolist() == [SIZE / 2, SIZE / 2]
+        assert file["chunks/0/weights"].shape == (12, SIZE, SIZE)
