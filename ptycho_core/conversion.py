@@ -10,11 +10,12 @@ from ptycho_core.errors import DataError, PtychoError, SettingsError, did_you_me
 from ptycho_core.files.place import check_apart, check_file
 from ptycho_core.formats.contents import SCALE, Contents, contents_of_result, contents_of_scan, joined
 from ptycho_core.formats.lost import lost
-from ptycho_core.formats.opening import ScanFile, opened, scan_path, stated
+from ptycho_core.formats.opening import MODEL_SUFFIX, ScanFile, opened, scan_path, stated
 from ptycho_core.formats.plausible import plausible
 from ptycho_core.formats.product import is_own_result, is_result_of_others, load_reconstruction, read_object
 from ptycho_core.formats.registry import usable_formats
 from ptycho_core.formats.result_scan import scan_of_result
+from ptycho_core.model import BEST, LAST
 from ptycho_core.settings.data import FILES, data_settings, file_of
 from ptycho_core.spelling import printable
 
@@ -90,7 +91,9 @@ def convert(
     forms = _written_as(to)
     check_apart([place], [scan_path(source), scan, *(file_of(name, getattr(asked, name)) for name in FILES)])
     check_file(place, overwrite=overwrite)
-    contents, aside = _contents(source, scan, settings)
+    _refuse_model(scan_path(source))
+    contents, aside, files = _contents(source, scan, settings)
+    check_apart([place], files)
     form = _chosen(forms, contents)
     _check_parts(form, contents, str(source))
     _check_scale(form, contents, str(source), lambda: _stated_by(source if scan is None else scan, asked))
@@ -112,23 +115,36 @@ def _written_as(word: str) -> list[ScanFormat]:
     raise SettingsError(f"--to {word:.60}: there is no such format.{did_you_mean(word, words)}", remedy=told)
 
 
-def _contents(source: str | Path, scan: str | Path | None, settings: Mapping[str, Any]) -> tuple[Contents, tuple[str, ...]]:
-    """What the source holds, and the keys that were left aside."""
+def _refuse_model(path: Path) -> None:
+    """Refuse a trained network, which is no picture.
+
+    Raises:
+        DataError: it is one.
+    """
+    if path.suffix == MODEL_SUFFIX or (path.is_dir() and any((path / name).exists() for name in (BEST, LAST))):
+        remedy = f"Convert what it infers: ptycho infer SCAN --model {path} -o DIR, and then DIR."
+        raise DataError(f"{path} is a trained network, which no format of another program holds.", remedy=remedy)
+
+
+def _contents(
+    source: str | Path, scan: str | Path | None, settings: Mapping[str, Any]
+) -> tuple[Contents, tuple[str, ...], tuple[Path, ...]]:
+    """What the source holds, the keys that were left aside, and further files that were read."""
     path = scan_path(source)
     ours = is_own_result(path)
     if scan is not None:
         if not ours:
             raise SettingsError(f"--scan belongs to a result of ptycho, and {path} is none.", remedy="Leave --scan out.")
-        return _with_scan(path, Path(scan), settings), ()
+        return _with_scan(path, Path(scan), settings), (), ()
     if ours:
-        return _of_result(path, load_reconstruction(path), settings), ()
+        return _of_result(path, load_reconstruction(path), settings), (), ()
     try:
         found = opened(source, settings)
     except DataError:
         if not is_result_of_others(path):
             raise
-        return _of_result(path, read_object(path), settings), ()
-    return contents_of_scan(found.scan, printable(path.stem)), found.aside
+        return _of_result(path, read_object(path), settings), (), ()
+    return contents_of_scan(found.scan, printable(path.stem)), found.aside, found.files
 
 
 def _of_result(path: Path, found: Reconstruction | StoredObject, settings: Mapping[str, Any]) -> Contents:

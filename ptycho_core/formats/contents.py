@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -141,6 +141,23 @@ class PatternStream:
         if signed and self.dtype.kind == "u":
             self.dtype = np.result_type(self.dtype, np.int8)  # of 64 bits that is float64
 
+    def take_whole_numbers(self) -> bool:
+        """Make the type a whole one where all values are whole, which takes a pass over values that are not stored so.
+
+        Raises:
+            DataError: as ``Patterns.read``.
+        """
+        if self.dtype.kind != "f":
+            return True
+        most = 0.0
+        for _, values in self.pieces():
+            most = max(most, float(values.max(initial=0)))
+            if (values != np.rint(values)).any():
+                return False
+        if most < np.iinfo(np.int64).max:
+            self.dtype = np.dtype(np.int32 if most <= np.iinfo(np.int32).max else np.int64)
+        return self.dtype.kind != "f"
+
     def pieces(self, progress: Steps | None = None) -> Iterator[tuple[slice, NDArray[Any]]]:
         """All of them in order, a few at once: (frames, values (k, N, N)); bad pixels are 0.
 
@@ -157,8 +174,8 @@ class PatternStream:
         if self._as_stored:
             stored: NDArray[Any] = self._patterns.as_stored(frames)  # type: ignore[attr-defined]
             return stored.astype(self.dtype, copy=False)
-        counts = self._patterns.read(frames)
-        return np.sqrt(counts.astype(np.float64)) if self._amplitude else counts
+        counts: NDArray[Any] = self._patterns.read(frames)
+        return np.sqrt(counts.astype(np.float64)) if self._amplitude else counts.astype(self.dtype, copy=False)
 
 
 def _keepable(dtype: np.dtype[Any]) -> bool:
@@ -243,9 +260,8 @@ def _scale(
 
 def joined(result: Contents, scan: Contents) -> Contents:
     """A reconstruction with the patterns that it was made from, which are those of ``scan``, frame by frame."""
-    from dataclasses import replace
-
-    scale = {name: getattr(result, name) or getattr(scan, name) for name in SCALE}
+    measured = scan if scan.photon_energy_ev is not None else result
+    scale = {name: getattr(measured, name) for name in SCALE}
     return replace(
         result, patterns=scan.patterns, mask=scan.mask, scan_index=scan.scan_index, notes=(*result.notes, *scan.notes), **scale
     )

@@ -41,6 +41,7 @@ def write_nexus(contents: Contents, path: Path, progress: Steps | None) -> tuple
     """See `ptycho_core.formats.interface.ScanFormat.write`."""
     assert contents.patterns is not None
     stream = PatternStream(contents.patterns, signed=True)
+    whole = stream.take_whole_numbers()
 
     def fill(storage: Any) -> None:  # noqa: ANN401 - a binary file of Python's
         with h5py.File(storage, "w") as file:
@@ -58,8 +59,8 @@ def write_nexus(contents: Contents, path: Path, progress: Steps | None) -> tuple
             _links(file)
 
     stream_hdf5(path, fill)
-    told = f"The definition asks for whole numbers in 'detector_1/data'; these counts are {stream.dtype}."
-    return (_UNKNOWN, told) if stream.dtype.kind == "f" else (_UNKNOWN,)
+    told = "The definition asks for whole numbers in 'detector_1/data'; some of these counts are fractions."
+    return (_UNKNOWN,) if whole else (_UNKNOWN, told)
 
 
 def _put(file: h5py.File, key: str, value: Any, units: str) -> None:  # noqa: ANN401 - a number or an array

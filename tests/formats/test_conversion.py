@@ -1,18 +1,20 @@
 """Scans and results in the formats of others: written, opened again, the same; and what is lost is said."""
 
+import resource
+
 import h5py
 import numpy as np
 import nxcxi_ptycho as definition
 import pytest
 from electron_files import PIXEL as ELECTRON_PIXEL
 from electron_files import emd, grid
-from small_files import cxi
+from small_files import cxi, dectris
 from small_scan import DISTANCE, ENERGY, PITCH, PIXEL, SIZE, SmallScan
 
 import ptycho_core
 from ptycho_core.cli.main import main
 from ptycho_core.conversion import convert
-from ptycho_core.errors import DataError
+from ptycho_core.errors import DataError, OutputError
 from ptycho_core.formats.contents import Contents
 from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.product import Reconstruction, load_reconstruction, read_object
@@ -88,6 +90,11 @@ def test_counts_keep_their_type_where_a_program_takes_it(tmp_path):
         scan = open_scan(tmp_path / to)
         assert scan.patterns.dtype == dtype
         assert scan.patterns.as_stored(slice(1))[0, 0, 0] == 2**24 + 1  # float32 has no such number
+    for bare, dtype in ((SmallScan().counts.astype(np.float32), "i4"), (SmallScan().counts / np.float32(3), "f4")):
+        np.savez(tmp_path / "floats.npz", intensity=bare, positions_px=SmallScan().positions, **GEOMETRY)
+        done = convert(tmp_path / "floats.npz", tmp_path / "out", "nexus", overwrite=True)
+        assert open_scan(tmp_path / "out").patterns.dtype == dtype
+        assert any("are fractions" in note for note in done.notes) == (dtype == "f4")
     convert(amplitudes(tmp_path), tmp_path / "roots", "pinn")
     with np.load(tmp_path / "roots") as file, np.load(tmp_path / "roots.npz") as source:
         assert file["diffraction"].dtype == np.float32
@@ -240,10 +247,20 @@ def test_a_result_goes_with_the_patterns_of_its_scan(to, result, tmp_path):
         (["result", "result/reconstruction.h5", "--to", "cxi", "--overwrite"], 2, "but it is read"),
         (["scan.npz", "other.npz", "--to", "plain"], 2, "exists already"),
         (["none.npz", "out", "--to", "plain"], 5, "none.npz does not exist"),
+        (
+            ["run", "out", "--to", "cxi"],
+            5,
+            "is a trained network, which no format of another program holds. Convert what",
+        ),
+        (["scan_7_master.h5", "scan_7_positions.csv", "--to", "plain", "--overwrite"], 2, "but it is read"),
+        (["scan.npz", "nowhere/out", "--to", "plain"], 2, "there is no folder nowhere"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_the_way_on(words, status, told, result, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "best.ptycho").touch()
+    dectris(tmp_path, SmallScan())
     np.savez("other.npz", intensity=SmallScan().counts[:5], positions_px=SmallScan().positions[:5])
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert main(["convert", *words]) == status
@@ -252,6 +269,18 @@ def test_what_makes_no_sense_is_refused_with_the_way_on(words, status, told, res
     assert told in err
     assert len(err.splitlines()) == 1
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("to", WRITTEN)
+def test_a_disk_that_is_full_is_one_sentence_and_leaves_nothing(to, tmp_path):
+    source, before = modes(tmp_path), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"Cannot write .*/out: File too large\.$"):
+            convert(source, tmp_path / "out", to)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [one.name for one in tmp_path.iterdir()] == ["modes.npz"]
 
 
 def test_the_command_says_what_is_in_the_file_and_what_is_not(tmp_path, capsys):
