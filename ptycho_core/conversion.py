@@ -36,6 +36,8 @@ _NEEDED: Final = {
 }
 """What is said where a format needs a part that is not there, and what to do."""
 
+_ELSEWHERE: Final = "Convert the scan that it was made from."
+
 _WORDS: Final = dict(zip(SCALE, ("the photon energy", "the distance", "the detector's pixel", "the object's pixel"), strict=True))
 
 
@@ -186,6 +188,7 @@ def _check_parts(form: ScanFormat, contents: Contents, source: str) -> None:
     for name in form.needs:
         if name in _NEEDED and getattr(contents, name) is None:
             told, remedy = _NEEDED[name]
+            remedy = _ELSEWHERE if name == "patterns" and not contents.record else remedy
             raise DataError(f"{source} {told}, which a file of {form.title} needs.", remedy=remedy)
 
 

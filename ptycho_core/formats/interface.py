@@ -127,6 +127,7 @@ class RawResult:
         positions: (frame, 2), float64, (row, column) of the windows' ``[0, 0]`` corners in pixels of the object; or None.
         pixel_size_m: object pixel (row, column) in metres, or None.
         notes: what was decided and left aside, a sentence each.
+        photon_energy_ev: photon energy in eV, or None if the file does not state it.
     """
 
     object: NDArray[Any] | None
@@ -134,6 +135,7 @@ class RawResult:
     positions: NDArray[np.float64] | None = None
     pixel_size_m: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    photon_energy_ev: float | None = None
 
 
 class ScanFormat(ABC):

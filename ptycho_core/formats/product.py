@@ -47,6 +47,8 @@ __all__ = [
 ]
 
 FILE_NAME = "reconstruction.h5"
+_ENERGIES = ("photon_energy_eV", "probe_energy_eV")
+_DISTANCES = ("detector_object_distance_m", "detector_distance_m")
 _MOST = 1e30
 """Bound of numbers among the facts; ``photons`` has the same."""
 
@@ -139,6 +141,8 @@ class StoredObject:
         stored_size: as of a `Reconstruction`.
         frames: (frame,), int64, ascending, the number that the file gives each frame; None where it counts them from 0.
         notes: what the file holds and could not be taken, a sentence each.
+        photon_energy_ev: as of a `Reconstruction`.
+        detector_distance_m: as of a `Reconstruction`.
     """
 
     object: NDArray[Any]
@@ -149,6 +153,8 @@ class StoredObject:
     stored_size: int | None = None
     frames: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
+    photon_energy_ev: float | None = None
+    detector_distance_m: float | None = None
 
 
 def title_and_scale(scan: Scan) -> dict[str, Any]:
@@ -304,7 +310,8 @@ def _of_another_program(path: Path, found: RawResult) -> StoredObject:
     image, notes, probe = _one_layer(found.object, path), found.notes, None
     if found.probe is not None:
         probe, notes = _modes(found.probe, path), (*notes, *_left_out(found.probe, path))
-    return StoredObject(image, probe, found.positions, pixel_size_m=found.pixel_size_m, notes=notes)
+    energy = found.photon_energy_ev
+    return StoredObject(image, probe, found.positions, pixel_size_m=found.pixel_size_m, notes=notes, photon_energy_ev=energy)
 
 
 def _stored(file: Reader | NpzReader, purpose: Purpose) -> StoredObject:
@@ -318,7 +325,20 @@ def _stored(file: Reader | NpzReader, purpose: Purpose) -> StoredObject:
     shape = (image.shape[0], image.shape[1])
     found = numbered_corners(file, shape, None if probe is None else probe.shape[-1], true=true)
     positions, frames = found or (None, None)
-    return StoredObject(image, probe, positions, pixel_size_m=_pixel_size(file), frames=frames, notes=notes)
+    energy, distance = (_positive(file, *names) for names in (_ENERGIES, _DISTANCES))
+    return StoredObject(
+        image, probe, positions, pixel_size_m=_pixel_size(file), frames=frames, notes=notes, photon_energy_ev=energy,
+        detector_distance_m=distance,
+    )  # fmt: skip
+
+
+def _positive(file: Reader | NpzReader, *names: str) -> float | None:
+    """The first of some numbers that a file has, where it is one above 0; an object can be used without it."""
+    try:
+        found = next((value for name in names if (value := file.number(name)) is not None), None)
+    except DataError:
+        return None
+    return found if found is not None and 0 < found < _MOST else None
 
 
 def _file_of(path: Path) -> Path:

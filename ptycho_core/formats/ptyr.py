@@ -9,7 +9,8 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.interface import Evidence, RawResult, RawScan, ScanFormat, Strength
-from ptycho_core.formats.ptypy_hdf5 import is_array, pair
+from ptycho_core.formats.ptypy_hdf5 import is_array, number, pair
+from ptycho_core.units import ENERGIES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +75,9 @@ class Ptyr(ScanFormat):
         positions = None
         if image is not None and window is not None and pixel is not None:
             positions = _corners(source, image, pixel, window.shape[-1], notes)
-        return RawResult(None if image is None else _data(file, image), window, positions, pixel, tuple(notes))
+        energy = None if image is None else number(file, f"{image}/_energy")
+        energy = None if energy is None or energy <= 0 else energy * ENERGIES["keV"]
+        return RawResult(None if image is None else _data(file, image), window, positions, pixel, tuple(notes), energy)
 
     def write(self, contents: Contents, path: Path, progress: Steps | None = None) -> tuple[str, ...]:
         """See `ScanFormat.write`."""

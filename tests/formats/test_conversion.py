@@ -211,7 +211,14 @@ def test_a_result_is_one_for_other_programs(to, result, tmp_path):
     assert (stored.frames is None) == (to == "ptypy")
     assert any("held out" in sentence for sentence in done.lost)
     assert any("The mask of 1 bad" in sentence for sentence in done.lost)
-    again = convert(tmp_path / "out.h5", tmp_path / "again", "ptypy", **GEOMETRY)  # a result of another program
+    known = {"detector_distance_m": DISTANCE} if to == "ptypy" else {}  # a ptyr does not state it
+    convert(tmp_path / "out.h5", tmp_path / "others.h5", "ptychodus", **known)  # a result of another program
+    with h5py.File(tmp_path / "others.h5") as file:
+        assert file.attrs["photon_energy_eV"] == pytest.approx(ENERGY)
+        assert file.attrs["detector_object_distance_m"] == DISTANCE
+    with pytest.raises(DataError, match=r"holds no patterns, .* Convert the scan that it was made from\."):
+        convert(tmp_path / "out.h5", tmp_path / "plain", "plain")
+    again = convert(tmp_path / "out.h5", tmp_path / "again", "ptypy")
     np.testing.assert_array_equal(read_object(tmp_path / "again").object, ours.object)
     assert again.format.name == "ptyr"
 
