@@ -93,7 +93,6 @@ def convert(
     forms = _written_as(to)
     check_apart([place], [scan_path(source), scan, *(file_of(name, getattr(asked, name)) for name in FILES)])
     check_file(place, overwrite=overwrite)
-    _refuse_model(scan_path(source))
     contents, aside, files = _contents(source, scan, settings)
     check_apart([place], files)
     form = _chosen(forms, contents)
@@ -140,6 +139,7 @@ def _contents(
         return _with_scan(path, Path(scan), settings), (), ()
     if ours:
         return _of_result(path, load_reconstruction(path), settings), (), ()
+    _refuse_model(path)
     try:
         found = opened(source, settings)
     except DataError:
