@@ -81,10 +81,10 @@ $(VENV)/.tested: $(VENV)/.installed $(wildcard backends/tensorflow/*.cfg backend
 	$(PIP) --editable '.[test]'
 	touch $@
 
-# pty-chi asks for torchvision, which only fits other builds of PyTorch: it goes in alone, then what it needs.
+# pty-chi asks for torchvision, which only fits other builds of PyTorch: what it needs goes in first, then it alone.
 $(VENV)/.plugins: $(VENV)/.tested constraints.txt
-	$(PIP) --no-deps ptychi
 	$(PIP) 'pydantic>=2,<3' pandas scikit-learn tifffile tqdm
+	$(PIP) --no-deps ptychi
 	touch $@
 
 # The program that opens our CXI. All that it needs is there.

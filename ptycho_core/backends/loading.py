@@ -95,7 +95,8 @@ class Backend:
             forgotten, extra = request.requested - answered, answered - request.requested
             what = "leaves without a disposition" if forgotten else "answers unasked"
             self.violation(f"{what}: {', '.join(sorted(forgotten or extra))}", "ptycho_plan")
-        for name, answer in plan.dispositions.items():
+        answers: dict[str, object] = dict(plan.dispositions)
+        for name, answer in answers.items():
             if not isinstance(answer, contract.Disposition) or answer.kind not in ("applied", "adjusted", "unsupported"):
                 self.violation(f"gives '{name}' no disposition but {answer!r}", "ptycho_plan")
         return plan

@@ -173,7 +173,8 @@ class Hdf5File:
             group = self.node(key)
             if not isinstance(group, h5py.Group):
                 raise DataError(f"{self.path}: '{key}' is no group of columns.")
-            return list(group)
+            # A name that is no UTF-8 comes as bytes.
+            return [name if isinstance(name, str) else name.decode(errors="backslashreplace") for name in group]
 
     def column(self, key: str) -> list[float] | list[str]:
         """The numbers or texts of a dataset (row,).

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from inspect import isabstract
 from typing import TYPE_CHECKING, Any, Final
@@ -285,9 +285,8 @@ def _logger(claim: Claim) -> type[Logger]:
     if claim.name == "none":
         raise _LeftOut("the word 'none' means that there is no log")
     found: type[Logger] = _imported(claim, Logger)
-    if not isinstance(found.requires, Mapping) or not all(
-        isinstance(one, str) for pair in found.requires.items() for one in pair
-    ):
+    requires: object = found.requires  # as it is declared, and as it may be
+    if not isinstance(requires, Mapping) or not all(isinstance(one, str) for pair in requires.items() for one in pair):
         raise _LeftOut("its 'requires' is no mapping from a package to the distribution that holds it")
     try:
         names = [name for steps in (False, True) for name in found.writes(steps=steps)]
@@ -338,7 +337,8 @@ def _check_fields(kind: type[Loss]) -> None:
     """That each field is a setting that can be checked, and that ``weight`` is one that leaves the loss out by itself."""
     from ptycho_core.settings.declare import KINDS
 
-    if "__dataclass_params__" not in vars(kind) or not is_dataclass(kind) or not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    made = vars(kind).get("__dataclass_params__")
+    if made is None or not made.frozen:
         raise _LeftOut("its class is no frozen dataclass")
     loose = [item.name for item in fields(kind) if "told" not in item.metadata]
     if loose:

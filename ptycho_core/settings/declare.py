@@ -179,7 +179,7 @@ class Declaration:
         return self.truths[0] if truth else self.truths[1]
 
     def _typed(self, value: object, where: str) -> Value:
-        if self.kind == "float" and isinstance(value, Real) and not isinstance(value, bool):
+        if self.kind == "float" and not isinstance(value, bool) and isinstance(value, Real):
             try:
                 number = float(value)
             except OverflowError:  # a whole number beyond all floats
@@ -187,11 +187,11 @@ class Declaration:
             if not math.isfinite(number):
                 self._refuse(value, where, "must be finite")
             return number
-        if self.kind == "int" and isinstance(value, Integral) and not isinstance(value, bool):
+        if self.kind == "int" and not isinstance(value, bool) and isinstance(value, Integral):
             return int(value)  # NumPy's whole numbers too
         if self.kind == "path" and hasattr(value, "__fspath__"):
             return str(value)
-        if self.number and isinstance(value, Real) and not isinstance(value, bool):
+        if self.number and not isinstance(value, bool) and isinstance(value, Real):
             if not math.isfinite(value):
                 self._refuse(value, where, "must be finite")
             return str(value)

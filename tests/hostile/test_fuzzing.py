@@ -10,6 +10,7 @@ import random
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +38,8 @@ from ptycho_core.settings.sources import SettingsFile
 
 SECONDS = 5.0
 """Of the processor, for all readers of a target; HDF5 itself takes some for a text whose length is damaged."""
+MEGABYTES = 300.0
+"""More than before, at most; above all what a file promises and does not hold must not be allocated."""
 SHORT, LONG = 120, 500
 """Seeds of each target."""
 
@@ -220,10 +223,30 @@ def examine(target: Target, folder: Path, seed: int) -> None:
     path = folder / f"{os.getpid()}-{target.name}"
     with warnings.catch_warnings(action="ignore"):  # of what is made, not of what is read
         path.write_bytes(rng.choice(target.mutations)(rng))
-    begun = time.process_time()
+    before, begun = memory_now(), time.process_time()
     documented(lambda: target.read(path))
-    spent = time.process_time() - begun
+    spent, taken = time.process_time() - begun, most_memory() - before
     assert spent < SECONDS, f"{spent:.1f} s"
+    assert taken < MEGABYTES, f"{taken:.0f} MB"
+
+
+def memory_now() -> float:
+    """MB that this process holds; the peak is counted from here on, where the system allows that."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return in_status("VmRSS")
+
+
+def most_memory() -> float:
+    """MB that this process held at most since `memory_now`."""
+    return in_status("VmHWM")
+
+
+def in_status(name: str) -> float:
+    """A line of Linux about this process; 0 elsewhere."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return sum(float(line.split()[1]) / 1024 for line in lines if line.startswith(name))
 
 
 def examine_all(target: Target, folder: Path, seeds: range) -> None:

@@ -13,6 +13,7 @@ from ptycho_core.errors import DataError
 from ptycho_core.files.links import links_followed
 from ptycho_core.formats import hdf5_reading
 from ptycho_core.formats.hdf5_reading import Hdf5File
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.product import Reconstruction, load_reconstruction, read_object, read_probe
 
 OBJECT = np.arange(120).reshape(10, 12) + 1j
@@ -257,3 +258,12 @@ def test_a_heap_of_texts_without_end_is_refused(tmp_path):
     path.write_bytes(data)
     with Hdf5File(path) as file, pytest.raises(DataError, match=r"a\.h5 is damaged: the texts"):
         file.text("/", "format")
+
+
+def test_a_name_that_is_no_utf8_is_shown_and_refused(tmp_path):
+    path = tmp_path / "names.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("placeholder", data=np.zeros(3))
+    path.write_bytes(path.read_bytes().replace(b"placeholder", b"place\xfe\xffolder"[:11]))
+    with pytest.raises(DataError, match=r"no scan in a known layout: it is HDF5 with 'place\\xfe\\xffolde'"):
+        open_scan(path)
