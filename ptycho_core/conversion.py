@@ -79,9 +79,9 @@ def convert(
         output: the file to write; it appears when it is complete.
         to: what it is written as: ``plain``, ``pinn``, ``ptychodus``, ``cxi``, ``nexus``, ``ptypy``, or another of
             ``ptycho formats``.
-        scan: of a result of ours, the scan that it was made from, whose patterns are written beside it.
+        scan: of a our result, the scan that it was made from, whose patterns are written next to it.
         overwrite: replace a file that exists.
-        progress: told how many of how many patterns are written.
+        progress: called with how many of how many patterns are written.
         **settings: the *data* settings, by which the scan is read; of a result alone only those of its scale.
 
     Raises:

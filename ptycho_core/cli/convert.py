@@ -45,7 +45,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
 
 def run(args: argparse.Namespace) -> int:
     """Write, and say what is in the file and what is not."""
-    from ptycho_core.cli.steps import progress_of_steps
+    from ptycho_core.cli.progress_bar import progress_of_steps
     from ptycho_core.conversion import convert
 
     given = given_data(args)

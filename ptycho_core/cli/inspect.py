@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
 def run(args: argparse.Namespace) -> int:
     """Read, print, and with ``--plot`` draw."""
     given = given_data(args)
-    from ptycho_core.cli.steps import progress_of_steps
+    from ptycho_core.cli.progress_bar import progress_of_steps
     from ptycho_core.files.place import check_apart, check_file
     from ptycho_core.formats.opening import opened, scan_path
     from ptycho_core.scan.summary import summarise

@@ -216,7 +216,7 @@ def contents_of_result(found: Reconstruction | StoredObject, name: str, where: s
         DataError: it has no probe, so that nothing says how large its windows are, or its pixels are not square.
     """
     if found.probe is None:
-        raise DataError(f"{where} holds no probe beside its object, so that nothing says how large its windows are.")
+        raise DataError(f"{where} holds no probe next to its object, so that nothing says how large its windows are.")
     own: dict[str, Any] = {} if not hasattr(found, "held_out") else _of_ours(found)
     scale, notes = _scale(found, found.probe.shape[-1], where, asked)
     positions = None if found.positions is None else np.asarray(found.positions, dtype=np.float64)

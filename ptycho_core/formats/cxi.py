@@ -66,7 +66,7 @@ class Cxi(ScanFormat):
     )
 
     def recognize(self, source: Source) -> Evidence | None:
-        """By ``cxi_version`` beside frames; a file that states a definition of NeXus has its names and another meaning."""
+        """By ``cxi_version`` next to frames; a file that states a definition of NeXus has its names and another meaning."""
         if not (frames := next((key for key in _FRAMES if source.has(key)), None)):
             return None
         if source.has("cxi_version") and not source.has("entry_1/definition"):
@@ -87,13 +87,13 @@ class Cxi(ScanFormat):
         if file.has(f"{_DETECTOR}/data_dark"):
             notes.append(f"'{_DETECTOR}/data_dark' is left aside.")
         stated = _stated(file, notes)
-        lit = file.first(*_ILLUMINATIONS)
-        used = [frames, place, mask if file.has(mask) else None, lit, *(one.key.strip("'") for one in stated.values())]
+        illuminated = file.first(*_ILLUMINATIONS)
+        used = [frames, place, mask if file.has(mask) else None, illuminated, *(one.key.strip("'") for one in stated.values())]
         raw = RawScan(
             file.frames(frames), f"'{frames}'", None if place is None else _positions(file, place), f"'{place}'",
             unit="m" if place is None else file.unit(place, "m"), window="middle", signal="counts", stated=stated,
             mask=good_bits(file, mask) if file.has(mask) else None, mask_key=f"'{mask}'",
-            probe=None if lit is None else _probe(file, lit), probe_key=f"'{lit}'", notes=tuple(notes),
+            probe=None if illuminated is None else _probe(file, illuminated), probe_key=f"'{illuminated}'", notes=tuple(notes),
             used=tuple(key for key in used if key),
         )  # fmt: skip
         if not file.has(OWN_GROUP):

@@ -178,7 +178,7 @@ class Hdf5Source(Hdf5File):
         return unit_word(text) or default
 
     def length(self, key: str, default: str = "m") -> Stated | None:
-        """A length in metres, by the unit stated beside it or else the default; None where it is missing.
+        """A length in metres, by the unit stated next to it or else the default; None where it is missing.
 
         Raises:
             DataError: it is no number, or of a unit that is no length.

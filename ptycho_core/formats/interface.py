@@ -29,7 +29,7 @@ FREQUENCY_STEP: Final = "frequency_step"
 
 
 class Strength(IntEnum):
-    """How sure a format is that a file is one of its own; the surest reads it."""
+    """How sure a format is that it can read a file; the surest reads it."""
 
     NAMES = 1
     """It has keys that other programs use too."""
@@ -65,7 +65,7 @@ class RawScan:
         position_key: where they are.
         unit: of the positions: ``px`` (object pixels), or a length as ``ptycho_core.units`` knows it.
         window: which point of a window a position is: its ``[0, 0]`` corner, its pixel ``N // 2`` (center), or ``(N − 1) / 2``
-            (middle). It matters only beside an object.
+            (middle). It matters only together with an object.
         signal: ``counts`` or ``amplitude`` where the format says so, else None.
         signal_by: what says so, such as ``the format``, for notes.
         zero: where zero frequency is in a stored frame: ``center`` ``[N//2, N//2]``; ``corner`` ``[0, 0]``; ``shifted``: where
@@ -204,7 +204,7 @@ class ScanFormat(ABC):
         Args:
             contents: they have positions and what ``needs`` names.
             path: the file; an existing one is replaced.
-            progress: told how many of how many patterns are written.
+            progress: called with how many of how many patterns are written.
 
         Returns:
             What the file holds that the source does not say, a sentence each.

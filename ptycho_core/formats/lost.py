@@ -19,7 +19,7 @@ PARTS: Final = {
     "history": "the course of a fit", "record": "settings and facts of a fit", "energy": "the photon energy",
     "distance": "the distance and the detector's pixel", "pixel": "the object's pixel where nothing else gives it",
 }  # fmt: skip
-"""What contents may have beside positions, by the words of `ScanFormat.keeps`, in words for users."""
+"""What contents may have next to positions, by the words of `ScanFormat.keeps`, in words for users."""
 
 
 def lost(contents: Contents, form: ScanFormat) -> list[str]:

@@ -64,7 +64,7 @@ class NpzFile:
         name = info.filename.removesuffix(".npy")
         what = f"{self.path}: {_quoted(name)}"
         if name in self.headers:
-            raise DataError(f"{what} is there twice.", remedy="Store each array under a name of its own.")
+            raise DataError(f"{what} is there twice.", remedy="Give each array another name.")
         with guarded(f"{self.path} is cut off or damaged: {_quoted(name)}", _AGAIN, kind="npz"), archive.open(info) as member:
             header = read_header(member)
         check_plain(what, header)
@@ -181,7 +181,7 @@ def stream_npz(path: Path, arrays: Mapping[str, NDArray[Any] | PatternStream], p
     Args:
         path: the file; an existing one is replaced.
         arrays: by name.
-        progress: told how many of how many patterns are written.
+        progress: called with how many of how many patterns are written.
 
     Raises:
         DataError: as ``Patterns.read``.

@@ -1,7 +1,7 @@
 """What files hold of an object, its probe and its positions, by the names that programs give them.
 
 Names are flat, whatever the container: the attribute ``pixel_width_m`` of a dataset ``object`` is ``object_pixel_width_m``, as it
-is called in an npz. What is measured or simulated truth has names of its own, and only a purpose that may know the truth gets it.
+is called in an npz. What is measured or simulated truth has its own names, and only a purpose that may know the truth gets it.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def numbered_corners(
 
 
 def _size(file: Reader | NpzReader) -> int | None:
-    """N of the patterns beside an object; their second axis is one of a pattern wherever the frames are counted."""
+    """N of the patterns next to an object; their second axis is one of a pattern wherever the frames are counted."""
     for name in ("diffraction", "diff3d", "patterns"):
         if name in file and len(shape := file.shape(name)) == 3:
             return shape[1]

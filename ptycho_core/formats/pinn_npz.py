@@ -78,7 +78,7 @@ class PinnNpz(ScanFormat):
         "`diffraction` (or `diff3d`) is (frame, row, column), in old files (row, column, frame): the axis as long as the "
         "positions counts the frames. Whole numbers are counts and others amplitudes, unless a key `signal` says otherwise.",
         "`xcoords` is the column and `ycoords` the row of a window's pixel `N // 2`, in object pixels.",
-        "ptychodus writes `bad_pixels`, True = bad, beside counts; its coordinates are those of the middle `(N − 1) / 2`.",
+        "ptychodus writes `bad_pixels`, True = bad, next to counts; its coordinates are those of the middle `(N − 1) / 2`.",
         "`xcoords_start`, `ycoords_start` (before refinement) and `Y` are left aside.",
     )
 
@@ -108,7 +108,7 @@ class PinnNpz(ScanFormat):
         host = "bad_pixels" in file
         stated, by = file.text("signal"), "the key 'signal'"
         if stated is None and host:
-            stated, by = "counts", "the key 'bad_pixels', which ptychodus writes beside counts,"
+            stated, by = "counts", "the key 'bad_pixels', which ptychodus writes next to counts,"
         if "xcoords_start" in file:
             notes.append("Positions: 'xcoords' and 'ycoords'; those before refinement ('xcoords_start') are left aside.")
         mask, mask_key = read_mask(file, frames.shape[1:], bad="bad_pixels")
@@ -148,7 +148,7 @@ def _frame_axis(where: str, shape: tuple[int, ...], number: int | None, asked: s
     first, last = shape[0] == number, shape[2] == number
     if first and last and shape[1] == number:
         raise DataError(
-            f"{where} has shape {shape} and there are {number} positions: the axis of the frames cannot be told.",
+            f"{where} has shape {shape} and there are {number} positions: the axis of the frames is not determined.",
             remedy="Give --frame-axis first or last.",
         )
     if last and not first:

@@ -71,7 +71,7 @@ def table_beside(source: Source) -> Path | None:
 
 
 def with_positions(raw: RawScan, source: Source, place: Path, why: str) -> RawScan:
-    """What a file holds, with the positions of another file in place of its own.
+    """What a file holds, with the positions of another file in place of its positions.
 
     Args:
         raw: what the file holds.

@@ -130,7 +130,7 @@ class Reconstruction(ReconstructResult):
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object out of a file, with what is beside it there.
+    """An object out of a file, with what is next to it there.
 
     Attributes:
         object: (rows, columns), complex.
@@ -207,7 +207,7 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
 
 
 def read_object(path: str | Path, purpose: Purpose = "result") -> StoredObject:
-    """Read an object, and probe and positions where they are beside it.
+    """Read an object, and probe and positions where they are next to it.
 
     Reads our ``reconstruction.h5`` or its folder, products and training files of ptychodus, results that a format of another
     program reads (`ScanFormat.result`), other HDF5 files and ``.npz`` with

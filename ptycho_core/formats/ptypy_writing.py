@@ -104,7 +104,7 @@ def _group(parent: h5py.Group, key: str, kind: str) -> h5py.Group:
 
 
 def _put(group: h5py.Group, key: str, value: Any, kind: str = "") -> None:  # noqa: ANN401 - a number, a text or an array
-    """An item with its type, by which ptypy builds it again; None is a zero of a type of its own."""
+    """An item with its type, by which ptypy builds it again; None is a zero of its own type."""
     data = group.create_dataset(key, data=np.zeros(1) if value is None else value)
     told = "None" if value is None else "string" if isinstance(value, str) else "array" if np.ndim(value) else "scalar"
     data.attrs["type"] = kind or told

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from ptycho_core.backends.discovery import Claim, scan
+from ptycho_core.backends.discovery import EntryPointClaim, scan
 from ptycho_core.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -68,19 +68,19 @@ def format_named(name: str) -> ScanFormat:
     return row.found
 
 
-def _row(claim: Claim, sources: list[str]) -> FormatRow:
-    from ptycho_core.backends.lists import NO_LISTS, Lists
+def _row(claim: EntryPointClaim, sources: list[str]) -> FormatRow:
+    from ptycho_core.backends.lists import NO_LISTS, AccessLists
 
     if len(sources) > 1:
         return FormatRow(claim.name, claim.source, reason=f"it is provided {len(sources)} times: {', '.join(sources)}")
-    blocked = Lists(block=NO_LISTS.below_environment().block).refusal(claim.name, claim.distribution)
+    blocked = AccessLists(block=NO_LISTS.below_environment().block).refusal(claim.name, claim.distribution)
     if blocked:
         return FormatRow(claim.name, claim.source, reason=blocked)
     found, reason = _imported(claim)
     return FormatRow(claim.name, claim.source, found, reason)
 
 
-def _imported(claim: Claim) -> tuple[ScanFormat | None, str]:
+def _imported(claim: EntryPointClaim) -> tuple[ScanFormat | None, str]:
     """The format that an entry point names, or why it cannot be used."""
     from inspect import isabstract
 

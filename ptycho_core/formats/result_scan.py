@@ -61,7 +61,7 @@ def _opened(path: Path, read: dict[str, Any], file: dict[str, Any], asked: dict[
     """The scan as it was read for the result; one that cannot be read so, by its content alone.
 
     Raises:
-        PtychoError: that cannot be done either; the first reason is told.
+        PtychoError: that cannot be done either; the first reason is given.
     """
     try:
         return open_scan(path, read | file | asked)

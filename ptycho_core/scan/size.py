@@ -72,11 +72,11 @@ def followed_probe(probe: ComplexArray, before: int, size: int) -> ComplexArray:
 
 
 def followed_object(scan: Scan, stored: StoredObject, where: object, *, own: bool) -> StoredObject:
-    """A stored object, with what is beside it, in the pixels of a scan whose size was changed.
+    """A stored object, with what is next to it, in the pixels of a scan whose size was changed.
 
     Args:
         scan: as it is used.
-        stored: its pixels are those of the probe beside it, and without one those of the scan's file.
+        stored: its pixels are those of the probe next to it, and without one those of the scan's file.
         where: its file, for messages.
         own: whether this is the scan's own file.
 
@@ -89,7 +89,7 @@ def followed_object(scan: Scan, stored: StoredObject, where: object, *, own: boo
     if before == scan.size:
         return stored
     if before != scan.stored_size:
-        found = "has no probe beside it" if before is None else f"belongs to patterns of {before} pixels"
+        found = "has no probe next to it" if before is None else f"belongs to patterns of {before} pixels"
         told = f"{scan.source} is used with {scan.size} pixels in place of {scan.stored_size}"
         raise DataError(
             f"{where}: {told}, and the object {found}, so that it cannot follow.",

@@ -1,4 +1,4 @@
-"""What cdtools makes of a CXI file: its arrays, and the loss of two models of its own that are fitted to them.
+"""What cdtools makes of a CXI file: its arrays, and the loss of two its own models that are fitted to them.
 
 python in_cdtools.py FILE OUT.npz
 """

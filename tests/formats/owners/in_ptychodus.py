@@ -1,4 +1,4 @@
-"""What ptychodus makes of a file that is diffraction and product: it opens both and saves them in files of their own.
+"""What ptychodus makes of a file that is diffraction and product: it opens both and saves them in their own files.
 
 build/ptychodus/bin/python in_ptychodus.py h5|cxi FILE FOLDER
 """
