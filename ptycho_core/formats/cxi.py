@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -12,12 +13,18 @@ from ptycho_core.formats.hdf5_positions import OTHERS, moves, summed, vectors
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
 from ptycho_core.formats.nexus_groups import beam_energy, part, parts, signal_of
 from ptycho_core.formats.plausible import detector_distance, photon_energy_of, square_pixel
+from ptycho_core.formats.product_cxi import OWN_GROUP
+from ptycho_core.formats.ptychodus import images_of_product
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.contents import Contents
     from ptycho_core.formats.hdf5_source import Hdf5Source
     from ptycho_core.formats.source import Source
+    from ptycho_core.scan.scan import Steps
 
 __all__ = ["Cxi"]
 
@@ -34,6 +41,13 @@ class Cxi(ScanFormat):
     extensions = (".cxi",)
     reads = "Scans in CXI up to version 1.6, such as cdtools and PyNX write them: the first entry of a file."
     recognized_by = "`cxi_version` with frames, or frames with a translation"
+    written_as = "cxi"
+    writes = (
+        "CXI 1.6: scans, as cdtools and ptychodus read them, and reconstructions, with probe and object in `image_1` and "
+        "`image_2` and what CXI has no place for in `entry_1/ptychodus`, as ptychodus has it; or both."
+    )
+    needs = ("positions", "photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
+    keeps = frozenset({"patterns", "mask", "probe", "probe scale", "object", "numbers", "history", "energy", "distance", "pixel"})
     conventions = (
         "`detector_1/data` is (frame, row, column), or (slow, fast, row, column) of a raster, counts with zero frequency in the "
         "middle. Of several detectors the first is read, or that of `--dataset`.",
@@ -44,13 +58,15 @@ class Cxi(ScanFormat):
         "`source_1/energy` is in joules; a value that can only be eV or keV is read so, with a note. Without it `wavelength` "
         "(metres) is read, or the energy of `beam_1` (eV).",
         "`detector_1/data_dark` is left aside: give it with `--dark`.",
+        "Where ptychodus' group `entry_1/ptychodus` is there, `image_1` is the probe and `image_2` the object, on which the "
+        "windows lie as `object_center_x_m` and `object_center_y_m` say.",
     )
 
     def recognize(self, source: Source) -> Evidence | None:
-        """By ``cxi_version`` next to frames."""
+        """By ``cxi_version`` next to frames; a file that states a definition of NeXus has its names and another meaning."""
         if not source.has() or (place := _find(source)) is None:
             return None
-        if source.has("cxi_version"):
+        if source.has("cxi_version") and not source.has(f"{place.entry}/definition"):
             return Evidence(Strength.STATED, f"has cxi_version and {place.frames}")
         if place.entry != _ENTRIES[0]:
             return None  # NeXus is like it but for the numbers
@@ -72,12 +88,22 @@ class Cxi(ScanFormat):
         stated = _stated(file, place, notes)
         illuminated, probe = _probe(file, place, notes)
         used = [place.frames, *keys, mask, illuminated, *(one.key.strip("'") for one in stated.values())]
-        return RawScan(
+        raw = RawScan(
             frames, f"'{place.frames}'", positions, " and ".join(f"'{key}'" for key in keys), unit=unit, window="middle",
             signal="counts", stated=stated,
             mask=None if mask is None else good_pixels(file, mask, frames.shape[1:], cxi_good, notes), mask_key=f"'{mask}'",
             probe=probe, probe_key=f"'{illuminated}'", notes=tuple(notes), used=tuple(key for key in used if key),
         )  # fmt: skip
+        if not file.has(OWN_GROUP):
+            return raw
+        images = {name: value for name, value in images_of_product(file, notes).items() if value is not None}
+        return replace(raw, **images, notes=tuple(notes))
+
+    def write(self, contents: Contents, path: Path, progress: Steps | None = None) -> tuple[str, ...]:
+        """See `ScanFormat.write`."""
+        from ptycho_core.formats.cxi_writing import write_cxi
+
+        return write_cxi(contents, path, progress)
 
 
 class _Place(NamedTuple):

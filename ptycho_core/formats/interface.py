@@ -11,12 +11,15 @@ from ptycho_core.orientation import AS_STATED, Orientation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.contents import Contents
     from ptycho_core.formats.source import Source
     from ptycho_core.scan.frames import Frames
+    from ptycho_core.scan.scan import Steps
 
 __all__ = ["FREQUENCY_STEP", "Evidence", "RawResult", "RawScan", "ScanFormat", "Stated", "Strength"]
 
@@ -124,6 +127,7 @@ class RawResult:
         positions: (frame, 2), float64, (row, column) of the windows' ``[0, 0]`` corners in pixels of the object; or None.
         pixel_size_m: object pixel (row, column) in metres, or None.
         notes: what was decided and left aside, a sentence each.
+        photon_energy_ev: photon energy in eV, or None if the file does not state it.
     """
 
     object: NDArray[Any] | None
@@ -131,6 +135,7 @@ class RawResult:
     positions: NDArray[np.float64] | None = None
     pixel_size_m: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    photon_energy_ev: float | None = None
 
 
 class ScanFormat(ABC):
@@ -144,6 +149,10 @@ class ScanFormat(ABC):
         conventions: units, axes, signs and what is left aside, a sentence each; the page of the format is made of them.
         recognized_by: what its files are recognized by, a few words.
         extra: the extra of ``ptycho-core`` that some of its files need, or empty.
+        written_as: the word for ``convert --to``; empty where the format is not written.
+        writes: what it writes and for whom, sentences; empty where it is not written.
+        needs: fields of `Contents` without which nothing is written, such as ``patterns`` or ``detector_distance_m``.
+        keeps: what a file of it has a place for, of the words in ``ptycho_core.formats.lost``; all else is said to be lost.
     """
 
     name: ClassVar[str]
@@ -153,6 +162,10 @@ class ScanFormat(ABC):
     conventions: ClassVar[tuple[str, ...]] = ()
     recognized_by: ClassVar[str] = "its keys"
     extra: ClassVar[str] = ""
+    written_as: ClassVar[str] = ""
+    writes: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
+    keeps: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def recognize(self, source: Source) -> Evidence | None:
@@ -184,3 +197,20 @@ class ScanFormat(ABC):
         """
         del source
         return None
+
+    def write(self, contents: Contents, path: Path, progress: Steps | None = None) -> tuple[str, ...]:
+        """Write a file, whole or not at all, patterns in pieces; asked only of a format that states ``written_as``.
+
+        Args:
+            contents: they have positions and what ``needs`` names.
+            path: the file; an existing one is replaced.
+            progress: called with how many of how many patterns are written.
+
+        Returns:
+            What the file holds that the source does not say, a sentence each.
+
+        Raises:
+            DataError: as ``Patterns.read``.
+            OutputError: the file cannot be written; what was there before is untouched.
+        """
+        raise NotImplementedError(f"{self.name} is not written")

@@ -14,10 +14,14 @@ from ptycho_core.formats.nexus_groups import beam_center, beam_energy, class_of,
 from ptycho_core.formats.plausible import detector_distance, square_pixel
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.contents import Contents
     from ptycho_core.formats.hdf5_source import Hdf5Source
     from ptycho_core.formats.source import Source
+    from ptycho_core.scan.scan import Steps
 
 __all__ = ["NexusPtycho"]
 
@@ -35,6 +39,13 @@ class NexusPtycho(ScanFormat):
         "these ask for; frames may lie in files of the same folder."
     )
     recognized_by = "`definition` NXptycho or NXcxi_ptycho, else NXentry with an NXdetector and an NXsample that moves"
+    written_as = "nexus"
+    writes = (
+        "NXcxi_ptycho, every field that its definition requires: units in SI, positions in `sample_1/transformations` and as a "
+        "`translation`. What the definition requires and nothing states is NaN."
+    )
+    needs = ("patterns", "photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
+    keeps = frozenset({"patterns", "mask", "energy", "distance"})
     conventions = (
         "Of several entries that which `default` names is read, else the first. Groups are found by their name, with or without "
         "`_1`, else by their NX_class. Of several detectors `--dataset` chooses.",
@@ -78,6 +89,12 @@ class NexusPtycho(ScanFormat):
             zero="center" if center is None else center, stated=stated, mask=mask, mask_key=f"'{mask_key}'", notes=tuple(notes),
             used=(key, *keys, *(one.key.strip("'") for one in stated.values()), *([mask_key] if mask_key else [])),
         )  # fmt: skip
+
+    def write(self, contents: Contents, path: Path, progress: Steps | None = None) -> tuple[str, ...]:
+        """See `ScanFormat.write`."""
+        from ptycho_core.formats.nexus_writing import write_nexus
+
+        return write_nexus(contents, path, progress)
 
 
 def _by_classes(source: Source) -> str | None:

@@ -19,11 +19,14 @@ from ptycho_core.formats.npz_scan import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.contents import Contents
     from ptycho_core.formats.npz import NpzFile
     from ptycho_core.formats.source import Source
+    from ptycho_core.scan.scan import Steps
 
 __all__ = ["KEYS", "PinnNpz"]
 
@@ -59,6 +62,14 @@ class PinnNpz(ScanFormat):
     extensions = (".npz",)
     reads = "Scans of PtychoPINN, and those that ptychodus exports for it."
     recognized_by = "`diffraction` or `diff3d`, `xcoords`, `ycoords`"
+    written_as = "pinn"
+    writes = (
+        "Scans for PtychoPINN: amplitudes under `diffraction`, float64 where they are computed, so that their squares are the "
+        "counts again. PtychoPINN needs `objectGuess`, `scan_index` and `xcoords_start`: where nothing is known they are an "
+        "object of 1, zeros, and the coordinates."
+    )
+    needs = ("patterns",)
+    keeps = frozenset({"patterns", "mask", "probe", "object", "scan index", "energy", "distance"})
     conventions = (
         "`diffraction` (or `diff3d`) is (frame, row, column), in old files (row, column, frame): the axis as long as the "
         "positions counts the frames. Whole numbers are counts and others amplitudes, unless a key `signal` says otherwise.",
@@ -102,6 +113,12 @@ class PinnNpz(ScanFormat):
             used=tuple(key for key, need in KEYS.items() if need != "ignored" and key in file),
             **npz_parts(file, frames.shape, "probeGuess", "objectGuess", bad="bad_pixels"),
         )  # fmt: skip
+
+    def write(self, contents: Contents, path: Path, progress: Steps | None = None) -> tuple[str, ...]:
+        """See `ScanFormat.write`."""
+        from ptycho_core.formats.npz_writing import write_pinn
+
+        return write_pinn(contents, path, progress)
 
 
 def _positions(file: NpzFile, frames: int, patterns: str) -> NDArray[np.float64]:

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.contents import Contents
     from ptycho_core.formats.npz import NpzFile
     from ptycho_core.formats.source import Source
+    from ptycho_core.scan.scan import Steps
 
 __all__ = ["KEYS", "PlainNpz", "write_plain_npz"]
 
@@ -57,6 +59,10 @@ class PlainNpz(ScanFormat):
     extensions = (".npz",)
     reads = "Scans of `ptycho simulate`, and of users who write their own arrays with NumPy."
     recognized_by = "`intensity` and `positions_px`"
+    written_as = "plain"
+    writes = "Scans for ptycho itself and for NumPy, uncompressed, so that frames are mapped when they are read."
+    needs = ("patterns",)
+    keeps = frozenset({"patterns", "mask", "probe", "probe scale", "object", "scan index", "energy", "distance"})
     conventions = (
         "`intensity` is (frame, row, column), counts with zero frequency at `[N//2, N//2]`; a key `signal` may say `amplitude`.",
         "`positions_px` is (frame, 2): row and column of each window's `[0, 0]` corner, in object pixels.",
@@ -95,6 +101,12 @@ class PlainNpz(ScanFormat):
             used=tuple(key for key, need in KEYS.items() if need != "truth" and key in file),
             **npz_parts(file, frames.shape, "probe_guess", "object_guess"),
         )  # fmt: skip
+
+    def write(self, contents: Contents, path: Path, progress: Steps | None = None) -> tuple[str, ...]:
+        """See `ScanFormat.write`."""
+        from ptycho_core.formats.npz_writing import write_plain
+
+        return write_plain(contents, path, progress)
 
 
 def _positions(file: NpzFile, frames: int) -> NDArray[np.float64]:

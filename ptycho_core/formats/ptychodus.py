@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.contents import Contents
     from ptycho_core.formats.source import Source
     from ptycho_core.scan.frames import Frames
+    from ptycho_core.scan.scan import Steps
 
     Store = Hdf5Source | NpzReader
 
-__all__ = ["PtychodusPair", "PtychodusTraining"]
+__all__ = ["PtychodusPair", "PtychodusTraining", "images_of_product"]
 
 _METRES: Final = ("probe_position_y_m", "probe_position_x_m")
 _DP: Final = "dp"
@@ -46,10 +48,18 @@ class PtychodusPair(ScanFormat):
     extensions = (".h5", ".hdf5", ".npz")
     reads = (
         "`diffraction.h5` (or `.npz`) of ptychodus, with the product (`.h5`, `.npz`, `.cxi`) that holds the positions: the "
-        "file of the same name with `product` for `diffraction`, or that of `--positions`. Either may be given, or their folder. "
+        "file of the same name with `product` for `diffraction`, or that of `--positions`. Either may be given, or their folder, "
+        "or one file that is both. "
         "Pairs `*_dp.hdf5` and `*_para.hdf5` of ptycho-vit and pty-chi are such files, too."
     )
     recognized_by = "`patterns` with `indexes` or `bad_pixels`, or `probe_position_x_m`; `dp` next to a file with that"
+    written_as = "ptychodus"
+    writes = (
+        "Scans and reconstructions for ptychodus 1.7, diffraction and product in one HDF5 file, which it opens as either. A scan "
+        "without an object gets one that is 1 throughout; one without a probe opens as diffraction only."
+    )
+    needs = ("positions", "photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
+    keeps = frozenset({"patterns", "mask", "probe", "probe scale", "object", "numbers", "history", "energy", "distance", "pixel"})
     conventions = (
         "`patterns` is (frame, row, column), counts with zero frequency in the middle; `bad_pixels` is True = bad.",
         "Frames and positions pair by value: `indexes` and `probe_position_indexes`; of several of one the mean is taken.",
@@ -93,6 +103,12 @@ class PtychodusPair(ScanFormat):
         if product is None:
             return RawScan(frames, f"'{key}'", None, stated=stated, used=tuple(used), notes=tuple(notes), **common)
         return _with_product(source, product, frames, key, stated, used, notes, common)
+
+    def write(self, contents: Contents, path: Path, progress: Steps | None = None) -> tuple[str, ...]:
+        """See `ScanFormat.write`."""
+        from ptycho_core.formats.ptychodus_writing import write_ptychodus
+
+        return write_ptychodus(contents, path, progress)
 
 
 class PtychodusTraining(ScanFormat):
@@ -150,16 +166,14 @@ def _with_product(
     _check_far_field(store)
     positions, position_key = _positions(store, path)
     product_stated = {name: Stated(one.value, f"{one.key} of {path.name}") for name, one in _scale(store, notes).items()}
-    probe, in_counts = _probe(store, notes, pair=key == _DP)
     prefix = f"{_IN_CXI}/" if f"{_IN_CXI}/probe_position_indexes" in store else ""
     numbers = _whole(store, f"{prefix}probe_position_indexes")
     numbers = _in_order(numbers, common, frames.shape[0], path, notes)
-    guess = _object(store, notes)
+    images = images_of_product(store, notes, pair=key == _DP)
     return RawScan(
         frames, f"'{key}'", positions, f"{position_key} of {path.name}", unit="m", window="middle",
-        stated=stated | product_stated, probe=probe, probe_key=f"the probe of {path.name}", probe_in_counts=in_counts,
-        object_guess=guess, object_center=_center(store), position_numbers=numbers,
-        used=(*used, *_METRES), notes=tuple(notes), **common,
+        stated=stated | product_stated, probe_key=f"the probe of {path.name}", position_numbers=numbers,
+        used=(*used, *_METRES), **images, notes=tuple(notes), **common,
     )  # fmt: skip
 
 
@@ -180,6 +194,14 @@ def _in_order(
     return numbers
 
 
+def images_of_product(store: Store, notes: list[str], *, pair: bool = False) -> dict[str, Any]:
+    """Probe and object of a product, with its middle in metres, by the fields of a `RawScan`; ``notes`` are added to."""
+    probe, in_counts = _probe(store, notes, pair=pair)
+    return {
+        "probe": probe, "probe_in_counts": in_counts, "object_guess": _object(store, notes), "object_center": _center(store),
+    }  # fmt: skip
+
+
 def _pair(source: Source) -> tuple[Path, Path | None]:
     """The diffraction file and the product; None for a product that must be given."""
     if source.kind == "folder":
@@ -187,6 +209,8 @@ def _pair(source: Source) -> tuple[Path, Path | None]:
             raise DataError(f"{source.path} holds no diffraction file with a product.")
         return found
     path = source.path
+    if source.has("patterns", *_METRES):
+        return path, path
     if source.has(*_METRES) or source.holds(*_METRES) or source.has(f"{_IN_CXI}/probe_position_indexes"):
         other = source.beside(*_partners(path, "product", "diffraction"), *_partners(path, "_para", "_dp"))
         if other is None:

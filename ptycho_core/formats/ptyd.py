@@ -15,11 +15,15 @@ from ptycho_core.scan.frames import JoinedFrames
 from ptycho_core.units import ENERGIES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.contents import Contents
     from ptycho_core.formats.hdf5_source import Hdf5Source
     from ptycho_core.formats.source import Source
     from ptycho_core.scan.frames import Frames
+    from ptycho_core.scan.scan import Steps
 
 __all__ = ["Ptyd", "stored_positions"]
 
@@ -48,6 +52,10 @@ class Ptyd(ScanFormat):
         "are linked to."
     )
     recognized_by = "the groups `chunks` and `meta`"
+    written_as = "ptypy"
+    writes = "Scans, one chunk with weights, which `PtydScan` of ptypy loads."
+    needs = ("patterns", "photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
+    keeps = frozenset({"patterns", "mask", "energy", "distance"})
     conventions = (
         "`chunks/<k>/data` is (frame, row, column), counts; chunks follow each other by number.",
         "`chunks/<k>/positions` is (frame, 2), metres, row first; without them those of `info/positions_theory` or "
@@ -78,6 +86,12 @@ class Ptyd(ScanFormat):
             notes=tuple(dict.fromkeys(notes)),
             used=tuple(key for key in ("chunks", "meta", "info/orientation") if file.has(key)),
         )  # fmt: skip
+
+    def write(self, contents: Contents, path: Path, progress: Steps | None = None) -> tuple[str, ...]:
+        """See `ScanFormat.write`."""
+        from ptycho_core.formats.ptypy_writing import write_ptyd
+
+        return write_ptyd(contents, path, progress)
 
 
 def stored_positions(source: Source) -> NDArray[np.float64] | None:

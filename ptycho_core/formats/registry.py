@@ -16,7 +16,7 @@ __all__ = ["GROUP", "FormatRow", "forget", "format_named", "formats", "usable_fo
 
 GROUP: Final = "ptycho.formats"
 
-_TEXTS: Final = ("name", "title", "reads", "extra")
+_TEXTS: Final = ("name", "title", "reads", "extra", "written_as", "writes")
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,8 @@ def _imported(claim: EntryPointClaim) -> tuple[ScanFormat | None, str]:
             return None, f"its class lacks {', '.join(sorted(getattr(kind, '__abstractmethods__', ())))}"
         if wrong := next((name for name in _TEXTS if not isinstance(getattr(kind, name, None), str)), None):
             return None, f"its class states no text '{wrong}'"
+        if kind.written_as and kind.write is ScanFormat.write:
+            return None, "its class states 'written_as' and has no method 'write'"
         if kind.name != claim.name:
             return None, f"its entry point is called '{claim.name}', and its class '{kind.name:.60}'"
         return kind(), ""

@@ -119,6 +119,13 @@ class _Resized:
     def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
         return np.ascontiguousarray(_centred(self._stored.read(frames), self._size))
 
+    @property
+    def stored_as(self) -> str:
+        return str(getattr(self._stored, "stored_as", ""))
+
+    def as_stored(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[Any]:
+        return np.ascontiguousarray(_centred(self._stored.as_stored(frames), self._size))  # type: ignore[attr-defined]
+
 
 def _centred(values: _Array, size: int) -> Any:  # noqa: ANN401 - the type that was given
     """The last two axes cropped or padded with zeros to ``size``, so that pixel ``[M // 2]`` becomes pixel ``[size // 2]``."""

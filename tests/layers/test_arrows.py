@@ -22,7 +22,7 @@ FLOORS = (
     ("__main__", "compatibility"),
     ("cli", "conformance"),
     ("__init__",),
-    ("comparison", "evaluation", "simulate"),
+    ("comparison", "conversion", "evaluation", "simulate"),
     ("reconstruction.halves", "reconstruction.verb"),
     ("inference.run", "reconstruction.run", "training.run"),
     ("jobs",),
