@@ -8,14 +8,14 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ODD = {
-    r"no one|a user|whoever": "name who it is, or write in the active voice",
+    r"nobody|somebody|whoever": "name who it is, or write in the active voice",
     r"(?:is|are|was|were|be|being) told": "reported, shown, or 'ptycho says'",
-    r"next to": "next to, besides, together with, in addition to",
+    r"beside": "next to, besides, together with, in addition to",
     r"of (?:its|their|one's) own": "its own NAME, a separate NAME",
     r"of ours": "our NAME",
     r"judges?|judged": "validation; checks",
-    r"continues|continue": "continues",
-    r"optimizer": "optimizer",
+    r"goes on|go on": "continues",
+    r"optimiser": "optimizer",
 }
 """Words that make a reader translate, and what to write in their place."""
 
@@ -70,5 +70,5 @@ def test_help_and_messages_use_plain_words():
 
 
 def test_the_list_finds_what_it_is_for():
-    assert len(found("Whoever judges it is reported, and it continues next to a our user, in a separate process.")) == 7
+    assert len(found("Whoever judges it is told, and it goes on beside somebody of ours, in a process of its own.")) == 7
     assert found("a judgement, `source.beside`, its own options") == []
