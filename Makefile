@@ -34,7 +34,7 @@ PARTS := part-torch part-tensorflow part-apart part-kit-tensorflow part-kit-torc
 test: $(VENV)/.plugins check
 	$(MAKE) --no-print-directory --jobs=2 $(PARTS)
 
-test-all: $(VENV)/.plugins $(PTYCHODUS)/.installed check
+test-all: $(VENV)/.owners $(PTYCHODUS)/.installed check
 	$(MAKE) --no-print-directory --jobs=2 $(PARTS) ALSO="-m ''"
 
 part-torch:
@@ -87,11 +87,18 @@ $(VENV)/.plugins: $(VENV)/.tested constraints.txt
 	$(PIP) --no-deps ptychi
 	touch $@
 
+# The program that opens our CXI. All that it needs is there.
+$(VENV)/.owners: $(VENV)/.plugins
+	$(PIP) --no-deps cdtools-py
+	touch $@
+
 # The program whose product our results are, apart from all else. It asks for a gigabyte of services that its files do not need.
+# The validator of NeXus files goes with it.
 $(PTYCHODUS)/.installed: constraints.txt
 	$(PYTHON) -m venv $(PTYCHODUS)
 	$(PTYCHODUS)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --no-deps ptychodus
 	$(PTYCHODUS)/bin/python -m pip --disable-pip-version-check install --quiet --no-warn-conflicts h5py numpy pydantic scipy scikit-image
+	$(PTYCHODUS)/bin/python -m pip --disable-pip-version-check install --quiet --no-warn-conflicts --constraint constraints.txt nexusformat
 	touch $@
 
 # The pages that are made from declarations, parsers, manifests and tests; a test compares each.

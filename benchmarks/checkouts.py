@@ -1,4 +1,4 @@
-"""Checkouts of commits, each with an environment of its own in which only that checkout's packages are found."""
+"""Checkouts of commits, each with its own environment in which only that checkout's packages are found."""
 
 import json
 import os

@@ -35,7 +35,7 @@ class Job:
         words: command lines. ``{scan}`` and so on are inputs, ``{NAME}`` with the name of a needed job the folder of its results
             by the old commit; ``{how}`` is how every job is run.
         needs: jobs whose results by the old commit are used by both.
-        continues: needed job whose folder ``run`` is copied, to go on with it.
+        continues: needed job whose folder ``run`` is copied, to continue with it.
         reference: ``no``; ``too``: the NumPy reference does it as well; ``alone``: it alone, since no framework takes part.
         long: whether it is there for its speed, and run where it is named alone.
     """

@@ -4,7 +4,7 @@
 
 OLD and NEW are commits, or folders with a checkout ('.' is the tree as it stands). The old commit makes the inputs. What a job
 needs of another one, a model or a result, is the old commit's on both sides: so the new one reads, resumes, infers with and
-refines what the old one left. Each command runs in a process of its own, with one thread, in an environment in which only the
+refines what the old one left. Each command runs in a separate process, with one thread, in an environment in which only the
 packages of its own checkout are found. Everything in the folders and on stdout is compared, times aside.
 
 With ``--pairs`` the chosen jobs are then run so many times more, old and new in turn, and CPU seconds and memory are compared;

@@ -1,4 +1,4 @@
-"""Every verb on a GPU beside the same on the CPU: how far results part, peak memory of the GPU, and how much faster it is.
+"""Every verb on a GPU next to the same on the CPU: how far results part, peak memory of the GPU, and how much faster it is.
 
     python benchmarks/cuda.py [--device cuda] [--backends torch tensorflow] [--small]
 

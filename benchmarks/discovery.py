@@ -92,9 +92,7 @@ def best_time(function):
 
 
 if __name__ == "__main__":
-    print(
-        f"CPU seconds of a fresh process, median of {RUNS}; distributions beside those of this environment / backends among them"
-    )
+    print(f"CPU seconds of a fresh process, median of {RUNS}; distributions more than this environment has / backends among them")
     sizes = [(0, 0), (150, 5), (1000, 5), (1000, 100)]
     print(f"{'':24s}" + "".join(f"{f'{count} / {backends}':>12s}" for count, backends in sizes))
     with tempfile.TemporaryDirectory() as scratch:

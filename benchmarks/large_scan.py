@@ -1,9 +1,9 @@
-"""A large scan in compressed HDF5: peak memory of each verb, and the CPU seconds of `infer` beside those on an uncompressed npz.
+"""A large scan in compressed HDF5: peak memory of each verb, and the CPU seconds of `infer` next to those on an uncompressed npz.
 
     python benchmarks/large_scan.py [--frames 50000] [--size 128] [--backend torch] [--place FOLDER] [VERB ...]
 
 Writes the same simulated scan (uint16) as CXI, in gzip chunks of one frame, and as uncompressed npz. Each verb runs the real
-command in a process of its own, with one thread: `train` and `reconstruct` one epoch. What unpacking alone costs is measured too:
+command in a separate process, with one thread: `train` and `reconstruct` one epoch. What unpacking alone costs is measured too:
 every frame read once, in order, by HDF5. With FOLDER the files stay, and are made once.
 """
 

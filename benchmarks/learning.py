@@ -2,7 +2,7 @@
 
     python benchmarks/learning.py [--backends torch tensorflow] [--data FOLDER] [--threads 1] [--minutes 10] [--seeds 3] [ROW ...]
 
-Every row runs the real command in a process of its own, and each backend in turn. Rows that need FOLDER are left out without it.
+Every row runs the real command in a separate process, and each backend in turn. Rows that need FOLDER are left out without it.
 """
 
 import argparse
@@ -135,7 +135,7 @@ def pilot(place, scan, common, asked):
 
 
 def half_a_scan(place, data, common, minutes):
-    """Trained on the left half of a scan, inferred on the whole; beside `reconstruct`."""
+    """Trained on the left half of a scan, inferred on the whole; next to `reconstruct`."""
     with np.load(data / "lcls_run1084_semireal/run1084_semireal.npz") as file:
         arrays = {"intensity": file["intensity"], "positions_px": file["positions_px"], "probe_guess": file["probe_true"][None]}
         truth = StoredObject(file["object_true"], positions=file["positions_px"])
@@ -217,7 +217,7 @@ def with_probe(path, probe, positions, seed):
 
 
 def start(place, common, minutes):
-    """CPU seconds of `reconstruct` to an NRMSE with and without the start that a network gives (its own seconds beside)."""
+    """CPU seconds of `reconstruct` to an NRMSE with and without the start that a network gives (its own seconds next to)."""
     from reconstruction import backend, measure
 
     run, out, test = place / "general2batch0", place / "start-out", lines(place, 101)

@@ -3,7 +3,7 @@
     python benchmarks/registration.py [--sizes 1000 2000] [--result RESULT --reference FILE]
 
 A smooth random object against itself moved by (1, 2) pixels, with a phase ramp and 2 % of noise; then the pair that is named.
-Each row is a process of its own, imports and reading included.
+Each row is a separate process, imports and reading included.
 """
 
 import argparse

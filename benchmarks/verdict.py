@@ -3,7 +3,7 @@
     python benchmarks/verdict.py [--backend torch] [--seeds 20] [sound] [few] [cost]
 
 `sound`: six kinds of sound scans, each with several seeds: how many are good, doubtful, unusable, with the range of R over noise.
-`few`: scans of few photons: NRMSE beside that of a flat object. `cost`: the part of the CPU seconds of a default run that goes
+`few`: scans of few photons: NRMSE next to that of a flat object. `cost`: the part of the CPU seconds of a default run that goes
 into doubts, frames held out, photon noise and verdict.
 """
 

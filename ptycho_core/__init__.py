@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ptycho_core.conversion import convert
     from ptycho_core.evaluation import evaluate
     from ptycho_core.formats.opening import open_scan
     from ptycho_core.formats.product import Reconstruction, load_reconstruction
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "Reconstruction": "ptycho_core.formats.product",
+    "convert": "ptycho_core.conversion",
     "evaluate": "ptycho_core.evaluation",
     "hookimpl": "ptycho_core.hookspecs",
     "infer": "ptycho_core.inference.run",
@@ -42,6 +44,7 @@ __all__ = [
     "Reconstruction",
     "__version__",
     "backends",
+    "convert",
     "evaluate",
     "hookimpl",
     "infer",

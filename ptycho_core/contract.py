@@ -27,7 +27,7 @@ CONTRACT: Final[tuple[int, int]] = (2, 0)
 """Version of the contract (major, minor). A backend's major must be the same and its minor not newer."""
 
 CAPABILITIES: Final[frozenset[str]] = frozenset({"train", "infer", "reconstruct", "evaluate", "positions", "background"})
-"""Words a manifest may claim: the four verbs, then what ``reconstruct`` can do beside object and probe."""
+"""Words a manifest may claim: the four verbs, then what ``reconstruct`` can do besides object and probe."""
 
 VERBS: Final[tuple[str, ...]] = ("train", "infer", "reconstruct", "evaluate")
 ACCELERATORS: Final[tuple[str, ...]] = ("cpu", "cuda", "mps", "tpu")
@@ -128,7 +128,7 @@ class ExecutionRequest:
     """How a job is to be run.
 
     ``execution`` holds every resolved execution setting, ``settings`` the groups that say what is computed, ``options`` the
-    backend's own options (without prefix); ``requested`` names those that somebody asked for, a backend option as
+    backend's own options (without prefix); ``requested`` names those that the user asked for, a backend option as
     ``BACKEND.NAME``. A default is never in ``requested``.
     """
 
@@ -335,7 +335,7 @@ class ReconstructResult:
         background: (N, N), counts, or None if it was not asked for.
         history: one row for each epoch or iteration: ``stage``, ``epoch``, ``loss``, ``misfit``, ``held_out``,
             ``seconds``.
-        held_out: numbers of the frames that were held out to judge the fit by.
+        held_out: numbers of the frames that were held out to check the fit by.
         stopped_by: why the fit ended, in a few words.
         interrupted: True if it was asked to stop; the arrays are then the best so far.
         facts: what was decided on the way (likelihood, weights, number of threads), for the record; anything JSON can hold.

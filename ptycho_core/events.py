@@ -45,14 +45,14 @@ class EventHub:
             self.guard(observer, lambda observer=observer: observer(event))  # type: ignore[misc]
 
     def guard(self, observer: Observer, act: Callable[[], None]) -> None:
-        """Do something with an observer; if that fails it is told, and the observer gets nothing any more."""
+        """Do something with an observer; if that fails it is reported, and the observer gets nothing any more."""
         if observer not in self._observers:
             return
         try:
             act()
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever a stranger's observer does, the run goes on
+        except BaseException as error:  # noqa: BLE001 - whatever a stranger's observer does, the run continues
             self._observers.remove(observer)
             name = getattr(observer, "__qualname__", type(observer).__name__)
             warn(f"the observer {name} failed and is left out from now on: {in_one_line(error, '')}")
@@ -82,7 +82,7 @@ class EventHub:
 
     @property
     def stop_requested(self) -> bool:
-        """True once somebody asked to stop."""
+        """True once a stop was asked for."""
         return self._stop
 
     def request_stop(self) -> None:
@@ -128,7 +128,7 @@ def stop_on_interrupt(hub: EventHub, first: str) -> Iterator[None]:
         hub.request_stop()
         if stderr is not None:
             # Past sys.stderr, whose buffer may be in use by the very code that was interrupted.
-            with suppress(OSError):  # nobody reads it any more, or its disk is full
+            with suppress(OSError):  # no one reads it any more, or its disk is full
                 os.write(stderr, told)
 
     for number in before:

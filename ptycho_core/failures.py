@@ -27,7 +27,7 @@ def described(error: BaseException) -> dict[str, Any]:
 
 
 def raised_again(failure: dict[str, Any], backend: str, doing: str) -> PtychoError:
-    """The exception that was described: the same class if it is one of ours, else a ``BackendError`` that tells it.
+    """The exception that was described: the same class if it is our own, else a ``BackendError`` that tells it.
 
     Args:
         failure: what `described` gave.

@@ -1,7 +1,7 @@
 """The seven hooks of a backend. ``specs/backend-contract.md`` binds; this module is its code.
 
 A backend is a module (or object) of functions marked with ``ptycho_core.hookimpl``. All hooks are ``firstresult``; each backend
-lives in a plugin manager of its own, so there is never more than one answer. ``None`` is a violation. A hook may take fewer
+lives in its own plugin manager, so there is never more than one answer. ``None`` is a violation. A hook may take fewer
 arguments than are specified. Hooks are verbs of a job and never called per batch.
 """
 

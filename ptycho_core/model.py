@@ -35,15 +35,15 @@ __all__ = [
 
 BEST: Final = "best.ptycho"
 LAST: Final = "last.ptycho"
-"""In the folder of a training run: its best model so far, and the model as it is now, which a run goes on from."""
+"""In the folder of a training run: its best model so far, and the model as it is now, which a run continues from."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """What a checkpoint has beside the model, so that training goes on as if it had not stopped.
+    """What a checkpoint has besides the model, so that training continues as if it had not stopped.
 
     Attributes:
-        arrays: of the optimiser and of random generators, by name; finite; any type of whole, real or complex numbers.
+        arrays: of the optimizer and of random generators, by name; finite; any type of whole, real or complex numbers.
         state: place in the order of the data and the like: anything JSON can hold; numbers must be finite.
     """
 
@@ -154,7 +154,7 @@ def load_with_manifest(path: str | Path, *, training: bool | None) -> tuple[dict
     with Archive(path) as archive:
         manifest = _manifest(archive)
         if training and STATE not in archive.members:
-            message = f"{path} holds a model but no training state, so that training cannot go on from it."
+            message = f"{path} holds a model but no training state, so that training cannot continue from it."
             raise DataError(message, remedy=f"Give a checkpoint, such as {LAST} of a run's folder.")
         table = manifest_layouts(manifest["tensors"], str(path))
         tensors = decode(archive.read(WEIGHTS, manifest["hashes"][WEIGHTS]), table, f"{path}: {WEIGHTS}")
@@ -181,7 +181,7 @@ def read_model_manifest(path: str | Path) -> dict[str, Any]:
         The fields of ``specs/model-file.md``: ``facts``, ``network``, ``settings``, ``scaling``, ``tensors`` and so on.
 
     Raises:
-        DataError: as `load_model`, for all that can be told without reading a tensor.
+        DataError: as `load_model`, for all that can be determined without reading a tensor.
     """
     from ptycho_core.modelfile.archive import Archive
 
@@ -222,7 +222,7 @@ def _is_checkpoint(path: Path) -> bool:
 def _manifest(archive: Archive) -> dict[str, Any]:
     """The manifest, after everything that can be checked without reading a tensor.
 
-    The version goes first: a newer file may differ in anything else, and must be told from a damaged one.
+    The version goes first: a newer file may differ in anything else, and must be distinguished from a damaged one.
     """
     from ptycho_core.modelfile.archive import MANIFEST, WEIGHTS
     from ptycho_core.modelfile.manifest import (

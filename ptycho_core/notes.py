@@ -1,4 +1,4 @@
-"""What a user must know of a result, in words: it is told while the job runs, and stands in ``metrics.json``."""
+"""What a user must know of a result, in words: it is shown while the job runs, and stands in ``metrics.json``."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ def simulate_scan(
 
     Args:
         settings: what to simulate; None for the defaults.
-        progress: told how many of how many patterns are done.
+        progress: called with how many of how many patterns are done.
         **overrides: single settings, by the names of ``SimulationSettings``.
 
     Returns:

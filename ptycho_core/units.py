@@ -18,14 +18,20 @@ ENERGIES: Final = {"eV": 1.0, "keV": 1e3, "MeV": 1e6, "GeV": 1e9, "J": 1 / 1.602
 _ALSO: Final = {
     "meter": "m", "metre": "m", "meters": "m", "metres": "m",
     "millimeter": "mm", "millimetre": "mm", "millimeters": "mm", "millimetres": "mm",
-    "µm": "um", "μm": "um", "micron": "um", "microns": "um", "micrometer": "um", "micrometre": "um", "micrometers": "um",
-    "micrometres": "um", "nanometer": "nm", "nanometre": "nm", "nanometers": "nm", "nanometres": "nm",
-    "\u00c5": "A", "\u212b": "A", "angstrom": "A", "angstroms": "A", "ang": "A",
+    "µm": "um", "μm": "um", "mum": "um", "mu": "um", "micron": "um", "microns": "um",
+    "micrometer": "um", "micrometre": "um", "micrometers": "um", "micrometres": "um",
+    "nanometer": "nm", "nanometre": "nm", "nanometers": "nm", "nanometres": "nm",
+    "\u00c5": "A", "\u212b": "A", "angstrom": "A", "angstroms": "A", "ang": "A", "ångström": "A", "ångstrom": "A",
+    "picometer": "pm", "picometre": "pm", "picometers": "pm", "picometres": "pm",
     "ev": "eV", "kev": "keV", "mev": "MeV", "gev": "GeV", "joule": "J", "joules": "J", "j": "J",
-    "electronvolt": "eV", "kiloelectronvolt": "keV",
-    "pixel": "px", "pixels": "px",
+    "electronvolt": "eV", "electronvolts": "eV", "kiloelectronvolt": "keV",
+    "pixel": "px", "pixels": "px", "pix": "px",
 }  # fmt: skip
 """Other ways to write a unit; capitals do not count where nothing else fits."""
+
+
+_POWER: Final = re.compile(r"(?:1(?:\.0*)?e|10\^|10\*\*)\(?([+-]?[0-9]{1,2})\)?\*?m", re.IGNORECASE)
+"""A power of ten of a metre, such as ``1e-6 m`` or ``10^-6 m``."""
 
 
 def unit_word(text: str) -> str:
@@ -34,6 +40,9 @@ def unit_word(text: str) -> str:
     known = {*LENGTHS, *ENERGIES, "px"}
     if bare in known:
         return bare
+    if power := _POWER.fullmatch(bare):
+        scale = 10.0 ** int(power.group(1))
+        return next((name for name, metres in LENGTHS.items() if abs(metres / scale - 1) < 1e-9), bare)
     return _ALSO.get(bare) or _ALSO.get(bare.lower()) or next((one for one in known if one.lower() == bare.lower()), bare)
 
 

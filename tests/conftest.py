@@ -145,7 +145,7 @@ class Started:
 
 @pytest.fixture
 def started() -> Iterator[Callable[..., Started]]:
-    """Starts ``ptycho`` with these arguments in a process of its own, or with ``code`` a program of Python; see `Started`.
+    """Starts ``ptycho`` with these arguments in a separate process, or with ``code`` a program of Python; see `Started`.
 
     With ``patience``, a kind of event and a number of seconds, an observer says "told: KIND" and waits so long at each.
     """
@@ -163,7 +163,7 @@ def started() -> Iterator[Callable[..., Started]]:
 
 @pytest.fixture(scope="session")
 def watched() -> Callable[[list[list[str]]], list[dict[str, Any]]]:
-    """Runs commands one after the other in a process of their own; what TensorFlow was set to while each read patterns."""
+    """Runs commands one after the other in their own process; what TensorFlow was set to while each read patterns."""
 
     def watched(commands: list[list[str]]) -> list[dict[str, Any]]:
         environment = dict(os.environ) | {"OMP_WAIT_POLICY": "PASSIVE", "TF_CPP_MIN_LOG_LEVEL": "2"}

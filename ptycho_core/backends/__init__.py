@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from ptycho_core.backends.doctor import Diagnosis, diagnose
     from ptycho_core.backends.loading import Backend, load
     from ptycho_core.backends.registry import choose, find_backends, register, unregister
-    from ptycho_core.backends.states import Row
+    from ptycho_core.backends.states import BackendInfo
     from ptycho_core.backends.worker import Worker
 
 _PLACES = {
     "Backend": "loading",
     "Diagnosis": "doctor",
-    "Row": "states",
+    "BackendInfo": "states",
     "Worker": "worker",
     "choose": "registry",
     "diagnose": "doctor",
@@ -28,7 +28,18 @@ _PLACES = {
     "unregister": "registry",
 }
 
-__all__ = ["Backend", "Diagnosis", "Row", "Worker", "choose", "diagnose", "find_backends", "load", "register", "unregister"]
+__all__ = [
+    "Backend",
+    "BackendInfo",
+    "Diagnosis",
+    "Worker",
+    "choose",
+    "diagnose",
+    "find_backends",
+    "load",
+    "register",
+    "unregister",
+]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - a module attribute is of any type

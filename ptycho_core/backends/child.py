@@ -1,4 +1,4 @@
-"""Child processes for backends: how they are started, how they are ended, and how their end is told."""
+"""Child processes for backends: how they are started, how they are ended, and how their end is reported."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _TAIL = 2000  # characters of the child's standard error that are kept
 def start_child(
     module: str, *arguments: str, errors: IO[bytes], environment: Mapping[str, str] | None = None, stdin: int = subprocess.DEVNULL
 ) -> subprocess.Popen[str]:
-    """Start a module of this package with this Python, in a session of its own.
+    """Start a module of this package with this Python, in a new session.
 
     Args:
         module: dotted name, run as with ``python -m``.
         arguments: its command line.
         errors: file that takes its standard error.
-        environment: variables to set beside those of this process.
+        environment: variables to set in addition to those of this process.
         stdin: as ``subprocess`` takes it.
 
     Returns:
@@ -50,7 +50,7 @@ def end_child(child: subprocess.Popen[str]) -> None:
     """End a child and all that it started, dead or alive; waiting for it is the caller's."""
     # The whole session: a grandchild that holds the pipe open would keep us waiting.
     if hasattr(os, "killpg"):
-        with suppress(ProcessLookupError, PermissionError):  # nobody is left; macOS says so in the second way
+        with suppress(ProcessLookupError, PermissionError):  # no one is left; macOS says so in the second way
             os.killpg(child.pid, signal.SIGKILL)
     else:
         child.kill()

@@ -1,4 +1,4 @@
-"""How arguments and answers travel between processes: JSON, and arrays in an npz file beside it. Nothing is pickled.
+"""How arguments and answers travel between processes: JSON, and arrays in an npz file next to it. Nothing is pickled.
 
 What JSON cannot say stands in an object with one key that begins with ``$``. The classes that may travel are a closed table.
 """

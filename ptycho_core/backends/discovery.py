@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from importlib.metadata import Distribution
 
-__all__ = ["GROUP", "LOGGER", "OBSERVERS", "Claim", "canonical", "forget", "installed_version", "scan"]
+__all__ = ["GROUP", "LOGGER", "OBSERVERS", "EntryPointClaim", "canonical", "forget", "installed_version", "scan"]
 
 GROUP = "ptycho.backends"
 OBSERVERS = "ptycho.observers"
@@ -21,7 +21,7 @@ LOGGER = "logger."
 
 
 @dataclass(frozen=True, order=True)
-class Claim:
+class EntryPointClaim:
     """One entry point: ``name = value`` in the metadata of an installed distribution."""
 
     name: str
@@ -53,15 +53,15 @@ class Claim:
 
 
 @cache
-def scan(group: str = GROUP) -> tuple[Claim, ...]:
+def scan(group: str = GROUP) -> tuple[EntryPointClaim, ...]:
     """All claims of a group, by name, then distribution; read once in a process.
 
-    A distribution found twice (an editable installation beside its own build metadata) counts once: the first on ``sys.path``
+    A distribution found twice (an editable installation next to its own build metadata) counts once: the first on ``sys.path``
     is the one that an import would find.
     """
     from importlib import metadata
 
-    found: dict[str, list[Claim]] = {}
+    found: dict[str, list[EntryPointClaim]] = {}
     for distribution in metadata.distributions():
         text = _text(distribution, "entry_points.txt")
         if group not in text:  # the cheap test first: reading every distribution's name is what makes scans slow
@@ -69,7 +69,7 @@ def scan(group: str = GROUP) -> tuple[Claim, ...]:
         pairs = list(_section(text, group))
         if pairs:
             name, version = _header(distribution, "Name") or "unnamed", _header(distribution, "Version")
-            found.setdefault(canonical(name), [Claim(key, name, version, value) for key, value in pairs])
+            found.setdefault(canonical(name), [EntryPointClaim(key, name, version, value) for key, value in pairs])
     return tuple(sorted({claim for claims in found.values() for claim in claims}))
 
 
@@ -94,7 +94,7 @@ def installed_version(distribution: str) -> str | None:
 
 
 def _text(distribution: Distribution, name: str) -> str:
-    """A file of a distribution's metadata; bytes that are no UTF-8 become signs of their own, and hide nothing else."""
+    """A file of a distribution's metadata; bytes that are no UTF-8 become separate signs, and hide nothing else."""
     try:
         return distribution.read_text(name) or ""
     except UnicodeDecodeError as error:

@@ -14,7 +14,7 @@ from ptycho_core.backends.registry import find_backends, find_named
 from ptycho_core.files.scratch import using_scratch
 
 if TYPE_CHECKING:
-    from ptycho_core.backends.states import Row
+    from ptycho_core.backends.states import BackendInfo
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -26,7 +26,7 @@ class Diagnosis:
     Attributes:
         name: the backend's name.
         source: the distribution and version that provide it.
-        state: as in ``Row``; ``broken`` if it failed when started.
+        state: as in ``BackendInfo``; ``broken`` if it failed when started.
         reason: why it is not ``ok``, else empty.
         seconds: how long it took.
         report: the fields of its ``ProbeReport``.
@@ -59,7 +59,7 @@ def diagnose(name: str | None = None, timeout: float = 120.0) -> tuple[Diagnosis
     return tuple(_examine(row, timeout) for row in rows)
 
 
-def _examine(row: Row, timeout: float) -> Diagnosis:
+def _examine(row: BackendInfo, timeout: float) -> Diagnosis:
     if row.state != "ok":
         return Diagnosis(row.name, row.source, row.state, f"{row.reason}. {row.remedy}" if row.remedy else row.reason)
     if row.claim is None:
@@ -85,7 +85,7 @@ def _examine(row: Row, timeout: float) -> Diagnosis:
 
 
 def _run_child(name: str, timeout: float, errors: IO[bytes]) -> tuple[str, int | None]:
-    with start_child("ptycho_core.backends.examine", name, errors=errors) as child:
+    with start_child("ptycho_core.backends.probe_child", name, errors=errors) as child:
         try:
             output, _ = child.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:

@@ -12,21 +12,21 @@ from ptycho_core.backends.known import normalise
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ALLOW", "BLOCK", "NO_LISTS", "Lists", "NameList", "split_name"]
+__all__ = ["ALLOW", "BLOCK", "NO_LISTS", "AccessList", "AccessLists", "split_name"]
 
 BLOCK: Final = "PTYCHO_BACKENDS_BLOCK"
 ALLOW: Final = "PTYCHO_BACKENDS_ALLOW"
 
 
 @dataclass(frozen=True)
-class NameList:
+class AccessList:
     """Backends by name, or by ``NAME@DISTRIBUTION``, and where the list was written, as messages tell it."""
 
     names: frozenset[tuple[str, str]]
     where: str
 
     @classmethod
-    def of(cls, words: Iterable[str], where: str) -> NameList:
+    def of(cls, words: Iterable[str], where: str) -> AccessList:
         """A list of what a user wrote; empty words do not count."""
         return cls(frozenset(split_name(word) for word in words if word.strip()), where)
 
@@ -36,11 +36,11 @@ class NameList:
 
 
 @dataclass(frozen=True)
-class Lists:
-    """The lists that hold for a choice; None is a list that nobody gave. Blocking goes before allowing."""
+class AccessLists:
+    """The lists that hold for a choice; None is a list that was not given. Blocking goes before allowing."""
 
-    allow: NameList | None = None
-    block: NameList | None = None
+    allow: AccessList | None = None
+    block: AccessList | None = None
 
     def refusal(self, name: str, distribution: str) -> str:
         """Which list keeps a backend out, as a reason; empty if none does."""
@@ -50,13 +50,13 @@ class Lists:
             return f"it is not among those allowed by {self.allow.where}"
         return ""
 
-    def below_environment(self) -> Lists:
+    def below_environment(self) -> AccessLists:
         """These lists, each replaced by that of the environment where it has one."""
         allow, block = _variable(ALLOW), _variable(BLOCK)
-        return Lists(self.allow if allow is None else allow, self.block if block is None else block)
+        return AccessLists(self.allow if allow is None else allow, self.block if block is None else block)
 
 
-NO_LISTS: Final = Lists()
+NO_LISTS: Final = AccessLists()
 
 
 def split_name(written: str) -> tuple[str, str]:
@@ -65,6 +65,6 @@ def split_name(written: str) -> tuple[str, str]:
     return normalise(name.strip().lower()), canonical(distribution.strip())
 
 
-def _variable(name: str) -> NameList | None:
+def _variable(name: str) -> AccessList | None:
     text = os.environ.get(name)
-    return None if text is None else NameList.of(text.split(","), f"{name}={text}")
+    return None if text is None else AccessList.of(text.split(","), f"{name}={text}")

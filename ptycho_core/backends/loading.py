@@ -1,4 +1,4 @@
-"""Loading the one chosen backend, and calling its hooks so that whatever it does wrong is told with its name."""
+"""Loading the one chosen backend, and calling its hooks so that whatever it does wrong is reported with its name."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ import pluggy
 
 from ptycho_core import contract, hookspecs
 from ptycho_core.backends.known import known_backends
-from ptycho_core.backends.registry import find_backends, registered_plugin, those_that
-from ptycho_core.backends.states import Row, family, unusable
+from ptycho_core.backends.registry import backends_that, find_backends, registered_plugin
+from ptycho_core.backends.states import BackendInfo, family, unusable
 from ptycho_core.errors import BackendError, BackendUnusableError, CapabilityError, HookError, PtychoError, did_you_mean
 from ptycho_core.failures import in_one_line
 
 __all__ = ["NEUTRAL", "REQUIRED_HOOKS", "Backend", "load"]
 
 NEUTRAL = frozenset({"h5py", "matplotlib", "numpy", "packaging", "pluggy", "rich", "safetensors", "scipy", "skimage", "tifffile"})
-"""Modules that the core itself imports: they disturb no backend, whoever calls one of them its framework."""
+"""Modules that the core itself imports: they disturb no backend, even one that calls them its framework."""
 
 REQUIRED_HOOKS = ("ptycho_backend_spec", "ptycho_probe", "ptycho_plan")
 _Answer = TypeVar("_Answer")
 _END = object()
 
 
-def load(row: Row, *, allow_mixed_frameworks: bool = False, rows: Iterable[Row] | None = None) -> Backend:
+def load(row: BackendInfo, *, allow_mixed_frameworks: bool = False, rows: Iterable[BackendInfo] | None = None) -> Backend:
     """Import the hook module of one backend, and only that, and check that it keeps the contract.
 
     The variables of its manifest's environment are set first, those that are not set already.
@@ -72,7 +72,7 @@ class Backend:
         environment: variables that were set for it, because they were not set before.
     """
 
-    def __init__(self, row: Row, plugin: object, environment: dict[str, str]) -> None:
+    def __init__(self, row: BackendInfo, plugin: object, environment: dict[str, str]) -> None:
         assert row.spec is not None
         self.name = row.name
         self.spec = row.spec
@@ -172,7 +172,7 @@ class Backend:
         if verb not in self.spec.capabilities:
             offered = ", ".join(word for word in self.spec.capabilities if word in contract.VERBS)
             message = f"backend '{self.name}' does not provide '{verb}', only {offered}."
-            remedy = those_that(lambda other: verb in other.capabilities)
+            remedy = backends_that(lambda other: verb in other.capabilities)
             raise CapabilityError(message, remedy=remedy, backend=self.name)
         check_job(job)
 
@@ -197,7 +197,7 @@ class Backend:
 
     @contextmanager
     def _blamed(self, hook: str) -> Iterator[None]:
-        """Whatever a hook raises inside is the backend's failure, but for errors of ours and a lack of memory."""
+        """Whatever a hook raises inside is the backend's failure, but for our own errors and a lack of memory."""
         try:
             yield
         except (PtychoError, KeyboardInterrupt, MemoryError):
@@ -211,7 +211,7 @@ class Backend:
             ) from error
 
 
-def _import_plugin(row: Row) -> object:
+def _import_plugin(row: BackendInfo) -> object:
     assert row.claim is not None
     try:
         plugin: object = row.claim.imported()
@@ -228,7 +228,7 @@ def _import_plugin(row: Row) -> object:
     return plugin
 
 
-def _refuse_mixture(row: Row, rows: Iterable[Row]) -> None:
+def _refuse_mixture(row: BackendInfo, rows: Iterable[BackendInfo]) -> None:
     if row.spec is None or row.spec.framework is None:  # a backend without a framework disturbs none
         return
     own = family(row.spec)
@@ -240,7 +240,7 @@ def _refuse_mixture(row: Row, rows: Iterable[Row]) -> None:
         if below != own and module not in NEUTRAL and module in sys.modules:
             raise BackendError(
                 f"{title} (module '{module}') is already imported in this process, and backend '{row.name}' uses another one.",
-                remedy="Start it in a process of its own, or set allow_mixed_frameworks.",
+                remedy="Start it in a separate process, or set allow_mixed_frameworks.",
                 backend=row.name,
                 distribution=row.source,
             )

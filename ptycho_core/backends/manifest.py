@@ -1,4 +1,4 @@
-"""The manifest ``ptycho-backend.toml``: found beside a plugin's code without importing it, and checked key by key."""
+"""The manifest ``ptycho-backend.toml``: found next to a plugin's code without importing it, and checked key by key."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ptycho_core.backends.discovery import Claim
+    from ptycho_core.backends.discovery import EntryPointClaim
 
 __all__ = ["FRAMEWORK_KEYS", "KEYS", "MANIFEST", "OPTION_KEYS", "check_contract", "check_spec", "find_manifest", "read_manifest"]
 
@@ -63,8 +63,8 @@ _LARGEST = 1e300
 _OPTION_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-def find_manifest(claim: Claim) -> contract.BackendSpec:
-    """Read the manifest beside a claim's module, or else in its top package; nothing is imported.
+def find_manifest(claim: EntryPointClaim) -> contract.BackendSpec:
+    """Read the manifest next to a claim's module, or else in its top package; nothing is imported.
 
     Raises:
         BackendUnusableError: state ``undeclared`` (no manifest), ``incompatible`` (contract) or ``broken`` (anything else).

@@ -37,7 +37,7 @@ def make_plan(
 ) -> ExecutionPlan:
     """Resolve what is ``auto`` and say what became of each requested option; reads nothing and changes nothing.
 
-    Whoever leaves ``honours`` out promises to honour each setting of its verbs, also those that are added to ptycho later.
+    Without ``honours`` the backend promises to honour every setting of its verbs, later ones too.
 
     Args:
         request: what is wanted.
@@ -49,7 +49,7 @@ def make_plan(
             and ``deterministic``, which nothing but the backend can act on. Another value than the default of one that is not
             named is ``unsupported``. Those of the group *data* need not be named: they act through ``open_scan``. Where
             there are any, a ``likelihood`` that another distribution brings is ``unsupported``: only the engine computes it.
-        anyway: of what is not honoured, what is done all the same, and why nothing else is: whoever asks for just that value
+        anyway: of what is not honoured, what is done all the same, and why nothing else is: a request for just that value
             is not refused.
 
     Raises:
@@ -159,7 +159,7 @@ def _check_losses(request: ExecutionRequest, title: str, honours: Collection[str
         weight = request.settings.get(one.group, {}).get(one.name)
         if one.name.endswith("_weight") and weight and one.name not in {*request.requested, *honours}:
             told = f"the checkpoint was trained with {one.name} {weight}, and {title} does not compute that loss."
-            raise CapabilityError(told, remedy="Go on with the backend that it began with.")
+            raise CapabilityError(told, remedy="Continue with the backend that it began with.")
 
 
 def _not_done(

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ptycho_core import contract
-from ptycho_core.backends.discovery import Claim, canonical, scan
+from ptycho_core.backends.discovery import EntryPointClaim, canonical, scan
 from ptycho_core.backends.known import how_to_install, known_backends, normalise
-from ptycho_core.backends.lists import NO_LISTS, Lists, split_name
+from ptycho_core.backends.lists import NO_LISTS, AccessLists, split_name
 from ptycho_core.backends.manifest import check_spec, read_manifest
-from ptycho_core.backends.states import Row, absent, examine_claim, framework_state, unusable
+from ptycho_core.backends.states import BackendInfo, absent, examine_claim, framework_state, unusable
 from ptycho_core.errors import BackendUnusableError, UnknownBackendError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RESERVED",
+    "backends_that",
     "bad_name",
     "choose",
     "find_backends",
     "find_named",
     "register",
     "registered_plugin",
-    "those_that",
     "unregister",
 ]
 
@@ -35,14 +35,14 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _registered: dict[str, tuple[object, contract.BackendSpec]] = {}
 
 
-def find_backends(lists: Lists = NO_LISTS) -> tuple[Row, ...]:
+def find_backends(lists: AccessLists = NO_LISTS) -> tuple[BackendInfo, ...]:
     """One row for each installed or registered backend, by name, then distribution. Runs no third-party code.
 
     Args:
         lists: which may be used, where the environment does not say it.
     """
     lists = lists.below_environment()
-    claims: dict[str, list[Claim]] = {}
+    claims: dict[str, list[EntryPointClaim]] = {}
     for claim in scan():
         claims.setdefault(claim.name, []).append(claim)
     rows = [row for name, rivals in claims.items() for row in _rows(name, rivals, lists)]
@@ -50,7 +50,7 @@ def find_backends(lists: Lists = NO_LISTS) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=lambda row: (row.name, row.distribution)))
 
 
-def choose(name: str | None = None, lists: Lists = NO_LISTS, rows: tuple[Row, ...] | None = None) -> Row:
+def choose(name: str | None = None, lists: AccessLists = NO_LISTS, rows: tuple[BackendInfo, ...] | None = None) -> BackendInfo:
     """The one backend to use, in state ``ok``.
 
     Args:
@@ -71,7 +71,7 @@ def choose(name: str | None = None, lists: Lists = NO_LISTS, rows: tuple[Row, ..
     return replace(row, chosen_by="named")
 
 
-def find_named(name: str, lists: Lists = NO_LISTS, rows: tuple[Row, ...] | None = None) -> tuple[Row, ...]:
+def find_named(name: str, lists: AccessLists = NO_LISTS, rows: tuple[BackendInfo, ...] | None = None) -> tuple[BackendInfo, ...]:
     """The rows behind a name, an alias or ``NAME@DISTRIBUTION``, in whatever state; more than one only if several provide it.
 
     Arguments are those of ``choose``.
@@ -96,7 +96,7 @@ def find_named(name: str, lists: Lists = NO_LISTS, rows: tuple[Row, ...] | None 
     raise UnknownBackendError(f"backend '{plain}' is not provided by '{distribution}', but by {providers}.", backend=plain)
 
 
-def those_that(can: Callable[[contract.BackendSpec], bool], rows: Iterable[Row] | None = None) -> str:
+def backends_that(can: Callable[[contract.BackendSpec], bool], rows: Iterable[BackendInfo] | None = None) -> str:
     """A sentence: which of the installed backends can do something, from their manifests alone; ``rows`` as in ``choose``."""
     found = [row for row in (find_backends() if rows is None else rows) if row.spec is not None and can(row.spec)]
     if not found:
@@ -146,11 +146,11 @@ def registered_plugin(name: str) -> object:
     return _registered[name][0]
 
 
-def _rows(name: str, claims: list[Claim], lists: Lists) -> list[Row]:
+def _rows(name: str, claims: list[EntryPointClaim], lists: AccessLists) -> list[BackendInfo]:
     problem = bad_name(name)
     if problem:
         return [
-            Row(one.name, one.name, "broken", problem, distribution=one.distribution, version=one.version, claim=one)
+            BackendInfo(one.name, one.name, "broken", problem, distribution=one.distribution, version=one.version, claim=one)
             for one in claims
         ]
     rows = [examine_claim(claim, lists) for claim in claims]
@@ -177,13 +177,13 @@ def bad_name(name: str) -> str:
     return ""
 
 
-def _registered_row(name: str, lists: Lists) -> Row:
+def _registered_row(name: str, lists: AccessLists) -> BackendInfo:
     spec = _registered[name][1]
     blocked = lists.refusal(name, "")
     if blocked:
-        return Row(name, spec.title, "blocked", blocked, spec=spec)
+        return BackendInfo(name, spec.title, "blocked", blocked, spec=spec)
     state, reason, remedy, found = framework_state(spec)
-    return Row(name, spec.title, state, reason, remedy, framework_version=found, spec=spec)
+    return BackendInfo(name, spec.title, state, reason, remedy, framework_version=found, spec=spec)
 
 
 def _ask(name: str, plugin: object) -> contract.BackendSpec:
@@ -195,7 +195,7 @@ def _ask(name: str, plugin: object) -> contract.BackendSpec:
     return spec
 
 
-def _only(found: tuple[Row, ...]) -> Row:
+def _only(found: tuple[BackendInfo, ...]) -> BackendInfo:
     rows = [row for row in found if not row.only_by_name]
     usable = [row for row in rows if row.state == "ok"]
     if len(usable) == 1:
@@ -211,7 +211,7 @@ def _only(found: tuple[Row, ...]) -> Row:
     raise BackendUnusableError(f"no installed backend is usable. {reasons}", state=rows[0].state, backend=rows[0].name)
 
 
-def _not_installed(name: str, given: str, rows: Iterable[Row], lists: Lists) -> Exception:
+def _not_installed(name: str, given: str, rows: Iterable[BackendInfo], lists: AccessLists) -> Exception:
     known = known_backends().get(name)
     if known is None:
         installed = sorted({row.name for row in rows})
@@ -220,8 +220,8 @@ def _not_installed(name: str, given: str, rows: Iterable[Row], lists: Lists) -> 
         return UnknownBackendError(f"backend '{given}' is not known. {listing}{did_you_mean(name, spellings)}", backend=name)
     blocked = lists.below_environment().refusal(name, known.plugin)
     if blocked:
-        return unusable(Row(name, known.title, "blocked", blocked))
+        return unusable(BackendInfo(name, known.title, "blocked", blocked))
     bare = bool(absent(known.module, known.title))
     what = f"neither its plugin ({known.plugin}) nor {known.title} itself is installed"
     reason = what if bare else f"its plugin ({known.plugin}) is not installed"
-    return unusable(Row(name, known.title, "missing", reason, known.remedy(framework=bare)))
+    return unusable(BackendInfo(name, known.title, "missing", reason, known.remedy(framework=bare)))

@@ -1,4 +1,4 @@
-"""Writing out a new backend: a small complete distribution under a name of one's own, to be copied from."""
+"""Writing out a new backend: a small complete distribution under a new name, to be copied from."""
 
 from __future__ import annotations
 

@@ -47,14 +47,14 @@ FUNCTIONS: Final = (
     "ptycho_core.training.groups:inference_groups",
     "ptycho_core.training.loop:TrainingLoop",
 )
-"""What a backend may call of the core beside the data classes; of a class the signature is that of its constructor."""
+"""What a backend may call of the core besides the data classes; of a class the signature is that of its constructor."""
 
 CLASSES: Final = (
     "ptycho_core.model:Model",
     "ptycho_core.model:TrainingState",
     "ptycho_core.scan.scan:Geometry",
     "ptycho_core.scan.scan:Scan",
-    "ptycho_core.training.course:Batch",
+    "ptycho_core.training.epoch:Batch",
     "ptycho_core.training.data:TrainingData",
     "ptycho_core.training.data:TrainingScan",
     "ptycho_core.training.loop:BatchStats",

@@ -13,16 +13,16 @@ from ptycho_core.failures import in_one_line
 
 if TYPE_CHECKING:
     from ptycho_core import contract
-    from ptycho_core.backends.discovery import Claim
-    from ptycho_core.backends.lists import Lists
+    from ptycho_core.backends.discovery import EntryPointClaim
+    from ptycho_core.backends.lists import AccessLists
 
-__all__ = ["STATES", "Row", "absent", "examine_claim", "family", "framework_state", "unusable"]
+__all__ = ["STATES", "BackendInfo", "absent", "examine_claim", "family", "framework_state", "unusable"]
 
 STATES: Final = ("ok", "missing", "out-of-range", "incompatible", "conflict", "blocked", "undeclared", "broken")
 
 
 @dataclass(frozen=True)
-class Row:
+class BackendInfo:
     """One backend as it is listed.
 
     Attributes:
@@ -48,7 +48,7 @@ class Row:
     version: str = ""
     framework_version: str = ""
     spec: contract.BackendSpec | None = None
-    claim: Claim | None = None
+    claim: EntryPointClaim | None = None
     chosen_by: str = ""
 
     @property
@@ -73,11 +73,11 @@ class Row:
         return self.spec is not None and self.spec.only_by_name
 
 
-def examine_claim(claim: Claim, lists: Lists) -> Row:
+def examine_claim(claim: EntryPointClaim, lists: AccessLists) -> BackendInfo:
     """The state of one entry point, conflicts with others aside. Runs no third-party code."""
     known = known_backends().get(claim.name)
     title = known.title if known else claim.name
-    row = Row(claim.name, title, "ok", distribution=claim.distribution, version=claim.version, claim=claim)
+    row = BackendInfo(claim.name, title, "ok", distribution=claim.distribution, version=claim.version, claim=claim)
     blocked = lists.refusal(claim.name, claim.distribution)
     if blocked:
         return replace(row, state="blocked", reason=blocked)
@@ -120,7 +120,7 @@ def family(spec: contract.BackendSpec | None) -> str:
     return "" if framework is None else framework.builds_on or framework.module
 
 
-def unusable(row: Row) -> BackendUnusableError:
+def unusable(row: BackendInfo) -> BackendUnusableError:
     """The error for choosing a backend whose state is not ``ok``."""
     return BackendUnusableError(
         f"{row.title} backend selected, but {row.reason}{'' if row.reason.endswith('?') else '.'}",

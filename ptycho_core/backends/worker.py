@@ -49,7 +49,7 @@ class Usage:
 
 
 class Worker:
-    """Runs functions in a process of its own, one call at a time.
+    """Runs functions in a separate process, one call at a time.
 
     The process is started by the first call, and anew by the first one after it died or was ended. It ends with this process,
     however that ends. Not to be shared between threads.
@@ -57,7 +57,7 @@ class Worker:
     Args:
         backend: name of the backend that it is for; a label, which errors name.
         threads: for the libraries under the frameworks (``OMP_NUM_THREADS`` and its kin); None leaves them alone.
-        environment: variables for the process, beside those of this one.
+        environment: variables for the process, in addition to those of this one.
 
     Attributes:
         usage: what it has cost, after the last call that it answered; None before.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
     from ptycho_core.backends.doctor import Diagnosis
-    from ptycho_core.backends.states import Row
+    from ptycho_core.backends.states import BackendInfo
 
 __all__ = ["add_parser"]
 
@@ -34,7 +34,7 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     show = actions.add_parser("show", help="what a backend's manifest says, its own options included")
     show.add_argument("name", metavar="NAME")
     show.set_defaults(func=_show)
-    doctor = actions.add_parser("doctor", help="really start a backend, or all, each in a process of its own")
+    doctor = actions.add_parser("doctor", help="really start a backend, or all, each in a separate process")
     doctor.add_argument("name", metavar="NAME", nargs="?")
     doctor.add_argument("--timeout", type=seconds, default=120.0, metavar="S", help="time for each backend (default 120 s)")
     doctor.add_argument("--json", action="store_true", help="print JSON")
@@ -116,7 +116,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _print_components() -> None:
-    """What other distributions bring beside backends, each really imported."""
+    """What other distributions bring besides backends, each really imported."""
     from ptycho_core.settings.components import claimed, components
 
     for kind in dict.fromkeys(kind for kind, _ in claimed()):
@@ -153,12 +153,12 @@ def _print_diagnosis(row: Diagnosis) -> None:
         say(f"  | {line}", most=CELL)
 
 
-def _row_data(row: Row) -> dict[str, str | bool]:
+def _row_data(row: BackendInfo) -> dict[str, str | bool]:
     names = ("name", "title", "state", "reason", "remedy", "distribution", "version", "framework_version", "only_by_name")
     return {name: getattr(row, name) for name in names}
 
 
-def _why(row: Row) -> str:
+def _why(row: BackendInfo) -> str:
     if row.state == "ok":
         framework = row.framework
         return ", ".join(filter(None, [framework, "taken only by name" if row.only_by_name else ""]))

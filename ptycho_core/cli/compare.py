@@ -20,7 +20,7 @@ __all__ = ["add_parser"]
 
 INTERRUPTED = 130
 FAILED = 3
-_OWN = ("backend",)  # settings that the command has flags of its own for
+_OWN = ("backend",)  # settings that the command has its own flags for
 _QUALITY = {"nrmse": "NRMSE", "correlation": "CORR", "ssim_amplitude": "SSIM AMP", "ssim_phase": "SSIM PHASE"}
 _COSTS = {"cpu_seconds": "CPU S", "wall_seconds": "WALL S", "first_step_seconds": "FIRST S", "peak_mb": "PEAK MB"}
 
@@ -30,7 +30,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     parser = subparsers.add_parser(
         "compare",
         help="run the same job with several backends, or compare results that exist",
-        description="Run the same job with several backends, each in a process of its own, one after the other, and compare "
+        description="Run the same job with several backends, each in a separate process, one after the other, and compare "
         "quality, time and memory; or, with --reconstructions, compare results that exist. Writes comparison.json, "
         "comparison.png and, for each backend, its result folder. The settings below are those of the job that is named; "
         "'ptycho compare --train --help' lists those of a training. Exit status 3 if a backend failed.",
@@ -48,7 +48,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     parser.add_argument("--overwrite", action="store_true", help="replace the comparison that is in DIR")
     parser.add_argument("--timeout", metavar="S", type=seconds, help="end a backend that takes longer, in seconds")
     parser.add_argument(
-        "--allow-unsupported", action="store_true", help="go on without the options that a backend does not support"
+        "--allow-unsupported", action="store_true", help="continue without the options that a backend does not support"
     )
     parser.set_defaults(func=run, leaves_files=True)
     _finish_when_parsed(parser)
@@ -131,7 +131,7 @@ def _finish_when_parsed(parser: argparse.ArgumentParser) -> None:
 
 
 def _print(found: Comparison) -> None:
-    """One line for each entry; a column that nobody has a value for is left out."""
+    """One line for each entry; a column without values is left out."""
     rows = [_cells(entry, found) for entry in found.entries]
     head = [name for name in dict.fromkeys(name for row in rows for name in row) if any(row.get(name, "") for row in rows)]
     widths = [max(len(name), *(len(row.get(name, "")) for row in rows)) for name in head]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
-    from ptycho_core.backends.states import Row
+    from ptycho_core.backends.states import BackendInfo
     from ptycho_core.cli.options import GivenFlags
     from ptycho_core.contract import Value
     from ptycho_core.settings.resolution import Facts
@@ -51,8 +51,8 @@ def _add_explain(parser: argparse.ArgumentParser, verb: str) -> None:
     parser.add_argument("--overwrite", action="store_true", help="likewise")
     parser.add_argument("--allow-unsupported", action="store_true", help="explain also what the backend does not support")
     if verb == "train":
-        parser.add_argument("--validation", metavar="SCAN", action="append", default=[], help="scan that only judges")
-        parser.add_argument("--resume", action="store_true", help="what would be used to go on with the training in DIR")
+        parser.add_argument("--validation", metavar="SCAN", action="append", default=[], help="validation scan")
+        parser.add_argument("--resume", action="store_true", help="show what would be used to continue the training in DIR")
     if verb == "infer":
         parser.add_argument("--model", metavar="RUN|FILE", help="model file or run folder, for what it fixes")
     parser.add_argument("--json", action="store_true", help="print JSON: what the run and its model will keep")
@@ -108,7 +108,7 @@ def run_init(args: argparse.Namespace) -> int:
     return 0
 
 
-def _row(name: str) -> Row:
+def _row(name: str) -> BackendInfo:
     """A backend whose manifest can be read, whether its framework is installed or not."""
     from ptycho_core.backends.registry import find_named
     from ptycho_core.backends.states import unusable
@@ -172,7 +172,7 @@ def _checkpoint(args: argparse.Namespace) -> Path | None:
     from ptycho_core.training.checkpoints import LAST
 
     if args.resume and args.output_dir is None:
-        raise UsageError("--resume goes on with the training in a folder.", remedy="Name it with --output-dir.")
+        raise UsageError("--resume continues the training in a folder.", remedy="Name it with --output-dir.")
     return Path(args.output_dir) / LAST if args.resume else None
 
 

@@ -1,4 +1,4 @@
-"""``ptycho formats``: list the formats of scan files that are read."""
+"""``ptycho formats``: list the formats of scan files that are read and written."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     """Add the command."""
     parser = commands.add_parser(
         "formats",
-        help="list the formats of scan files that are read",
-        description="List the formats of scan files that are read, with what each is recognized by. Names go after --format.",
+        help="list the formats of scan files that are read and written",
+        description="List the formats of scan files that are read, with what each is recognized by, and those that 'ptycho "
+        "convert' writes. Names go after --format.",
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help="say all about one: what it reads, its units, axes and signs")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -39,7 +40,7 @@ def _list(args: argparse.Namespace) -> int:
 
         print(json.dumps([_data(row) for row in formats()], indent=2))
     else:
-        print_table(("NAME", "READS", "RECOGNIZED BY", "COMES WITH", ""), [_cells(row) for row in formats()])
+        print_table(("NAME", "READS", "WRITES", "RECOGNIZED BY", "COMES WITH", ""), [_cells(row) for row in formats()])
     return 0
 
 
@@ -48,18 +49,19 @@ def shown_lines(text: str) -> str:
     return "\n".join(shown(line) for line in text.splitlines())
 
 
-def _cells(row: FormatRow) -> tuple[str, str, str, str, str]:
+def _cells(row: FormatRow) -> tuple[str, str, str, str, str, str]:
     one = row.found
     if one is None:
-        return row.name, "", "", row.source, f"left out: {row.reason}"
+        return row.name, "", "", "", row.source, f"left out: {row.reason}"
     extra = f"some files need: pip install 'ptycho-core[{one.extra}]'" if one.extra else ""
-    return row.name, one.title, one.recognized_by.replace("`", ""), row.source, extra
+    written = f"--to {one.written_as}" if one.written_as else ""
+    return row.name, one.title, written, one.recognized_by.replace("`", ""), row.source, extra
 
 
 def _data(row: FormatRow) -> dict[str, Any]:
     one = row.found
     told = {} if one is None else {
         "title": one.title, "reads": one.reads, "recognized_by": one.recognized_by, "extensions": list(one.extensions),
-        "conventions": list(one.conventions), "extra": one.extra,
+        "conventions": list(one.conventions), "extra": one.extra, "written_as": one.written_as, "writes": one.writes,
     }  # fmt: skip
     return {"name": row.name, "provided_by": row.source, "left_out": row.reason, **told}

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.cli.data_flags import add_data_flags, given_data
 from ptycho_core.spelling import shown
 
 if TYPE_CHECKING:
+    import argparse
+
     from ptycho_core.formats.opening import Opened
     from ptycho_core.scan.scan import Scan
     from ptycho_core.scan.summary import Summary
-    from ptycho_core.settings.declare import Declaration
 
 __all__ = ["add_parser", "run"]
 
@@ -32,31 +33,14 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     parser.add_argument("--plot", metavar="PNG", type=Path, help="write a picture of positions, mean pattern and probe")
     parser.add_argument("--overwrite", action="store_true", help="replace PNG if it exists")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    group = parser.add_argument_group("data: what the file does not say of itself")
-    for one in _data_settings():
-        _add_setting(group, one)
+    add_data_flags(parser)
     parser.set_defaults(func=run)
-
-
-def _add_setting(group: Any, one: Declaration) -> None:  # noqa: ANN401 - argparse has no public type for it
-    common: dict[str, Any] = {"dest": f"setting_{one.name}", "default": argparse.SUPPRESS}
-    told = (one.help + (f" ({one.unit})" if one.unit else "")).replace("%", "%%")
-    if one.kind == "bool":
-        group.add_argument(one.flag, *one.flags, action="store_const", const="true", help=told, **common)
-        group.add_argument(one.negated, action="store_const", const="false", help=argparse.SUPPRESS, **common)
-        return
-    metavar = "{" + ",".join(one.choices) + "}" if one.choices else one.kind.upper()
-    group.add_argument(one.flag, *one.flags, metavar=metavar, help=told, **common)
 
 
 def run(args: argparse.Namespace) -> int:
     """Read, print, and with ``--plot`` draw."""
-    given = {
-        one.name: one.parse(getattr(args, f"setting_{one.name}"), one.flag)
-        for one in _data_settings()
-        if f"setting_{one.name}" in args
-    }
-    from ptycho_core.cli.steps import progress_of_steps
+    given = given_data(args)
+    from ptycho_core.cli.progress_bar import progress_of_steps
     from ptycho_core.files.place import check_apart, check_file
     from ptycho_core.formats.opening import opened, scan_path
     from ptycho_core.scan.summary import summarise
@@ -84,12 +68,6 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             print(f"\n{shown(f'picture     {args.plot}')}")
     return 0
-
-
-def _data_settings() -> list[Declaration]:
-    from ptycho_core.settings.groups import declarations
-
-    return [one for one in declarations("reconstruct").values() if one.group == "data"]
 
 
 def _lines(found: Opened, summary: Summary) -> list[str]:

@@ -75,7 +75,7 @@ def events_on_stdout(*, wanted: bool) -> Iterator[JsonEvents | None]:
         yield None
         return
     stdout: TextIO = getattr(sys.stdout, "stream", sys.stdout)
-    if stdout is not sys.__stdout__:  # somebody holds it in this process, or it is closed
+    if stdout is not sys.__stdout__:  # a user holds it in this process, or it is closed
         with redirect_stdout(sys.stderr):
             yield JsonEvents(stdout)
         return
@@ -88,7 +88,7 @@ def events_on_stdout(*, wanted: bool) -> Iterator[JsonEvents | None]:
             yield JsonEvents(stream)
     finally:
         os.dup2(stream.fileno(), descriptor)
-        with suppress(OSError):  # nobody reads it any more
+        with suppress(OSError):  # no one reads it any more
             stream.close()
 
 

@@ -34,7 +34,8 @@ COMMANDS = {
     "simulate": "make a scan whose truth is known",
     "resolution": "reconstruct two halves of a scan and compare them",
     "inspect": "say what is in a scan file",
-    "formats": "list the formats of scan files that are read",
+    "convert": "write a scan or a reconstruction in the format of another program",
+    "formats": "list the formats of scan files that are read and written",
     "model": "say what is in a model file, or verify it with several backends",
     "score": "compare a result with a reference",
     "compare": "run the same job with several backends, or compare results that exist",
@@ -62,7 +63,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def answer(arguments: list[str], read: Callable[[list[str]], argparse.Namespace]) -> int:
-    """Run what ``read`` makes of a command line, and return the exit status; errors are told on stderr."""
+    """Run what ``read`` makes of a command line, and return the exit status; errors are reported on stderr."""
     with standard_streams() as stdout, _remembered_interrupts() as interrupts:
         with events_on_stdout(wanted=asks_for_events(arguments)) as events:
             status, leaves_files = _run(arguments, read, interrupts, events)
@@ -73,7 +74,7 @@ def answer(arguments: list[str], read: Callable[[list[str]], argparse.Namespace]
 def _run(
     arguments: list[str], read: Callable[[list[str]], argparse.Namespace], interrupts: list[int], events: JsonEvents | None
 ) -> tuple[int, bool]:
-    """Run the command, with errors told; the exit status, and whether what it found is in files."""
+    """Run the command, with errors reported; the exit status, and whether what it found is in files."""
     traced = "--traceback" in arguments
     args = argparse.Namespace()
     try:
@@ -106,7 +107,7 @@ def _told_of_output(failure: Exception | None, status: int, *, leaves_files: boo
 
 
 def _told(error: BaseException, events: JsonEvents | None, *, quietly: bool) -> int:
-    """Say what went wrong; the exit status. ``quietly`` says it to nobody but those who take events."""
+    """Say what went wrong; the exit status. ``quietly`` says it only to observers."""
     if isinstance(error, PtychoError):
         _tell_failure(events, error.message, error.code, error.exit_status, remedy=error.remedy, source=error.source)
         if not quietly:

@@ -48,7 +48,7 @@ def add_setting_flags(parser: argparse.ArgumentParser, *verbs: str, without: Seq
     Args:
         parser: the command's.
         verbs: one, or several that are run one after the other; of a setting that they share the first declaration is shown.
-        without: settings that the command has flags of its own for.
+        without: settings that the command has its own flags for.
     """
     parser.allow_abbrev = False
     named: dict[str, Declaration] = {}
@@ -67,7 +67,7 @@ def add_setting_flags(parser: argparse.ArgumentParser, *verbs: str, without: Seq
         "--opt", metavar="BACKEND.NAME=VALUE", action="append", default=[],
         help="an option of the backend itself; --backend NAME --help lists them",
     )  # fmt: skip
-    _watch(parser, {one.flag: one for one in declared if one.truths})
+    _watch(parser, {one.flag: one for one in declared if one.switch_words})
 
 
 def collect(args: argparse.Namespace, *verbs: str) -> GivenFlags:
@@ -98,7 +98,7 @@ _ALONE = "\0"
 class _Remember(argparse.Action):
     """Keeps every value of a setting with the flag as it was typed.
 
-    A flag without a value means the first of ``truths``, one of those in ``falsy`` the second.
+    A flag without a value means the first of ``switch_words``, one of those in ``falsy`` the second.
     """
 
     def __init__(
@@ -107,11 +107,11 @@ class _Remember(argparse.Action):
         dest: str,
         *,
         falsy: Sequence[str] = (),
-        truths: Sequence[str | bool] = (True, False),
+        switch_words: Sequence[str | bool] = (True, False),
         **rest: Any,  # noqa: ANN401
     ) -> None:
         super().__init__(option_strings, dest, **rest)
-        self.falsy, self.truths = falsy, truths
+        self.falsy, self.switch_words = falsy, switch_words
 
     def __call__(
         self,
@@ -122,7 +122,7 @@ class _Remember(argparse.Action):
     ) -> None:
         flag = str(option_string)
         alone = self.nargs == 0 or values == _ALONE
-        item = Typed(self.truths[flag in self.falsy], flag) if alone else Typed(str(values), f"{flag} {values}")
+        item = Typed(self.switch_words[flag in self.falsy], flag) if alone else Typed(str(values), f"{flag} {values}")
         setattr(namespace, self.dest, [*getattr(namespace, self.dest, ()), item])
 
 
@@ -137,15 +137,15 @@ def _add(group: argparse._ArgumentGroup, one: Declaration, *, hidden: bool) -> N
             help=_help(one, f"default: {'auto' if one.default is None else 'yes' if one.default else 'no'}", hidden=hidden),
         )  # fmt: skip
         return
-    if one.truths:
+    if one.switch_words:
         group.add_argument(
-            one.negated, dest=destination, action=_Remember, nargs=0, falsy=[one.negated], truths=one.truths,
-            default=argparse.SUPPRESS, help=argparse.SUPPRESS if hidden else f"the same as {one.flag}={one.truths[1]}",
+            one.negated, dest=destination, action=_Remember, nargs=0, falsy=[one.negated], switch_words=one.switch_words,
+            default=argparse.SUPPRESS, help=argparse.SUPPRESS if hidden else f"the same as {one.flag}={one.switch_words[1]}",
         )  # fmt: skip
     notes = [f"default: {default}"] + [note for note in (one.unit, one.allowed) if note]
     metavar = "FILE" if one.kind == "path" else "{" + ",".join(one.choices) + "}" if one.choices else one.kind.upper()
     group.add_argument(
-        one.flag, *one.flags, dest=destination, action=_Remember, truths=one.truths or (True, False), metavar=metavar,
+        one.flag, *one.flags, dest=destination, action=_Remember, switch_words=one.switch_words or (True, False), metavar=metavar,
         default=argparse.SUPPRESS,
         help=_help(one, "; ".join(notes), hidden=hidden),
     )  # fmt: skip
@@ -221,7 +221,7 @@ def _options_of(name: str) -> str:
     if row.spec is None:
         return f"backend {row.name}: {row.reason}"
     if not row.spec.options:
-        return f"backend {row.name} has no options of its own"
+        return f"backend {row.name} has no options"
     declared = [option_declaration(row.name, one) for one in row.spec.options]
     notes = {one.name: "; ".join([f"default: {one.show(one.default)}", *filter(None, [one.allowed])]) for one in declared}
     lines = [f"  {one.name}={one.kind.upper()}  {one.help} ({notes[one.name]})" for one in declared]

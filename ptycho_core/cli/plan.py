@@ -30,7 +30,7 @@ _CELL = 300
 def add_job_flags(parser: argparse.ArgumentParser, verb: str, run: Callable[[argparse.Namespace], int]) -> None:
     """Add what all jobs take, the settings of the verb last; ``run`` runs the command."""
     parser.add_argument(
-        "--allow-unsupported", action="store_true", help="go on without the options that the backend does not support"
+        "--allow-unsupported", action="store_true", help="continue without the options that the backend does not support"
     )
     parser.add_argument(
         "--dry-run",
@@ -96,7 +96,7 @@ def show_plan(payload: Payload, *, overwrite: bool, as_json: bool) -> int:
 
 
 def _unasked(settings: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What nobody asked for and is no plain default either: a heading and its settings."""
+    """What was not asked for and is no plain default either: a heading and its settings."""
     rest = {name: entry for name, entry in settings.items() if not entry["requested"]}
     found: dict[str, dict[str, Any]] = {}
     for name, entry in rest.items():

@@ -45,6 +45,6 @@ def run(args: argparse.Namespace) -> int:
     modes = f"{len(reconstruction.probe)} mode{'s' * (len(reconstruction.probe) > 1)}"
     say(f"{figures_of(metrics)}; {modes} in {metrics['seconds']:.1f} s: {args.output_dir}")
     if metrics["interrupted"]:
-        say(f"interrupted; 'ptycho reconstruct ... --start {args.output_dir}' goes on from what there is")
+        say(f"interrupted; 'ptycho reconstruct ... --start {args.output_dir}' continues from what there is")
     say(said_of(metrics))
     return INTERRUPTED if metrics["interrupted"] else status_of(args, metrics)

@@ -59,7 +59,7 @@ def schema() -> str:
 
 def _setting(one: Declaration) -> list[str]:
     metavar = "" if one.kind == "bool" else "FILE" if one.kind == "path" else one.kind.upper()
-    metavar = f"[={metavar}]" if one.truths else metavar
+    metavar = f"[={metavar}]" if one.switch_words else metavar
     value = kind_of(one) + (f" ({one.unit})" if one.unit else "")
     strings = ", ".join(f"`{flag}`" for flag in one.every_flag)
     return [strings, metavar, f"`{one.show(one.default)}`", value, acts_only(one.name) or "always", one.help]

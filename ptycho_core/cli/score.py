@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     import argparse
 
     from ptycho_core.imaging.metrics import Score
-    from ptycho_core.scan.scan import Scan
 
 __all__ = ["add_parser", "run"]
 
@@ -105,37 +103,13 @@ def _show(args: argparse.Namespace, values: dict[str, Any]) -> None:
         _print(values)
 
 
-_READING = ("signal", "frame_axis", "photons", "size", "dark", "clip_negative", "bin", "frames")
-"""How a result says that its patterns were read: the misfit is of those."""
-
-_FILE = (
-    "format", "dataset", "positions", "position_unit", "beam_center", "photon_energy_ev", "detector_distance_m",
-    "detector_pixel_size_m", "object_pixel_m",
-)  # fmt: skip
-"""How it says that the file of the scan was read; another file of the same scan may be of another format."""
-
-
 def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
-    from ptycho_core.errors import DataError
     from ptycho_core.formats.product import load_reconstruction
+    from ptycho_core.formats.result_scan import scan_of_result
     from ptycho_core.imaging.metrics import data_misfit
-    from ptycho_core.modelfile.trained import trained_settings
-    from ptycho_core.scan.selection import with_frames
-    from ptycho_core.settings.data import AUTO
 
     one = load_reconstruction(result)
-    kept = trained_settings(one.settings, str(result))
-    read, file = ({name: kept[name]["value"] for name in names if name in kept} for names in (_READING, _FILE))
-    if kept.get("mask", {}).get("value") == AUTO:
-        read["mask"] = AUTO  # what is stored there may be no counts
-    scan = _opened(scan_path, read, file)
-    if scan.size != one.N:
-        raise DataError(f"{scan_path} has patterns of {scan.size} pixels, {result} was made from patterns of {one.N}.")
-    if one.frames is not None and one.frames[-1] < len(scan) and one.frames[0] >= 0:
-        scan = with_frames(scan, one.frames)
-    if len(scan.positions) != len(one.positions):
-        raise DataError(f"{scan_path} has {len(scan.positions)} frames, {result} was made from {len(one.positions)}.")
-    scan = scan if one.mask is None else replace(scan, mask=one.mask)
+    scan = scan_of_result(one, result, scan_path)
     # With another mask the factor that brings patterns to `photons` may be another one; R is free of a common factor.
     factor = float(one.facts.get("counts_factor") or scan.counts_factor) / scan.counts_factor
     background = None if one.background is None else one.background / factor
@@ -147,25 +121,6 @@ def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
     elif len(one.held_out):
         found["held_out_misfit"] = data_misfit(*model, background=background, frames=one.held_out)
     return found
-
-
-def _opened(path: Path, read: dict[str, Any], file: dict[str, Any]) -> Scan:
-    """The scan as it was read for the result; one that cannot be read so, by its content alone.
-
-    Raises:
-        PtychoError: that cannot be done either; the first reason is told.
-    """
-    from ptycho_core.errors import PtychoError
-    from ptycho_core.formats.opening import open_scan
-
-    try:
-        return open_scan(path, read | file)
-    except PtychoError:
-        try:
-            return open_scan(path, read)
-        except PtychoError:
-            pass
-        raise
 
 
 def _print(values: dict[str, Any]) -> None:

@@ -76,7 +76,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
 
 def run(args: argparse.Namespace) -> int:
     """Simulate, write, say what was made."""
-    from ptycho_core.cli.steps import progress_of_steps
+    from ptycho_core.cli.progress_bar import progress_of_steps
     from ptycho_core.files.place import check_apart, check_file
 
     check_apart([args.output, args.preview], [])

@@ -1,4 +1,4 @@
-"""Standard output and error of a command: whatever becomes of them, the command goes on and keeps its exit status."""
+"""Standard output and error of a command: whatever becomes of them, the command continues and keeps its exit status."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _FAILURES = (OSError, ValueError)  # the second from a stream that was closed in
 class Stream:
     r"""A standard stream that never raises: what cannot be written is lost, and the failure is kept.
 
-    What would steer a terminal is spelled out, whoever writes it (``ptycho_core.spelling``). What the encoding cannot spell is
-    written as Python spells it (``backslashreplace``), so a byte of a file name that is no UTF-8 as ``\udcXX``.
+    What would steer a terminal is spelled out, wherever it comes from (``ptycho_core.spelling``). What the encoding cannot spell
+    is written as Python spells it (``backslashreplace``), so a byte of a file name that is no UTF-8 as ``\udcXX``.
 
     Args:
         stream: as the process has it; None where it was closed when the process began, which is no failure.

@@ -22,15 +22,13 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
         help="fit a network to scans",
         description="Fit a network to scans, from their patterns alone or from known objects, and write the folder of a run: "
         "best.ptycho and last.ptycho, settings, log and a picture of the losses. Ctrl-C finishes the epoch, "
-        "saves and stops, a second one stops at once; --resume goes on.",
+        "saves and stops, a second one stops at once; --resume continues.",
     )
     parser.add_argument("scans", metavar="SCAN", nargs="+", help="scan file, or sample:siemens-star for the bundled one")
     parser.add_argument("-o", "--output-dir", metavar="RUN", required=True, help="folder for the run")
-    parser.add_argument(
-        "--validation", metavar="SCAN", action="append", default=[], help="scan that only judges; may be given several times"
-    )
+    parser.add_argument("--validation", metavar="SCAN", action="append", default=[], help="validation scan (repeatable)")
     again = parser.add_mutually_exclusive_group()
-    again.add_argument("--resume", action="store_true", help="go on with the training in RUN: same scans, same settings")
+    again.add_argument("--resume", action="store_true", help="continue the training in RUN: same scans, same settings")
     again.add_argument("--overwrite", action="store_true", help="replace the run that is in RUN")
     add_job_flags(parser, "train", run)
 
@@ -61,9 +59,9 @@ def run(args: argparse.Namespace) -> int:
         say_notes([*metrics["doubts"], *metrics["notes"]])
     say(f"{_result(metrics)} in {metrics['seconds']:.1f} s: {folder / metrics['model']}")
     if metrics["interrupted"] and metrics["checkpoint"]:
-        say(f"interrupted; 'ptycho train ... -o {folder} --resume' goes on from {folder / metrics['checkpoint']}")
+        say(f"interrupted; 'ptycho train ... -o {folder} --resume' continues from {folder / metrics['checkpoint']}")
     elif metrics["interrupted"]:
-        say("interrupted; without checkpoints nothing can go on from it")
+        say("interrupted; without checkpoints nothing can continue from it")
     return INTERRUPTED if metrics["interrupted"] else 0
 
 

@@ -29,9 +29,9 @@ def add_verify(actions: Any) -> None:  # noqa: ANN401 - argparse has no public t
     parser = actions.add_parser(
         "verify",
         help="run the same batch of a model file through several backends, and compare",
-        description="Check a model file as 'inspect' does, then run one batch through each backend, each in a process of its "
-        "own: object patches, modelled patterns, every loss term, and the gradients of all that learns. Each answer is held "
-        "against that of the reference in NumPy, and against each other's; every difference stands beside its limit. Nothing is "
+        description="Check a model file as 'inspect' does, then run one batch through each backend, each in a separate "
+        "process: object patches, modelled patterns, every loss term, and the gradients of all that learns. Each answer is held "
+        "against that of the reference in NumPy, and against each other's; every difference stands next to its limit. Nothing is "
         "learned and nothing is written. Exit status 5 if a difference is beyond its limit or the file is not in order, 3 if a "
         "backend did not run.",
     )

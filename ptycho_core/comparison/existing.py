@@ -1,4 +1,4 @@
-"""Comparing results that exist, whoever made them."""
+"""Comparing existing results of any origin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ptycho_core.errors import DataError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ptycho_core.comparison.judge import Judge
+    from ptycho_core.comparison.scoring import Scoring
     from ptycho_core.formats.product import StoredObject
     from ptycho_core.scan.scan import Scan
 
@@ -41,8 +41,8 @@ def compare_results(
         DataError: scan, reference, or the first result cannot be used. Another one that cannot be is an entry that says so.
         OutputError: the folder cannot be used.
     """
-    from ptycho_core.comparison.judge import find_reference
     from ptycho_core.comparison.report import FIGURE, TABLE, write_comparison
+    from ptycho_core.comparison.scoring import find_reference
     from ptycho_core.files.folder import claimed_folder
     from ptycho_core.files.old import OldFiles
     from ptycho_core.files.place import check_apart
@@ -52,28 +52,28 @@ def compare_results(
     if len(places) + (reference is not None or scan is not None) < 2:
         raise UsageError("there is nothing to compare with.", remedy="Name several results, or a reference.")
     opened = None if scan is None else open_scan(scan)
-    judge = find_reference(None if scan is None else scan_path(scan), None if reference is None else Path(reference))
-    if len(places) < 2 and judge.reference is None:
+    scoring = find_reference(None if scan is None else scan_path(scan), None if reference is None else Path(reference))
+    if len(places) < 2 and scoring.reference is None:
         raise UsageError(f"{scan} holds no truth to compare one result with.", remedy="Name several results, or a reference.")
     target = Path(folder)
     check_apart([target / TABLE, target / FIGURE], [*places, scan, reference])
     with claimed_folder(target, overwrite=overwrite):
         named = zip(_names(places), places, strict=True)
-        entries = tuple(_entry(name, place, opened, judge) for name, place in named)
+        entries = tuple(_entry(name, place, opened, scoring) for name, place in named)
         if all(entry.state == FAILED for entry in entries):
             raise DataError(f"none of the results can be used. {entries[0].reason}")
         job = {"job": "reconstructions", "scan": None if scan is None else str(scan)}
-        found = Comparison(entries, judge.label, judge.first, job, target)
-        notes = write_comparison(found, judge, OldFiles([target / FIGURE]).remove)
+        found = Comparison(entries, scoring.label, scoring.first, job, target)
+        notes = write_comparison(found, scoring, OldFiles([target / FIGURE]).remove)
     return replace(found, notes=tuple(notes))
 
 
-def _entry(name: str, place: Path, scan: Scan | None, judge: Judge) -> Entry:
+def _entry(name: str, place: Path, scan: Scan | None, scoring: Scoring) -> Entry:
     from ptycho_core.formats.product import read_object
 
     try:
         result = read_object(place)
-        quality, agreement = judge.add(name, result)
+        quality, agreement = scoring.add(name, result)
     except DataError as error:
         return Entry(name, FAILED, str(error), place)
     misfit, why = (None, "") if scan is None else _misfit(result, place, scan)

@@ -38,8 +38,8 @@ def run_job(
         model: a model file, or the folder of a run.
         config: settings in TOML.
         overwrite: whether what is in ``folder`` may be replaced.
-        allow_unsupported: go on without the options that the backend does not support.
-        observers: are told the events.
+        allow_unsupported: continue without the options that the backend does not support.
+        observers: get the events.
 
     Returns:
         Misfit and what else ``metrics.json`` has, of a training under ``training``; what ran, under ``backend``.

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ptycho_core.comparison.entry import Comparison
-    from ptycho_core.comparison.judge import Judge
+    from ptycho_core.comparison.scoring import Scoring
 
 __all__ = ["FIGURE", "TABLE", "write_comparison"]
 
@@ -17,12 +17,12 @@ TABLE: Final = "comparison.json"
 FIGURE: Final = "comparison.png"
 
 
-def write_comparison(found: Comparison, judge: Judge, ready: Callable[[], None], *, figures: bool = True) -> list[str]:
+def write_comparison(found: Comparison, scoring: Scoring, ready: Callable[[], None], *, figures: bool = True) -> list[str]:
     """Write table and figure, each whole or not at all; no figure where there is no result, or none is wanted.
 
     Args:
         found: for the table.
-        judge: with the pictures.
+        scoring: with the pictures.
         ready: called when the new table is on the disk, just before it takes its name: what is replaced goes then.
         figures: whether the figure is drawn.
 
@@ -39,8 +39,8 @@ def write_comparison(found: Comparison, judge: Judge, ready: Callable[[], None],
         write_json(path, found.as_dict(), ready=ready if path.parent == found.folder else None)
 
     write_or_rescue(found.folder, [(TABLE, write)])
-    if not figures or not judge.pictures:
+    if not figures or not scoring.pictures:
         return []
     from ptycho_core.imaging.figures import figure_of_comparison
 
-    return draw_all(found.folder, {FIGURE: lambda: figure_of_comparison(judge.pictures, pixel_size_m=judge.pixel_size_m)})
+    return draw_all(found.folder, {FIGURE: lambda: figure_of_comparison(scoring.pictures, pixel_size_m=scoring.pixel_size_m)})

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ptycho_core.backends.states import Row
+    from ptycho_core.backends.states import BackendInfo
     from ptycho_core.contract import Value
     from ptycho_core.formats.opening import ScanFile
     from ptycho_core.settings.resolution import Facts, Resolved
@@ -33,7 +33,7 @@ class Candidate:
     """A backend that takes part: its name as it was given, normalised; or why it cannot."""
 
     name: str
-    row: Row | None
+    row: BackendInfo | None
     reason: str = ""
 
 
@@ -52,7 +52,7 @@ class Request:
         config: settings in TOML.
         timeout: seconds for each backend; None for no limit.
         overwrite: whether the results in ``folder`` may be replaced.
-        allow_unsupported: go on without the options that a backend does not support.
+        allow_unsupported: continue without the options that a backend does not support.
     """
 
     verb: str
@@ -85,7 +85,7 @@ class Request:
             SettingsError: a setting is wrong whatever the backend.
             DataError: scan, model or reference cannot be used.
         """
-        from ptycho_core.comparison.judge import find_reference
+        from ptycho_core.comparison.scoring import find_reference
         from ptycho_core.formats.opening import open_scan
         from ptycho_core.model import model_file
         from ptycho_core.settings.planning import resolve_for
@@ -123,7 +123,7 @@ class Request:
         return found
 
     def resolved(self, verb: str) -> Resolved:
-        """Every setting of a verb as far as it can be told without a backend.
+        """Every setting of a verb as far as it is known without a backend.
 
         Raises:
             SettingsError: as the verb would.

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ptycho_core.backends.worker import Worker
-    from ptycho_core.comparison.judge import Judge
     from ptycho_core.comparison.request import Candidate, Request
+    from ptycho_core.comparison.scoring import Scoring
     from ptycho_core.contract import Observer
     from ptycho_core.files.old import OldFiles
 
@@ -33,43 +33,43 @@ _Emit: TypeAlias = Callable[[Event], None]
 def compare_backends(request: Request, observers: Sequence[Observer] = ()) -> Comparison:
     """Run a job with each backend and compare what comes out.
 
-    Each leaves its result in a folder of its name; ``comparison.json`` and ``comparison.png`` are written beside. A backend that
-    crashes, hangs, cannot be used or refuses is an entry with the reason, and the others go on. Ctrl-C ends the job that runs,
+    Each leaves its result in a folder of its name; ``comparison.json`` and ``comparison.png`` are written too. A backend that
+    crashes, hangs, cannot be used or refuses is an entry with the reason, and the others continue. Ctrl-C ends the job that runs,
     and what is done by then is compared.
 
     Args:
         request: what to do.
-        observers: are told the events of all jobs, each named after its backend.
+        observers: get the events of all jobs, each named after its backend.
 
     Raises:
         UsageError, UnknownBackendError, SettingsError, DataError: the request cannot be met by any backend.
         OutputError: the folder cannot be used.
     """
-    from ptycho_core.comparison.judge import find_reference
     from ptycho_core.comparison.report import FIGURE, TABLE, write_comparison
+    from ptycho_core.comparison.scoring import find_reference
     from ptycho_core.events import EventHub
     from ptycho_core.files.folder import claimed_folder
     from ptycho_core.files.old import OldFiles
     from ptycho_core.formats.opening import scan_path
 
     candidates = request.check()
-    judge = find_reference(scan_path(request.scan), request.reference)
+    scoring = find_reference(scan_path(request.scan), request.reference)
     hub = EventHub(observers)
     _check_files(request, candidates)
     with claimed_folder(request.folder, overwrite=request.overwrite):
         table = OldFiles([request.folder / name for name in (TABLE, FIGURE)])
         results = {one.name: OldFiles([request.folder / one.name / name for name in _RESULT]) for one in candidates}
-        entries = _run_all(request, candidates, judge, hub.emit, table)
+        entries = _run_all(request, candidates, scoring, hub.emit, table)
         names = {name: getattr(value, "value", value) for name, value in request.overrides.items()}
         job = {"job": request.verb, "scan": request.scan, "model": request.model, "settings": names, "timeout": request.timeout}
-        found = Comparison(tuple(entries), judge.label, judge.first, job, request.folder)
+        found = Comparison(tuple(entries), scoring.label, scoring.first, job, request.folder)
 
         def ready() -> None:
             """Take away what would pass for a result of this comparison."""
             for old in (table, *(results[one.name] for one in entries if one.state != NOT_RUN)):
                 old.remove()
 
-        notes = write_comparison(found, judge, ready, figures=request.figures)
+        notes = write_comparison(found, scoring, ready, figures=request.figures)
     return replace(found, notes=tuple(notes))
 
 
@@ -92,13 +92,13 @@ def _check_files(request: Request, candidates: Sequence[Candidate]) -> None:
     check_apart(writes, [scan_path(request.scan), request.model, request.reference, request.config, *named])
 
 
-def _run_all(request: Request, candidates: Sequence[Candidate], judge: Judge, emit: _Emit, table: OldFiles) -> list[Entry]:
+def _run_all(request: Request, candidates: Sequence[Candidate], scoring: Scoring, emit: _Emit, table: OldFiles) -> list[Entry]:
     """An entry for each backend; the old table goes with the first new result, of which it knows nothing."""
     entries: list[Entry] = []
     try:
         for number, one in enumerate(candidates, 1):
             emit(Event("message", message=f"{one.name}: {number} of {len(candidates)}"))
-            entries.append(_judged(_run(request, one, emit), judge))
+            entries.append(_judged(_run(request, one, emit), scoring))
             if entries[-1].state == OK:
                 table.remove()
             if entries[-1].state == FAILED:
@@ -111,7 +111,7 @@ def _run_all(request: Request, candidates: Sequence[Candidate], judge: Judge, em
 
 
 def _run(request: Request, one: Candidate, emit: _Emit) -> Entry:
-    """One job in a worker of its own."""
+    """One job in a separate worker."""
     from ptycho_core.backends.worker import Worker
     from ptycho_core.comparison.request import VERBS
 
@@ -173,14 +173,14 @@ class _FirstStep:
         self._emit(replace(event, stage=stage, message=message))
 
 
-def _judged(entry: Entry, judge: Judge) -> Entry:
+def _judged(entry: Entry, scoring: Scoring) -> Entry:
     """The entry with its quality; failed if its result cannot be used."""
     from ptycho_core.formats.product import read_object
 
     if entry.state == FAILED or entry.place is None:
         return entry
     try:
-        quality, agreement = judge.add(entry.name, read_object(entry.place))
+        quality, agreement = scoring.add(entry.name, read_object(entry.place))
     except PtychoError as error:
         return replace(entry, state=FAILED, reason=f"its result cannot be compared: {error}")
     return replace(entry, quality=quality, agreement=agreement)

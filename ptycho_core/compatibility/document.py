@@ -62,8 +62,8 @@ def flag_table() -> str:
 
 
 def defaults_table() -> str:
-    """PtychoPINN's defaults beside ours, where they differ or apply."""
-    rows = ["| setting of ours | default there | `ptycho train` | `ptycho_train` |", "|---|---|---|---|"]
+    """PtychoPINN's defaults next to ours, where they differ or apply."""
+    rows = ["| our setting | default there | `ptycho train` | `ptycho_train` |", "|---|---|---|---|"]
     applied, known, seen = setting_defaults("train", supervised=False), declarations("train"), set[str]()
     for one in entries("train").values():
         for name in [one.setting] if one.setting in known else []:
@@ -142,7 +142,7 @@ def _means(one: Entry, meant: str | Mapping[str, str]) -> str:
 
 
 def _shown_flag(name: str, text: str) -> str:
-    """A flag of ours with its value; a truth has none."""
+    """One of our flags with its value; a truth has none."""
     if text == "true":
         return _flag(name)
     return f"--no-{name.replace('_', '-')}" if text == "false" else f"{_flag(name)} {text}"

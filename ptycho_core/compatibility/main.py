@@ -41,7 +41,7 @@ def inference() -> NoReturn:
 
 
 def main(command: str, argv: Sequence[str] | None = None) -> int:
-    """Run ``train`` or ``inference`` in PtychoPINN's words; the exit status is that of the command of ours."""
+    """Run ``train`` or ``inference`` in PtychoPINN's words; the exit status is that of our command."""
     from ptycho_core.cli.main import answer
 
     return answer(list(sys.argv[1:] if argv is None else argv), partial(parsed, command))
@@ -53,9 +53,9 @@ def parsed(command: str, words: list[str]) -> argparse.Namespace:
     Raises:
         UsageError: it cannot be understood, or something in it is refused.
         DataError: the model is PtychoPINN's.
-        SystemExit: help was asked for, or a flag of ours is wrong.
+        SystemExit: help was asked for, or one of our flags is wrong.
     """
-    from ptycho_core.compatibility.spoken import read_words
+    from ptycho_core.compatibility.parsing import read_words
     from ptycho_core.compatibility.translation import translate
     from ptycho_core.compatibility.yaml_file import read_yaml
 
@@ -79,7 +79,7 @@ def parsed(command: str, words: list[str]) -> argparse.Namespace:
 
 
 def _ours(command: str, arguments: Mapping[str, Typed], rest: list[str]) -> argparse.Namespace:
-    """The arguments as the command of ours parses them, so that it gets all that it knows."""
+    """The arguments as our command parses them, so that it gets all that it knows."""
     from ptycho_core.cli.main import parse
 
     for name, told in _NEEDED[command].items():
@@ -97,7 +97,7 @@ def _ours(command: str, arguments: Mapping[str, Typed], rest: list[str]) -> argp
 
 
 def _with_default_named(command: str, run: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
-    """Run the job; if its backend cannot be used, say that nobody asked for it."""
+    """Run the job; if its backend cannot be used, say that it was not asked for."""
     try:
         return run(args)
     except BackendUnusableError as error:

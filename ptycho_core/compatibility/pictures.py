@@ -1,4 +1,4 @@
-"""The pictures that PtychoPINN's inference leaves: amplitude and phase of the object, each in a file of its own."""
+"""The pictures that PtychoPINN's inference leaves: amplitude and phase of the object, each in a separate file."""
 
 from __future__ import annotations
 

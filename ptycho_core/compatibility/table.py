@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "NONE", "Entry", "argument_defaults", "entries", "setting_defaults"]
 
 COMMANDS: Final[Mapping[str, str]] = {"train": "train", "inference": "infer"}
-"""The commands by their names in the table, and the verb of ours that each runs."""
+"""The commands by their names in the table, and our verb that each runs."""
 
 NONE: Final = "none"
 """How the table writes that there is no value; ``None`` on a command line and ``null`` in a file."""
@@ -54,7 +54,7 @@ class Entry:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """Names of all settings of ours that it can speak of."""
+        """Names of all our settings that it can speak of."""
         named = dict.fromkeys([self.setting] if self.setting else [])
         for meant in self.values.values():
             named |= dict.fromkeys(meant if not isinstance(meant, str) else ())
@@ -80,7 +80,7 @@ class Entry:
         return word == default or (bool(default) and _number(word) == _number(default) != word)
 
     def meaning(self, text: str, where: str) -> dict[str, str]:
-        """What a value asks for: texts by the names of settings of ours. Nothing where it is what is done anyway.
+        """What a value asks for: texts by the names of our settings. Nothing where it is what is done anyway.
 
         Raises:
             SettingsError: the value, or the whole spelling, is refused, or is none of its words.
@@ -114,7 +114,7 @@ def entries(command: str) -> dict[str, Entry]:
 
 
 def setting_defaults(command: str, *, supervised: bool) -> dict[str, str]:
-    """PtychoPINN's defaults that apply, as texts by the names of settings of ours."""
+    """PtychoPINN's defaults that apply, as texts by the names of our settings."""
     defaults = _table()["defaults"]
     return dict(defaults[command]) | (dict(defaults["supervised"]) if supervised and command == "train" else {})
 

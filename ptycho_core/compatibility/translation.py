@@ -1,4 +1,4 @@
-"""From what was written in PtychoPINN's words to settings and arguments of ours."""
+"""From what was written in PtychoPINN's words to our settings and arguments."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ptycho_core.settings.sources import Given, Typed, check_name
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ptycho_core.compatibility.spoken import Spoken
+    from ptycho_core.compatibility.parsing import ParsedFlag
 
 __all__ = ["FileAndDefaults", "Translation", "translate"]
 
 
 @dataclass(frozen=True)
 class FileAndDefaults:
-    """PtychoPINN's settings file and defaults, in the place of a settings file of ours.
+    """PtychoPINN's settings file and defaults, in the place of our settings file.
 
     Attributes:
         file: settings by name, which rank as those of a settings file.
@@ -58,7 +58,7 @@ class Translation:
     deprecated: tuple[str, ...]
 
 
-def translate(command: str, flags: Sequence[Spoken], file: Sequence[Spoken] = ()) -> Translation:
+def translate(command: str, flags: Sequence[ParsedFlag], file: Sequence[ParsedFlag] = ()) -> Translation:
     """Translate; flags go before the file, and PtychoPINN's defaults come after both.
 
     The file of a training serves an inference too: what only a training takes, its paths included, is checked and not used.
@@ -82,12 +82,12 @@ def translate(command: str, flags: Sequence[Spoken], file: Sequence[Spoken] = ()
     return Translation(typed, FileAndDefaults(filed, defaults), arguments, tuple(old))
 
 
-def _meant(command: str, spoken: Sequence[Spoken]) -> tuple[dict[str, Typed], dict[str, Typed]]:
+def _meant(command: str, parsed: Sequence[ParsedFlag]) -> tuple[dict[str, Typed], dict[str, Typed]]:
     """Settings and arguments that one source asks for."""
     known = declarations(COMMANDS[command])
     settings: dict[str, Typed] = {}
     arguments: dict[str, Typed] = {}
-    for one in spoken:
+    for one in parsed:
         if one.entry.argument:
             if one.text.lower() == NONE:
                 continue
@@ -111,8 +111,8 @@ def _contradiction(one: Typed, other: Typed) -> SettingsError:
     return SettingsError(f"{one.where} and {other.where} contradict each other; give one of them.", source=other.where)
 
 
-def _check_needs(spoken: Sequence[Spoken], asked: Mapping[str, Typed]) -> None:
-    for one in spoken:
+def _check_needs(parsed: Sequence[ParsedFlag], asked: Mapping[str, Typed]) -> None:
+    for one in parsed:
         missing = [name for name in one.entry.needs if name not in asked]
         if missing and one.entry.word(one.text, one.where) == "true":
             flags = ", ".join(f"--{name}" for name in missing)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.compatibility.spoken import Spoken
+from ptycho_core.compatibility.parsing import ParsedFlag
 from ptycho_core.compatibility.table import NONE, Entry, entries
 from ptycho_core.errors import SettingsError, did_you_mean
 
@@ -17,7 +17,7 @@ __all__ = ["read_yaml"]
 _MODEL = "model"
 
 
-def read_yaml(command: str, path: Path) -> list[Spoken]:
+def read_yaml(command: str, path: Path) -> list[ParsedFlag]:
     """Read a settings file by the table.
 
     A value that is PtychoPINN's own default is no request, as its programs write files that hold every field. A key that both
@@ -36,7 +36,7 @@ def read_yaml(command: str, path: Path) -> list[Spoken]:
             entry = _entry(known, str(name), where, inside=inside is not None)
             text = _text(one, where)
             if not entry.is_default(text, where):
-                found.append(Spoken(entry, text, str(name), f"{where}: {text}"))
+                found.append(ParsedFlag(entry, text, str(name), f"{where}: {text}"))
     return found
 
 

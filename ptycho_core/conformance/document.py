@@ -60,7 +60,7 @@ def page(reports: Sequence[Mapping[str, Any]]) -> str:
     claims = [
         *([f"precision `{word}`", *(_claimed(one, "precisions", word) for one in reports)] for word in PRECISIONS),
         *([f"accelerator `{word}`", *(_claimed(one, "accelerators", word) for one in reports)] for word in ACCELERATORS),
-        ["options of its own", *(", ".join(f"`{name}`" for name in one["claims"].get("options", [])) or "–" for one in reports)],
+        ["own options", *(", ".join(f"`{name}`" for name in one["claims"].get("options", [])) or "–" for one in reports)],
     ]
     parts = [_HEAD, "## Proven\n", markdown_table(["", *names], rows), "## Claimed\n", markdown_table(["", *names], claims)]
     return "\n".join([*parts, *(_section(one) for one in reports)])

@@ -1,4 +1,4 @@
-"""What rounding does to a batch, whoever computes it: no limit may be tighter."""
+"""What rounding does to a batch in any implementation: no limit may be tighter."""
 
 from __future__ import annotations
 

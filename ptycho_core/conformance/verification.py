@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from ptycho_core.backends.states import Row
+    from ptycho_core.backends.states import BackendInfo
     from ptycho_core.backends.worker import Worker
     from ptycho_core.conformance.batches import VerificationBatch
     from ptycho_core.conformance.limits import Limits
@@ -108,7 +108,7 @@ def verify_model(
         scan: file of the scan that the batch is taken from; None makes one from the model.
         precision: ``float64`` or ``float32``, of the backends; the limits follow from it.
         timeout: seconds for each backend.
-        tell: is told what is going on, a sentence each time.
+        tell: gets what is done, a sentence each time.
 
     Returns:
         What was found; a backend that failed is a run with a reason.
@@ -147,11 +147,11 @@ def verify_model(
     return Verification(file, batch.text, precision, tuple(runs), _comparisons(answers, limits), notes)
 
 
-def _chosen(names: Sequence[str]) -> list[Row]:
+def _chosen(names: Sequence[str]) -> list[BackendInfo]:
     """The backends that are held against the reference, in whatever state where they were named."""
     from ptycho_core.backends.known import how_to_install
     from ptycho_core.backends.registry import find_backends, find_named
-    from ptycho_core.backends.states import Row
+    from ptycho_core.backends.states import BackendInfo
 
     if not names:  # what merely infers may refuse an EvaluateBatchJob
         usable = [row for row in find_backends() if row.name != NAME and row.state == "ok"]
@@ -161,12 +161,12 @@ def _chosen(names: Sequence[str]) -> list[Row]:
                 "There is no backend to compare with the reference.", state="missing", remedy=how_to_install()
             )
         return found
-    rows: dict[str, Row] = {}
+    rows: dict[str, BackendInfo] = {}
     for name in names:
         try:
             row = find_named(name)[0]
         except BackendUnusableError as error:  # known, but not installed
-            row = Row(error.backend, error.backend, error.state, error.message, error.remedy)
+            row = BackendInfo(error.backend, error.backend, error.state, error.message, error.remedy)
         if row.name != NAME:
             rows.setdefault(row.address, row)
     if not rows:
@@ -218,9 +218,9 @@ def _raised(
 
 
 def _run(
-    row: Row, label: str, batch: VerificationBatch, precision: str, timeout: float, tell: Callable[[str], None]
+    row: BackendInfo, label: str, batch: VerificationBatch, precision: str, timeout: float, tell: Callable[[str], None]
 ) -> tuple[Run, EvaluateResult | None]:
-    """Ask one backend; whatever it does, the others go on."""
+    """Ask one backend; whatever it does, the others continue."""
     tell(f"{label}: the same, {precision}")
     began, answer, reason = time.perf_counter(), None, ""
     if row.state != "ok":

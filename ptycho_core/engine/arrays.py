@@ -8,7 +8,7 @@ function of the framework can serve as it is.
 
 Two rules keep one text right for frameworks that change arrays in place and for those that cannot:
 
-* An operation that changes an array returns it, and the caller goes on with what it returns; the array given may have changed.
+* An operation that changes an array returns it, and the caller continues with what it returns; the array given may have changed.
 * A function given to `ArrayOps.compiled` takes arrays, None or named tuples of them by position, and plain values by keyword, for
   each combination of which it may be compiled anew. Inside it the length of an axis may be unknown: `ArrayOps.size` gives it.
 
@@ -72,7 +72,7 @@ class ArrayOps(ABC):
     def from_numpy(self, values: NDArray[Any], *, pinned: bool = False) -> Array:
         """Real or complex values on the device, in its precision; may share memory with ``values``.
 
-        ``pinned`` copies through pinned memory, so that the copy runs beside what is computed there.
+        ``pinned`` copies through pinned memory, so that the copy runs while the device computes.
         """
 
     @abstractmethod
@@ -428,7 +428,7 @@ class ArrayOps(ABC):
 
     @abstractmethod
     def value_and_grad(self, function: Callable[..., tuple[Array, Any]], vector: Array, *more: Any) -> tuple[Any, Array]:  # noqa: ANN401
-        """``function(xp, vector, *more)``, a real number and what else is told, and the gradient by ``vector``.
+        """``function(xp, vector, *more)``, a real number and what else is reported, and the gradient by ``vector``.
 
         Returns:
             What the function gave, and the gradient, zero where the number does not depend on the vector.
@@ -438,7 +438,7 @@ class ArrayOps(ABC):
     def with_adjoint(
         self, function: Callable[..., tuple[Array, Any]], adjoint: Callable[..., tuple[Array, ...]]
     ) -> Callable[..., Array]:
-        """A function of arrays with a derivative of its own.
+        """A function of arrays with its own derivative.
 
         Args:
             function: gives a real array, and what its derivative needs.

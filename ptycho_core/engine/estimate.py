@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Estimate", "Illumination", "Overlaps", "estimate_object", "group_overlaps", "unit_phase"]
 
-SMALLEST = 0.1
+ESTIMATE_COUNTS_FLOOR = 0.1
 """Counts added to modelled intensities before their root is taken: where hardly a count is modelled, the phase is not known."""
 
 STEP_GAIN = 4.0
-"""Steps are small beside the estimate; the network sees them enlarged."""
+"""Steps are small compared with the estimate; the network sees them enlarged."""
 
 
 class Illumination(NamedTuple):
@@ -78,7 +78,7 @@ class Overlaps(NamedTuple):
 
 
 def group_overlaps(xp: ArrayOps, corners: NDArray[np.int64], size: int) -> Overlaps:
-    """Windows of groups, corners (group, C, 2), each group on a square canvas of its own, stacked along the rows."""
+    """Windows of groups, corners (group, C, 2), each group on a square canvas of its group, stacked along the rows."""
     places = corners - corners.min(axis=1, keepdims=True)
     side = xp.canvas_length(int(places.max(initial=0)) + size, size)
     places[:, :, 0] += np.arange(len(corners))[:, None] * side
@@ -119,7 +119,7 @@ def estimate_object(
     xp: ArrayOps,
     amplitudes: Array,
     overlaps: Overlaps | None,
-    light: Illumination,
+    illumination: Illumination,
     mask: Array | None,
     description: Mapping[str, Any],
 ) -> Estimate:
@@ -129,24 +129,24 @@ def estimate_object(
         xp: the operations.
         amplitudes: real (group · C, N, N), roots of the counts.
         overlaps: `group_overlaps` of the windows; None for C = 1.
-        light: of these frames.
+        illumination: of these frames.
         mask: real (N, N), 1 for good pixels, or None.
         description: of the network: ``estimate`` says how many steps, their regularization and momentum.
     """
     asked, frames, size = description["estimate"], int(description["gridsize"]) ** 2, int(description["size"])
     momentum = float(asked["momentum"])
-    step = _step(xp, amplitudes, overlaps, light, mask, (frames, size, float(asked["alpha"])))
+    step = _step(xp, amplitudes, overlaps, illumination, mask, (frames, size, float(asked["alpha"])))
 
     def update(patches: Array, change: Array) -> tuple[Array, Array]:
         change = xp.add_scaled(step(patches), change, momentum)
         return patches + change, change
 
     counts = xp.sum(xp.reshape(amplitudes * amplitudes, (-1, frames * size * size)), 1) / frames
-    flat = xp.reshape(xp.sqrt(counts / light.power), (-1, 1, 1, 1))
+    flat = xp.reshape(xp.sqrt(counts / illumination.power), (-1, 1, 1, 1))
     real = xp.reshape(xp.broadcast(flat, xp.reshape(amplitudes, (-1, frames, size, size))), (-1, size, size))
     start = xp.complex(real, xp.zeros_like(real))
     patches, _ = xp.repeat(update, int(asked["steps"]), start, xp.zeros_like(start))
-    mean = xp.sum(xp.reshape(xp.times_real(patches, light.weight), (-1, frames * size * size)), 1)
+    mean = xp.sum(xp.reshape(xp.times_real(patches, illumination.weight), (-1, frames * size * size)), 1)
     turn = xp.conj(unit_phase(xp, mean))[:, None, None, None]
     shape = (-1, frames, size, size)
     return Estimate(xp.reshape(patches, shape) * turn, xp.reshape(step(patches), shape) * turn)
@@ -156,7 +156,7 @@ def _step(
     xp: ArrayOps,
     amplitudes: Array,
     overlaps: Overlaps | None,
-    light: Illumination,
+    illumination: Illumination,
     mask: Array | None,
     fixed: tuple[int, int, float],
 ) -> Callable[[Array], Array]:
@@ -177,15 +177,15 @@ def _step(
         total = xp.scatter_add(xp.zeros_like(overlaps.canvas, patches), patches, overlaps.corners)
         return xp.reshape(xp.gather(total, overlaps.corners, size), (-1, size, size))
 
-    lit = xp.reshape(shared(xp.mode_sum(xp.abs2(light.shifted))), (-1, frames, size, size))
-    greatest = xp.max(lit, (1, 2, 3))[:, None, None, None]
-    inverse = xp.reshape(size / (lit + alpha * greatest), (-1, size, size))
-    probes = xp.times_real(light.shifted, xp.scalar(1 / size))
-    back = xp.times_real(xp.conj(light.shifted), inverse[:, None])
+    illuminated = xp.reshape(shared(xp.mode_sum(xp.abs2(illumination.shifted))), (-1, frames, size, size))
+    greatest = xp.max(illuminated, (1, 2, 3))[:, None, None, None]
+    inverse = xp.reshape(size / (illuminated + alpha * greatest), (-1, size, size))
+    probes = xp.times_real(illumination.shifted, xp.scalar(1 / size))
+    back = xp.times_real(xp.conj(illumination.shifted), inverse[:, None])
 
     def step(patches: Array) -> Array:
         waves = xp.fft2(probes * patches[:, None])
-        factor = xp.rsqrt(xp.mode_sum(xp.abs2(waves)) + SMALLEST) * amplitudes - 1
+        factor = xp.rsqrt(xp.mode_sum(xp.abs2(waves)) + ESTIMATE_COUNTS_FLOOR) * amplitudes - 1
         if mask is not None:
             factor = factor * mask
         return shared(xp.mode_sum(xp.ifft2(xp.times_real(waves, factor[:, None])) * back))

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, EvaluateResult
+from ptycho_core.engine.device_scan import DeviceScan
 from ptycho_core.engine.forward import DEFAULT
 from ptycho_core.engine.losses import BUILT_IN, built_in, good, weights_of
 from ptycho_core.engine.objective import Objective
 from ptycho_core.engine.regularization import mean_variation, total_variation
-from ptycho_core.engine.sample import Sample
 from ptycho_core.engine.state import Fields, Measured, Windows, windows_at
 from ptycho_core.physics import DATA_TERMS, INTENSITY_FLOOR, VARIATION_ROUNDING
 
@@ -51,10 +51,10 @@ def evaluate(job: EvaluateJob | EvaluateBatchJob, xp: ArrayOps) -> EvaluateResul
 def _of_training(job: EvaluateBatchJob, xp: ArrayOps) -> EvaluateResult:
     losses = job.losses or built_in()
     objective = Objective(xp, job.model, losses, weights_of(job.settings["training"], losses), mixed=False)
-    outcome = objective.outcome(Sample(xp, job.data.scans[job.scan]), job.scan, job.groups, learn=job.gradients)
+    outcome = objective.outcome(DeviceScan(xp, job.data.scans[job.scan]), job.scan, job.groups, learn=job.gradients)
     gradients: dict[str, NDArray[Any]] = {}
     if outcome.gradient is not None:
-        for name, value in objective.learner.named(outcome.gradient).items():
+        for name, value in objective.trainable.named(outcome.gradient).items():
             if name.startswith("network.") or objective.physical:  # else the loss does not reach it
                 gradients[name] = value[..., 0] + 1j * value[..., 1] if name == "physics.probe" else value
     return EvaluateResult(

@@ -10,9 +10,9 @@ import numpy as np
 from ptycho_core.contract import EventSink, ExecutionPlan, InferBatch, InferJob
 from ptycho_core.engine.arrays import MIXED
 from ptycho_core.engine.estimate import Illumination, Overlaps, estimate_object, group_overlaps
-from ptycho_core.engine.learner import Learner
 from ptycho_core.engine.network import Network
 from ptycho_core.engine.patches import object_patches
+from ptycho_core.engine.trainable import TrainableModel
 from ptycho_core.inference.order import inference_order
 from ptycho_core.scan.reading import Readers
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.engine.arrays import Array, ArrayOps
-    from ptycho_core.engine.learner import Physics
+    from ptycho_core.engine.trainable import Physics
     from ptycho_core.scan.scan import Scan
 
 __all__ = ["infer"]
@@ -70,8 +70,8 @@ class _Passes:
     def __init__(self, xp: ArrayOps, job: InferJob, *, mixed: bool) -> None:
         mask = job.scan.mask
         self._xp, self._description = xp, job.model.network
-        self._learner = Learner(xp, job.model)
-        self._network = Network(xp, job.model.network, self._learner.layout, mixed=mixed)
+        self._trainable = TrainableModel(xp, job.model)
+        self._network = Network(xp, job.model.network, self._trainable.layout, mixed=mixed)
         self._probe = xp.from_numpy(job.probe)
         self._mask = None if mask.all() else xp.from_numpy(np.fft.ifftshift(mask).astype(np.float32))
         self._positions, self._corners = job.positions, np.floor(job.positions).astype(np.int64)
@@ -84,7 +84,7 @@ class _Passes:
         amplitudes = xp.rows(xp.sqrt(xp.from_numpy(counts, pinned=pinned)), places)
         overlaps = None if groups.shape[1] == 1 else group_overlaps(xp, self._corners[groups], size)
         remainders = xp.from_numpy((self._positions - self._corners)[flat])
-        given = (self._learner.vector, self._learner.physics, self._probe, amplitudes, remainders, self._mask, overlaps)
+        given = (self._trainable.vector, self._trainable.physics, self._probe, amplitudes, remainders, self._mask, overlaps)
         return np.array(xp.to_numpy(self._pass(*given)))
 
     def _passed(
@@ -98,7 +98,7 @@ class _Passes:
         mask: Array | None,
         overlaps: Overlaps | None,
     ) -> Array:
-        light = Illumination.at(xp, probe, remainders, mask)
-        estimate = estimate_object(xp, amplitudes, overlaps, light, mask, self._description)
-        channels = self._network(self._learner.parts(xp, vector, physics).weights, estimate.features(xp, light.weight))
+        illumination = Illumination.at(xp, probe, remainders, mask)
+        estimate = estimate_object(xp, amplitudes, overlaps, illumination, mask, self._description)
+        channels = self._network(self._trainable.parts(xp, vector, physics).weights, estimate.features(xp, illumination.weight))
         return object_patches(xp, channels, estimate.patches, self._description["output"])[:, 0]

@@ -13,7 +13,7 @@ import numpy as np
 
 from ptycho_core.engine.regularization import total_variation
 from ptycho_core.engine.state import Fields, Measured, State, Windows, windows_at
-from ptycho_core.reconstruction.constants import WEAK
+from ptycho_core.reconstruction.constants import ILLUMINATION_FLOOR
 from ptycho_core.reconstruction.lbfgs import minimise
 
 if TYPE_CHECKING:
@@ -140,14 +140,14 @@ class Joint:
     def _typical_illumination(self) -> float:
         """Counts that fell on an object pixel, well inside the scan: 0.7 quantile over the illuminated ones, at least 1."""
         illumination = self._xp.to_numpy(self._illumination)
-        lit = illumination[illumination > 0].astype(np.float64)
-        return max(float(np.quantile(lit, 0.7)), 1.0) if lit.size else 1.0
+        illuminated = illumination[illumination > 0].astype(np.float64)
+        return max(float(np.quantile(illuminated, 0.7)), 1.0) if illuminated.size else 1.0
 
     def _set_scales(self) -> None:
         xp, start, size, number = self._xp, self._start, self._frames.size, max(len(self._used), 1)
-        self._object_scale = xp.rsqrt(self._illumination + WEAK * xp.max(self._illumination) + xp.tiny)
+        self._object_scale = xp.rsqrt(self._illumination + ILLUMINATION_FLOOR * xp.max(self._illumination) + xp.tiny)
         seen = self._transmission_seen()
-        self._probe_scale = xp.rsqrt(seen + WEAK * xp.max(seen) + xp.tiny)[None]
+        self._probe_scale = xp.rsqrt(seen + ILLUMINATION_FLOOR * xp.max(seen) + xp.tiny)[None]
         frequencies = xp.fft_frequencies(size) * (2 * math.pi)
         spectrum = xp.sum(xp.abs2(xp.fft2_ortho(start.probe)), 0)
         curvature = xp.stack([xp.sum(spectrum * frequencies[:, None] ** 2), xp.sum(spectrum * frequencies**2)])

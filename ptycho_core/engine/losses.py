@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
-from ptycho_core.reconstruction.constants import SMALLEST
+from ptycho_core.reconstruction.constants import COUNTS_FLOOR
 from ptycho_core.settings.declare import setting
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ __all__ = [
 
 
 class Comparison(NamedTuple):
-    """Modelled counts beside measured ones.
+    """Modelled counts next to measured ones.
 
     Attributes:
         loss: real number, summed over good pixels.
@@ -81,7 +81,7 @@ class Loss(ABC):
 
     def compare(self, xp: ArrayOps, intensity: Array, measured: Measured) -> Comparison:
         """Loss and derivative over good pixels, for modelled counts without a floor, real (frame, N, N)."""
-        modelled, amplitudes, mask = intensity + SMALLEST, measured.amplitudes, measured.mask
+        modelled, amplitudes, mask = intensity + COUNTS_FLOOR, measured.amplitudes, measured.mask
         loss = good(self.values(xp, modelled, amplitudes), mask)
         factor = good(self.derivative(xp, modelled, amplitudes), mask)
         difference = good(xp.sqrt(modelled) - amplitudes, mask)
@@ -113,7 +113,7 @@ class Nll(Loss):
 
     def compare(self, xp: ArrayOps, intensity: Array, measured: Measured) -> Comparison:
         """See `Loss`."""
-        modelled, mask = intensity + SMALLEST, measured.mask
+        modelled, mask = intensity + COUNTS_FLOOR, measured.mask
         counts = measured.amplitudes * measured.amplitudes
         ratio = counts / modelled
         factor = good(1 - ratio, mask)
@@ -149,7 +149,7 @@ class Amplitude(Loss):
 
     def compare(self, xp: ArrayOps, intensity: Array, measured: Measured) -> Comparison:
         """See `Loss`."""
-        modelled = xp.root_of_sum(intensity, SMALLEST)
+        modelled = xp.root_of_sum(intensity, COUNTS_FLOOR)
         difference = good(modelled - measured.amplitudes, measured.mask)
         return Comparison(xp.square_sum(difference), difference / modelled, xp.sum(xp.abs(difference)))
 

@@ -34,12 +34,12 @@ def merge_patches(xp: ArrayOps, patches: Array, weight: Array, overlaps: Overlap
         Complex (frame, N, N).
     """
     corners, canvas = overlaps
-    lit = weight + FLOOR
-    total = xp.scatter_add(xp.zeros_like(canvas), xp.at_each(lit, corners), corners)
+    illuminated = weight + FLOOR
+    total = xp.scatter_add(xp.zeros_like(canvas), xp.at_each(illuminated, corners), corners)
     inverse = 1 / xp.at_least(total, FLOOR)
-    weighted = xp.times_real(xp.constant(patches), lit)
+    weighted = xp.times_real(xp.constant(patches), illuminated)
     turn = _aligned(xp, weighted, inverse, overlaps)
-    turned = patches * xp.times_real(turn[:, None, None], lit)
+    turned = patches * xp.times_real(turn[:, None, None], illuminated)
     merged = xp.times_real(xp.scatter_add(xp.zeros_like(canvas, patches), turned, corners), inverse)
     return xp.gather(merged, corners, xp.size(weight))
 

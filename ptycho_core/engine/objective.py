@@ -15,12 +15,12 @@ from ptycho_core.engine.estimate import (
     unit_phase,
 )
 from ptycho_core.engine.forward import DEFAULT
-from ptycho_core.engine.learner import Learner
 from ptycho_core.engine.losses import Mae, good
 from ptycho_core.engine.merging import merge_patches
 from ptycho_core.engine.network import Network
 from ptycho_core.engine.patches import object_patches
 from ptycho_core.engine.regularization import mean_variation
+from ptycho_core.engine.trainable import TrainableModel
 from ptycho_core.physics import INTENSITY_FLOOR
 from ptycho_core.training.loop import BatchStats
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.engine.arrays import Array, ArrayOps, Corners
-    from ptycho_core.engine.learner import Physics
+    from ptycho_core.engine.device_scan import DeviceScan
     from ptycho_core.engine.losses import Loss
-    from ptycho_core.engine.sample import Sample
+    from ptycho_core.engine.trainable import Physics
     from ptycho_core.model import Model
 
 __all__ = ["Objective", "Outcome"]
@@ -73,7 +73,7 @@ class _Batch(NamedTuple):
         mask: real (N, N), or None for all good.
         frames, pixels: how many, good ones in all of them.
         known: patches and step of the estimate that is remembered, or None.
-        groups: windows of each group on a canvas of its own; None for groups of one.
+        groups: windows of each group on a canvas of its group; None for groups of one.
         together: windows to merge on one canvas, or None.
         labels: complex (rows, columns), or None.
         places: of the windows in the labels.
@@ -116,15 +116,15 @@ class Objective:
     ) -> None:
         self._xp, self._description, self._facts = xp, model.network, model.facts
         self._forward = DEFAULT
-        self.learner = Learner(xp, model)
+        self.trainable = TrainableModel(xp, model)
         self.weights = {name: value for name, value in weights.items() if value > 0}
         self.physical = {name: loss for name, loss in losses.items() if name in self.weights}
-        self._network = Network(xp, model.network, self.learner.layout, mixed=mixed)
+        self._network = Network(xp, model.network, self.trainable.layout, mixed=mixed)
         self._step, self._estimate = xp.compiled(self._stepped), xp.compiled(self._estimated)
 
     def outcome(
         self,
-        sample: Sample,
+        device_scan: DeviceScan,
         scan: int,
         groups: NDArray[np.int64],
         read: NDArray[np.float32] | None = None,
@@ -135,62 +135,62 @@ class Objective:
 
         ``read`` is what `DevicePatterns.read` gave for it, where that was ahead.
         """
-        amplitudes = sample.frames.amplitudes(groups.reshape(-1), read)
-        batch = self._batch(sample, scan, groups, amplitudes)
-        loss, stats, gradient = self._step(self.learner.vector, self.learner.physics, batch, learn=learn)
+        amplitudes = device_scan.frames.amplitudes(groups.reshape(-1), read)
+        batch = self._batch(device_scan, scan, groups, amplitudes)
+        loss, stats, gradient = self._step(self.trainable.vector, self.trainable.physics, batch, learn=learn)
         terms = {name: float(value) for name, value in stats.terms.items()}
-        summed = float(sample.frames.amplitude_sums[groups.reshape(-1)].sum())
+        summed = float(device_scan.frames.amplitude_sums[groups.reshape(-1)].sum())
         numbers = BatchStats(float(loss), float(stats.difference), summed, float(stats.deviation))
         return Outcome(numbers, terms, stats.modelled, stats.patches, gradient)
 
-    def flat_loss(self, sample: Sample, scan: int, frames: NDArray[np.int64]) -> float:
+    def flat_loss(self, device_scan: DeviceScan, scan: int, frames: NDArray[np.int64]) -> float:
         """The loss of the best flat object: what a collapsed network reaches."""
-        xp, mask = self._xp, sample.frames.mask
-        probe, amplitudes = self.learner.probe(scan), sample.frames.amplitudes(frames)
+        xp, mask = self._xp, device_scan.frames.mask
+        probe, amplitudes = self.trainable.probe(scan), device_scan.frames.amplitudes(frames)
         far = xp.sum(xp.abs2(self._forward.propagate(xp, probe)), 0)
         power = float(xp.sum64(good(far, mask)))
-        pixels, places = len(frames) * sample.good, self._places(sample, frames)
+        pixels, places = len(frames) * device_scan.good, self._places(device_scan, frames)
         found = []
         for share in FLAT_SHARES:
-            factor = share**2 * float(sample.frames.counts[frames].mean()) / power
+            factor = share**2 * float(device_scan.frames.counts[frames].mean()) / power
             modelled = xp.broadcast(far * xp.scalar(factor), amplitudes)
             sums = self._sums(xp, modelled, amplitudes, mask)
             total = sum(self.weights[name] * float(value) / pixels for name, value in sums.items())
             if "realspace" in self.weights:
                 flat = xp.complex(xp.zeros_like(amplitudes) + math.sqrt(factor), xp.zeros_like(amplitudes))
-                labels = xp.gather(sample.labels, places, sample.frames.size)
+                labels = xp.gather(device_scan.labels, places, device_scan.frames.size)
                 distance = _realspace(xp, flat, labels, relative_intensity(xp, probe), xp.double(len(frames)))
                 total += self.weights["realspace"] * float(distance)
             found.append(total)
         return min(found)
 
-    def _batch(self, sample: Sample, scan: int, groups: NDArray[np.int64], amplitudes: Array) -> _Batch:
+    def _batch(self, device_scan: DeviceScan, scan: int, groups: NDArray[np.int64], amplitudes: Array) -> _Batch:
         """The batch as the compiled step takes it."""
-        xp, frames, corners, how = self._xp, groups.reshape(-1), sample.corners[groups], self._facts["merge"]
+        xp, frames, corners, how = self._xp, groups.reshape(-1), device_scan.corners[groups], self._facts["merge"]
         known = None
-        if groups.shape[1] == 1 and not self.learner.probe_learns and sample.remembers():
-            known = sample.remembered(frames, lambda own: self._estimate_of(sample, scan, own))
-        beside = None if groups.shape[1] == 1 else group_overlaps(xp, corners, sample.frames.size)
+        if groups.shape[1] == 1 and not self.trainable.probe_learns and device_scan.remembers():
+            known = device_scan.remembered(frames, lambda own: self._estimate_of(device_scan, scan, own))
+        beside = None if groups.shape[1] == 1 else group_overlaps(xp, corners, device_scan.frames.size)
         together = beside if how == "group" else self._together(corners.reshape(-1, 2)) if how == "batch" else None
-        labels = sample.labels if "realspace" in self.weights else None
+        labels = device_scan.labels if "realspace" in self.weights else None
         return _Batch(
             xp.index(scan),
             amplitudes,
-            xp.from_numpy(sample.positions[frames] - sample.corners[frames]),
-            sample.frames.mask,
+            xp.from_numpy(device_scan.positions[frames] - device_scan.corners[frames]),
+            device_scan.frames.mask,
             xp.double(len(frames)),
-            xp.double(len(frames) * sample.good),
+            xp.double(len(frames) * device_scan.good),
             known,
             None if known else beside,
             together,
             labels,
-            self._places(sample, frames),
+            self._places(device_scan, frames),
         )
 
-    def _places(self, sample: Sample, frames: NDArray[np.int64]) -> Corners | None:
+    def _places(self, device_scan: DeviceScan, frames: NDArray[np.int64]) -> Corners | None:
         if "realspace" not in self.weights:
             return None
-        return self._xp.corners(sample.corners[frames], sample.labels, sample.frames.size)
+        return self._xp.corners(device_scan.corners[frames], device_scan.labels, device_scan.frames.size)
 
     def _together(self, corners: NDArray[np.int64]) -> Overlaps:
         """Windows with corners (frame, 2) on the smallest canvas that holds them."""
@@ -199,70 +199,70 @@ class Objective:
         canvas = self._xp.zeros(tuple(self._xp.canvas_length(int(extent) + size, size) for extent in places.max(axis=0)))
         return Overlaps(self._xp.corners(places, canvas, size), canvas)
 
-    def _estimate_of(self, sample: Sample, scan: int, frames: NDArray[np.int64]) -> Estimate:
+    def _estimate_of(self, device_scan: DeviceScan, scan: int, frames: NDArray[np.int64]) -> Estimate:
         """The estimate of single frames."""
-        remainders = self._xp.from_numpy(sample.positions[frames] - sample.corners[frames])
-        given = (sample.frames.amplitudes(frames), remainders, sample.frames.mask)
-        found: Estimate = self._estimate(self.learner.probe(scan), *given)
+        remainders = self._xp.from_numpy(device_scan.positions[frames] - device_scan.corners[frames])
+        given = (device_scan.frames.amplitudes(frames), remainders, device_scan.frames.mask)
+        found: Estimate = self._estimate(self.trainable.probe(scan), *given)
         return found
 
     def _estimated(self, xp: ArrayOps, probe: Array, amplitudes: Array, remainders: Array, mask: Array | None) -> Estimate:
-        light = Illumination.at(xp, probe, remainders, mask)
-        return estimate_object(xp, amplitudes, None, light, mask, self._description)
+        illumination = Illumination.at(xp, probe, remainders, mask)
+        return estimate_object(xp, amplitudes, None, illumination, mask, self._description)
 
     def _stepped(
         self, xp: ArrayOps, vector: Array, physics: Physics, batch: _Batch, *, learn: bool
     ) -> tuple[Array, _Told, Array | None]:
         """Loss, what `outcome` tells of a batch, and the gradient."""
-        probe = self.learner.parts(xp, vector, physics).physics.of(xp, batch.scan)
-        light = Illumination.at(xp, probe, batch.remainders, batch.mask)
+        probe = self.trainable.parts(xp, vector, physics).physics.of(xp, batch.scan)
+        illumination = Illumination.at(xp, probe, batch.remainders, batch.mask)
         if batch.known is None:
-            estimate = estimate_object(xp, batch.amplitudes, batch.groups, light, batch.mask, self._description)
+            estimate = estimate_object(xp, batch.amplitudes, batch.groups, illumination, batch.mask, self._description)
         else:
             estimate = Estimate(*batch.known)
         if not learn:
-            return *self._loss(xp, vector, physics, batch, light, estimate), None
-        (loss, stats), gradient = xp.value_and_grad(self._loss, vector, physics, batch, light, estimate)
+            return *self._loss(xp, vector, physics, batch, illumination, estimate), None
+        (loss, stats), gradient = xp.value_and_grad(self._loss, vector, physics, batch, illumination, estimate)
         return xp.constant(loss), stats, gradient
 
     def _loss(
-        self, xp: ArrayOps, vector: Array, physics: Physics, batch: _Batch, light: Illumination, estimate: Estimate
+        self, xp: ArrayOps, vector: Array, physics: Physics, batch: _Batch, illumination: Illumination, estimate: Estimate
     ) -> tuple[Array, _Told]:
-        weights, physics = self.learner.parts(xp, vector, physics)
+        weights, physics = self.trainable.parts(xp, vector, physics)
         size = int(self._description["size"])
-        channels = self._network(weights, estimate.features(xp, light.weight))
+        channels = self._network(weights, estimate.features(xp, illumination.weight))
         patches = object_patches(xp, channels, estimate.patches, self._description["output"])
         patches = xp.reshape(patches, (-1, size, size))
-        deviation = _deviation(xp, xp.constant(patches), light.weight)
+        deviation = _deviation(xp, xp.constant(patches), illumination.weight)
         if batch.together is not None:
-            patches = merge_patches(xp, patches, light.weight, batch.together)
-        modelled = self._modelled(xp, patches, physics, batch, light)
+            patches = merge_patches(xp, patches, illumination.weight, batch.together)
+        modelled = self._modelled(xp, patches, physics, batch, illumination)
         sums = self._sums(xp, modelled, batch.amplitudes, batch.mask)
         terms = {name: value / batch.pixels for name, value in sums.items()}
         if "tv" in self.weights:
             terms["tv"] = mean_variation(xp, patches)
         if "realspace" in self.weights:
             labels = xp.gather(batch.labels, batch.places, size)
-            terms["realspace"] = _realspace(xp, patches, labels, light.weight, batch.frames)
+            terms["realspace"] = _realspace(xp, patches, labels, illumination.weight, batch.frames)
         loss = sum(self.weights[name] * value for name, value in terms.items())
         known, terms = xp.constant(modelled), {name: xp.constant(value) for name, value in terms.items()}
         difference = xp.sum64(good(Mae().values(xp, known + INTENSITY_FLOOR, batch.amplitudes), batch.mask))
         return loss, _Told(difference, deviation, terms, known, xp.constant(patches))
 
-    def _modelled(self, xp: ArrayOps, patches: Array, physics: Physics, batch: _Batch, light: Illumination) -> Array:
+    def _modelled(self, xp: ArrayOps, patches: Array, physics: Physics, batch: _Batch, illumination: Illumination) -> Array:
         """Modelled counts, real (frame, N, N), with the derivative of the forward model's adjoints."""
-        forward, learns = self._forward, self.learner.probe_learns
+        forward, learns = self._forward, self.trainable.probe_learns
         probes = (physics.of(xp, batch.scan),) if learns else ()
 
         def there(patches: Array, *_: Array) -> tuple[Array, Any]:
-            exits = forward.illuminate(xp, light.shifted, patches, light.ramps)
+            exits = forward.illuminate(xp, illumination.shifted, patches, illumination.ramps)
             waves = forward.propagate(xp, exits.wave)
             return forward.measure(xp, waves, None), (exits, waves)
 
         def back(kept: Any, upstream: Array) -> tuple[Array, ...]:  # noqa: ANN401 - what `there` kept
             exits, waves = kept
             wave = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, 2 * upstream, waves))
-            by = forward.exit_adjoint(xp, exits, wave, light.probe, with_probe=learns, with_positions=False)
+            by = forward.exit_adjoint(xp, exits, wave, illumination.probe, with_probe=learns, with_positions=False)
             return (by.patches, by.probe) if learns else (by.patches,)
 
         return xp.with_adjoint(there, back)(patches, *probes)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["object_patches"]
 
-SMALLEST = 1e-3
+AMPLITUDE_FLOOR = 1e-3
 """Least amplitude of an estimate that is taken through an activation, and its distance from 1 below a sigmoid."""
 
 
@@ -25,7 +25,7 @@ def object_patches(xp: ArrayOps, channels: Array, estimate: Array, output: Mappi
     if output["form"] == "real-imaginary":
         return estimate + xp.complex(first, second)
     modulus = xp.abs(estimate)
-    unit = xp.over_real(estimate, xp.at_least(modulus, SMALLEST))
+    unit = xp.over_real(estimate, xp.at_least(modulus, AMPLITUDE_FLOOR))
     amplitude = _activated(xp, modulus, first, str(output["activation"]))
     return xp.times_polar(unit, amplitude, second)
 
@@ -33,9 +33,9 @@ def object_patches(xp: ArrayOps, channels: Array, estimate: Array, output: Mappi
 def _activated(xp: ArrayOps, modulus: Array, change: Array, activation: str) -> Array:
     """``f(f⁻¹(modulus) + change)`` for the activation f."""
     if activation == "softplus":
-        start = xp.at_least(modulus, SMALLEST)
+        start = xp.at_least(modulus, AMPLITUDE_FLOOR)
         return xp.softplus(start + xp.log(-xp.expm1(-start)) + change)
     if activation == "sigmoid":
-        inside = xp.at_most(xp.at_least(modulus, SMALLEST), 1 - SMALLEST)
+        inside = xp.at_most(xp.at_least(modulus, AMPLITUDE_FLOOR), 1 - AMPLITUDE_FLOOR)
         return xp.sigmoid(xp.log(inside / (1 - inside)) + change)
     return modulus + change

@@ -12,7 +12,7 @@ import numpy as np
 
 from ptycho_core.engine.positions import bounded, gauss_newton_steps
 from ptycho_core.engine.state import Fields, Measured, State, Windows, windows_at
-from ptycho_core.reconstruction.constants import PROBE_ALPHA, SMALLEST
+from ptycho_core.reconstruction.constants import COUNTS_FLOOR, PROBE_ALPHA
 from ptycho_core.reconstruction.schedule import keep_inside
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["BATCHES_PER_KICK", "Momentum", "pie_epoch"]
 
 BATCHES_PER_KICK: Final = 20
-FRICTION: Final = 0.5
-KICK: Final = 0.5
+MOMENTUM_DECAY: Final = 0.5
+MOMENTUM_STEP: Final = 0.5
 """Momentum: every 20 batches the velocity is halved, gains the change since, and half of it is added."""
 
 
@@ -44,12 +44,12 @@ class Momentum:
         self._batches += 1
         if self._batches % BATCHES_PER_KICK:
             return
-        self._object_velocity = FRICTION * self._object_velocity + (state.object - self._object)
-        state.object = state.object + KICK * self._object_velocity
+        self._object_velocity = MOMENTUM_DECAY * self._object_velocity + (state.object - self._object)
+        state.object = state.object + MOMENTUM_STEP * self._object_velocity
         self._object = state.xp.copy(state.object)
         if refine_probe:
-            self._probe_velocity = FRICTION * self._probe_velocity + (state.probe - self._probe)
-            state.probe = state.probe + KICK * self._probe_velocity
+            self._probe_velocity = MOMENTUM_DECAY * self._probe_velocity + (state.probe - self._probe)
+            state.probe = state.probe + MOMENTUM_STEP * self._probe_velocity
             self._probe = state.xp.copy(state.probe)
 
 
@@ -119,7 +119,7 @@ def _update(
     """One batch: object and, where asked, probe and steps of the positions, all from the fields as they were."""
     exits = forward.exit_wave(xp, fields, windows)
     waves = forward.propagate(xp, exits.wave)
-    modelled = xp.root_of_sum(forward.measure(xp, waves, fields.background), SMALLEST)
+    modelled = xp.root_of_sum(forward.measure(xp, waves, fields.background), COUNTS_FLOOR)
     residual = measured.amplitudes - modelled
     if measured.mask is not None:
         residual = residual * measured.mask

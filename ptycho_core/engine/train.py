@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.engine.arrays import MIXED
+from ptycho_core.engine.device_scan import DeviceScan
 from ptycho_core.engine.losses import built_in, weights_of
 from ptycho_core.engine.objective import Objective
 from ptycho_core.engine.optimizer import Optimizer
-from ptycho_core.engine.sample import Sample
 from ptycho_core.scan.reading import Readers
 from ptycho_core.training.loop import BatchStats, TrainingLoop
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ptycho_core.engine.objective import Outcome
     from ptycho_core.engine.patterns import DevicePatterns
     from ptycho_core.model import Model
-    from ptycho_core.training.course import Batch
+    from ptycho_core.training.epoch import Batch
 
 __all__ = ["train"]
 
@@ -48,10 +48,10 @@ class _Trainer:
         settings, mixed = job.settings["training"], plan.execution["precision"] == MIXED
         losses = job.losses or built_in()
         self._xp, self._readers = xp, Readers.planned(plan.execution)
-        self._samples = [Sample(xp, scan, self._readers) for scan in job.data.scans]
+        self._device_scans = [DeviceScan(xp, scan, self._readers) for scan in job.data.scans]
         self._objective = Objective(xp, job.model, losses, weights_of(settings, losses), mixed=mixed)
-        self._learner = self._objective.learner
-        self._optimizer = Optimizer(xp, settings, self._learner.size, self._learner.weights)
+        self._trainable = self._objective.trainable
+        self._optimizer = Optimizer(xp, settings, self._trainable.size, self._trainable.weights)
         self._ahead = self._readers.read(self._read, ())
 
     def begin(self, batches: Sequence[Batch]) -> None:
@@ -74,23 +74,23 @@ class _Trainer:
         return self._optimizer.is_finite()
 
     def step(self, rate: float, batches: int) -> None:
-        self._learner.vector = self._optimizer.step(self._learner.vector, rate, batches)
+        self._trainable.vector = self._optimizer.step(self._trainable.vector, rate, batches)
 
     def flat_loss(self, scan: int, frames: NDArray[np.int64]) -> float:
-        return self._objective.flat_loss(self._samples[scan], scan, frames)
+        return self._objective.flat_loss(self._device_scans[scan], scan, frames)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        # A model file holds float32, and a probe in counts; what goes on goes on from exactly what it is.
-        found = {f"exact.{name}": value for name, value in self._learner.exact().items()}
+        # A model file holds float32, and a probe in counts; what continues continues from exactly what it is.
+        found = {f"exact.{name}": value for name, value in self._trainable.exact().items()}
         if self._optimizer.steps:
             for part, vector in self._optimizer.moments._asdict().items():
                 if vector is not None:
-                    named = self._learner.named(vector)
+                    named = self._trainable.named(vector)
                     found |= {f"optimizer.{name}.{part}": value for name, value in named.items()}
         return found
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], steps: int) -> None:
-        self._learner.restore(_under("exact.", arrays))
+        self._trainable.restore(_under("exact.", arrays))
         self._optimizer.steps = steps
         state, held = _under("optimizer.", arrays), self._optimizer.moments._asdict()
         parts = {
@@ -98,25 +98,25 @@ class _Trainer:
             for part, vector in held.items()
             if vector is not None
         }
-        moments = {part: self._learner.vector_of(named) for part, named in parts.items()}
+        moments = {part: self._trainable.vector_of(named) for part, named in parts.items()}
         self._optimizer.moments = self._optimizer.moments._replace(**moments)
 
     def trained(self, model: Model) -> Model:
-        return replace(model, weights=self._learner.weights_now(), physics=self._learner.physics_now())
+        return replace(model, weights=self._trainable.weights_now(), physics=self._trainable.physics_now())
 
     def facts(self) -> dict[str, Value]:
         self._ahead.close()
-        return {"weights": self._learner.size} | self._xp.facts() | self._readers.facts()
+        return {"weights": self._trainable.size} | self._xp.facts() | self._readers.facts()
 
     def _frames(self, batch: Batch) -> DevicePatterns:
-        return self._samples[batch.scan].frames
+        return self._device_scans[batch.scan].frames
 
     def _read(self, batch: Batch) -> NDArray[np.float32]:
         return self._frames(batch).read(batch.groups.reshape(-1))
 
     def _outcome(self, batch: Batch, *, learn: bool) -> Outcome:
         read = None if self._frames(batch).cached else next(self._ahead)
-        return self._objective.outcome(self._samples[batch.scan], batch.scan, batch.groups, read, learn=learn)
+        return self._objective.outcome(self._device_scans[batch.scan], batch.scan, batch.groups, read, learn=learn)
 
 
 def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

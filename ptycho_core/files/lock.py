@@ -55,7 +55,7 @@ class FolderLock:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        """Let the folder go, and take the file away while nobody else can have it."""
+        """Let the folder go, and remove the file while no other process can hold it."""
         try:
             if self.held:
                 self._path.unlink(missing_ok=True)

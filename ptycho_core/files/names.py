@@ -1,4 +1,4 @@
-"""Names that jobs give to their files: what a killed one left half written can be told from a user's files by them."""
+"""Names that jobs give to their files: what a killed one left half written can be distinguished from a user's files by them."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class OldFiles:
 
     Args:
         paths: files that a job of this kind writes, and no other, in the order in which they are to go.
-        within: folders of ours that are to go with them once nothing is left inside, the innermost first.
+        within: our folders that are to go with them once nothing is left inside, the innermost first.
         renamed: a file whose place the new one takes by being renamed, so that there is always one.
 
     Attributes:

@@ -33,7 +33,7 @@ def check_free(path: Path, *, overwrite: bool) -> None:
 
 
 def check_file(path: Path, *, overwrite: bool) -> None:
-    """Refuse a file that cannot be written; makes a file beside it and takes it away again.
+    """Refuse a file that cannot be written; makes a file next to it and takes it away again.
 
     Raises:
         OutputError: as `check_free`, or there is no such folder, or nothing can be written there.

@@ -70,7 +70,7 @@ def _places() -> Iterator[Path]:
     """Folders to try."""
     with suppress(OSError):  # there is none that can be written
         yield Path(tempfile.gettempdir())
-    with suppress(RuntimeError):  # nobody knows where it is
+    with suppress(RuntimeError):  # no one knows where it is
         yield Path.home()
 
 

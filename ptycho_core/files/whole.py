@@ -1,4 +1,4 @@
-"""A file that appears whole or not at all: written under a temporary name beside its own, synced, renamed."""
+"""A file that appears whole or not at all: written under a temporary name next to its own, synced, renamed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def cannot_write(path: Path, error: OSError) -> OutputError:
 
 
 def why(error: OSError) -> str:
-    """The reason in the system's words; HDF5 puts lines of its own inside into ``strerror``."""
+    """The reason in the system's words; HDF5 puts its own lines into ``strerror``."""
     return os.strerror(error.errno) if error.errno else str(error)
 
 

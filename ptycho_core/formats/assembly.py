@@ -35,12 +35,14 @@ GEOMETRY: Final = ("photon_energy_ev", "detector_distance_m", "detector_pixel_si
 _CONTRADICTION: Final = 1e-2
 """Part by which a stated object pixel and that of energy, distance and detector pixel may differ."""
 
-
 _SPANS: Final = (0.05, 1e7)
 """Object pixels that a scan may span; beyond, its unit cannot be the one that is stated."""
 
 _SENSIBLE: Final = 2.0
 """Object pixels that it must span in another unit."""
+
+_PIXELS_M: Final = (1e-13, 1e-2)
+"""Within which a pixel of an object lies, in metres."""
 
 
 class _Scale(NamedTuple):
@@ -170,18 +172,34 @@ def _paired(raw: RawScan, path: Path, asked: DataSettings, notes: list[str]) -> 
     elif asked.frames is not None and len(raw.positions) == len(wanted):
         frames, positions = wanted, raw.positions
     else:
+        remedy = "Choose the frames that have positions with --frames A:B, or give positions with --positions FILE."
+        if len(raw.positions) > number:
+            remedy = "Give the positions of these frames with --positions FILE: a table with a column 'frame' pairs by number."
         raise DataError(
             f"{path}: {raw.position_key}, shape {raw.positions.shape}, has {len(raw.positions)} positions and {raw.key}, shape"
             f" {raw.frames.shape}, {number} frames; there must be one for each frame, in order.",
-            remedy="Choose the frames that have positions with --frames A:B, or give positions with --positions FILE.",
+            remedy=remedy,
         )
     known: NDArray[np.bool_] = np.asarray(np.isfinite(positions).all(axis=1))
     if not known.all():
-        notes.append(f"Positions: {int((~known).sum())} of {len(known)} frames are left out, whose position is not finite.")
+        lacking = _some(frames[~known])
+        notes.append(
+            f"Positions: {int((~known).sum())} of {len(known)} frames are left out, whose position is not finite ({lacking})."
+        )
         frames, positions = frames[known], positions[known]
     if not len(frames):
-        raise DataError(f"{path}: no frame of {raw.key} has a position in {raw.position_key}.")
+        raise DataError(
+            f"{path}: no frame of {raw.key} has a position in {raw.position_key}{_numbers_of(raw)}.",
+            remedy="Give the positions of these frames with --positions FILE.",
+        )
     return frames, positions
+
+
+def _numbers_of(raw: RawScan) -> str:
+    """By which numbers frames and positions pair, for a message."""
+    both = (raw.frame_numbers, raw.position_numbers)
+    told = [f"{one.min()} to {one.max()}" for one in both if one is not None and len(one)]
+    return f": frames are numbered {told[0]}, positions {told[1]}" if len(told) == 2 else ""
 
 
 def _joined(raw: RawScan, wanted: NDArray[np.int64], notes: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -202,13 +220,19 @@ def _joined(raw: RawScan, wanted: NDArray[np.int64], notes: list[str]) -> tuple[
     there = (found < len(numbers)) & (numbers[np.minimum(found, len(numbers) - 1)] == mine)
     unused = len(np.setdiff1d(numbers, raw.frame_numbers))
     if not there.all() or unused:
+        lacking = f" ({_some(mine[~there])})" if not there.all() else ""
         notes.append(
-            f"Pairing: {int((~there).sum())} of {len(mine)} frames have no position of their number and are left out; {unused} of"
-            f" {len(numbers)} positions have no frame."
+            f"Pairing: {int((~there).sum())} of {len(mine)} frames have no position of their number and are left out{lacking};"
+            f" {unused} of {len(numbers)} positions have no frame."
         )
     if (times > 1).any():
         notes.append(f"Positions: {int((times > 1).sum())} numbers have several; their mean is taken.")
     return wanted[there], means[found[there]]
+
+
+def _some(numbers: NDArray[np.integer[Any]]) -> str:
+    """The first numbers of frames, for a note."""
+    return f"number {', '.join(str(number) for number in numbers[:8])}{', …' * (len(numbers) > 8)}"
 
 
 def _whole(size: int) -> View:
@@ -327,7 +351,7 @@ def _corners(
         metres = length_m(unit)
         if metres is None:
             raise DataError(
-                f"{path}: {raw.position_key} is in '{unit:.40}', which is no unit of length that is known here.",
+                f"{path}: the positions, {raw.position_key}, are in '{unit:.40}', which is no unit of length that is known here.",
                 remedy="Give it with --position-unit.",
             )
         if scale.pixel_m is None:
@@ -335,8 +359,16 @@ def _corners(
                 f"--{name.replace('_', '-')}" for name in GEOMETRY if getattr(asked, name) is None and name not in raw.stated
             ]
             raise DataError(
-                f"{path}: {raw.position_key} is in {unit}, and nothing states how wide a pixel of the object is.",
+                f"{path}: the positions, {raw.position_key}, are in {unit}, and nothing states how wide a pixel of the object"
+                " is.",
                 remedy=f"Give {', '.join(missing)}, or --object-pixel-m.",
+            )
+        if not _PIXELS_M[0] <= scale.pixel_m <= _PIXELS_M[1]:
+            keys = ", ".join(f"{one.key} ({name})" for name, one in raw.stated.items() if name != "photons")
+            raise DataError(
+                f"{path}: a pixel of the object would be {scale.pixel_m:.3g} m wide, by {keys or 'what the settings state'}.",
+                remedy="Overrule what is wrong with --photon-energy-ev, --detector-distance-m, --detector-pixel-size-m or"
+                " --object-pixel-m.",
             )
         with np.errstate(over="ignore", invalid="ignore"):  # what is beyond double precision is refused below
             if asked.position_unit == AUTO:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ptycho_core.formats.interface import RawScan
     from ptycho_core.settings.data import DataSettings
 
-__all__ = ["check_object", "check_probe", "mask_of", "read_dark", "read_mask", "signal"]
+__all__ = ["check_object", "check_probe", "detector_flags", "mask_of", "read_dark", "read_mask", "signal"]
 
 _LARGEST_PROBE = 1e15
 """Largest modulus of a probe in a scan's file: more, squared and added up, is beyond the range of float32."""
@@ -89,10 +89,29 @@ def read_mask(raw: RawScan, path: Path, settings: DataSettings, notes: list[str]
         mask, where = pixels_from_file(Path(str(settings.mask)), "mask", shape)
         mask = mask_of(mask, where)
     if raw.flag is not None:
-        flagged = raw.frames.read(slice(0, 1))[0] == raw.flag
-        where = f"{where} and the value {raw.flag:g}" if mask is not None else f"{path}: {raw.key}, by the value {raw.flag:g}"
-        mask = ~flagged if mask is None else np.asarray(mask).astype(bool) & ~flagged
+        flags = raw.flag if isinstance(raw.flag, tuple) else (raw.flag,)
+        first = raw.frames.read(slice(0, 1))[0]
+        there = [flag for flag in flags if (first == flag).any()]
+        flagged = np.isin(first, there)
+        said = f"the value{'s' * (len(there) > 1)} {', '.join(f'{flag:.10g}' for flag in there)}" if there else ""
+        if mask is None:
+            mask, where = ~flagged, f"{path}: {raw.key}, by {said}"
+        elif there:
+            mask, where = np.asarray(mask).astype(bool) & ~flagged, f"{where} and {said}"
     return np.ones(shape, dtype=np.bool_) if mask is None else _noted(mask, where, shape, notes)
+
+
+def detector_flags(dtype: np.dtype[Any]) -> tuple[float, ...]:
+    """The values by which counting detectors mark pixels that measure nothing, in frames of a type; none for other types.
+
+    Those of DECTRIS write the largest value of the type (of 16 bits also in 32), and -1 and -2 where it has a sign.
+    """
+    if dtype.kind not in "iu" or dtype.itemsize < 2:
+        return ()
+    largest = float(np.iinfo(dtype).max)
+    if dtype.kind == "i":
+        return (largest, -1.0, -2.0)
+    return (largest, float(2**16 - 1)) if dtype.itemsize > 2 else (largest,)
 
 
 def mask_of(values: NDArray[Any], where: str) -> NDArray[np.bool_]:
@@ -101,7 +120,7 @@ def mask_of(values: NDArray[Any], where: str) -> NDArray[np.bool_]:
     Raises:
         DataError: there are more than two values, as a mask of flags has.
     """
-    # A mask of flags would be read the wrong way round, so more than one value beside 0 is refused.
+    # A mask of flags would be read the wrong way round, so more than one value next to 0 is refused.
     if values.dtype.kind not in "biuf" or np.setdiff1d(values, 0).size > 1:
         raise DataError(f"{where}, shape {values.shape}, must hold 0 (bad) and one other value (good), such as True.")
     return values.astype(np.bool_)

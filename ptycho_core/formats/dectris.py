@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
-
 from ptycho_core.errors import DataError
+from ptycho_core.formats.checks import detector_flags
+from ptycho_core.formats.hdf5_masks import good_pixels, zero_is_good
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
-from ptycho_core.formats.nexus import entry_with
+from ptycho_core.formats.nexus_groups import beam_center, beam_energy, entry_with, part, parts
 from ptycho_core.formats.plausible import detector_distance, photon_energy_of, square_pixel
-from ptycho_core.physics.geometry import photon_energy
 from ptycho_core.scan.frames import JoinedFrames
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ptycho_core.formats.hdf5_source import Hdf5Source
     from ptycho_core.formats.source import Source
     from ptycho_core.scan.frames import Frames
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Dectris"]
 
 _PIECE: Final = re.compile(r"data_([0-9]+)")
+_ALONE: Final = re.compile(r"(.+)_data_[0-9]+")
 
 
 class Dectris(ScanFormat):
@@ -34,19 +36,21 @@ class Dectris(ScanFormat):
         "Masters of EIGER and PILATUS detectors with the data files of the same folder, and data files alone. Positions are "
         "given with `--positions`, or lie in a table `NAME_positions.csv` for `NAME_master.h5`."
     )
-    recognized_by = "`definition` NXmx, or `detectorSpecific`"
+    recognized_by = "`definition` NXmx, or `detectorSpecific`; a data file alone by `entry/data/data`"
     conventions = (
-        "Data files `data_000001`, `data_000002`, … are joined by their number; frames are counts.",
+        "Data files `data_000001`, `data_000002`, … are joined by their number; frames are counts. A data file alone has no "
+        "geometry, mask or beam: give the master, or state them.",
         "The detector is cut to the largest square around `beam_center_y`, `beam_center_x` (`--beam-center`, `--size`); "
         "without them around its middle.",
-        "`pixel_mask` is 0 where a pixel is good; pixels that hold the largest value of their type are masked, too.",
+        "`pixel_mask` is 0 where a pixel is good; pixels that hold the largest value of their type, 65535 in 32 bits, or −1 or "
+        "−2, in the first frame are masked, too.",
         "Energy is that of `incident_wavelength` (angstrom) or `photon_energy` (eV); a distance of 0 is left aside.",
         "Compressed frames (bitshuffle, LZ4) need `hdf5plugin`: `python -m pip install 'ptycho-core[eiger]'`.",
     )
     extra = "eiger"
 
     def recognize(self, source: Source) -> Evidence | None:
-        """By the definition NXmx, else by the groups of the detector."""
+        """By the definition NXmx, else by the groups of the detector, else as a data file."""
         entry, definition = entry_with(source, ("NXmx",))
         if entry is not None:
             return Evidence(Strength.STATED, f"states the definition {definition} in '{entry}'")
@@ -54,36 +58,60 @@ class Dectris(ScanFormat):
             return Evidence(Strength.LAYOUT, "has entry/instrument/detector/detectorSpecific")
         if source.has("entry/data/data") and source.hdf5.attribute("entry/data/data", "image_nr_low") is not None:
             return Evidence(Strength.LAYOUT, "has entry/data/data with image_nr_low")
-        return Evidence(Strength.NAMES, "has entry/data/data_000001") if source.has("entry/data/data_000001") else None
+        if source.has("entry/data/data_000001"):
+            return Evidence(Strength.NAMES, "has entry/data/data_000001")
+        return Evidence(Strength.NAMES, "holds nothing but entry/data/data") if _is_data_file(source) else None
 
     def read(self, source: Source) -> RawScan:
         """See `ScanFormat.read`."""
         file, notes = source.hdf5, list[str]()
+        if (master := _master_of(source)) is not None:
+            raise DataError(
+                f"{source.path} is one data file of a DECTRIS detector, and no whole scan; {master.name} joins its data files.",
+                remedy=f"Give {master}.",
+            )
         entry = entry_with(source, ("NXmx",))[0] or "entry"
-        frames, keys = _frames(source, f"{entry}/data", notes)
-        detector = f"{entry}/instrument/detector"
-        stated = _stated(file, entry, detector, notes)
+        instrument = part(file, entry, "NXinstrument", "instrument") or f"{entry}/instrument"
+        detectors = parts(file, instrument, "NXdetector", "detector") or [f"{instrument}/detector"]
+        detector = detectors[0]
+        frames, keys = _frames(source, (f"{entry}/data", *detectors), notes)
+        stated = _stated(file, entry, instrument, detector, notes)
         mask = file.first(f"{detector}/detectorSpecific/pixel_mask", f"{detector}/pixel_mask")
-        center = _center(file, detector, frames.shape[1:], notes)
-        largest = np.iinfo(frames.dtype).max if frames.dtype.kind in "iu" and frames.dtype.itemsize > 1 else None
+        center = beam_center(file, detector, frames.shape[1:], stated.get("detector_pixel_size_m"), notes)
         used = [*keys, *(one.key.strip("'") for one in stated.values()), *([] if mask is None else [mask])]
         return RawScan(
             frames, f"'{keys[0]}'", None, signal="counts", zero="center" if center is None else center, stated=stated,
-            mask=None if mask is None else file.array(mask, [2]) == 0, mask_key=f"'{mask}'", flag=largest, notes=tuple(notes),
-            used=tuple(used),
+            mask=None if mask is None else good_pixels(file, mask, frames.shape[1:], zero_is_good, notes), mask_key=f"'{mask}'",
+            flag=detector_flags(frames.dtype) or None, notes=tuple(notes), used=tuple(used),
         )  # fmt: skip
 
 
-def _frames(source: Source, group: str, notes: list[str]) -> tuple[Frames, list[str]]:
-    """The frames of all data files, by their number."""
+def _is_data_file(source: Source) -> bool:
+    """Whether a file holds frames where data files have them, and nothing besides."""
+    if not source.has("entry/data/data"):
+        return False
     file = source.hdf5
-    if file.has(f"{group}/data"):
-        return file.frames(f"{group}/data"), [f"{group}/data"]
-    pieces = sorted(
-        (int(part[1]), name) for name in (file.names(group) if file.has(group) else []) if (part := _PIECE.fullmatch(name))
-    )
-    if not pieces:
-        raise DataError(f"{file.path} has no frames: neither '{group}/data' nor '{group}/data_000001'.")
+    alone = file.members("/") == ["entry"] and file.members("entry") == ["data"] and file.members("entry/data") == ["data"]
+    return alone and len(file.shape_of("entry/data/data")) == 3
+
+
+def _master_of(source: Source) -> Path | None:
+    """The master next to a data file."""
+    named = _ALONE.fullmatch(source.path.stem)
+    return source.beside(f"{named.group(1)}_master{source.path.suffix}") if named and source.has("entry/data/data") else None
+
+
+def _frames(source: Source, groups: tuple[str, ...], notes: list[str]) -> tuple[Frames, list[str]]:
+    """The frames of the first group that has any, those of data files by their number."""
+    file = source.hdf5
+    for group in groups:
+        if file.has(f"{group}/data") and file.shape_of(f"{group}/data"):
+            return file.frames(f"{group}/data"), [f"{group}/data"]
+        pieces = sorted((int(one[1]), name) for name in file.members(group) if (one := _PIECE.fullmatch(name)))
+        if pieces:
+            break
+    else:
+        raise DataError(f"{file.path} has no frames: neither '{groups[0]}/data' nor '{groups[0]}/data_000001'.")
     keys = [f"{group}/{name}" for _, name in pieces]
     found = [_piece(source, key, number, notes) for key, (number, _) in zip(keys, pieces, strict=True)]
     shapes = {piece.shape[1:] for piece in found}
@@ -107,33 +135,12 @@ def _piece(source: Source, key: str, number: int, notes: list[str]) -> Frames:
         return inside.frames(inside.first("entry/data/data", "entry/data", "data") or "entry/data/data")
 
 
-def _center(file: Hdf5Source, detector: str, shape: tuple[int, ...], notes: list[str]) -> tuple[float, float] | None:
-    """The pixel (row, column) of the beam; None where it is not stated, is 0, or lies outside."""
-    row, column = (file.one(f"{detector}/beam_center_{axis}") for axis in "yx")
-    if row is None or column is None or (row == 0 and column == 0):
-        return None
-    if not (0 <= row < shape[0] and 0 <= column < shape[1]):
-        notes.append(f"Beam: row {row:g}, column {column:g} is outside the frames, and is left aside (--beam-center).")
-        return None
-    return row, column
-
-
-def _stated(file: Hdf5Source, entry: str, detector: str, notes: list[str]) -> dict[str, Stated]:
-    beam = f"{entry}/instrument/beam"
-    wavelength = next(
-        (
-            one
-            for key in (f"{beam}/incident_wavelength", f"{entry}/sample/beam/incident_wavelength")
-            if (one := file.length(key, "A"))
-        ),
-        None,
-    )
-    energy = photon_energy_of(file, f"{detector}/detectorSpecific/photon_energy", "eV", notes)
-    if wavelength is not None and wavelength.value > 0:
-        energy = Stated(photon_energy(wavelength.value), f"'{wavelength.key}'")
+def _stated(file: Hdf5Source, entry: str, instrument: str, detector: str, notes: list[str]) -> dict[str, Stated]:
+    beams = [one for group in (instrument, f"{entry}/sample") for one in parts(file, group, "NXbeam", "beam")]
     distance = file.first(f"{detector}/detector_distance", f"{detector}/distance")
     known = {
-        "photon_energy_ev": energy,
+        "photon_energy_ev": beam_energy(file, beams, "A", notes)
+        or photon_energy_of(file, f"{detector}/detectorSpecific/photon_energy", "eV", notes),
         "detector_distance_m": None if distance is None else detector_distance(file, distance, "m", notes),
         "detector_pixel_size_m": square_pixel(file, f"{detector}/y_pixel_size", f"{detector}/x_pixel_size", "m", notes),
     }

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ptycho_core.errors import DataError
+from ptycho_core.files.plain import why_not_plain
 from ptycho_core.formats.interface import Evidence, RawResult, RawScan, ScanFormat, Stated, Strength
 from ptycho_core.formats.kinds import is_hdf5
 from ptycho_core.formats.matlab import MatFile, mat_file
+from ptycho_core.formats.plausible import read_as
 from ptycho_core.formats.position_file import table_beside
 from ptycho_core.orientation import Orientation
 from ptycho_core.physics.geometry import electron_energy, photon_energy
+from ptycho_core.units import LENGTHS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,6 +34,10 @@ _POSITIONS: Final = "data_position.hdf5"
 
 _ELECTRONS_M: Final = 1e-11
 """Wavelength in metres below which they are electrons: photons would have more than 124 keV."""
+
+_WAVELENGTHS_M: Final = (5e-13, 1.3e-7)
+_OF_ELECTRONS_M: Final = (5e-13, _ELECTRONS_M)
+"""Wavelengths that make sense, of photons and electrons, and of electrons alone."""
 
 _METRES: Final = 1e-4
 """A pixel of the object that is wider is stated in Angstrom, as results of electrons have it."""
@@ -51,7 +58,8 @@ class FoldSlice(ScanFormat):
     extensions = (".hdf5", ".h5", ".mat")
     reads = (
         "Scans of fold_slice: `*_dp.hdf5` with the `*_para.hdf5` (or `data_position.hdf5`) next to it, or the one that "
-        "`--positions` names. Results `Niter*.mat`, version 5 or 7.3, for `--start`, `--probe` and `score`."
+        "`--positions` names; or their folder, if it holds one pair. Results `Niter*.mat`, version 5 or 7.3, for `--start`, "
+        "`--probe` and `score`."
     )
     recognized_by = "`dp` and a file with `ppX` and `ppY`; a result by `object`, `probe` and `p.dx_spec`, or as MATLAB data"
     conventions = (
@@ -64,8 +72,11 @@ class FoldSlice(ScanFormat):
 
     def recognize(self, source: Source) -> Evidence | None:
         """By the pair; a result is recognized too, so that `read` says what it is."""
+        if source.kind == "folder":
+            frames = _in_folder(source)
+            return Evidence(Strength.NAMES, f"holds {frames[0].name}") if frames else None
         if source.has("dp") or _is_para(source.file.hdf5):
-            para = _para_of(source)
+            para = _para_of(source, source.path)
             if _is_para(source.file.hdf5):
                 return Evidence(Strength.LAYOUT, "has the positions of a pair of fold_slice")
             if para is not None and _is_para(para):
@@ -83,10 +94,11 @@ class FoldSlice(ScanFormat):
             )
         files = _files(source)
         positions, key, unit = (None, "", "m") if files.para is None else _positions(files.para)
-        stated, electrons = _stated(files.para, unit)
+        notes = list(_aside(files.para))
+        stated, electrons = _stated(files.para, unit, notes)
         return RawScan(
             files.frames.frames("dp"), "'dp'", positions, key, unit=unit, window="center", signal="counts",
-            turning=Orientation(swap=True), stated=stated, electrons=electrons, notes=_aside(files.para),
+            turning=Orientation(swap=True), stated=stated, electrons=electrons, notes=tuple(dict.fromkeys(notes)),
             used=("dp",) if source.has("dp") else (),
         )  # fmt: skip
 
@@ -127,14 +139,23 @@ def _other_names(path: Path, mine: str, other: str) -> list[str]:
     return [] if stem is None else [f"{stem}{other}{suffix}" for suffix in suffixes]
 
 
-def _para_of(source: Source) -> Hdf5Source | None:
+def _in_folder(source: Source) -> list[Path]:
+    """The files of frames in a folder."""
+    try:
+        return sorted(path for path in source.path.iterdir() if path.stem.endswith("_dp") and is_hdf5(path))
+    except OSError:
+        return []
+
+
+def _para_of(source: Source, place: Path) -> Hdf5Source | None:
     """The file of positions: the one that the user names, else the one next to the frames; None where there is none."""
     if source.positions is not None and not source.columns and is_hdf5(source.positions):
         given = source.file.open_hdf5(source.positions)
         if _is_para(given):
             return given
-    place = source.beside(*_other_names(source.path, "_dp", "_para"), _POSITIONS)
-    return None if place is None else source.file.open_hdf5(place)
+    names = (*_other_names(place, "_dp", "_para"), _POSITIONS)
+    found = next((one for name in names if not why_not_plain(one := place.with_name(name))), None)
+    return None if found is None else source.file.open_hdf5(found)
 
 
 def _files(source: Source) -> _Files:
@@ -143,26 +164,31 @@ def _files(source: Source) -> _Files:
     Raises:
         DataError: a companion is missing.
     """
-    main = source.hdf5
+    inside = _in_folder(source) if source.kind == "folder" else []
+    if len(inside) > 1:
+        told = ", ".join(path.name for path in inside[:8])
+        raise DataError(f"{source.path} holds {len(inside)} files of frames: {told}.", remedy="Give one of them as SCAN.")
+    place = next(iter(inside), source.path)
+    main = source.hdf5 if place == source.path else source.companion(place)
     if not main.has("dp"):
-        names = _other_names(source.path, "_para", "_dp")
-        place = source.beside(*names)
-        if place is None:
+        names = _other_names(place, "_para", "_dp")
+        frames = source.beside(*names)
+        if frames is None:
             wanted = f"{names[0]} is not next to it" if names else "its name does not end in _para"
             raise DataError(f"{source.path} holds positions and no frames, and {wanted}.", remedy="Give the *_dp.hdf5 as SCAN.")
-        return _Files(source.companion(place), main)
+        return _Files(source.companion(frames), main)
     if _is_para(main):
         return _Files(main, main)
-    para = _para_of(source)
+    para = _para_of(source, place)
     if _is_para(para):
         assert para is not None
         return _Files(main, source.companion(para.path))
     if source.positions is not None or table_beside(source) is not None:
         return _Files(main, None)
-    names = _other_names(source.path, "_dp", "_para")
+    names = _other_names(place, "_dp", "_para")
     found = "" if para is None else f", and {para.path.name} has neither 'ppX' and 'ppY' nor '{_ANGSTROM}'"
     raise DataError(
-        f"{source.path} holds frames ('dp') and no positions: {names[0] if names else _POSITIONS} is not next to it{found}.",
+        f"{place} holds frames ('dp') and no positions: {names[0] if names else _POSITIONS} is not next to it{found}.",
         remedy="Give the file of positions with --positions FILE, such as the *_para.hdf5.",
     )
 
@@ -185,18 +211,30 @@ def _positions(file: Hdf5Source) -> tuple[NDArray[np.float64], str, str]:
     return -points[::-1].T, f"{key} of {file.path.name}", unit
 
 
-def _stated(file: Hdf5Source | None, unit: str) -> tuple[dict[str, Stated], bool]:
+def _in_metres(pixel: float, where: str, notes: list[str]) -> float:
+    """The object's pixel in metres, which files of electrons state in Angstrom."""
+    if pixel < _METRES:
+        return pixel
+    notes.append(f"{where} is {pixel:g}, and is read in Angstrom.")
+    return pixel * LENGTHS["A"]
+
+
+def _stated(file: Hdf5Source | None, unit: str, notes: list[str]) -> tuple[dict[str, Stated], bool]:
     """Energy and object pixel, and whether the energy is that of electrons."""
     found = dict[str, Stated]()
     if file is None:
         return found, False
     electrons = unit == "A"
     if (length := file.length("lambda")) is not None and length.value > 0:
-        electrons = length.value < _ELECTRONS_M
-        energy = electron_energy(length.value) if electrons else photon_energy(length.value)
+        limits = _OF_ELECTRONS_M if electrons else _WAVELENGTHS_M
+        value = read_as(
+            length.value, "m", {name: LENGTHS[name] for name in ("m", "A", "nm")}, limits, file.where("lambda"), notes
+        )
+        electrons = value < _ELECTRONS_M
+        energy = electron_energy(value) if electrons else photon_energy(value)
         found["photon_energy_ev"] = Stated(energy, "'lambda'")
     if (pixel := file.length("dx")) is not None:
-        found["object_pixel_m"] = Stated(pixel.value, "'dx'")
+        found["object_pixel_m"] = Stated(_in_metres(pixel.value, file.where("dx"), notes), "'dx'")
     return found, electrons
 
 
@@ -235,8 +273,5 @@ def _pixel(file: MatFile, notes: list[str]) -> tuple[float, float] | None:
     values = file.array("p.dx_spec", (0, 1, 2)).reshape(-1)
     if values.size not in (1, 2) or np.iscomplexobj(values) or values.min() <= 0:
         raise DataError(f"{file.where('p.dx_spec')} has shape {values.shape}; it must be two lengths above 0.")
-    row, column = float(values[0]), float(values[-1])
-    if max(row, column) < _METRES:
-        return row, column
-    notes.append(f"{file.where('p.dx_spec')} is {row:g}, and is read in Angstrom.")
-    return row * 1e-10, column * 1e-10
+    row, column = (_in_metres(float(value), file.where("p.dx_spec"), notes) for value in (values[0], values[-1]))
+    return row, column

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["IN_MEMORY", "write_hdf5"]
+    from ptycho_core.formats.contents import PatternStream
+    from ptycho_core.scan.scan import Steps
+
+__all__ = ["IN_MEMORY", "put_patterns", "stream_hdf5", "write_hdf5"]
 
 IN_MEMORY: Final = 1 << 30
 """Most bytes of arrays whose file is made in memory."""
@@ -36,11 +39,24 @@ def write_hdf5(path: Path, fill: Callable[[Any], None], *, size: int, ready: Cal
         OutputError: the file cannot be written; what was there before is untouched.
     """
     if size > IN_MEMORY:
-        replace_file(path, lambda temporary: _fill_on_disk(temporary, fill), ready)
+        stream_hdf5(path, fill, ready=ready)
         return
     image = io.BytesIO()
     fill(image)
     write_whole(path, image.getbuffer(), ready)
+
+
+def stream_hdf5(path: Path, fill: Callable[[Any], None], *, ready: Callable[[], None] | None = None) -> None:
+    """Write an HDF5 file of any size in one step, never whole in memory; arguments and errors are those of `write_hdf5`."""
+    replace_file(path, lambda temporary: _fill_on_disk(temporary, fill), ready)
+
+
+def put_patterns(group: h5py.Group, key: str, stream: PatternStream, progress: Steps | None = None) -> h5py.Dataset:
+    """Store patterns (frame, N, N) piece by piece, as they are, so that they can be read so too."""
+    data = group.create_dataset(key, stream.shape, stream.dtype)
+    for frames, values in stream.pieces(progress):
+        data[frames] = values
+    return data
 
 
 def _fill_on_disk(path: Path, fill: Callable[[Any], None]) -> None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Hdf5File"]
+__all__ = ["CACHE", "SLOTS", "Hdf5File"]
 
 _MOST_STEPS: Final = 64
 """Links and names that a path may take, so that circles end."""
@@ -38,10 +38,11 @@ _LARGEST_JSON: Final = 2**24
 _LARGEST_TEXTS: Final = 2**26
 _PORTION: Final = 64
 
-_CACHE: Final = 2**25
+CACHE: Final = 2**25
 """Bytes of decompressed chunks that HDF5 keeps of a dataset."""
 
-_SLOTS: Final = 10007
+SLOTS: Final = 10007
+"""Of HDF5's table of chunks: a prime number, larger than the number of chunks that are kept."""
 
 
 class Hdf5File:
@@ -66,7 +67,7 @@ class Hdf5File:
             raise another_kind(path, "cannot be read as HDF5")
         self._opened = ExitStack()
         with guarded(f"{path} is damaged: it"):
-            self.file = self._opened.enter_context(h5py.File(path, "r", rdcc_nbytes=_CACHE, rdcc_nslots=_SLOTS))
+            self.file = self._opened.enter_context(h5py.File(path, "r", rdcc_nbytes=CACHE, rdcc_nslots=SLOTS))
 
     def __enter__(self) -> Self:
         """The reader itself; leaving closes the file."""
@@ -249,8 +250,10 @@ class Hdf5File:
             raise self._refusal(f"'{key}' is a link", f"leads to '{link.path}' in {link.filename}")
         place = place or self.path.parent / link.filename
         if not is_hdf5(place):
-            raise DataError(f"{self.path}: '{key}' leads to {place}, which {why_not_plain(place) or 'is no HDF5'}.")
-        return self._opened.enter_context(h5py.File(place, "r", rdcc_nbytes=_CACHE, rdcc_nslots=_SLOTS))
+            raise DataError(
+                f"{self.path}: '{key}' leads to {place}, which {why_not_plain(place) or 'is no HDF5'}.", remedy=self._bring(place)
+            )
+        return self._opened.enter_context(h5py.File(place, "r", rdcc_nbytes=CACHE, rdcc_nslots=SLOTS))
 
     def _neighbor(self, name: str) -> Path | None:
         """The file in the same folder that a name in the file means; None where links there are not followed, or it leads away.
@@ -287,16 +290,20 @@ class Hdf5File:
         there = [place for place in places if why_not_plain(place) != "does not exist"]
         why = next(filter(None, map(why_not_plain, there)), "") if there else "does not exist"
         if why or (inside and kind_of(there[0]) != HDF5):
-            raise DataError(f"{self.path}: '{key}' lies in {name}, which {why or 'is no HDF5'}.")
+            raise DataError(f"{self.path}: '{key}' lies in {name}, which {why or 'is no HDF5'}.", remedy=self._bring(Path(name)))
         if inside:
             with Hdf5File(there[0]) as other:
                 other._inside(inside, key)
 
     def _inside(self, inside: str, key: str) -> None:
-        """Refuse a source of a virtual dataset that has sources again: they could go on in a circle."""
+        """Refuse a source of a virtual dataset that has sources again: they could continue in a circle."""
         source = self.node(inside)
         if not isinstance(source, h5py.Dataset) or source.is_virtual or source.external:
             raise DataError(f"{self.path}: '{inside}', where values of '{key}' lie, is no plain dataset.")
+
+    def _bring(self, place: Path) -> str:
+        """What to do about a file that is not there."""
+        return f"Put {place.name} next to {self.path.name}, from where both were written."
 
     def _refusal(self, what: str, where: str) -> DataError:
         return DataError(

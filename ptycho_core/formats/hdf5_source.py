@@ -10,8 +10,9 @@ import h5py
 import numpy as np
 
 from ptycho_core.errors import DataError
+from ptycho_core.files.memory import available_bytes
 from ptycho_core.formats.guard import check_declared, guarded
-from ptycho_core.formats.hdf5_reading import Hdf5File
+from ptycho_core.formats.hdf5_reading import CACHE, SLOTS, Hdf5File
 from ptycho_core.scan.frames import ArrayFrames
 from ptycho_core.units import energy_ev, length_m, unit_word
 
@@ -33,7 +34,12 @@ _FILTERS: Final = {
 """Filters of HDF5 that do not come with it."""
 
 _MOST_GROUPS: Final = 4096
-"""Groups that are looked at, so that circles end."""
+"""Groups, and names of one, that are looked at, so that circles end."""
+
+_MOST_ROOM: Final = 2**29
+_SHARE: Final = 8
+"""Bytes of decompressed chunks that are kept of a dataset whose chunks hold several frames: at most so many, and one of so many
+parts of the free memory."""
 
 _AT_ONCE: Final = 64
 """Frames read at once, or those of one chunk where that has more."""
@@ -64,6 +70,13 @@ class Hdf5Source(Hdf5File):
     def first(self, *keys: str) -> str | None:
         """The first of these names that the file has."""
         return next((key for key in keys if self.has(key)), None)
+
+    def members(self, key: str, most: int = _MOST_GROUPS) -> list[str]:
+        """The first names of a group; none for what is no group, or cannot be read."""
+        try:
+            return self.names(key)[:most]
+        except DataError:
+            return []
 
     def shape_of(self, key: str) -> tuple[int, ...]:
         """Shape of a dataset of any size, whose values are not read; () for one without."""
@@ -178,7 +191,7 @@ class Hdf5Source(Hdf5File):
         return unit_word(text) or default
 
     def length(self, key: str, default: str = "m") -> Stated | None:
-        """A length in metres, by the unit stated beside it or else the default; None where it is missing.
+        """A length in metres, by the unit stated next to it or else the default; None where it is missing.
 
         Raises:
             DataError: it is no number, or of a unit that is no length.
@@ -204,7 +217,7 @@ class Hdf5Source(Hdf5File):
 
         Args:
             key: of the dataset; it may lie in files next to this one.
-            frame_axes: axes that count frames, the slowest first.
+            frame_axes: axes that count frames, the slowest first; none for a dataset that is one frame.
             pixel_axes: axes of the rows and columns of a frame.
 
         Raises:
@@ -221,6 +234,10 @@ class Hdf5Source(Hdf5File):
                 )
             self.used[str(data.name).strip("/")] = None  # where a link led to
             self._check_filters(key, data)
+            if (room := _room(data)) is not None:
+                name, home = str(data.name), data.file
+                del data  # HDF5 gives a dataset its cache when it is opened, and all that hold it open share that
+                data = h5py.Dataset(h5py.h5d.open(home.id, name.encode(), room))
             order = (*frame_axes, *(axis % data.ndim for axis in pixel_axes))
             if order == tuple(range(data.ndim)):
                 return Hdf5Frames(data, self.where(key))
@@ -268,6 +285,21 @@ class Hdf5Source(Hdf5File):
             )
 
 
+def _room(data: Any) -> Any:  # noqa: ANN401 - h5py has no types
+    """How to open a dataset whose chunks hold several frames: with room for them, so that each is decompressed once.
+
+    None where the usual room will do.
+    """
+    if data.chunks is None or data.is_virtual or data.external or data.ndim < 3 or math.prod(data.chunks[:-2]) == 1:
+        return None
+    size = min(math.prod(data.shape) * data.dtype.itemsize, _MOST_ROOM, available_bytes() // _SHARE)
+    if size <= CACHE or data.id.get_create_plist().get_nfilters() == 0:
+        return None
+    access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+    access.set_chunk_cache(SLOTS, int(size), 0.75)
+    return access
+
+
 def _plugin_has(code: int) -> bool:
     """Whether the package of filters is installed and has one; it is imported only where one is missing."""
     try:
@@ -291,14 +323,18 @@ def _turned(data: Any, order: tuple[int, ...], where: str) -> Frames:  # noqa: A
 
 
 class Hdf5Frames:
-    """Frames of a dataset (…, row, column), read in pieces; the axes before the last two count frames, the first slowest."""
+    """Frames of a dataset (…, row, column), read in pieces; the axes before the last two count frames, the first slowest.
+
+    A dataset (row, column) is one frame.
+    """
 
     def __init__(self, data: Any, where: str) -> None:  # noqa: ANN401 - h5py has no types
         self._data, self._where = data, where
-        *self._grid, rows, columns = (int(length) for length in data.shape)
+        *grid, rows, columns = (int(length) for length in data.shape)
+        self._grid, self._single = grid or [1], not grid
         self.shape: tuple[int, int, int] = (int(np.prod(self._grid, dtype=np.int64)), rows, columns)
         self.dtype: np.dtype[Any] = data.dtype
-        self._piece = max(_AT_ONCE, 1 if data.chunks is None else int(data.chunks[len(self._grid) - 1]))
+        self._piece = max(_AT_ONCE, 1 if self._single or data.chunks is None else int(data.chunks[len(self._grid) - 1]))
 
     def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[Any]:
         """The named frames; see ``ptycho_core.scan.frames.Frames``. Several threads may read: h5py lets in one at a time."""
@@ -334,9 +370,11 @@ class Hdf5Frames:
 
     def _together(self) -> int:
         """Distance of frames up to which those between are decompressed in any case."""
-        return 1 if self._data.chunks is None else int(self._data.chunks[len(self._grid) - 1])
+        return 1 if self._single or self._data.chunks is None else int(self._data.chunks[len(self._grid) - 1])
 
     def _run(self, first: int, end: int) -> NDArray[Any]:
+        if self._single:
+            return np.asarray(self._data[()])[np.newaxis]
         *rows, begin = np.unravel_index(first, self._grid)
         selection = (*(int(row) for row in rows), slice(int(begin), int(begin) + end - first))
         found: NDArray[Any] = np.asarray(self._data[selection])

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
-from ptycho_core.formats.plausible import detector_distance, square_pixel
+from ptycho_core.formats.plausible import detector_distance, square_pixel, wavelength_energy
 from ptycho_core.orientation import AS_STATED, Orientation
-from ptycho_core.physics.geometry import photon_energy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,9 +83,6 @@ def _stated(file: Hdf5Source, notes: list[str]) -> dict[str, Stated]:
         found["detector_distance_m"] = distance
     if (pitch := square_pixel(file, "ccd_pixel_um", "ccd_pixel_um", "um", notes)) is not None:
         found["detector_pixel_size_m"] = pitch
-    if (length := file.length("lambda_nm", "nm")) is not None:
-        if length.value > 0:
-            found["photon_energy_ev"] = Stated(photon_energy(length.value), "'lambda_nm'")
-        else:
-            notes.append(f"Energy: 'lambda_nm' is {length.value:g}, which is no wavelength; the energy is not known.")
+    if (energy := wavelength_energy(file, "lambda_nm", "nm", notes)) is not None:
+        found["photon_energy_ev"] = energy
     return found

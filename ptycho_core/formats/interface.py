@@ -11,12 +11,15 @@ from ptycho_core.orientation import AS_STATED, Orientation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.contents import Contents
     from ptycho_core.formats.source import Source
     from ptycho_core.scan.frames import Frames
+    from ptycho_core.scan.scan import Steps
 
 __all__ = ["FREQUENCY_STEP", "Evidence", "RawResult", "RawScan", "ScanFormat", "Stated", "Strength"]
 
@@ -26,7 +29,7 @@ FREQUENCY_STEP: Final = "frequency_step"
 
 
 class Strength(IntEnum):
-    """How sure a format is that a file is one of its own; the surest reads it."""
+    """How sure a format is that it can read a file; the surest reads it."""
 
     NAMES = 1
     """It has keys that other programs use too."""
@@ -62,7 +65,7 @@ class RawScan:
         position_key: where they are.
         unit: of the positions: ``px`` (object pixels), or a length as ``ptycho_core.units`` knows it.
         window: which point of a window a position is: its ``[0, 0]`` corner, its pixel ``N // 2`` (center), or ``(N − 1) / 2``
-            (middle). It matters only beside an object.
+            (middle). It matters only together with an object.
         signal: ``counts`` or ``amplitude`` where the format says so, else None.
         signal_by: what says so, such as ``the format``, for notes.
         zero: where zero frequency is in a stored frame: ``center`` ``[N//2, N//2]``; ``corner`` ``[0, 0]``; ``shifted``: where
@@ -73,7 +76,7 @@ class RawScan:
         electrons: whether the energy is that of electrons.
         mask: (row, column) as a frame is stored, bool, True = good; or None.
         mask_key: where it is.
-        flag: a value that marks bad pixels where it stands in the first frame, or None.
+        flag: a value that marks bad pixels where it stands in the first frame, or several, or None.
         probe: (mode, N, N), complex, of the turned frames; or None.
         probe_key: where it is.
         probe_in_counts: whether ``Σ|probe|²`` is the mean number of counts of an empty object.
@@ -101,7 +104,7 @@ class RawScan:
     electrons: bool = False
     mask: NDArray[np.bool_] | None = None
     mask_key: str = ""
-    flag: float | None = None
+    flag: float | tuple[float, ...] | None = None
     probe: NDArray[np.complexfloating[Any, Any]] | None = None
     probe_key: str = "the probe"
     probe_in_counts: bool = False
@@ -124,6 +127,7 @@ class RawResult:
         positions: (frame, 2), float64, (row, column) of the windows' ``[0, 0]`` corners in pixels of the object; or None.
         pixel_size_m: object pixel (row, column) in metres, or None.
         notes: what was decided and left aside, a sentence each.
+        photon_energy_ev: photon energy in eV, or None if the file does not state it.
     """
 
     object: NDArray[Any] | None
@@ -131,6 +135,7 @@ class RawResult:
     positions: NDArray[np.float64] | None = None
     pixel_size_m: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    photon_energy_ev: float | None = None
 
 
 class ScanFormat(ABC):
@@ -144,6 +149,10 @@ class ScanFormat(ABC):
         conventions: units, axes, signs and what is left aside, a sentence each; the page of the format is made of them.
         recognized_by: what its files are recognized by, a few words.
         extra: the extra of ``ptycho-core`` that some of its files need, or empty.
+        written_as: the word for ``convert --to``; empty where the format is not written.
+        writes: what it writes and for whom, sentences; empty where it is not written.
+        needs: fields of `Contents` without which nothing is written, such as ``patterns`` or ``detector_distance_m``.
+        keeps: what a file of it has a place for, of the words in ``ptycho_core.formats.lost``; all else is said to be lost.
     """
 
     name: ClassVar[str]
@@ -153,6 +162,10 @@ class ScanFormat(ABC):
     conventions: ClassVar[tuple[str, ...]] = ()
     recognized_by: ClassVar[str] = "its keys"
     extra: ClassVar[str] = ""
+    written_as: ClassVar[str] = ""
+    writes: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
+    keeps: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def recognize(self, source: Source) -> Evidence | None:
@@ -184,3 +197,20 @@ class ScanFormat(ABC):
         """
         del source
         return None
+
+    def write(self, contents: Contents, path: Path, progress: Steps | None = None) -> tuple[str, ...]:
+        """Write a file, whole or not at all, patterns in pieces; asked only of a format that states ``written_as``.
+
+        Args:
+            contents: they have positions and what ``needs`` names.
+            path: the file; an existing one is replaced.
+            progress: called with how many of how many patterns are written.
+
+        Returns:
+            What the file holds that the source does not say, a sentence each.
+
+        Raises:
+            DataError: as ``Patterns.read``.
+            OutputError: the file cannot be written; what was there before is untouched.
+        """
+        raise NotImplementedError(f"{self.name} is not written")

@@ -10,7 +10,7 @@ from ptycho_core.files.plain import plain_file
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["HDF5", "MATLAB", "NPY", "TIFF", "ZIP", "another_kind", "is_hdf5", "is_zip", "kind_of"]
+__all__ = ["HDF5", "LISTED", "MATLAB", "NPY", "TIFF", "ZIP", "another_kind", "is_hdf5", "is_zip", "kind_of"]
 
 HDF5: Final = "HDF5"
 NPY: Final = "npy (one NumPy array)"
@@ -50,8 +50,9 @@ _FIRST_BYTES: Final[tuple[tuple[bytes, str], ...]] = (
 )
 """How files of each kind begin; the first that fits counts."""
 
+LISTED: Final = "'ptycho formats' lists what is read."
+
 _WAYS_ON: Final = {
-    HDF5: "Read its arrays with h5py and store them as npz; specs/scan-data.md names the keys.",
     "gzip, compressed data": "Unpack it first.",
     "bzip2, compressed data": "Unpack it first.",
     "xz, compressed data": "Unpack it first.",
@@ -59,7 +60,6 @@ _WAYS_ON: Final = {
     "7z, compressed data": "Unpack it first.",
     "RAR, compressed data": "Unpack it first.",
     "a Python pickle, which is never loaded": "Store its arrays with numpy.savez.",
-    MATLAB: "Read it with scipy.io.loadmat and store its arrays with numpy.savez.",
 }
 _LATER: Final = (512, 1024, 2048, 4096)
 """Where HDF5 may begin too, after a block of the user's own, as MATLAB 7.3 writes it."""
@@ -99,7 +99,7 @@ def is_hdf5(path: Path) -> bool:
     return _is(path, HDF5)
 
 
-def another_kind(path: Path, said: str, remedy: str = "") -> DataError:
+def another_kind(path: Path, said: str, remedy: str = LISTED) -> DataError:
     """The error for a file of another kind.
 
     Args:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["LARGEST", "Bounds", "FramesPlace", "Layout", "MaskPlace", "Number", "PositionsPlace", "read_layout"]
 
 LARGEST: Final = "largest"
-"""The flag that means the largest value of the type of the frames."""
+"""The flag that means the values by which counting detectors mark bad pixels, such as the largest of the type of the frames."""
 
 _AXES: Final = ("frame", "slow", "fast", "row", "column")
 _ZEROS: Final = ("center", "corner", "shifted")
@@ -72,7 +72,7 @@ class PositionsPlace:
         order: ``xy`` or ``yx``, of the pairs.
         files: patterns of the names of another file; empty for the main one.
         numbers: keys or columns with the numbers of frames, which pair where there are fewer positions than frames.
-        first: number of the first frame.
+        first: number of the first frame, by the key or column of the numbers; under an empty name that of all others.
         unit: their unit, whatever the file says.
         default_unit: their unit where the file states none.
         signs: of (row, column).
@@ -84,7 +84,7 @@ class PositionsPlace:
     order: str = "xy"
     files: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
-    first: int = 0
+    first: Mapping[str, int] = field(default_factory=dict)
     unit: str = ""
     default_unit: str = ""
     signs: tuple[float, float] = (1.0, 1.0)
@@ -100,11 +100,15 @@ class MaskPlace:
 
 @dataclass(frozen=True)
 class Bounds:
-    """A range, its end not included, in which a number of each frame must lie for the frame to count."""
+    """A range, its end not included, in which a number of each frame must lie for the frame to count.
+
+    ``optional``: a file without the number is read, too; all frames count then.
+    """
 
     paths: tuple[str, ...]
     minimum: float
     maximum: float
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -249,13 +253,18 @@ def _positions(table: _Table) -> PositionsPlace:
     x, y, pairs = table.texts("x"), table.texts("y"), table.texts("pairs")
     if bool(pairs) == bool(x or y) or bool(x) != bool(y):
         raise table.wrong("must have x and y, or pairs")
-    first = table.number("first") or 0.0
-    if first != math.floor(first):
-        raise table.wrong(f"has first = {first:g}; it must be a whole number")
     return PositionsPlace(
-        x, y, pairs, table.text("order", ("xy", "yx")) or "xy", table.texts("file"), table.texts("numbers"), int(first),
+        x, y, pairs, table.text("order", ("xy", "yx")) or "xy", table.texts("file"), table.texts("numbers"), _first(table),
         table.unit("unit", length_m), table.unit("default_unit", length_m), _signs(table),
     )  # fmt: skip
+
+
+def _first(table: _Table) -> dict[str, int]:
+    value = table.values.get("first", 0)
+    found = {name: table.is_number(one, "first") for name, one in (value if isinstance(value, dict) else {"": value}).items()}
+    if any(one != math.floor(one) for one in found.values()):
+        raise table.wrong(f"has first = {value!r:.60}; it must be a whole number, or one for each name of numbers")
+    return {name: int(one) for name, one in found.items()}
 
 
 def _signs(table: _Table) -> tuple[float, float]:
@@ -294,8 +303,10 @@ def _mask(table: _Table) -> MaskPlace:
 
 
 def _bounds(table: _Table) -> Bounds:
-    table.check("path", "minimum", "maximum")
+    table.check("path", "minimum", "maximum", "optional")
     least, most = table.number("minimum"), table.number("maximum")
     if least is None and most is None:
         raise table.wrong("must have minimum, maximum or both")
-    return Bounds(table.paths(), -math.inf if least is None else least, math.inf if most is None else most)
+    if not isinstance(optional := table.values.get("optional", False), bool):
+        raise table.wrong(f"has optional = {optional!r:.60}; it must be true or false")
+    return Bounds(table.paths(), -math.inf if least is None else least, math.inf if most is None else most, optional)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -39,7 +40,7 @@ def mat_file(source: Source) -> MatFile | None:
     return None if file is None else _Version73(file)
 
 
-class MatFile:
+class MatFile(ABC):
     """Variables by name; a field of a struct is ``struct.field``.
 
     Attributes:
@@ -48,16 +49,17 @@ class MatFile:
 
     path: Path
 
+    @abstractmethod
     def __contains__(self, name: str) -> bool:
         """Whether there is a variable of that name, or a field."""
-        raise NotImplementedError
 
+    @abstractmethod
     def of_matlab(self, name: str) -> bool:
         """Whether a variable shows that MATLAB's layout is meant: others write HDF5 too."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _values(self, name: str) -> NDArray[Any]:
-        raise NotImplementedError
+        """The values of a variable as they are stored, with axes as in MATLAB."""
 
     def where(self, name: str) -> str:
         """File and variable, for messages."""

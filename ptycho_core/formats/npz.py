@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import zipfile
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.files.place import check_free
-from ptycho_core.files.whole import write_whole
+from ptycho_core.files.whole import replace_file, write_whole
 from ptycho_core.formats.guard import check_declared, guarded
 from ptycho_core.formats.kinds import ZIP, another_kind, is_zip, kind_of
 from ptycho_core.formats.npy import Header, check_plain, read_header, read_values
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Header", "NpzFile", "is_zip", "write_npz"]
+    from ptycho_core.formats.contents import PatternStream
+    from ptycho_core.scan.scan import Steps
+
+__all__ = ["Header", "NpzFile", "is_zip", "stream_npz", "write_npz"]
 
 _LOCAL_HEADER = 30
 """Bytes of a zip member's local header before its name (APPNOTE.TXT 4.3.7)."""
@@ -48,7 +51,7 @@ class NpzFile:
         self.headers: dict[str, Header] = {}
         self._infos: dict[str, zipfile.ZipInfo] = {}
         if kind_of(path) != ZIP:
-            raise another_kind(path, "is not an npz file", "'ptycho inspect --help' lists the formats that are read.")
+            raise another_kind(path, "is not an npz file")
         with guarded(f"{path} is cut off or damaged: it", _AGAIN, kind="npz"), zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if info.filename.endswith(".npy")]
             if len(infos) > _MOST_MEMBERS:
@@ -61,7 +64,7 @@ class NpzFile:
         name = info.filename.removesuffix(".npy")
         what = f"{self.path}: {_quoted(name)}"
         if name in self.headers:
-            raise DataError(f"{what} is there twice.", remedy="Store each array under a name of its own.")
+            raise DataError(f"{what} is there twice.", remedy="Give each array another name.")
         with guarded(f"{self.path} is cut off or damaged: {_quoted(name)}", _AGAIN, kind="npz"), archive.open(info) as member:
             header = read_header(member)
         check_plain(what, header)
@@ -170,6 +173,38 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]], *, overwrite: bool
     archive = io.BytesIO()
     np.savez_compressed(archive, allow_pickle=False, **arrays)
     write_whole(path, archive.getbuffer())
+
+
+def stream_npz(path: Path, arrays: Mapping[str, NDArray[Any] | PatternStream], progress: Steps | None = None) -> None:
+    """Write an archive of any size, whole or not at all: patterns in pieces, and as they are, so that they can be mapped.
+
+    Args:
+        path: the file; an existing one is replaced.
+        arrays: by name.
+        progress: called with how many of how many patterns are written.
+
+    Raises:
+        DataError: as ``Patterns.read``.
+        OutputError: the file cannot be written; what was there before is untouched.
+    """
+
+    def write(temporary: Path) -> None:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for name, values in arrays.items():
+                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+                    if isinstance(values, np.ndarray):
+                        np.lib.format.write_array(member, values, allow_pickle=False)
+                    else:
+                        _write_pieces(member, values, progress)
+
+    replace_file(path, write)
+
+
+def _write_pieces(member: IO[bytes], stream: PatternStream, progress: Steps | None) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(stream.dtype), "fortran_order": False, "shape": stream.shape}
+    np.lib.format.write_array_header_1_0(member, header)
+    for _, values in stream.pieces(progress):
+        member.write(np.ascontiguousarray(values).data)
 
 
 def _quoted(name: str) -> str:

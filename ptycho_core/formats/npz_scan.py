@@ -19,19 +19,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.formats.npz import NpzFile
 
-__all__ = [
-    "STATED_KEYS",
-    "check_frames",
-    "npz_facts",
-    "npz_frames",
-    "npz_stated",
-    "read_mask",
-    "read_object",
-    "read_positions",
-    "read_probe",
-    "remedy_for_numbers",
-    "scan_index",
-]
+__all__ = ["STATED_KEYS", "check_frames", "npz_facts", "npz_frames", "npz_parts", "read_positions", "remedy_for_numbers"]
 
 STATED_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "photon_energy_ev": ("photon_energy_ev", "photon_energy_eV"),
@@ -48,7 +36,27 @@ def npz_frames(file: NpzFile, name: str, axis: Literal["first", "last"]) -> Arra
     return ArrayFrames(file.lazy(name), header.shape, header.dtype, axis)
 
 
-def npz_stated(file: NpzFile) -> dict[str, Stated]:
+def npz_parts(file: NpzFile, frames: tuple[int, int, int], probe: str, guess: str, bad: str = "") -> dict[str, Any]:
+    """What both layouts state besides frames and positions, by the fields of `RawScan`.
+
+    Args:
+        file: the archive.
+        frames: (frame, row, column), the shape of the frames.
+        probe: the key of the probe.
+        guess: the key of the object.
+        bad: a key of bad pixels, which is read where there is no ``mask``.
+
+    Raises:
+        DataError: a part cannot be used; the message names file, key and shape.
+    """
+    mask, mask_key = _mask(file, frames[1:], bad)
+    return {
+        "stated": _stated(file), "mask": mask, "mask_key": mask_key, "probe": _probe(file, probe), "probe_key": f"'{probe}'",
+        "object_guess": _object(file, guess), "scan_index": _scan_index(file, frames[0]),
+    }  # fmt: skip
+
+
+def _stated(file: NpzFile) -> dict[str, Stated]:
     """The numbers that a file states, by setting."""
     found = {}
     for name, keys in STATED_KEYS.items():
@@ -65,7 +73,7 @@ def npz_facts(file: NpzFile, patterns: tuple[str, ...]) -> dict[str, Stated]:
         shape = file.headers[key].shape if key in file else ()
         if len(shape) == 3 and shape[1] > 0:  # frames are counted by the first axis or the last, so that this is one of N
             found.setdefault("size", Stated(shape[1], f"'{key}'"))
-    return found | {name: one for name, one in npz_stated(file).items() if 0 < one.value < float("inf")}
+    return found | {name: one for name, one in _stated(file).items() if 0 < one.value < float("inf")}
 
 
 def check_frames(where: str, shape: tuple[int, int, int], dtype: np.dtype[Any], axis: str) -> None:
@@ -119,7 +127,7 @@ def remedy_for_numbers(positions: int, frames: int) -> str:
     )
 
 
-def read_mask(file: NpzFile, shape: tuple[int, int], bad: str = "") -> tuple[NDArray[np.bool_] | None, str]:
+def _mask(file: NpzFile, shape: tuple[int, int], bad: str = "") -> tuple[NDArray[np.bool_] | None, str]:
     """The good pixels that the key ``mask`` states, else all but those of the key ``bad``, and the key; None if there is none."""
     name = "mask" if "mask" in file else bad
     if name not in file:
@@ -132,7 +140,7 @@ def read_mask(file: NpzFile, shape: tuple[int, int], bad: str = "") -> tuple[NDA
     return mask_of(~values if name == bad else values, where), f"'{name}'"
 
 
-def read_probe(file: NpzFile, name: str) -> NDArray[Any] | None:
+def _probe(file: NpzFile, name: str) -> NDArray[Any] | None:
     """A probe, or None if the file has none; what it is like is checked before its values are read."""
     if name not in file:
         return None
@@ -144,7 +152,7 @@ def read_probe(file: NpzFile, name: str) -> NDArray[Any] | None:
     return file.array(name)
 
 
-def read_object(file: NpzFile, name: str) -> NDArray[np.complexfloating[Any, Any]] | None:
+def _object(file: NpzFile, name: str) -> NDArray[np.complexfloating[Any, Any]] | None:
     """An object guess (rows, columns), or None if the file has none."""
     if name not in file:
         return None
@@ -156,7 +164,7 @@ def read_object(file: NpzFile, name: str) -> NDArray[np.complexfloating[Any, Any
     return check_object(f"{file.path}: '{name}'", file.array(name))
 
 
-def scan_index(file: NpzFile, frames: int) -> NDArray[np.int64] | None:
+def _scan_index(file: NpzFile, frames: int) -> NDArray[np.int64] | None:
     """Which scan each frame belongs to, or None if the file does not say."""
     if "scan_index" not in file:
         return None

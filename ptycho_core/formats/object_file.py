@@ -1,7 +1,7 @@
 """What files hold of an object, its probe and its positions, by the names that programs give them.
 
 Names are flat, whatever the container: the attribute ``pixel_width_m`` of a dataset ``object`` is ``object_pixel_width_m``, as it
-is called in an npz. What is measured or simulated truth has names of its own, and only a purpose that may know the truth gets it.
+is called in an npz. What is measured or simulated truth has its own names, and only a purpose that may know the truth gets it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Purpose", "numbered_corners", "object_name", "open_object_file", "probe_beside", "probe_name"]
+__all__ = ["CENTERED_PIXEL", "Purpose", "numbered_corners", "object_name", "open_object_file", "probe_beside", "probe_name"]
 
 Purpose = Literal["start", "result", "reference"]
 """What an object is read for: a start never is the truth, a reference is the truth first, a result is the truth last."""
@@ -32,6 +32,9 @@ _PROBES: Final = ("probe", "reconstructed_probe", "probe_guess", "probeGuess")
 _TRUE_OBJECT: Final = "object_true"
 _TRUE_PROBE: Final = "probe_true"
 _HDF5: Final = (".h5", ".hdf5", ".hdf", ".cxi")
+
+CENTERED_PIXEL: Final = "obj_pixel_size_m"
+"""The object's pixel as scripts of pty-chi store it, next to positions about the middle of the object."""
 
 
 def open_object_file(path: Path, *, plain: str = "object") -> Reader | NpzReader:
@@ -97,7 +100,8 @@ def numbered_corners(
     """Where the windows lie on an object.
 
     ptychodus (1.7, ``ObjectGeometry``) states the middle ``(N − 1) / 2`` of a window, in metres from a stated centre of the
-    object, or in its pixels; PtychoPINN the pixel ``N // 2``, but where ptychodus has written its layout, which the key
+    object, or in its pixels; pty-chi (2.2, ``Object.pos_origin_coords``) in pixels from ``round(shape / 2) − 1/2``, in files that
+    state ``obj_pixel_size_m``; PtychoPINN the pixel ``N // 2``, but where ptychodus has written its layout, which the key
     ``bad_pixels`` tells; the plain layout the corner itself (``specs/scan-data.md``).
 
     Args:
@@ -113,12 +117,15 @@ def numbered_corners(
     Raises:
         DataError: wrong shapes, or values that are not finite.
     """
-    for name in (("positions_true_px",) if true else ()) + ("positions_px",):
+    about_the_middle = CENTERED_PIXEL in file
+    for name in (("positions_true_px",) if true else ()) + (() if about_the_middle else ("positions_px",)):
         if name in file:
             return _pairs(file, name), None
     size = size or _size(file)
     if size is None:
         return None
+    if about_the_middle and "positions_px" in file:
+        return _pairs(file, "positions_px") + np.round(np.array(shape) / 2) - size / 2, None
     middle = (size - 1) / 2
     if "probe_position_x_px" in file:
         return _stacked(file, "probe_position_y_px", "probe_position_x_px") - middle, None
@@ -130,7 +137,7 @@ def numbered_corners(
 
 
 def _size(file: Reader | NpzReader) -> int | None:
-    """N of the patterns beside an object; their second axis is one of a pattern wherever the frames are counted."""
+    """N of the patterns next to an object; their second axis is one of a pattern wherever the frames are counted."""
     for name in ("diffraction", "diff3d", "patterns"):
         if name in file and len(shape := file.shape(name)) == 3:
             return shape[1]

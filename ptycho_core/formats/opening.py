@@ -218,7 +218,7 @@ def _check_dataset(form: ScanFormat, source: Source, raw: RawScan) -> None:
 
 def _unknown(source: Source) -> DataError:
     """The error for a file that no format takes."""
-    from ptycho_core.formats.kinds import HDF5, ZIP, another_kind
+    from ptycho_core.formats.kinds import HDF5, LISTED, ZIP, another_kind
 
     place = source.path
     if place.suffix == MODEL_SUFFIX:
@@ -237,10 +237,8 @@ def _unknown(source: Source) -> DataError:
             remedy="'ptycho formats' lists what is read; docs/your-data.md says how to describe another layout.",
         )
     if source.kind == "folder":
-        return DataError(
-            f"{place} is a folder that holds no scan in a known layout.", remedy="'ptycho formats' lists what is read."
-        )
-    return another_kind(place, "is not an npz file, nor of another format of scans", "'ptycho formats' lists what is read.")
+        return DataError(f"{place} is a folder that holds no scan in a known layout.", remedy=LISTED)
+    return another_kind(place, "is not an npz file, nor of another format of scans")
 
 
 def _names(source: Source) -> str:

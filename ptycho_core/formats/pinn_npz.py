@@ -12,22 +12,21 @@ from ptycho_core.formats.npz_scan import (
     check_frames,
     npz_facts,
     npz_frames,
-    npz_stated,
-    read_mask,
-    read_object,
+    npz_parts,
     read_positions,
-    read_probe,
     remedy_for_numbers,
-    scan_index,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.contents import Contents
     from ptycho_core.formats.npz import NpzFile
     from ptycho_core.formats.source import Source
+    from ptycho_core.scan.scan import Steps
 
 __all__ = ["KEYS", "PinnNpz"]
 
@@ -63,11 +62,19 @@ class PinnNpz(ScanFormat):
     extensions = (".npz",)
     reads = "Scans of PtychoPINN, and those that ptychodus exports for it."
     recognized_by = "`diffraction` or `diff3d`, `xcoords`, `ycoords`"
+    written_as = "pinn"
+    writes = (
+        "Scans for PtychoPINN: amplitudes under `diffraction`, float64 where they are computed, so that their squares are the "
+        "counts again. PtychoPINN needs `objectGuess`, `scan_index` and `xcoords_start`: where nothing is known they are an "
+        "object of 1, zeros, and the coordinates."
+    )
+    needs = ("patterns",)
+    keeps = frozenset({"patterns", "mask", "probe", "object", "scan index", "energy", "distance"})
     conventions = (
         "`diffraction` (or `diff3d`) is (frame, row, column), in old files (row, column, frame): the axis as long as the "
         "positions counts the frames. Whole numbers are counts and others amplitudes, unless a key `signal` says otherwise.",
         "`xcoords` is the column and `ycoords` the row of a window's pixel `N // 2`, in object pixels.",
-        "ptychodus writes `bad_pixels`, True = bad, beside counts; its coordinates are those of the middle `(N − 1) / 2`.",
+        "ptychodus writes `bad_pixels`, True = bad, next to counts; its coordinates are those of the middle `(N − 1) / 2`.",
         "`xcoords_start`, `ycoords_start` (before refinement) and `Y` are left aside.",
     )
 
@@ -97,17 +104,21 @@ class PinnNpz(ScanFormat):
         host = "bad_pixels" in file
         stated, by = file.text("signal"), "the key 'signal'"
         if stated is None and host:
-            stated, by = "counts", "the key 'bad_pixels', which ptychodus writes beside counts,"
+            stated, by = "counts", "the key 'bad_pixels', which ptychodus writes next to counts,"
         if "xcoords_start" in file:
             notes.append("Positions: 'xcoords' and 'ycoords'; those before refinement ('xcoords_start') are left aside.")
-        mask, mask_key = read_mask(file, frames.shape[1:], bad="bad_pixels")
         return RawScan(
             frames, f"'{name}'", None if apart else _positions(file, frames.shape[0], name), "'ycoords' and 'xcoords'",
-            window="middle" if host else "center", signal=stated, signal_by=by, stated=npz_stated(file),
-            mask=mask, mask_key=mask_key, probe=read_probe(file, "probeGuess"), probe_key="'probeGuess'",
-            object_guess=read_object(file, "objectGuess"), scan_index=scan_index(file, frames.shape[0]), notes=tuple(notes),
+            window="middle" if host else "center", signal=stated, signal_by=by, notes=tuple(notes),
             used=tuple(key for key, need in KEYS.items() if need != "ignored" and key in file),
+            **npz_parts(file, frames.shape, "probeGuess", "objectGuess", bad="bad_pixels"),
         )  # fmt: skip
+
+    def write(self, contents: Contents, path: Path, progress: Steps | None = None) -> tuple[str, ...]:
+        """See `ScanFormat.write`."""
+        from ptycho_core.formats.npz_writing import write_pinn
+
+        return write_pinn(contents, path, progress)
 
 
 def _positions(file: NpzFile, frames: int, patterns: str) -> NDArray[np.float64]:
@@ -131,7 +142,7 @@ def _frame_axis(where: str, shape: tuple[int, ...], number: int | None, asked: s
     first, last = shape[0] == number, shape[2] == number
     if first and last and shape[1] == number:
         raise DataError(
-            f"{where} has shape {shape} and there are {number} positions: the axis of the frames cannot be told.",
+            f"{where} has shape {shape} and there are {number} positions: the axis of the frames is not determined.",
             remedy="Give --frame-axis first or last.",
         )
     if last and not first:

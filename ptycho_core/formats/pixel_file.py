@@ -46,7 +46,7 @@ def pixels_from_file(path: Path, what: str, shape: tuple[int, int]) -> tuple[NDA
     if kind == TIFF:
         return _tiff(path, shape), str(path)
     if kind not in (NPY, ZIP):
-        raise another_kind(path, f"cannot be read as npy, npz with the key '{what}', or tif")
+        raise another_kind(path, f"cannot be read as npy, npz with the key '{what}', or tif", "Store it with numpy.save.")
     file: NpzFile | NpyFile = NpzFile(path) if kind == ZIP else NpyFile(path, what)
     if isinstance(file, NpzFile):
         file.require(what)

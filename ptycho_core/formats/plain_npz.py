@@ -13,12 +13,8 @@ from ptycho_core.formats.npz_scan import (
     check_frames,
     npz_facts,
     npz_frames,
-    npz_stated,
-    read_mask,
-    read_object,
+    npz_parts,
     read_positions,
-    read_probe,
-    scan_index,
 )
 
 if TYPE_CHECKING:
@@ -27,8 +23,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.contents import Contents
     from ptycho_core.formats.npz import NpzFile
     from ptycho_core.formats.source import Source
+    from ptycho_core.scan.scan import Steps
 
 __all__ = ["KEYS", "PlainNpz", "write_plain_npz"]
 
@@ -61,6 +59,10 @@ class PlainNpz(ScanFormat):
     extensions = (".npz",)
     reads = "Scans of `ptycho simulate`, and of users who write their own arrays with NumPy."
     recognized_by = "`intensity` and `positions_px`"
+    written_as = "plain"
+    writes = "Scans for ptycho itself and for NumPy, uncompressed, so that frames are mapped when they are read."
+    needs = ("patterns",)
+    keeps = frozenset({"patterns", "mask", "probe", "probe scale", "object", "scan index", "energy", "distance"})
     conventions = (
         "`intensity` is (frame, row, column), counts with zero frequency at `[N//2, N//2]`; a key `signal` may say `amplitude`.",
         "`positions_px` is (frame, 2): row and column of each window's `[0, 0]` corner, in object pixels.",
@@ -92,16 +94,19 @@ class PlainNpz(ScanFormat):
         positions = None if source.positions and "positions_px" not in file else _positions(file, frames.shape[0])
         # The key's name states counts; a key 'signal' may state otherwise.
         stated = file.text("signal")
-        mask, mask_key = read_mask(file, frames.shape[1:])
         return RawScan(
             frames, "'intensity'", positions, "'positions_px'",
             signal=stated or "counts", signal_by="the key 'signal'" if stated else "the key 'intensity'",
-            stated=npz_stated(file), mask=mask, mask_key=mask_key,
-            probe=read_probe(file, "probe_guess"), probe_key="'probe_guess'",
             probe_in_counts="probe_guess" in file and bool(file.number("probe_in_counts")),
-            object_guess=read_object(file, "object_guess"), scan_index=scan_index(file, frames.shape[0]),
             used=tuple(key for key, need in KEYS.items() if need != "truth" and key in file),
+            **npz_parts(file, frames.shape, "probe_guess", "object_guess"),
         )  # fmt: skip
+
+    def write(self, contents: Contents, path: Path, progress: Steps | None = None) -> tuple[str, ...]:
+        """See `ScanFormat.write`."""
+        from ptycho_core.formats.npz_writing import write_plain
+
+        return write_plain(contents, path, progress)
 
 
 def _positions(file: NpzFile, frames: int) -> NDArray[np.float64]:

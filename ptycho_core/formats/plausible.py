@@ -6,24 +6,29 @@ from typing import TYPE_CHECKING, Final
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.interface import Stated
+from ptycho_core.physics.geometry import photon_energy
 from ptycho_core.units import ENERGIES, LENGTHS
 
 if TYPE_CHECKING:
     from ptycho_core.formats.hdf5_source import Hdf5Source
 
-__all__ = ["detector_distance", "photon_energy_of", "plausible", "read_as", "square_pixel"]
+__all__ = ["detector_distance", "photon_energy_of", "plausible", "read_as", "square_pixel", "wavelength_energy"]
 
 _PHOTONS_EV: Final = (10.0, 2e5)
 _PIXELS_M: Final = (1e-7, 1e-2)
-_DISTANCES_M: Final = (1e-4, 1e3)
+_DISTANCES_M: Final = (5e-3, 1e3)
+_WAVELENGTHS_M: Final = (6e-12, 3e-6)
+"""From photons of 200 keV to infrared light."""
+
 _SQUARE: Final = 1e-3
 
 _ENERGY_ORDER: Final = {name: ENERGIES[name] for name in ("J", "eV", "keV")} | ENERGIES
 _PIXEL_ORDER: Final = {name: LENGTHS[name] for name in ("m", "um", "mm")} | LENGTHS
 _DISTANCE_ORDER: Final = {name: LENGTHS[name] for name in ("m", "mm", "um")} | LENGTHS
+_WAVELENGTH_ORDER: Final = {name: LENGTHS[name] for name in ("m", "A", "nm", "um")} | LENGTHS
 _KINDS: Final = {
     "photon_energy_ev": (_ENERGY_ORDER, _PHOTONS_EV), "detector_pixel_size_m": (_PIXEL_ORDER, _PIXELS_M),
-    "detector_distance_m": (_DISTANCE_ORDER, _DISTANCES_M),
+    "detector_distance_m": (_DISTANCE_ORDER, _DISTANCES_M), "wavelength": (_WAVELENGTH_ORDER, _WAVELENGTHS_M),
 }  # fmt: skip
 
 
@@ -53,7 +58,7 @@ def read_as(
 def plausible(name: str, value: float, unit: str, where: str, notes: list[str]) -> float | None:
     """The value of a setting in its own unit, without a sign, in another unit than the stated one where only that makes sense.
 
-    None where the setting is none of a geometry, or the unit none of it.
+    ``name`` is that of the setting, or ``wavelength`` (m). None where it is none of a geometry, or the unit none of it.
     """
     factors, limits = _KINDS.get(name, ({}, _PIXELS_M))
     return read_as(value, unit, factors, limits, where, notes) if unit in factors else None
@@ -62,6 +67,12 @@ def plausible(name: str, value: float, unit: str, where: str, notes: list[str]) 
 def photon_energy_of(file: Hdf5Source, key: str, default: str, notes: list[str]) -> Stated | None:
     """A photon energy in eV; None where it is missing."""
     return _read(file, key, default, _ENERGY_ORDER, _PHOTONS_EV, notes)
+
+
+def wavelength_energy(file: Hdf5Source, key: str, default: str, notes: list[str]) -> Stated | None:
+    """The energy in eV of photons of a wavelength; None where it is missing, or 0."""
+    length = _read(file, key, default, _WAVELENGTH_ORDER, _WAVELENGTHS_M, notes)
+    return None if length is None else Stated(photon_energy(length.value), length.key)
 
 
 def square_pixel(file: Hdf5Source, rows: str, columns: str, default: str, notes: list[str]) -> Stated | None:
@@ -75,7 +86,8 @@ def square_pixel(file: Hdf5Source, rows: str, columns: str, default: str, notes:
         return first or second
     if abs(first.value / second.value - 1) > _SQUARE:
         raise DataError(
-            f"{file.path}: {first.key} is {first.value:.6g} m and {second.key} {second.value:.6g} m; pixels must be square."
+            f"{file.path}: {first.key} is {first.value:.6g} m and {second.key} {second.value:.6g} m; pixels must be square.",
+            remedy="Add pixels up until they are square, and state their pitch in a copy of the file.",
         )
     return first
 
@@ -97,4 +109,7 @@ def _read(
         notes.append(f"{file.where(key)} is 0 and is left aside.")
         return None
     unit = file.unit(key, default)
-    return Stated(read_as(value, unit if unit in factors else default, factors, limits, file.where(key), notes), f"'{key}'")
+    if unit not in factors:
+        notes.append(f"Units: {file.where(key)} is in '{unit:.40}', which is not known; {default} is taken for it.")
+        unit = default
+    return Stated(read_as(value, unit, factors, limits, file.where(key), notes), f"'{key}'")

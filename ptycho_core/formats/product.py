@@ -13,7 +13,9 @@ from ptycho_core.contract import ReconstructResult
 from ptycho_core.errors import DataError, PtychoError
 from ptycho_core.files.plain import why_not_plain
 from ptycho_core.formats.guard import check_magnitude, in_double
+from ptycho_core.formats.kinds import is_hdf5, is_zip
 from ptycho_core.formats.object_file import (
+    CENTERED_PIXEL,
     Purpose,
     numbered_corners,
     object_name,
@@ -34,9 +36,20 @@ if TYPE_CHECKING:
     from ptycho_core.formats.product_npz import NpzReader
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["Reconstruction", "StoredObject", "load_reconstruction", "read_object", "read_probe", "title_and_scale"]
+__all__ = [
+    "Reconstruction",
+    "StoredObject",
+    "is_own_result",
+    "is_result_of_others",
+    "load_reconstruction",
+    "read_object",
+    "read_probe",
+    "title_and_scale",
+]
 
 FILE_NAME = "reconstruction.h5"
+_ENERGIES = ("photon_energy_eV", "probe_energy_eV")
+_DISTANCES = ("detector_object_distance_m", "detector_distance_m")
 _MOST = 1e30
 """Bound of numbers among the facts; ``photons`` has the same."""
 
@@ -118,7 +131,7 @@ class Reconstruction(ReconstructResult):
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object out of a file, with what is beside it there.
+    """An object out of a file, with what is next to it there.
 
     Attributes:
         object: (rows, columns), complex.
@@ -129,6 +142,8 @@ class StoredObject:
         stored_size: as of a `Reconstruction`.
         frames: (frame,), int64, ascending, the number that the file gives each frame; None where it counts them from 0.
         notes: what the file holds and could not be taken, a sentence each.
+        photon_energy_ev: as of a `Reconstruction`.
+        detector_distance_m: as of a `Reconstruction`.
     """
 
     object: NDArray[Any]
@@ -139,6 +154,8 @@ class StoredObject:
     stored_size: int | None = None
     frames: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
+    photon_energy_ev: float | None = None
+    detector_distance_m: float | None = None
 
 
 def title_and_scale(scan: Scan) -> dict[str, Any]:
@@ -191,7 +208,7 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
 
 
 def read_object(path: str | Path, purpose: Purpose = "result") -> StoredObject:
-    """Read an object, and probe and positions where they are beside it.
+    """Read an object, and probe and positions where they are next to it.
 
     Reads our ``reconstruction.h5`` or its folder, products and training files of ptychodus, results that a format of another
     program reads (`ScanFormat.result`), other HDF5 files and ``.npz`` with
@@ -241,6 +258,31 @@ def read_probe(path: str | Path, notes: list[str] | None = None) -> NDArray[Any]
     return _modes(values, path)
 
 
+def is_own_result(path: Path) -> bool:
+    """Whether a file is a ``reconstruction.h5``, or a folder has one; nothing of it is checked."""
+    place = path / FILE_NAME if path.is_dir() else path
+    if why_not_plain(place) or not is_hdf5(place):
+        return False
+    with Reader(place) as reader:
+        return "ptycho/positions_px" in reader
+
+
+def is_result_of_others(path: Path) -> bool:
+    """Whether a file is the result of another program: one that a format reads so, or a product of ptychodus.
+
+    Raises:
+        DataError: it is one, and damaged.
+    """
+    if path.is_dir():
+        return False
+    if _foreign(path) is not None:
+        return True
+    if not (is_hdf5(path) or is_zip(path)):
+        return False
+    with open_object_file(path) as file:
+        return "object" in file and "probe_position_x_m" in file
+
+
 def _foreign(path: Path) -> RawResult | None:
     """What a format reads as the result of its program; None where none does.
 
@@ -269,7 +311,8 @@ def _of_another_program(path: Path, found: RawResult) -> StoredObject:
     image, notes, probe = _one_layer(found.object, path), found.notes, None
     if found.probe is not None:
         probe, notes = _modes(found.probe, path), (*notes, *_left_out(found.probe, path))
-    return StoredObject(image, probe, found.positions, pixel_size_m=found.pixel_size_m, notes=notes)
+    energy = found.photon_energy_ev
+    return StoredObject(image, probe, found.positions, pixel_size_m=found.pixel_size_m, notes=notes, photon_energy_ev=energy)
 
 
 def _stored(file: Reader | NpzReader, purpose: Purpose) -> StoredObject:
@@ -283,7 +326,20 @@ def _stored(file: Reader | NpzReader, purpose: Purpose) -> StoredObject:
     shape = (image.shape[0], image.shape[1])
     found = numbered_corners(file, shape, None if probe is None else probe.shape[-1], true=true)
     positions, frames = found or (None, None)
-    return StoredObject(image, probe, positions, pixel_size_m=_pixel_size(file), frames=frames, notes=notes)
+    energy, distance = (_positive(file, *names) for names in (_ENERGIES, _DISTANCES))
+    return StoredObject(
+        image, probe, positions, pixel_size_m=_pixel_size(file), frames=frames, notes=notes, photon_energy_ev=energy,
+        detector_distance_m=distance,
+    )  # fmt: skip
+
+
+def _positive(file: Reader | NpzReader, *names: str) -> float | None:
+    """The first of some numbers that a file has, where it is one above 0; an object can be used without it."""
+    try:
+        found = next((value for name in names if (value := file.number(name)) is not None), None)
+    except DataError:
+        return None
+    return found if found is not None and 0 < found < _MOST else None
 
 
 def _file_of(path: Path) -> Path:
@@ -341,7 +397,7 @@ def _left_out(probe: NDArray[Any], path: Path) -> tuple[str, ...]:
 
 
 def _pixel_size(file: Reader | NpzReader) -> tuple[float, float] | None:
-    height, width = (file.number(f"object_pixel_{side}_m") for side in ("height", "width"))
+    height, width = (file.number(f"object_pixel_{side}_m") or file.number(CENTERED_PIXEL) for side in ("height", "width"))
     return (height, width) if height and width and min(height, width) > 0 else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.formats.product_hdf5 import Reader
+from ptycho_core.units import ENERGIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,7 +18,11 @@ OWN_GROUP: Final = "entry_1/ptychodus"
 """The group in which ptychodus writes what CXI has no place for."""
 
 _TRANSLATION: Final = "entry_1/sample_1/geometry_1/translation"
-_PLACES: Final = {"object": "entry_1/image_2/data", "probe": "entry_1/image_1/data"}
+_ENERGY: Final = "entry_1/instrument_1/source_1/energy"
+_PLACES: Final = {
+    "object": "entry_1/image_2/data", "probe": "entry_1/image_1/data",
+    "detector_object_distance_m": "entry_1/instrument_1/detector_1/distance",
+}  # fmt: skip
 _COLUMNS: Final = {"probe_position_x_m": 0, "probe_position_y_m": 1}
 
 
@@ -41,6 +46,9 @@ class CxiReader(Reader):
 
     def number(self, key: str) -> float | None:
         """See `Hdf5File.number`."""
+        if key == "photon_energy_eV":
+            energy = super().number(_ENERGY) if super().__contains__(_ENERGY) else None
+            return None if energy is None else energy * ENERGIES["J"]
         place = self._place(key)
         return super().number(place) if super().__contains__(place) else None
 

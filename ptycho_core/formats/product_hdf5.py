@@ -5,7 +5,7 @@ The text that binds is ``specs/result-folder.md``.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import h5py
 import numpy as np
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-__all__ = ["FORMAT_VERSION", "Metres", "Reader", "write_product"]
+__all__ = ["FORMAT_VERSION", "Metres", "Reader", "fill_product", "write_product"]
 
 FORMAT_VERSION = 2
 
 _MOST_EPOCHS = 2**53
+
+_UNKNOWN: Final = ("exposure_time_s", "mass_attenuation_m2_per_kg", "tomography_angle_deg", "tilt_angle_deg")
+"""What a product of ptychodus states of an experiment and nothing here does."""
 
 
 class Metres(NamedTuple):
@@ -56,18 +59,32 @@ def write_product(
 
     def fill(storage: Any) -> None:  # noqa: ANN401 - a binary file of Python's
         with h5py.File(storage, "w") as file:
-            _write_ptychodus(file, arrays, texts, metres)
+            fill_product(file, arrays, texts, metres)
             _write_own(file.create_group("ptycho"), arrays, texts)
 
     size = sum(getattr(array, "nbytes", 0) for array in arrays.values())
     write_hdf5(path, fill, size=size, ready=ready)
 
 
-def _write_ptychodus(file: h5py.File, arrays: Mapping[str, Any], texts: Mapping[str, str], metres: Metres | None) -> None:
+def fill_product(
+    file: h5py.File, arrays: Mapping[str, Any], texts: Mapping[str, str], metres: Metres | None, *, in_counts: bool = True
+) -> None:
+    """Fill a file with all that ptychodus 1.7 reads of a product; what is not known is what it writes itself for that, 0.
+
+    Args:
+        file: open for writing.
+        arrays: ``object``, ``probe``, ``positions``, ``frames`` and ``history``, as in `write_product`.
+        texts: ``name``, ``comments``.
+        metres: the scale; without it no ``*_m`` field is written.
+        in_counts: whether ``Σ|probe|²`` is the mean count of an empty object.
+    """
     positions, window = arrays["positions"], arrays["probe"].shape[-1]
-    file.attrs["name"] = texts["name"]
-    file.attrs["comments"] = texts["comments"]
-    file.attrs["probe_photon_count"] = float((np.abs(arrays["probe"]).astype(np.float64) ** 2).sum())
+    power = float((np.abs(arrays["probe"]).astype(np.float64) ** 2).sum())
+    file.attrs["name"], file.attrs["comments"] = texts["name"], texts["comments"]
+    file.attrs["probe_photon_count"] = power if in_counts else 0.0
+    file.attrs["far_field"] = True
+    for name in _UNKNOWN:
+        file.attrs[name] = 0.0
     image = file.create_dataset("object", data=arrays["object"][np.newaxis])
     probe = file.create_dataset("probe", data=arrays["probe"][np.newaxis])
     numbers = np.arange(len(positions)) if arrays["frames"] is None else arrays["frames"]
@@ -82,6 +99,7 @@ def _write_ptychodus(file: h5py.File, arrays: Mapping[str, Any], texts: Mapping[
         file.attrs["photon_energy_eV"] = metres.photon_energy_ev
     if metres.detector_distance_m is not None:
         file.attrs["detector_object_distance_m"] = metres.detector_distance_m
+    file.attrs["focus_object_distance_m"] = 0.0
     height, width = metres.pixel_m
     for data in (image, probe):
         data.attrs["pixel_height_m"], data.attrs["pixel_width_m"] = height, width

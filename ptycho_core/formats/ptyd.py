@@ -7,29 +7,28 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import numpy as np
 
 from ptycho_core.errors import DataError
+from ptycho_core.formats.hdf5_masks import good_pixels
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
-from ptycho_core.formats.plausible import detector_distance, read_as, square_pixel
+from ptycho_core.formats.plausible import detector_distance, read_as, square_pixel, wavelength_energy
 from ptycho_core.formats.ptypy_hdf5 import is_array, is_none, number, pair
 from ptycho_core.scan.frames import JoinedFrames
 from ptycho_core.units import ENERGIES
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.contents import Contents
     from ptycho_core.formats.hdf5_source import Hdf5Source
     from ptycho_core.formats.source import Source
     from ptycho_core.scan.frames import Frames
+    from ptycho_core.scan.scan import Steps
 
 __all__ = ["Ptyd", "stored_positions"]
 
-_MOST_WEIGHTS: Final = 2**26
-"""Bytes of weights up to which those of all frames are read; of more only the first frame of each chunk is."""
-
 _ENERGIES_EV: Final = (10.0, 1e6)
 """Within these an energy is taken to be in keV, as ptypy has it; beyond, only eV can be meant."""
-
-_TOGETHER: Final = 64
-"""Frames whose weights are read at once."""
 
 _ZEROS: Final[dict[str, Literal["center", "corner"]]] = {"fftshift": "center", "geometric": "center", "fft": "corner"}
 """Words that ptypy writes for where zero frequency is."""
@@ -53,11 +52,15 @@ class Ptyd(ScanFormat):
         "are linked to."
     )
     recognized_by = "the groups `chunks` and `meta`"
+    written_as = "ptypy"
+    writes = "Scans, one chunk with weights, which `PtydScan` of ptypy loads."
+    needs = ("patterns", "photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
+    keeps = frozenset({"patterns", "mask", "energy", "distance"})
     conventions = (
         "`chunks/<k>/data` is (frame, row, column), counts; chunks follow each other by number.",
         "`chunks/<k>/positions` is (frame, 2), metres, row first; without them those of `info/positions_theory` or "
         "`info/positions_scan` count, by `indices`.",
-        "`meta/energy` is in keV, `meta/distance` and `meta/psize` (detector pixel) in metres.",
+        "`meta/energy` is in keV, else `lam` in metres; `meta/distance` and `meta/psize` (detector pixel) are in metres.",
         "`meta/center` is the pixel of zero frequency. A pixel whose `weights` are 0 in any frame is bad.",
         "`info/orientation` says how ptypy turned the frames before it stored them; nothing is turned on reading.",
     )
@@ -83,6 +86,12 @@ class Ptyd(ScanFormat):
             notes=tuple(dict.fromkeys(notes)),
             used=tuple(key for key in ("chunks", "meta", "info/orientation") if file.has(key)),
         )  # fmt: skip
+
+    def write(self, contents: Contents, path: Path, progress: Steps | None = None) -> tuple[str, ...]:
+        """See `ScanFormat.write`."""
+        from ptycho_core.formats.ptypy_writing import write_ptyd
+
+        return write_ptyd(contents, path, progress)
 
 
 def stored_positions(source: Source) -> NDArray[np.float64] | None:
@@ -180,39 +189,24 @@ def _indices(chunks: list[_Chunk], frames: list[Frames]) -> NDArray[np.int64]:
 def _mask(file: Hdf5Source, chunks: list[_Chunk], frames: list[Frames], notes: list[str]) -> tuple[NDArray[np.bool_] | None, str]:
     """Pixels that are good in all frames; None where no weights are stored."""
     shape = frames[0].shape[1:]
-    good, told = np.ones(shape, dtype=np.bool_), False
-    keys = [chunk for chunk in chunks if is_array(chunk.file, f"{chunk.prefix}weights")]
-    whole = 8 * sum(one.shape[0] for one in frames) * shape[0] * shape[1] <= _MOST_WEIGHTS
-    for chunk in keys:
-        key = f"{chunk.prefix}weights"
-        here, varies = _good(chunk.file, key, shape, whole=whole)
-        told = told or varies or (chunk is not keys[0] and (here != good).any())
-        good &= here
-    if keys:
-        if told:
-            notes.append("Mask: the weights differ from frame to frame; a pixel that is bad in any frame is bad.")
-        if not whole:
-            notes.append("Mask: of the weights only the first frame of each chunk is read.")
+    found = [
+        good_pixels(chunk.file, f"{chunk.prefix}weights", shape, _weighs, notes)
+        for chunk in chunks
+        if is_array(chunk.file, f"{chunk.prefix}weights")
+    ]
+    if found:
+        good: NDArray[np.bool_] = np.logical_and.reduce(found)
+        if any((one != good).any() for one in found):
+            notes.append("Mask: the masks differ from frame to frame; a pixel that is bad in any frame is bad.")
         return good, "'chunks/*/weights'"
     for key in ("meta/weight2d", "info/weight2d", "common/weight2d"):
         if is_array(file, key) and file.shape_of(key) == shape:
-            return file.floats(key, [2]) > 0, f"'{key}'"
+            return good_pixels(file, key, shape, _weighs, notes), f"'{key}'"
     return None, ""
 
 
-def _good(file: Hdf5Source, key: str, shape: tuple[int, ...], *, whole: bool) -> tuple[NDArray[np.bool_], bool]:
-    """Pixels with a weight in each frame of a chunk, and whether frames differ."""
-    if file.shape_of(key) == shape:
-        return file.floats(key, [2]) > 0, False
-    weights = file.frames(key)
-    if weights.shape[1:] != shape or not weights.shape[0]:
-        raise DataError(f"{file.where(key)} has shape {weights.shape}; the frames are {shape[0]} x {shape[1]} pixels.")
-    some: NDArray[Any] = np.zeros(shape, dtype=np.bool_)
-    every: NDArray[Any] = np.ones(shape, dtype=np.bool_)
-    for first in range(0, weights.shape[0] if whole else 1, _TOGETHER):
-        part = weights.read(slice(first, first + _TOGETHER if whole else 1)) > 0
-        some, every = some | part.any(axis=0), every & part.all(axis=0)
-    return every, bool((some != every).any())
+def _weighs(values: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.asarray(values > 0)
 
 
 def _zero(file: Hdf5Source, shape: tuple[int, ...]) -> Literal["center", "corner"] | tuple[float, float]:
@@ -229,6 +223,8 @@ def _stated(file: Hdf5Source, notes: list[str]) -> dict[str, Stated]:
     if (key := _known(file, "energy")) is not None and (value := number(file, key)) is not None:
         energy = read_as(value, "keV", {name: ENERGIES[name] for name in ("keV", "eV")}, _ENERGIES_EV, file.where(key), notes)
         found["photon_energy_ev"] = Stated(energy, f"'{key}'")
+    elif (key := _known(file, "lam")) is not None and (of_light := wavelength_energy(file, key, "m", notes)) is not None:
+        found["photon_energy_ev"] = of_light
     distance, pitch = _known(file, "distance"), _known(file, "psize")
     if distance is not None and (stated := detector_distance(file, distance, "m", notes)) is not None:
         found["detector_distance_m"] = stated

@@ -8,8 +8,8 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.interface import Evidence, RawResult, RawScan, ScanFormat, Stated, Strength
+from ptycho_core.formats.plausible import wavelength_energy
 from ptycho_core.orientation import Orientation
-from ptycho_core.physics.geometry import photon_energy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,11 +48,11 @@ class PtyLab(ScanFormat):
 
     def read(self, source: Source) -> RawScan:
         """See `ScanFormat.read`."""
-        file = source.hdf5
+        file, notes = source.hdf5, list[str]()
         used = [key for key in (*_REQUIRED, "orientation", "binningFactor") if file.has(key)]
         return RawScan(
             file.frames("ptychogram"), "'ptychogram'", _encoder(file), "'encoder'", unit="m", window="center", signal="counts",
-            turning=Orientation.of_code(_orientation(file)), stated=_stated(file), used=tuple(used),
+            turning=Orientation.of_code(_orientation(file)), stated=_stated(file, notes), notes=tuple(notes), used=tuple(used),
         )  # fmt: skip
 
     def result(self, source: Source) -> RawResult | None:
@@ -107,11 +107,11 @@ def _orientation(file: Hdf5Source) -> int:
     return int(code)
 
 
-def _stated(file: Hdf5Source) -> dict[str, Stated]:
+def _stated(file: Hdf5Source, notes: list[str]) -> dict[str, Stated]:
     found = {}
     for name, key in (("detector_distance_m", "zo"), ("detector_pixel_size_m", "dxd")):
         if (length := file.length(key)) is not None:
             found[name] = Stated(length.value, f"'{key}'")
-    if (wavelength := file.length("wavelength")) is not None and wavelength.value > 0:
-        found["photon_energy_ev"] = Stated(photon_energy(wavelength.value), "'wavelength'")
+    if (energy := wavelength_energy(file, "wavelength", "m", notes)) is not None:
+        found["photon_energy_ev"] = energy
     return found

@@ -9,15 +9,18 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.interface import Evidence, RawResult, RawScan, ScanFormat, Strength
-from ptycho_core.formats.ptypy_hdf5 import is_array, pair
+from ptycho_core.formats.ptypy_hdf5 import is_array, number, pair
+from ptycho_core.units import ENERGIES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from ptycho_core.formats.contents import Contents
     from ptycho_core.formats.hdf5_source import Hdf5Source
     from ptycho_core.formats.source import Source
+    from ptycho_core.scan.scan import Steps
 
 __all__ = ["Ptyr"]
 
@@ -30,6 +33,10 @@ class Ptyr(ScanFormat):
     extensions = (".ptyr",)
     reads = "Results of ptypy, for `--start`, `--probe` and `score`; they hold no frames, and are no scans."
     recognized_by = "the groups `content/obj` and `content/probe`"
+    written_as = "ptypy"
+    writes = "Reconstructions without their scan: probe, object and positions, which `load_from_ptyr` of ptypy loads."
+    needs = ("object", "probe", "positions", "object_pixel_m")
+    keeps = frozenset({"probe", "object", "energy", "pixel"})
     conventions = (
         "The first storages of `content/obj` and `content/probe` are taken; `data` is (layer, row, column).",
         "`corner = (position − _origin) / _psize − N // 2`, with `content/positions/<ID>` in metres, row first.",
@@ -68,7 +75,15 @@ class Ptyr(ScanFormat):
         positions = None
         if image is not None and window is not None and pixel is not None:
             positions = _corners(source, image, pixel, window.shape[-1], notes)
-        return RawResult(None if image is None else _data(file, image), window, positions, pixel, tuple(notes))
+        energy = None if image is None else number(file, f"{image}/_energy")
+        energy = None if energy is None or energy <= 0 else energy * ENERGIES["keV"]
+        return RawResult(None if image is None else _data(file, image), window, positions, pixel, tuple(notes), energy)
+
+    def write(self, contents: Contents, path: Path, progress: Steps | None = None) -> tuple[str, ...]:
+        """See `ScanFormat.write`."""
+        from ptycho_core.formats.ptypy_writing import write_ptyr
+
+        return write_ptyr(contents, path, progress)
 
 
 def _storage(file: Hdf5Source, kind: str, notes: list[str]) -> str | None:

@@ -67,9 +67,9 @@ class Py4dstem(ScanFormat):
         stated = detector([(axes[place].pixel, keys[place]) for place in (2, 3)], energy, None, notes)
         origin = [_number(file, bundles, name) for name in ("qx0_mean", "qy0_mean")]
         return RawScan(
-            file.frames(key, (0, 1), (2, 3)), f"'{key}'", positions, f"{keys[0]} and {keys[1]}", unit=unit, signal="counts",
-            zero="center" if origin[0] is None or origin[1] is None else (origin[0][0], origin[1][0]), stated=stated,
-            electrons=True, notes=tuple(notes), used=(key, *(one.strip("'") for one in dict.fromkeys(keys))),
+            file.frames(key, (0, 1), (2, 3)), f"'{key}'", positions, " and ".join(dict.fromkeys(keys[:2])), unit=unit,
+            signal="counts", zero="center" if origin[0] is None or origin[1] is None else (origin[0][0], origin[1][0]),
+            stated=stated, electrons=True, notes=tuple(notes), used=(key, *(one.strip("'") for one in dict.fromkeys(keys))),
         )  # fmt: skip
 
 

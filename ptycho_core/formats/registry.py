@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from ptycho_core.backends.discovery import Claim, scan
+from ptycho_core.backends.discovery import EntryPointClaim, scan
 from ptycho_core.errors import SettingsError, did_you_mean
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ __all__ = ["GROUP", "FormatRow", "forget", "format_named", "formats", "usable_fo
 
 GROUP: Final = "ptycho.formats"
 
-_TEXTS: Final = ("name", "title", "reads", "extra")
+_TEXTS: Final = ("name", "title", "reads", "extra", "written_as", "writes")
 
 
 @dataclass(frozen=True)
@@ -68,19 +68,19 @@ def format_named(name: str) -> ScanFormat:
     return row.found
 
 
-def _row(claim: Claim, sources: list[str]) -> FormatRow:
-    from ptycho_core.backends.lists import NO_LISTS, Lists
+def _row(claim: EntryPointClaim, sources: list[str]) -> FormatRow:
+    from ptycho_core.backends.lists import NO_LISTS, AccessLists
 
     if len(sources) > 1:
         return FormatRow(claim.name, claim.source, reason=f"it is provided {len(sources)} times: {', '.join(sources)}")
-    blocked = Lists(block=NO_LISTS.below_environment().block).refusal(claim.name, claim.distribution)
+    blocked = AccessLists(block=NO_LISTS.below_environment().block).refusal(claim.name, claim.distribution)
     if blocked:
         return FormatRow(claim.name, claim.source, reason=blocked)
     found, reason = _imported(claim)
     return FormatRow(claim.name, claim.source, found, reason)
 
 
-def _imported(claim: Claim) -> tuple[ScanFormat | None, str]:
+def _imported(claim: EntryPointClaim) -> tuple[ScanFormat | None, str]:
     """The format that an entry point names, or why it cannot be used."""
     from inspect import isabstract
 
@@ -95,6 +95,8 @@ def _imported(claim: Claim) -> tuple[ScanFormat | None, str]:
             return None, f"its class lacks {', '.join(sorted(getattr(kind, '__abstractmethods__', ())))}"
         if wrong := next((name for name in _TEXTS if not isinstance(getattr(kind, name, None), str)), None):
             return None, f"its class states no text '{wrong}'"
+        if kind.written_as and kind.write is ScanFormat.write:
+            return None, "its class states 'written_as' and has no method 'write'"
         if kind.name != claim.name:
             return None, f"its entry point is called '{claim.name}', and its class '{kind.name:.60}'"
         return kind(), ""

@@ -123,7 +123,7 @@ class Source:
         positions: the file that ``--positions`` names, or None.
         columns: what follows its name, by which its columns or keys are chosen.
         dataset: the key of the frames, or of the group that holds them, that the user names; empty where none is named.
-        taken: the files beside the main one that were used. A format that has read ``positions`` itself adds it here.
+        taken: the files next to the main one that were used. A format that has read ``positions`` itself adds it here.
     """
 
     file: ScanFile
@@ -206,7 +206,7 @@ class Source:
             DataError: it does not exist, is something else, or is damaged.
         """
         if why := why_not_plain(path):
-            raise DataError(f"{path}, which {self.path} needs, {why}.")
+            raise DataError(f"{path}, which {self.path} needs, {why}.", remedy=f"Put it next to {self.path.name}.")
         if (found := self.file.open_hdf5(self.take(path))) is None:
             raise DataError(f"{path}, which {self.path} needs, is no HDF5 file.")
         return found

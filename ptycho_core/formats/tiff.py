@@ -39,7 +39,7 @@ class Tiff(ScanFormat):
     recognized_by = "a TIFF file, or a folder that has some"
     conventions = (
         "Frames are the pages in their order; those of a folder are its files in natural order, in which 10 follows 9.",
-        "Whole numbers are counts and floats amplitudes, unless `--signal` says otherwise.",
+        "Values are counts, also where they are floats, as a detector's pictures are; `--signal amplitude` says otherwise.",
         "The file states no positions and no geometry: `--positions`, `--photon-energy-ev`, `--detector-distance-m` and "
         "`--detector-pixel-size-m` give them.",
     )
@@ -69,7 +69,11 @@ class Tiff(ScanFormat):
                 )
         notes = (f"Frames: {len(files)} files in natural order, {files[0].name} to {files[-1].name}.",) if folder else ()
         return RawScan(
-            first if len(pieces) == 1 else JoinedFrames(pieces), "the TIFF files" if folder else "the pages", None, notes=notes
+            first if len(pieces) == 1 else JoinedFrames(pieces),
+            "the TIFF files" if folder else "the pages",
+            None,
+            signal="counts",
+            notes=notes,
         )
 
 

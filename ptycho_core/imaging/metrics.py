@@ -242,10 +242,10 @@ def _unwrapped(phase: NDArray[np.float64]) -> NDArray[np.float64]:
     if not (down.any() or right.any()):
         return phase
     if (down[:, :-1] + right[1:] == down[:, 1:] + right[:-1]).all():
-        turns = np.zeros(phase.shape, dtype=np.int32)
-        turns[0, 1:] = right[0].cumsum(dtype=np.int32)
-        turns[1:] = turns[0] + down.cumsum(axis=0, dtype=np.int32)
-        return np.asarray(phase - 2 * np.pi * turns, dtype=np.float64)
+        wraps = np.zeros(phase.shape, dtype=np.int32)
+        wraps[0, 1:] = right[0].cumsum(dtype=np.int32)
+        wraps[1:] = wraps[0] + down.cumsum(axis=0, dtype=np.int32)
+        return np.asarray(phase - 2 * np.pi * wraps, dtype=np.float64)
     from skimage.restoration import unwrap_phase
 
     unwrap: Any = unwrap_phase
@@ -472,7 +472,7 @@ def _check_pixels(*both: tuple[StoredObject, str]) -> None:
         told.append(
             f"{name} is {known}" + ("" if one.stored_size is None else f" in place of the {one.stored_size} of their file")
         )
-    remedy = "Make both with the same --size, or both without it; an object in an npz says its size by a probe beside it."
+    remedy = "Make both with the same --size, or both without it; an object in an npz says its size by a probe next to it."
     raise DataError(f"{' and '.join(told)}: pixels of other widths are not compared.", remedy=remedy)
 
 

@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_SHIFT", "Registration", "register"]
 
-MAX_SHIFT = 8.0  # pixels, where nobody asks for another bound
+MAX_SHIFT = 8.0  # pixels, where no one asks for another bound
 _CROPS = (512, 1024)  # pixels across
 _SMALL = 1.25  # an area that is no larger than this times a crop is taken whole
 _LAG, _STRIDE = 8, 4  # pixels over which a crop's structure is measured, and between the pixels that are looked at
 _COARSE, _FINE = 1e-3, 1e-4  # last step on a crop and on the whole area, pixels or radians
 _REFINED, _NEAR = 2, 3.0  # candidates refined on a crop, at least so many pixels apart
-_RIVAL = 1.1  # fits of a crop with up to this times the smallest error are told apart on the whole area
+_RIVAL = 1.1  # fits of a crop with up to this times the smallest error are reported apart on the whole area
 _UNCERTAIN = 0.1  # pixels
 _CLEAR = 0.25  # of the error of an object without structure: below it no other shift is tried on a crop
 _BETTER = 0.9  # of the error: what a wider search has to find where the narrow one did not end on its bound
@@ -60,7 +60,7 @@ class Registration:
         twin: True if the object was rotated by 180 degrees and conjugated first.
         error: relative l2 error that is left, ``‖aligned − reference‖ / ‖reference‖`` over the area.
         max_shift: bound of the search that found the shift, pixels on each axis.
-        widened: True if that bound is wider than the one that is taken where nobody asks for another.
+        widened: True if that bound is wider than the one that is taken unless another is asked for.
     """
 
     aligned: NDArray[np.complex128]
@@ -246,7 +246,7 @@ class _Found:
         return self.pair.twin == other.pair.twin and bool(np.abs(self.fit.shift - other.fit.shift).max() < 0.5)
 
     def is_clear(self) -> bool:
-        """Whether what is left is little beside the structure of the reference."""
+        """Whether what is left is little compared with the structure of the reference."""
         return self.fit.error < _CLEAR * self.featureless
 
     def is_doubtful(self) -> bool:

@@ -72,10 +72,10 @@ def _draw_mean_pattern(figure: Figure, axes: Axes, scan: Scan, summary: Summary)
     from matplotlib.colors import LogNorm
 
     shown = np.ma.masked_where(~scan.mask, summary.mean_pattern)
-    lit = shown[shown > 0]
+    illuminated = shown[shown > 0]
     colours = mpl.colormaps["magma"].with_extremes(bad="#7aa6c2")
-    high = float(lit.max()) if lit.count() else 1.0
-    low = max(float(lit.min()) if lit.count() else 0.1, high * 1e-6)
+    high = float(illuminated.max()) if illuminated.count() else 1.0
+    low = max(float(illuminated.min()) if illuminated.count() else 0.1, high * 1e-6)
     image = axes.imshow(np.ma.maximum(shown, low), norm=LogNorm(low, max(high, low * 10)), cmap=colours, interpolation="nearest")
     figure.colorbar(image, ax=axes, shrink=0.75, label="mean counts per pixel")
     axes.set_title(f"mean pattern: {summary.mean:.3g} counts", fontsize=11)

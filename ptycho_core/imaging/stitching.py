@@ -170,18 +170,18 @@ class Stitcher:
             np.divide(piece.canvas, place, out=piece.canvas, where=place > 0)
         first, second = _touching(pieces, self._light)
         corners = np.array([piece.corner for piece in pieces], dtype=np.int64)
-        turns = align_phases(len(pieces), products([piece.canvas for piece in pieces], corners, first, second))
+        phase_alignment = align_phases(len(pieces), products([piece.canvas for piece in pieces], corners, first, second))
         labels = islands(len(pieces), first, second)
         count = len(self._come)
         phases, trust = np.empty(count, dtype=np.complex128), np.empty(count)
         island = np.empty(count, dtype=np.int64)
         for number, piece in enumerate(pieces):
-            phases[piece.frames] = turns[number] * piece.factors
+            phases[piece.frames] = phase_alignment[number] * piece.factors
             trust[piece.frames] = piece.trust
             island[piece.frames] = labels[number]
         settled = centred(phases, island)
-        turns = turns * [settled[piece.frames[0]] / phases[piece.frames[0]] for piece in pieces]
-        image = self._sum(pieces, turns, trusted)
+        phase_alignment = phase_alignment * [settled[piece.frames[0]] / phases[piece.frames[0]] for piece in pieces]
+        image = self._sum(pieces, phase_alignment, trusted)
         return StitchedObject(
             image, weight, settled.astype(np.complex64), trust.astype(np.float32), island, _notes(island, trust)
         )
@@ -198,16 +198,18 @@ class Stitcher:
         weight *= self._scale
         return weight, trusted
 
-    def _sum(self, pieces: list[Piece], turns: NDArray[np.complex128], root: NDArray[np.float32]) -> NDArray[np.complex64]:
+    def _sum(
+        self, pieces: list[Piece], phase_alignment: NDArray[np.complex128], root: NDArray[np.float32]
+    ) -> NDArray[np.complex64]:
         """The object from the pieces, which are given up one by one."""
         image = np.zeros(self._shape, dtype=np.complex64)
-        for turn in turns.astype(np.complex64):
+        for turn in phase_alignment.astype(np.complex64):
             piece = pieces.pop(0)
             window = image[piece.place]
             window += turn * piece.canvas
-        lit = root > 0
-        np.divide(image, root, out=image, where=lit)
-        image[~lit] = 1
+        illuminated = root > 0
+        np.divide(image, root, out=image, where=illuminated)
+        image[~illuminated] = 1
         return image
 
 

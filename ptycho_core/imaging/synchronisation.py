@@ -126,7 +126,7 @@ def _refined(
 
     count = len(phases)
     i, j = pairs.first, pairs.second
-    turns = np.angle(pairs.product)
+    phase_alignment = np.angle(pairs.product)
     # The phase of one image of each island is held, and with it the island's.
     free = np.ones(count, dtype=np.bool_)
     free[np.unique(labels, return_index=True)[1]] = False
@@ -136,7 +136,7 @@ def _refined(
     rows, columns = place[rows[inner]], place[columns[inner]]
     shape = (int(free.sum()),) * 2
     for _ in range(_STEPS):
-        rest = np.angle(np.exp(1j * (phases[j] + turns - phases[i])))
+        rest = np.angle(np.exp(1j * (phases[j] + phase_alignment - phases[i])))
         pull = weights / (1 + (rest / _OUTLIER) ** 2)
         pull = np.maximum(pull, 1e-12 * pull.max())  # else the equations of an image whose pairs all disagree are singular
         matrix = coo_array((np.concatenate([pull, pull, -pull, -pull])[inner], (rows, columns)), shape=shape).tocsc()

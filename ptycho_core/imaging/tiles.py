@@ -36,8 +36,8 @@ class Illumination:
         spans = []
         for axis in (1, 0):
             profile = self.weight.sum(axis=axis)
-            lit = np.flatnonzero(profile > _LIT * profile.max())
-            spans.append(slice(int(lit[0]), int(lit[-1]) + 1))
+            illuminated = np.flatnonzero(profile > _LIT * profile.max())
+            spans.append(slice(int(illuminated[0]), int(illuminated[-1]) + 1))
         return spans[0], spans[1]
 
     @cached_property
@@ -96,17 +96,17 @@ def merge_tile(
     """
     first, second = _neighbours(corners, light)
     rows, columns = light.box
-    lit = np.ascontiguousarray(weighted[:, rows, columns])
+    illuminated = np.ascontiguousarray(weighted[:, rows, columns])
     weight = light.weight[rows, columns]
     inverse = (1 / np.where(weight > 0, weight, 1)).ravel()
-    energy = np.asarray((np.abs(lit) ** 2).reshape(len(lit), -1) @ inverse, dtype=np.float32)
-    factors = _aligned(lit, corners - corners.min(axis=0), weight, first, second)
+    energy = np.asarray((np.abs(illuminated) ** 2).reshape(len(illuminated), -1) @ inverse, dtype=np.float32)
+    factors = _aligned(illuminated, corners - corners.min(axis=0), weight, first, second)
     labels = islands(len(frames), first, second)
     pieces = []
     for label in range(int(labels.max()) + 1):
         members = np.flatnonzero(labels == label)
         inside = corners[members] - corners[members].min(axis=0)
-        part = lit if len(members) == len(lit) else lit[members]
+        part = illuminated if len(members) == len(illuminated) else illuminated[members]
         better, trust = _refined(part, inside, weight, energy[members], factors[members])
         canvas = np.zeros(inside.max(axis=0) + len(light.weight), dtype=np.complex64)
         _add(canvas, (weighted[member] for member in members), inside, (better * trust).astype(np.complex64))
@@ -116,7 +116,7 @@ def merge_tile(
 
 
 def _aligned(
-    lit: NDArray[np.complex64],
+    illuminated: NDArray[np.complex64],
     corners: NDArray[np.int64],
     weight: NDArray[np.float32],
     first: NDArray[np.int64],
@@ -129,12 +129,12 @@ def _aligned(
     """
     rows, columns = weight.shape
     light = np.zeros(corners.max(axis=0) + weight.shape, dtype=np.float32)
-    _add(light, [weight] * len(lit), corners, np.ones(len(lit), dtype=np.float32))
+    _add(light, [weight] * len(illuminated), corners, np.ones(len(illuminated), dtype=np.float32))
     root = 1 / np.sqrt(np.where(light > 0, light, 1))
-    scaled = np.empty_like(lit)
-    for one, shared, (row, column) in zip(scaled, lit, corners.tolist(), strict=True):
+    scaled = np.empty_like(illuminated)
+    for one, shared, (row, column) in zip(scaled, illuminated, corners.tolist(), strict=True):
         np.multiply(shared, root[row : row + rows, column : column + columns], out=one)
-    return align_phases(len(lit), products(scaled, corners, first, second, np.abs(scaled)))
+    return align_phases(len(illuminated), products(scaled, corners, first, second, np.abs(scaled)))
 
 
 def _neighbours(corners: NDArray[np.int64], light: Illumination) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -187,7 +187,7 @@ def products(
 
 
 def _refined(
-    lit: NDArray[np.complex64],
+    illuminated: NDArray[np.complex64],
     corners: NDArray[np.int64],
     weight: NDArray[np.float32],
     energy: NDArray[np.float32],
@@ -198,19 +198,19 @@ def _refined(
     All overlaps count, not only those of the neighbours. With the misfit ``v = Σ w |z x − M|² / Σ w |M|²`` of a patch x, trust is
     ``1 / (1 + v / 4 median(v))`` (Cauchy's weight; Holland and Welsch, *Commun. Stat. A* 6 (1977) 813-827).
     """
-    trust = np.ones(len(lit))
+    trust = np.ones(len(illuminated))
     rows, columns = weight.shape
     shape = corners.max(axis=0) + weight.shape
     places = [(row, row + rows, column, column + columns) for row, column in corners.tolist()]
     for _ in range(_SWEEPS):
         merged, light = np.zeros(shape, dtype=np.complex64), np.zeros(shape, dtype=np.float32)
-        _add(merged, lit, corners, (factors * trust).astype(np.complex64))
-        _add(light, [weight] * len(lit), corners, trust.astype(np.float32))
+        _add(merged, illuminated, corners, (factors * trust).astype(np.complex64))
+        _add(light, [weight] * len(illuminated), corners, trust.astype(np.float32))
         np.divide(merged, light, out=merged, where=light > 0)
         power = merged.real**2 + merged.imag**2
         found = [
             (np.vdot(one, merged[row:end, column:stop]), np.vdot(weight, power[row:end, column:stop]))
-            for one, (row, end, column, stop) in zip(lit, places, strict=True)
+            for one, (row, end, column, stop) in zip(illuminated, places, strict=True)
         ]
         product = np.array([value for value, _ in found], dtype=np.complex128)
         expected = np.array([value for _, value in found], dtype=np.float64)

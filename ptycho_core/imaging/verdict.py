@@ -34,7 +34,7 @@ OUTLIER: Final = 3.0
 """R of a frame over the median, from which on the frame is a bad one."""
 
 FEW_COUNTS: Final = 0.5
-"""Mean counts of a good pixel, below which fine structure cannot be told from noise."""
+"""Mean counts of a good pixel, below which fine structure cannot be distinguished from noise."""
 
 LEAST_DOSE: Final = 1.0
 """Counts for each pixel of the object, below which no fit comes nearer to it than a flat object for certain."""

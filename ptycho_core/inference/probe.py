@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["ChosenProbe", "choose_probe", "probe_overlap"]
 
 _ALIKE = 0.9
-"""Overlap of a probe with a training probe below which they are told to differ."""
+"""Overlap of a probe with a training probe below which a note says that they differ."""
 
 _FEW = 0.1
-"""Share of the lowest mean counts of the training below which a scan is told to be too dark."""
+"""Share of the lowest mean counts of the training below which a scan is said to be too dark."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -126,7 +126,7 @@ def infer_payload(
 
     Args:
         payload: what to do.
-        hub: is told what is done.
+        hub: gets what is done.
         announce: kind of the first event; a job that infers on its way has begun already.
 
     Raises:
@@ -189,7 +189,7 @@ def infer_job(
 
 
 def _check_scan(scan: Scan, model: Model, payload: InferencePayload) -> None:
-    """Refuse a scan that the network cannot take, or only if its patterns were cropped or padded, and nobody asked for that."""
+    """Refuse a scan that the network cannot take, or only if its patterns were cropped or padded, and that was not asked for."""
     path, stored = payload.model_path, scan.stored_size or scan.size
     if stored != model.size and "size" not in payload.resolved.requested:
         trained = f"{model.size} x {model.size}"

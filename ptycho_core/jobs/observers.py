@@ -28,7 +28,7 @@ def installed_observers() -> tuple[Observer, ...]:
             observers.append(claim.imported()())
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # noqa: BLE001 - whatever a stranger's observer does, the run goes on
+        except BaseException as error:  # noqa: BLE001 - whatever a stranger's observer does, the run continues
             message = f"the observer '{claim.name}' ({claim.source}) cannot be loaded: {in_one_line(error, '')}"
             warn(message)
     return tuple(observers)

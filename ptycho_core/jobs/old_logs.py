@@ -1,4 +1,4 @@
-"""Logs that are in the folder of an earlier job, and that are no one else's: a user may keep things next to and between them."""
+"""Logs that are in the folder of an earlier job, and that nothing else owns: a user may keep things next to and between them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,6 @@ def old_files(folder: Path, others: Iterable[Path] = (), within: Iterable[Path] 
 def _left(kind: type[Logger], folder: Path) -> Left:
     try:
         return kind.left(folder)
-    except Exception as error:  # noqa: BLE001 - whatever the logger of another distribution does, the run goes on
+    except Exception as error:  # noqa: BLE001 - whatever the logger of another distribution does, the run continues
         warn(f"the logger {kind.name} cannot say what it left in {folder}: {type(error).__name__}: {error}")
         return Left(())

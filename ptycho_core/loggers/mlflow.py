@@ -1,4 +1,4 @@
-"""The logger ``mlflow``: a run in the store that ``MLFLOW_TRACKING_URI`` names, or else in files beside the results."""
+"""The logger ``mlflow``: a run in the store that ``MLFLOW_TRACKING_URI`` names, or else in files next to the results."""
 
 from __future__ import annotations
 

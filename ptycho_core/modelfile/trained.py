@@ -16,7 +16,7 @@ _RECORD: Final[dict[str, type]] = {"name": str, "frames": int, "size": int}
 """What every record of a scan has, by which it is known again."""
 
 _MORE: Final[dict[str, type]] = {"part": str, "digest": str}
-"""What a training needs to go on."""
+"""What a training needs to continue."""
 
 _FIGURES: Final = ("loss", "misfit", "validation_loss", "validation_misfit", "learning_rate", "output_deviation", "seconds")
 _SCALES: Final = ("mean_counts", "lowest_mean_counts", "transmission")
@@ -51,7 +51,7 @@ def trained_scans(audit: Mapping[str, Any], where: str, *, all_of_them: bool = F
     Args:
         audit: the field ``settings`` of a model file.
         where: the file, for messages.
-        all_of_them: whether a training is to go on, which needs more of each record.
+        all_of_them: whether a training is to continue, which needs more of each record.
 
     Raises:
         DataError: they are no list of records.

@@ -20,7 +20,7 @@ def initial_weights(description: Mapping[str, Any], seed: int) -> dict[str, npt.
     """Weights of every tensor of ``tensor_shapes(description)``.
 
     A convolution's weights are normal with standard deviation ``gain / √(in · kernel²)`` (LeCun et al., Efficient BackProp,
-    1998), its biases zero. Each tensor has random numbers of its own, drawn in double precision from ``(seed, CRC-32 of its
+    1998), its biases zero. Each tensor has its own random numbers, drawn in double precision from ``(seed, CRC-32 of its
     name)``, so that one layer more or less leaves the others as they were.
 
     Args:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["PROBE_ALPHA", "SMALLEST", "WEAK"]
+__all__ = ["COUNTS_FLOOR", "ILLUMINATION_FLOOR", "PROBE_ALPHA"]
 
-SMALLEST: Final = 1e-6
+COUNTS_FLOOR: Final = 1e-6
 """Counts added to modelled intensities, so that dark pixels neither divide by zero nor take its logarithm."""
 
 PROBE_ALPHA: Final = 0.5
 """The probe's regularisation in rPIE: share of the greatest object intensity in the divisor."""
 
-WEAK: Final = 0.05
+ILLUMINATION_FLOOR: Final = 0.05
 """Share of the largest illumination added everywhere, so that dark places are not scaled up to noise."""

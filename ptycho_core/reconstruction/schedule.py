@@ -47,7 +47,7 @@ class Plan:
         total_variation: weight, None to look for it.
         stop_on_held_out: frames that decide when to stop are held out.
         few_photons: so few that the fit comes from the smooth side.
-        held_out: share of the frames that judge the fit.
+        held_out: share of the frames that check the fit.
         refit: those are fitted too, in the end.
     """
 
@@ -153,7 +153,7 @@ def spread_frames(frames: IntArray, share: float, random: np.random.Generator) -
 
 
 def choose_held_out(number: int, held_out: float, stop_on_held_out: bool, seed: int) -> HeldOut:
-    """Frames to judge by (``held_out`` of all) and to stop by (5 % of the rest), drawn with ``seed``."""
+    """Frames for validation (``held_out`` of all) and to stop by (5 % of the rest), drawn with ``seed``."""
     random = np.random.default_rng([seed, 1])
     every = np.arange(number, dtype=np.int64)
     judging = spread_frames(every, held_out, random)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Fit", "Run"]
 
-WORSE = 1.005
+HELD_OUT_RISE = 1.005
 """Frames held out may fit worse than their best by this factor before it counts as fitting noise.  Smooth phase still
 converges long after their loss has stopped to fall, so that the first rise must not end the joint fit."""
 
@@ -59,7 +59,7 @@ JUDGED_EVERY = 5
 """Epochs from one look at the frames held out to the next, where they were not asked for."""
 
 PLACE_EPOCHS = 5
-"""Epochs in which frames held out find their places before they judge, where positions are refined."""
+"""Epochs in which frames held out find their places before they count, where positions are refined."""
 
 IntArray = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
@@ -272,7 +272,7 @@ class Run(Generic[M]):
                 return
             losses.append(loss)
             held = self._record(stage, iteration, most, loss, joint.misfit, now)
-            if held is not None and held > WORSE * lowest:
+            if held is not None and held > HELD_OUT_RISE * lowest:
                 self._stopped_by = f"{stage}: frames held out fit worse"
                 return
             lowest = lowest if held is None else min(held, lowest)

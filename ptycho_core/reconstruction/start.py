@@ -161,7 +161,7 @@ def _placed(
 ) -> NDArray[np.float64]:
     """Put an object on the canvas where it belongs; what it does not cover stays flat.
 
-    Returns the origin of the canvas: it moves by the part of a pixel that the object lies beside it, so that no pixel of the
+    Returns the origin of the canvas: it moves by the part of a pixel that the object lies next to it, so that no pixel of the
     object has to be interpolated.
     """
     offset = corner - origin

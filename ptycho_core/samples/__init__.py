@@ -14,7 +14,7 @@ __all__ = ["SAMPLES", "siemens_star"]
 def siemens_star() -> Path:
     """A Siemens star in hard X-rays: 516 patterns of 128 x 128 pixels, measured; plain npz layout, with a guess of the probe.
 
-    Where it comes from and its licence stand beside the file.
+    Where it comes from and its licence stand next to the file.
     """
     from importlib.resources import files
 

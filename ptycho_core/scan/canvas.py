@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 BYTES_PER_PIXEL: Final = 32
-"""What a job needs for each pixel of the object: complex64 of the object, of its gradient and of two states beside it."""
+"""What a job needs for each pixel of the object: complex64 of the object, of its gradient and of two states."""
 
 _SMALL: Final = 1 << 26
 """Bytes up to which the memory that there is need not be asked for."""
@@ -90,7 +90,7 @@ def check_canvas(shape: tuple[int, int], positions: NDArray[np.float64], bytes_p
         cause = f"{frames_in_words(far)} {'lies' if len(far) == 1 else 'lie'} far off the rest"
         remedy = "Correct these positions, or leave these frames out of the file."
     raise DataError(
-        f"The positions need an object of {shape[0]} x {shape[1]} pixels, {needed / 2**30:.3g} GiB with what a job keeps beside"
+        f"The positions need an object of {shape[0]} x {shape[1]} pixels, {needed / 2**30:.3g} GiB with what a job keeps besides"
         f" it; {there / 2**30:.3g} GiB of memory are free, and {cause}.",
         remedy=remedy,
     )

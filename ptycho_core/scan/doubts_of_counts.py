@@ -69,15 +69,15 @@ def empty_frames(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
 
 def frames_far_off(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
     """Frames with far more or fewer counts than the others."""
-    lit = evidence.sums > 0
-    median = float(np.median(evidence.sums[lit]))
-    if median < _FEW or lit.sum() < 4:
+    illuminated = evidence.sums > 0
+    median = float(np.median(evidence.sums[illuminated]))
+    if median < _FEW or illuminated.sum() < 4:
         return
-    apart = np.log(evidence.sums[lit] / median)
+    apart = np.log(evidence.sums[illuminated] / median)
     spread = 1.5 * float(np.median(np.abs(apart)))
     odd = np.abs(apart) > max(np.log(_FAR_OFF), 4 * spread)
     if odd.any():
-        frames, times = evidence.frames[lit][odd], np.exp(apart[odd])
+        frames, times = evidence.frames[illuminated][odd], np.exp(apart[odd])
         said = f"The counts of {frames_in_words(frame_numbers(scan)[frames])} are {times[0]:.3g} times those of a median frame"
         yield Doubt("dose", "doubtful", f"{said}{' (the first)' if odd.sum() > 1 else ''}: leave such frames out of the file.")
 
@@ -154,10 +154,10 @@ def counts_read_as_amplitudes(scan: Scan, evidence: Evidence) -> Iterator[Doubt]
     if scan.signal != "amplitude" or scan.counts_factor != 1 or any("settings state" in note for note in scan.notes):
         return
     root = np.sqrt(evidence.sample[:, scan.mask])
-    lit = root[root > 0]
-    if lit.size and lit.max() >= 2 and np.allclose(lit, np.round(lit), atol=1e-5):
+    illuminated = root[root > 0]
+    if illuminated.size and illuminated.max() >= 2 and np.allclose(illuminated, np.round(illuminated), atol=1e-5):
         said = "The stored values are whole numbers, read as amplitudes"
-    elif _stand_at_whole_numbers(lit):
+    elif _stand_at_whole_numbers(illuminated):
         said = "The stored values lie about whole numbers, as counts over a flat field do, and are read as amplitudes"
     else:
         return
@@ -165,7 +165,7 @@ def counts_read_as_amplitudes(scan: Scan, evidence: Evidence) -> Iterator[Doubt]
 
 
 def _stand_at_whole_numbers(values: NDArray[np.float32]) -> bool:
-    """Whether few values lie about √2, where two photons would put them, beside those about √3 to √5, and 2."""
+    """Whether few values lie about √2, where two photons would put them, next to those about √3 to √5, and 2."""
     two = int(((values > 1.3) & (values < 1.55)).sum())
     more = int(((values > 1.65) & (values < 2.35)).sum())
     one = int(((values > 0.65) & (values < 1.3)).sum())

@@ -135,9 +135,11 @@ def _covered(positions: NDArray[np.float64], size: int, shape: tuple[int, int]) 
     """Part of the object on which a window lies, at most: by cells of half a window."""
     cell = max(1, size // 2)
     corners = np.floor((positions - positions.min(axis=0)) / cell).astype(np.int64)
-    lit = np.unique(np.concatenate([corners + np.array([row, column]) for row in range(2) for column in range(2)]), axis=0)
+    illuminated = np.unique(
+        np.concatenate([corners + np.array([row, column]) for row in range(2) for column in range(2)]), axis=0
+    )
     area = float(shape[0]) * shape[1]
-    return min(1.0, len(lit) * cell**2 / area, len(positions) * size**2 / area)
+    return min(1.0, len(illuminated) * cell**2 / area, len(positions) * size**2 / area)
 
 
 def _coordinates(place: NDArray[np.float64]) -> str:

@@ -74,7 +74,7 @@ def gather(scan: Scan, progress: Steps | None = None, *, every: bool = False) ->
 
     Args:
         scan: the scan; where its patterns are neither kept nor small, ``SAMPLED_FRAMES`` of them, spread over it, are read.
-        progress: told how many frames were read.
+        progress: called with how many frames were read.
         every: whether all frames are read in any case.
 
     Raises:
@@ -121,8 +121,8 @@ def unit_of(sample: NDArray[Any], mask: NDArray[np.bool_]) -> float | None:
     """
     if len(sample) < 5:
         return None
-    lit = np.count_nonzero(sample, axis=0)
-    dim = mask & (lit > 0) & (lit <= len(sample) / 5)
+    illuminated = np.count_nonzero(sample, axis=0)
+    dim = mask & (illuminated > 0) & (illuminated <= len(sample) / 5)
     values = sample[:, dim]
     values = values[values > 0]
     return float(np.quantile(values, _ONE)) if values.size >= 50 else _spacing(np.unique(sample[:, mask])[:_LOWEST])

@@ -104,6 +104,22 @@ class ArrayPatterns:
             self._refuse_large(counts, frames)
         return counts.astype(np.float32)
 
+    @property
+    def stored_as(self) -> str:
+        """What is stored of the patterns as they are used: ``counts`` or ``amplitude``; empty where they are computed from it."""
+        changed = self._dark is not None or self._factor != 1
+        return "" if changed else "amplitude" if self._amplitude else "counts"
+
+    def as_stored(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[Any]:
+        """What `stored_as` says of the named frames (k, N, N), in the stored type; bad pixels are 0.
+
+        Raises:
+            DataError: as ``Patterns.read``.
+        """
+        values = np.array(self._array.read(frames), order="C")
+        self._check(values, frames, "amplitude" if self._amplitude else "count")
+        return values
+
     def mean_counts(self) -> float:
         """Mean over the frames of the counts in good pixels, which need not lie in the range of float32.
 

@@ -1,4 +1,4 @@
-"""Patterns in units of their own, brought to counts by the mean number of photons in one."""
+"""Patterns in their own units, brought to counts by the mean number of photons in one."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _CHANCE: Final = 1e-8
 """How improbable it must be that photon noise left a pixel as it was."""
 
 _LIT: Final = 50.0
-"""Counts over all frames, in units of one photon, of the neighbors of a dead pixel: 0 beside it is then no chance."""
+"""Counts over all frames, in units of one photon, of the neighbors of a dead pixel: 0 next to it is then no chance."""
 
 _BRIGHT: Final = 1000.0
 """The same around a region of any size that is 0 in all frames, such as a beamstop."""
@@ -144,8 +144,8 @@ def flawed_pixels(
     infinite = good & ~tally.finite
     rest = good & ~infinite
     constant = rest & _constant(tally, unit, floor)
-    lit = rest & (tally.total > 0)
-    all_alike = int(constant.sum()) > max(0.5 * int(lit.sum()), 1) and not _flags(tally, constant, largest)
+    illuminated = rest & (tally.total > 0)
+    all_alike = int(constant.sum()) > max(0.5 * int(illuminated.sum()), 1) and not _flags(tally, constant, largest)
     if all_alike:
         constant = np.zeros_like(constant)
     rest &= ~constant
@@ -307,9 +307,9 @@ def _bands(dark: Pixels, total: NDArray[np.float64], axis: int) -> Pixels:
     """Rows (axis 0) or columns that are dark throughout, between two that are lit."""
     along = np.asarray(dark.all(axis=1 - axis))
     peak = total.max(axis=1 - axis)
-    lit = np.flatnonzero(peak >= _LIT)
-    if not lit.size:
+    illuminated = np.flatnonzero(peak >= _LIT)
+    if not illuminated.size:
         return np.zeros_like(dark)
     number = np.arange(len(along))
-    between: Pixels = along & (number > lit[0]) & (number < lit[-1])
+    between: Pixels = along & (number > illuminated[0]) & (number < illuminated[-1])
     return np.broadcast_to(np.expand_dims(between, 1 - axis), dark.shape)

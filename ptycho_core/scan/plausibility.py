@@ -31,7 +31,7 @@ def find_doubts(scan: Scan, progress: Steps | None = None) -> tuple[Doubt, ...]:
     Args:
         scan: the scan. All frames are read where its patterns are kept (``ptycho_core.scan.kept.kept``), so that a job reads each
             once; else a sample of frames spread over the scan.
-        progress: told how many frames were read.
+        progress: called with how many frames were read.
 
     Returns:
         The doubts, those of the counts first; none about a sound scan.

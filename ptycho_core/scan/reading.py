@@ -46,7 +46,7 @@ class Readers:
         """What ``read`` gives for each request, in their order, whichever thread is first.
 
         Threads begin with the first value that is taken. They have ended when the last value was taken, when an error of
-        ``read`` has come out in its place, and when the generator is closed, which whoever may leave early must see to.
+        ``read`` has come out in its place, and when the generator is closed, which a caller that may leave early must see to.
         """
         if not self.workers:
             yield from map(read, requests)

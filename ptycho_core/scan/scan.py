@@ -33,7 +33,7 @@ CHUNK: Final = 64
 """Patterns read at once by what goes through a whole scan."""
 
 Steps: TypeAlias = Callable[[int, int], None]
-"""Told how many of how many patterns are done; for a progress bar."""
+"""Called with how many of how many patterns are done; for a progress bar."""
 
 
 class Patterns(Protocol):
@@ -190,7 +190,7 @@ def scaled_probe(scan: Scan, probe: ComplexArray | None = None, progress: Steps 
     Args:
         scan: its patterns are read once, in chunks, if the scale has to be found.
         probe: (mode, N, N) or (N, N), complex, of unknown scale; None takes the scan's own.
-        progress: told how many patterns were read.
+        progress: called with how many patterns were read.
 
     Returns:
         (mode, N, N), complex128, and the real positive factor.

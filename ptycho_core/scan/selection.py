@@ -64,6 +64,16 @@ class _Chosen:
         counts: NDArray[np.float32] = self._all.read(self._chosen[frames])
         return counts
 
+    @property
+    def stored_as(self) -> str:
+        """See `ptycho_core.scan.patterns.ArrayPatterns.stored_as`."""
+        return str(getattr(self._all, "stored_as", ""))
+
+    def as_stored(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[Any]:
+        """See `ptycho_core.scan.patterns.ArrayPatterns.as_stored`."""
+        found: NDArray[Any] = self._all.as_stored(self._chosen[frames])
+        return found
+
 
 class _KeptChosen(_Chosen, KeptPatterns):
     """Some patterns of those that are kept; what is released is forgotten there."""

@@ -72,11 +72,11 @@ def followed_probe(probe: ComplexArray, before: int, size: int) -> ComplexArray:
 
 
 def followed_object(scan: Scan, stored: StoredObject, where: object, *, own: bool) -> StoredObject:
-    """A stored object, with what is beside it, in the pixels of a scan whose size was changed.
+    """A stored object, with what is next to it, in the pixels of a scan whose size was changed.
 
     Args:
         scan: as it is used.
-        stored: its pixels are those of the probe beside it, and without one those of the scan's file.
+        stored: its pixels are those of the probe next to it, and without one those of the scan's file.
         where: its file, for messages.
         own: whether this is the scan's own file.
 
@@ -89,7 +89,7 @@ def followed_object(scan: Scan, stored: StoredObject, where: object, *, own: boo
     if before == scan.size:
         return stored
     if before != scan.stored_size:
-        found = "has no probe beside it" if before is None else f"belongs to patterns of {before} pixels"
+        found = "has no probe next to it" if before is None else f"belongs to patterns of {before} pixels"
         told = f"{scan.source} is used with {scan.size} pixels in place of {scan.stored_size}"
         raise DataError(
             f"{where}: {told}, and the object {found}, so that it cannot follow.",
@@ -118,6 +118,13 @@ class _Resized:
 
     def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
         return np.ascontiguousarray(_centred(self._stored.read(frames), self._size))
+
+    @property
+    def stored_as(self) -> str:
+        return str(getattr(self._stored, "stored_as", ""))
+
+    def as_stored(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[Any]:
+        return np.ascontiguousarray(_centred(self._stored.as_stored(frames), self._size))  # type: ignore[attr-defined]
 
 
 def _centred(values: _Array, size: int) -> Any:  # noqa: ANN401 - the type that was given

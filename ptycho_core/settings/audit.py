@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ptycho_core.backends.states import Row
+    from ptycho_core.backends.states import BackendInfo
     from ptycho_core.contract import ExecutionPlan, Value
     from ptycho_core.settings.resolution import Resolved
 
 __all__ = ["audit", "audit_without_plan"]
 
 
-def audit(resolved: Resolved, plan: ExecutionPlan, row: Row) -> dict[str, Any]:
+def audit(resolved: Resolved, plan: ExecutionPlan, row: BackendInfo) -> dict[str, Any]:
     """The audit of a plan, as payload, run folder, model file and ``ptycho config explain`` hold it; JSON.
 
     Of each setting: ``value`` (resolved), ``origin`` and ``where`` (the source), ``beat`` (what it overruled), ``requested``,
-    ``effective`` and ``disposition`` (``kind`` and ``why``; None where nobody asked).
+    ``effective`` and ``disposition`` (``kind`` and ``why``; None where nothing was asked for).
     """
     table = resolved.as_dict()
     numbers = {name: value for group in resolved.groups().values() for name, value in group.items()}
@@ -30,7 +30,7 @@ def audit(resolved: Resolved, plan: ExecutionPlan, row: Row) -> dict[str, Any]:
     return {**head, "settings": table}
 
 
-def audit_without_plan(resolved: Resolved, row: Row | None, why: str) -> dict[str, Any]:
+def audit_without_plan(resolved: Resolved, row: BackendInfo | None, why: str) -> dict[str, Any]:
     """The same as far as it goes where no backend is asked: ``device``, ``effective`` and ``disposition`` are None.
 
     Args:
@@ -45,7 +45,7 @@ def audit_without_plan(resolved: Resolved, row: Row | None, why: str) -> dict[st
     return {"verb": resolved.verb, "backend": backend, "device": None, "notes": [why], "settings": table}
 
 
-def _backend(row: Row) -> dict[str, str]:
+def _backend(row: BackendInfo) -> dict[str, str]:
     return {
         "name": row.name, "distribution": row.source, "framework_version": row.framework_version, "chosen_by": row.chosen_by,
     }  # fmt: skip

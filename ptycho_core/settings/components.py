@@ -4,7 +4,7 @@ An entry point in the group ``ptycho.losses`` names a class derived from `engine
 derived from `imaging.metrics.Metric`, and one in ``ptycho.observers`` whose name begins with ``logger.`` a class derived from
 `loggers.logger.Logger`; the entry point has the name that the class states.  ptycho's loggers are found in the same way.  A
 class is imported where losses, metrics or that one logger are wanted, never to list it.  What is wrong with one is kept as its
-reason and told where it is asked for by name; nothing else suffers from it.
+reason and named where it is asked for by name; nothing else suffers from it.
 
 A field of a loss that is made with ``setting(...)`` is a setting: ``weight`` is ``NAME_weight`` of the table ``[training]``,
 any other ``FIELD`` is ``NAME_FIELD`` of the table ``[losses]``, where both jobs that use losses look for it.
@@ -19,7 +19,7 @@ from functools import cache
 from inspect import isabstract
 from typing import TYPE_CHECKING, Any, Final
 
-from ptycho_core.backends.discovery import LOGGER, OBSERVERS, Claim, scan
+from ptycho_core.backends.discovery import LOGGER, OBSERVERS, EntryPointClaim, scan
 from ptycho_core.engine.losses import BUILT_IN, OF_OBJECTS, Loss
 from ptycho_core.errors import SettingsError
 
@@ -92,7 +92,7 @@ class _LeftOut(Exception):  # noqa: N818 - a reason, not an error: it ends nothi
     """Why a component is left out."""
 
 
-def claimed() -> tuple[tuple[str, Claim], ...]:
+def claimed() -> tuple[tuple[str, EntryPointClaim], ...]:
     """Kind and entry point of each component of another distribution, usable or not; nothing is imported."""
     return tuple((kind, claim) for kind in GROUPS for claim in _claims(kind) if claim.distribution != _OURS)
 
@@ -107,7 +107,7 @@ def components(kind: str) -> tuple[Component, ...]:
     return tuple(found)
 
 
-def _claims(kind: str) -> tuple[Claim, ...]:
+def _claims(kind: str) -> tuple[EntryPointClaim, ...]:
     """The entry points of a kind, each under the name of its component."""
     claims = scan(GROUPS[kind])
     if kind != "logger":
@@ -115,7 +115,7 @@ def _claims(kind: str) -> tuple[Claim, ...]:
     return tuple(replace(claim, name=claim.name.removeprefix(LOGGER)) for claim in claims if claim.name.startswith(LOGGER))
 
 
-def _examined(kind: str, claim: Claim, others: Iterable[type]) -> Component:
+def _examined(kind: str, claim: EntryPointClaim, others: Iterable[type]) -> Component:
     """A component, imported, next to ``others`` of its kind that are already taken."""
     one = Component(kind, claim.name, claim.source)
     try:
@@ -234,8 +234,8 @@ def _declarations(kind: type[Loss]) -> tuple[Declaration, ...]:
     return tuple(found)
 
 
-def _loss(claim: Claim, others: Iterable[type[Loss]]) -> type[Loss]:
-    """The class of a loss, beside ``others`` that are already taken.
+def _loss(claim: EntryPointClaim, others: Iterable[type[Loss]]) -> type[Loss]:
+    """The class of a loss, next to ``others`` that are already taken.
 
     Raises:
         _LeftOut: it breaks a rule; the message says which.
@@ -256,7 +256,7 @@ def _loss(claim: Claim, others: Iterable[type[Loss]]) -> type[Loss]:
     return kind
 
 
-def _metric(claim: Claim) -> type[Metric]:
+def _metric(claim: EntryPointClaim) -> type[Metric]:
     """The class of a metric.
 
     Raises:
@@ -273,7 +273,7 @@ def _metric(claim: Claim) -> type[Metric]:
     return kind
 
 
-def _logger(claim: Claim) -> type[Logger]:
+def _logger(claim: EntryPointClaim) -> type[Logger]:
     """The class of a logger.
 
     Raises:
@@ -299,15 +299,15 @@ def _logger(claim: Claim) -> type[Logger]:
     return found
 
 
-def _imported(claim: Claim, base: type) -> Any:  # noqa: ANN401 - a class derived from base
+def _imported(claim: EntryPointClaim, base: type) -> Any:  # noqa: ANN401 - a class derived from base
     """What an entry point names, if it is a class derived from ``base`` that states the name of the entry point."""
-    from ptycho_core.backends.lists import NO_LISTS, Lists
+    from ptycho_core.backends.lists import NO_LISTS, AccessLists
     from ptycho_core.backends.registry import bad_name
     from ptycho_core.failures import in_one_line
 
     if bad_name(claim.name):
         raise _LeftOut(bad_name(claim.name).replace("for a backend", f"for a {base.__name__.lower()}"))
-    blocked = Lists(block=NO_LISTS.below_environment().block).refusal(claim.name, claim.distribution)
+    blocked = AccessLists(block=NO_LISTS.below_environment().block).refusal(claim.name, claim.distribution)
     if blocked:
         raise _LeftOut(blocked)
     try:
@@ -388,7 +388,7 @@ def _check_settings(declared: Iterable[Declaration], others: Iterable[type[Loss]
             raise _LeftOut(f"its setting '{one.name}' has the variable {one.variable}, as options of backends have")
 
 
-def _check_made(kind: type, claim: Claim) -> None:
+def _check_made(kind: type, claim: EntryPointClaim) -> None:
     """That the class can be made with its defaults, and kept by its values."""
     from ptycho_core.failures import in_one_line
 

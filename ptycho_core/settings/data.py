@@ -111,7 +111,7 @@ class DataSettings:
     mask: str | None = setting(
         None, path=True, words=(AUTO,), verbs=_VERBS,
         help="file (npy, npz, tif) with the good pixels of the detector, 1 = good; or auto, which masks saturated, dead, hot and "
-        "constant pixels, beside those of the file's own mask. Give one for gaps, dead or hot pixels.",
+        "constant pixels, in addition to those of the file's own mask. Give one for gaps, dead or hot pixels.",
     )  # fmt: skip
     dark: str | None = setting(
         None, path=True, number=True, verbs=_VERBS,

@@ -43,7 +43,7 @@ class Declaration:
         minimum, above, maximum, below: smallest value, bound that it must exceed, largest value, bound that it must not reach.
         multiple: whole number that a value must be a multiple of, or None.
         choices: the words allowed.
-        also: words allowed beside ``choices`` and what they mean.
+        also: words allowed in addition to ``choices`` and what they mean.
         unusable: words that would be among ``choices`` if what brings them worked, and why it does not.
         truths: the two of ``choices`` that true and false mean, which a flag alone and its ``--no-`` form stand for; or none.
         words: for a path, words that name no file and are values: ``auto`` then does not mean that there is none.
@@ -67,7 +67,7 @@ class Declaration:
     choices: tuple[str, ...] = ()
     also: tuple[tuple[str, str], ...] = ()
     unusable: tuple[tuple[str, str], ...] = ()
-    truths: tuple[str, ...] = ()
+    switch_words: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     number: bool = False
     flags: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class Declaration:
     @property
     def switches(self) -> bool:
         """Whether its flag may stand alone, and has a ``--no-`` form."""
-        return self.kind == "bool" or bool(self.truths)
+        return self.kind == "bool" or bool(self.switch_words)
 
     @property
     def variable(self) -> str:
@@ -89,7 +89,7 @@ class Declaration:
         return "PTYCHO_" + self.name.upper()
 
     def of_backend(self, spec: BackendSpec) -> Value:
-        """The default that a backend has of its own: its first precision, where it does not offer ours; None if it has none."""
+        """The default that only a backend has: its first precision, where it does not offer ours; None if it has none."""
         own = self.name == "precision" and spec.precisions and self.default not in spec.precisions
         return spec.precisions[0] if own else None
 
@@ -174,9 +174,9 @@ class Declaration:
     def _word(self, value: object) -> object:
         """The word that a truth, or a text that means one, stands for, where there is such a word."""
         truth = _TRUTHS.get(value.lower()) if isinstance(value, str) else value
-        if not self.truths or not isinstance(truth, bool | int) or truth not in (0, 1):
+        if not self.switch_words or not isinstance(truth, bool | int) or truth not in (0, 1):
             return value
-        return self.truths[0] if truth else self.truths[1]
+        return self.switch_words[0] if truth else self.switch_words[1]
 
     def _typed(self, value: object, where: str) -> Value:
         if self.kind == "float" and not isinstance(value, bool) and isinstance(value, Real):
@@ -227,7 +227,7 @@ def setting(
     multiple: int | None = None,
     choices: tuple[str, ...] = (),
     also: tuple[tuple[str, str], ...] = (),
-    truths: tuple[str, ...] = (),
+    switch_words: tuple[str, ...] = (),
     words: tuple[str, ...] = (),
     number: bool = False,
     flags: tuple[str, ...] = (),
@@ -245,7 +245,7 @@ def setting(
         "multiple": multiple,
         "choices": choices,
         "also": also,
-        "truths": truths,
+        "switch_words": switch_words,
         "words": words,
         "number": number,
         "flags": flags,

@@ -47,9 +47,9 @@ def _section(one: Declaration) -> str:
     unit = f" ({one.unit})" if one.unit else ""
     value = one.allowed if one.choices else ", ".join(filter(None, [kind, one.allowed])) + unit
     flags = [one.flag, *([one.negated] if one.switches else [])]
-    flags += [f"{one.flag}={word}" for word in one.choices if one.truths and word not in one.truths]
+    flags += [f"{one.flag}={word}" for word in one.choices if one.switch_words and word not in one.switch_words]
     meaning = (("true", "1"), ("false", "0"))
-    also = [*one.also, *((text, word) for texts, word in zip(meaning, one.truths, strict=False) for text in texts)]
+    also = [*one.also, *((text, word) for texts, word in zip(meaning, one.switch_words, strict=False) for text in texts)]
     facts = [
         ("value", value + (f"; or `{one.show(None)}`" if one.optional else "")),
         ("default", f"`{one.show(one.default)}`"),

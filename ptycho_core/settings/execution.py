@@ -32,7 +32,7 @@ class ExecutionSettings:
         help="number format. float64 to compare engines or to rule out rounding; it takes twice the time.",
     )  # fmt: skip
     deterministic: str = setting(
-        "on", choices=("on", "off", "strict"), truths=("on", "off"),
+        "on", choices=("on", "off", "strict"), switch_words=("on", "off"),
         help="on: the same command gives the same bits again, with the same number of threads on the same machine; an operation "
         "that cannot be held to that is run with a warning. strict: it is refused. off: nothing is done for it. Turn it off on a "
         "GPU where speed matters more; PyTorch and TensorFlow on a CPU lose nothing by it.",
@@ -59,7 +59,7 @@ class ExecutionSettings:
     )  # fmt: skip
     pin_memory: bool = setting(
         False, verbs=("train", "infer", "reconstruct"),
-        help="copy what is read to the GPU through pinned memory, beside the computing. Turn it on where such copies cost time.",
+        help="copy what is read to the GPU through pinned memory, while it computes. Turn it on where such copies cost time.",
     )  # fmt: skip
     inference_batch_size: int | None = setting(
         None, minimum=1, verbs=("train", "infer"),
@@ -74,8 +74,8 @@ class ExecutionSettings:
     )
     enable_checkpointing: bool = setting(
         True, flags=("--disable-checkpointing",), verbs=_TRAIN,
-        help="write models while the training runs, so that it can go on. Turn it off where only the last model counts and the "
-        "disk is slow.",
+        help="write models while the training runs, so that it can continue. Turn it off where only the last model counts and "
+        "the disk is slow.",
     )  # fmt: skip
     checkpoint_save_top_k: int = setting(
         1, minimum=-1, verbs=_TRAIN,
@@ -85,8 +85,8 @@ class ExecutionSettings:
     checkpoint_monitor: str | None = setting(
         None, choices=("loss", "misfit", "validation_loss", "validation_misfit"), also=(("val_loss", "validation_loss"),),
         verbs=_TRAIN,
-        help="figure by which the best epoch, early stopping and plateau are judged; auto is validation_loss where something "
-        "judges, else loss. A misfit where loss terms of other runs differ.",
+        help="figure by which the best epoch, early stopping and plateau are chosen; auto is validation_loss with "
+        "validation data, else loss. A misfit where loss terms of other runs differ.",
     )  # fmt: skip
     checkpoint_mode: str = setting(
         "min", choices=("min", "max"), verbs=_TRAIN,
@@ -102,8 +102,8 @@ class ExecutionSettings:
     )  # fmt: skip
     log_every: int = setting(
         0, minimum=0, unit="steps", verbs=_TRAIN,
-        help="steps between two rows of loss and learning rate beside those of the epochs; 0 writes epochs only. Use it where an "
-        "epoch is long or the loss jumps within one.",
+        help="steps between two rows of loss and learning rate besides those of the epochs; 0 writes epochs only. Use it where "
+        "an epoch is long or the loss jumps within one.",
     )  # fmt: skip
     figures: bool = setting(
         True, verbs=("train", "infer", "reconstruct"),

@@ -22,7 +22,7 @@ _NEEDED = ("neighbor_count", "probe_mask_diameter", "probe_mask_edge", "probe_sm
 
 
 def changeable() -> frozenset[str]:
-    """What may differ when a training goes on: how long and how it is run. The seed decides what is computed."""
+    """What may differ when a training continues: how long and how it is run. The seed decides what is computed."""
     return frozenset({name for name, one in declarations("train").items() if one.group == "execution"} - {"seed"} | {"epochs"})
 
 
@@ -86,7 +86,7 @@ def inference_facts(scan: ScanFile | None, model: str | Path | None, data: Mappi
 
 
 def resumption_facts(checkpoint: str | Path) -> Facts:
-    """What a checkpoint states for the training that goes on from it: all its settings, sealed but for how long and how it runs.
+    """What a checkpoint states for a training that continues from it: all its settings, sealed but for how it runs and how long.
 
     Raises:
         DataError: the file does not exist, cannot be used, or is no checkpoint.
@@ -102,7 +102,7 @@ def resumption_facts(checkpoint: str | Path) -> Facts:
     off = trained.get("enable_checkpointing") is False or trained.get("checkpoint_save_top_k") == 0
     if off and STATE not in manifest["hashes"]:
         raise DataError(
-            f"{place} is the result of a training without checkpoints: it holds no state that a training could go on from.",
+            f"{place} is the result of a training without checkpoints: it holds no state that a training could continue from.",
             remedy="Train anew with checkpoints (--enable-checkpointing, --checkpoint-save-top-k 1).",
         )
     _check_losses(place, trained)
@@ -112,14 +112,14 @@ def resumption_facts(checkpoint: str | Path) -> Facts:
 
 
 def _check_losses(place: Path, trained: Mapping[str, Value]) -> None:
-    """A term of the loss that is not there any more must not be dropped from a training that goes on."""
+    """A term of the loss that is not there any more must not be dropped from a training that continues."""
     from ptycho_core.settings.components import why_left_out
 
     for name, value in trained.items():
         if name.endswith("_weight") and value and "." not in name and name not in declarations("train"):
             loss = name.removesuffix("_weight")
             why = why_left_out(name) or f"No loss '{loss}' is installed."
-            told = f"{place} was trained with {name} {value}, and the training cannot go on without that loss."
+            told = f"{place} was trained with {name} {value}, and the training cannot continue without that loss."
             raise DataError(told, remedy=f"{why} Install what brings it.")
 
 

@@ -55,8 +55,8 @@ def files_of(payload: Payload) -> JobFiles:
 def check_files(payload: Payload) -> None:
     """Refuse a job that would write over what it reads.
 
-    A result that a fit starts with, and the checkpoint that a training goes on from, may be replaced: they are read whole before,
-    and stay until what takes their place is complete.
+    A result that a fit starts with, and the checkpoint that a training continues from, may be replaced: they are read whole
+    before, and stay until what takes their place is complete.
 
     Raises:
         OutputError: the message names both files; or a folder lies where a file would be written.

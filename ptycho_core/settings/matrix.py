@@ -35,7 +35,7 @@ of a value the leftmost that gives one wins, and the others are listed as beaten
   any source is refused. *Fact*: a request wins.
 * Rank 6: what the scan's file states.
 * Rank 7: another program's default, where a job is run in its words ([coming from PtychoPINN](migrating-from-ptychopinn.md)).
-* Rank 8: the default of the backend, where it has one of its own. Rank 9: the default of the declaration, which
+* Rank 8: the default of the backend, where it has its own. Rank 9: the default of the declaration, which
   serves every backend that has none.
 """
 
@@ -57,7 +57,7 @@ def override_matrix(specs: Sequence[BackendSpec]) -> str:
         told = (
             markdown_table(["option", *map(_rank, ("override", "environment", "file", "model", "backend default"))], rows)
             if rows
-            else "No options of its own.\n"
+            else "No options.\n"
         )
         parts.append(f"## Options of backend {spec.name}\n\n{told}")
     return "\n".join(parts)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ptycho_core.backends.loading import Backend
-    from ptycho_core.backends.states import Row
+    from ptycho_core.backends.states import BackendInfo
     from ptycho_core.contract import ExecutionPlan, Value
     from ptycho_core.formats.opening import ScanFile
     from ptycho_core.settings.execution import ExecutionSettings
@@ -93,7 +93,7 @@ class ResolutionPayload(ReconstructionPayload):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPayload(Payload):
-    """A training: files of the scans, of the scans that only judge, folder of the run, and the checkpoint to go on from."""
+    """A training: files of the scans, of the validation scans, folder of the run, and the checkpoint to continue from."""
 
     scans: tuple[Path, ...]
     validation: tuple[Path, ...]
@@ -137,7 +137,7 @@ def create_reconstruction_payload(
         execution_config: execution settings passed in code, one rank below.
         config_file: settings in TOML, or what takes the place of such a file.
         environment: variables; those of the process if None.
-        allow_unsupported: go on without the options that the backend does not support.
+        allow_unsupported: continue without the options that the backend does not support.
 
     Raises:
         SettingsError: for an unknown or impossible setting.
@@ -202,12 +202,12 @@ def create_training_payload(
         output_dir: folder of the run.
         overrides: explicit settings by name, a backend's options as ``BACKEND.NAME``.
         execution_config: execution settings passed in code, one rank below.
-        validation: paths of scans that only judge.
-        resume: a checkpoint to go on from. Its settings are facts; only ``epochs`` and, the seed aside, execution settings may
+        validation: paths of validation scans.
+        resume: a checkpoint to continue from. Its settings are facts; only ``epochs`` and, the seed aside, execution settings may
             differ.
         config_file: settings in TOML, or what takes the place of such a file.
         environment: variables; those of the process if None.
-        allow_unsupported: go on without the options that the backend does not support.
+        allow_unsupported: continue without the options that the backend does not support.
 
     Raises:
         SettingsError: for an unknown or impossible setting, or one that differs from the checkpoint's.
@@ -257,7 +257,7 @@ def create_inference_payload(
         execution_config: execution settings passed in code, one rank below.
         config_file: settings in TOML, or what takes the place of such a file.
         environment: variables; those of the process if None.
-        allow_unsupported: go on without the options that the backend does not support.
+        allow_unsupported: continue without the options that the backend does not support.
 
     Raises:
         SettingsError: for an unknown or impossible setting, or one that contradicts the model.
@@ -276,7 +276,7 @@ def _inference_payload(
     file: ScanFile,
     output_dir: str | Path | None,
     sources: Mapping[str, Any],
-    rows: tuple[Row, ...] | None = None,
+    rows: tuple[BackendInfo, ...] | None = None,
     *,
     allow_unsupported: bool,
 ) -> InferencePayload:
@@ -289,7 +289,7 @@ def _inference_payload(
     return InferencePayload(file=file, model_path=model_file(Path(model_path)), output_dir=_folder(output_dir), **common)
 
 
-def _first_inference(file: ScanFile, fit: Mapping[str, Any], rows: tuple[Row, ...]) -> InferencePayload | None:
+def _first_inference(file: ScanFile, fit: Mapping[str, Any], rows: tuple[BackendInfo, ...]) -> InferencePayload | None:
     """The inference that makes the start of a fit, by the same backend; None where the start is no model.
 
     Scan and execution are those of the fit: what is asked for of the scan, and execution as planned.
@@ -313,9 +313,9 @@ def _decide(
     facts: Callable[[Mapping[str, Value]], Facts] | None,
     check: Callable[[Decided], None] | None = None,
     *,
-    rows: tuple[Row, ...] | None = None,
+    rows: tuple[BackendInfo, ...] | None = None,
     allow_unsupported: bool,
-) -> tuple[dict[str, Any], tuple[Row, ...]]:
+) -> tuple[dict[str, Any], tuple[BackendInfo, ...]]:
     """What all payloads have in common, and the backends that were found.
 
     ``check`` sees what is decided before the backend is imported.
@@ -358,11 +358,11 @@ def _check_scans(resolved: Resolved, scans: Sequence[str | Path], validation: Se
         told = f"{labels.where}: labels is the object of one scan, and there are {len(scans)}."
         raise SettingsError(told, remedy="Store each object in its scan's file as 'object_true'.", source=labels.where)
     if split.value and split.origin in REQUESTING and validation:
-        told = f"{split.where}: validation_split takes frames away to judge by, and there are scans that only judge."
+        told = f"{split.where}: validation_split takes frames away for validation, and there are validation scans."
         raise SettingsError(told, remedy="Give one of the two.", source=split.where)
     monitor = resolved.values["checkpoint_monitor"]
     if str(monitor.value).startswith("validation_") and not (validation or split.value):
-        told = f"{monitor.where}: checkpoint_monitor = {monitor.value} needs data that only judge, and there are none."
+        told = f"{monitor.where}: checkpoint_monitor = {monitor.value} needs validation data, and there are none."
         raise SettingsError(
             told, remedy="Give some with --validation or --validation-split, or monitor loss.", source=monitor.where
         )
@@ -370,7 +370,7 @@ def _check_scans(resolved: Resolved, scans: Sequence[str | Path], validation: Se
 
 def _check_start(scan: str | Path, decided: Decided) -> None:
     """Where the start is a model the backend must infer too; where it does not, another one can, by a separate command."""
-    from ptycho_core.backends.registry import those_that
+    from ptycho_core.backends.registry import backends_that
     from ptycho_core.settings.facts import is_model
 
     start, spec = decided.resolved.values["start"], decided.row.spec
@@ -379,7 +379,7 @@ def _check_start(scan: str | Path, decided: Decided) -> None:
     if "reconstruct" not in spec.capabilities or "infer" in spec.capabilities:  # the manifest is checked after this
         return
     able = [row for row in decided.rows if row.state == "ok" and row.spec is not None and "infer" in row.spec.capabilities]
-    remedy = those_that(lambda other: "infer" in other.capabilities, decided.rows)
+    remedy = backends_that(lambda other: "infer" in other.capabilities, decided.rows)
     if able:
         name = min(able, key=lambda row: row.only_by_name).name
         first = shlex.join(["ptycho", "infer", str(scan), "--model", str(start.value), "--backend", name])

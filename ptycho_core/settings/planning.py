@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from ptycho_core.backends.loading import Backend
-    from ptycho_core.backends.states import Row
+    from ptycho_core.backends.states import BackendInfo
 
 __all__ = ["Decided", "plan_for", "plan_verb", "resolve_for"]
 
@@ -31,8 +31,8 @@ class Decided(NamedTuple):
     """
 
     resolved: Resolved
-    row: Row
-    rows: tuple[Row, ...]
+    row: BackendInfo
+    rows: tuple[BackendInfo, ...]
 
 
 def plan_verb(verb: str, overrides: Mapping[str, object], environment: Mapping[str, str]) -> tuple[Backend, ExecutionPlan]:
@@ -49,7 +49,7 @@ def resolve_for(
     verb: str,
     sources: Mapping[str, Any],
     facts: Callable[[Mapping[str, Value]], Facts] | None = None,
-    rows: tuple[Row, ...] | None = None,
+    rows: tuple[BackendInfo, ...] | None = None,
 ) -> Decided:
     """Resolve in one pass: the settings by themselves, options of a backend that is named, facts of files. Imports no plugin.
 
@@ -81,7 +81,7 @@ def resolve_for(
     return Decided(resolved, row, rows)
 
 
-def _chosen(named: Sourced, resolving: Resolving, rows: tuple[Row, ...]) -> Row:
+def _chosen(named: Sourced, resolving: Resolving, rows: tuple[BackendInfo, ...]) -> BackendInfo:
     """The backend of that name, or the only one; an error says where the name comes from."""
     from ptycho_core.backends import choose
 
@@ -93,7 +93,7 @@ def _chosen(named: Sourced, resolving: Resolving, rows: tuple[Row, ...]) -> Row:
         raise
 
 
-def _spec(row: Row) -> BackendSpec:
+def _spec(row: BackendInfo) -> BackendSpec:
     assert row.spec is not None  # a row that was chosen has a manifest
     return row.spec
 
@@ -126,15 +126,15 @@ def plan_for(decided: Decided, *, allow_unsupported: bool) -> tuple[Backend, Exe
             one = {**resolved.values, **resolved.options}[name]
             raise CapabilityError(
                 f"backend '{backend.name}': {name} = {one.value}: {answer.why}.",
-                remedy="Choose another value, or go on without it with --allow-unsupported.",
+                remedy="Choose another value, or continue without it with --allow-unsupported.",
                 source=one.where, backend=backend.name, distribution=backend.source,
             )  # fmt: skip
     return backend, plan
 
 
-def _check_manifest(resolved: Resolved, spec: BackendSpec, rows: tuple[Row, ...]) -> None:
+def _check_manifest(resolved: Resolved, spec: BackendSpec, rows: tuple[BackendInfo, ...]) -> None:
     """Refuse what the manifest rules out, without importing the backend; the installed ones that can do it are named."""
-    from ptycho_core.backends.registry import those_that
+    from ptycho_core.backends.registry import backends_that
 
     verb = resolved.verb
     needed = {verb: ""} | {
@@ -146,7 +146,7 @@ def _check_manifest(resolved: Resolved, spec: BackendSpec, rows: tuple[Row, ...]
         if word not in spec.capabilities:
             raise CapabilityError(
                 f"backend '{spec.name}' does not provide '{word}'; it provides {', '.join(spec.capabilities)}.",
-                remedy=those_that(_claims(verb, word), rows),
+                remedy=backends_that(_claims(verb, word), rows),
                 source=where, backend=spec.name,
             )  # fmt: skip
     for name, kind, also in (("accelerator", "accelerators", ("auto",)), ("precision", "precisions", ())):
@@ -154,7 +154,7 @@ def _check_manifest(resolved: Resolved, spec: BackendSpec, rows: tuple[Row, ...]
         if one.value not in offered:
             raise CapabilityError(
                 f"{name} '{one.value}' is not available: backend '{spec.name}' offers {', '.join(offered)}.",
-                remedy=f"Choose one of these. {those_that(_offers(verb, kind, one.value), rows)}",
+                remedy=f"Choose one of these. {backends_that(_offers(verb, kind, one.value), rows)}",
                 source=one.where, backend=spec.name,
             )  # fmt: skip
 

@@ -69,7 +69,7 @@ class ReconstructionSettings:
     )  # fmt: skip
     held_out: float | None = setting(
         None, minimum=0, maximum=0.5, verbs=_VERBS,
-        help="share of the frames that take no part in the fit, to judge it by. auto holds out 5 percent of 40 frames or more, "
+        help="share of the frames that take no part in the fit and check it. auto holds out 5 percent of 40 frames or more, "
         "and fits them too in the end; 0 for none.",
     )  # fmt: skip
     tolerance: float = setting(

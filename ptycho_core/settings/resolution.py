@@ -28,7 +28,7 @@ from ptycho_core.settings.sources import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ptycho_core.backends.lists import Lists
+    from ptycho_core.backends.lists import AccessLists
     from ptycho_core.contract import BackendSpec, Value
     from ptycho_core.settings.execution import ExecutionSettings
     from ptycho_core.settings.sources import SettingsSource
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["REQUESTING", "Facts", "Resolved", "Resolving", "Sourced", "resolve"]
 
 REQUESTING = ("override", "execution object", "environment", "file")
-"""Origins by which somebody asked for a value."""
+"""Origins by which the user asked for a value."""
 
 
 class Facts(NamedTuple):
@@ -78,7 +78,7 @@ class Resolved:
 
     @property
     def requested(self) -> frozenset[str]:
-        """Names of what somebody asked for; a default is never among them."""
+        """Names of what the user asked for; a default is never among them."""
         both = {**self.values, **self.options}
         return frozenset(name for name, one in both.items() if one.origin in REQUESTING)
 
@@ -138,7 +138,7 @@ class Resolving:
         self._given_options: dict[str, list[Given]] = {}
         _add(self._given, given)
 
-    def lists(self) -> Lists:
+    def lists(self) -> AccessLists:
         """Which backends the settings file allows or blocks."""
         from ptycho_core.backends.lists import NO_LISTS
 

@@ -1,4 +1,4 @@
-"""The rules between settings: what contradicts something else, or could not act beside it, is refused when it is asked for."""
+"""The rules between settings: what contradicts something else, or could not act with it, is refused when it is asked for."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ _ACTS_BESIDE = {
 
 
 def acts_only(name: str) -> str:
-    """Beside what a setting acts, in words; empty for one that always does."""
+    """With what a setting acts, in words; empty for one that always does."""
     if name in _ACTS_WITH:
         other, words = _ACTS_WITH[name]
         return f"only with {other} {' or '.join(words)}"
     if name in _ACTS_UNLESS:
         return "not with {} {}".format(*_ACTS_UNLESS[name])
-    return f"only beside {_ACTS_BESIDE[name]}" if name in _ACTS_BESIDE else ""
+    return f"only together with {_ACTS_BESIDE[name]}" if name in _ACTS_BESIDE else ""
 
 
 def check_together(resolved: Resolved) -> None:
@@ -74,7 +74,7 @@ def check_together(resolved: Resolved) -> None:
             _refuse(values, name, f"{name} does not act with {other} {word} ({values[other].origin})")
     for name, other in _ACTS_BESIDE.items():
         if _asked(values, name) and values[other].value is None:
-            _refuse(values, name, f"{name} acts only beside {other}, which is not given")
+            _refuse(values, name, f"{name} acts only together with {other}, which is not given")
     if _asked(values, "prefetch") and values["prefetch"].value is not None and not values["num_workers"].value:
         _refuse(values, "prefetch", f"prefetch acts only with workers, and num_workers is {_show(values, 'num_workers')}")
     _check_settings_of_losses(values)
@@ -125,7 +125,7 @@ def _check_subsample(values: Mapping[str, Sourced]) -> None:
     if not values["sequential_sampling"].value:
         return
     if _asked(values, "sequential_sampling") and values["n_subsample"].value is None:
-        _refuse(values, "sequential_sampling", "sequential_sampling acts only beside n_subsample, which is not given")
+        _refuse(values, "sequential_sampling", "sequential_sampling acts only together with n_subsample, which is not given")
     if _asked(values, "subsample_seed") and values["subsample_seed"].value is not None:
         _refuse(values, "subsample_seed", "subsample_seed draws nothing with sequential_sampling, which takes the first frames")
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from ptycho_core.backends.lists import Lists
+    from ptycho_core.backends.lists import AccessLists
     from ptycho_core.contract import Value
     from ptycho_core.settings.declare import Declaration
 
@@ -57,7 +57,7 @@ class Typed:
 
 @dataclass(frozen=True)
 class Given:
-    """One value that somebody gave: its origin (one of ``ORIGINS``) and where exactly."""
+    """One given value: its origin (one of ``ORIGINS``) and where exactly."""
 
     name: str
     value: Value
@@ -92,7 +92,7 @@ def from_overrides(known: Mapping[str, Declaration], values: Mapping[str, object
 def from_execution(verb: str, execution: ExecutionSettings | Mapping[str, object] | None) -> list[Given]:
     """An execution object passed in code.
 
-    Of an ``ExecutionSettings`` a value equal to its default is no request, as nobody can tell; a mapping can ask for a default.
+    Of an ``ExecutionSettings`` a value equal to its default is no request (they look the same); a mapping can ask for a default.
     """
     if execution is None:
         return []
@@ -219,23 +219,23 @@ class SettingsFile:
                 found.append(Given(full, options[full].check(value, where), "file", where))
         return found
 
-    def lists(self) -> Lists:
+    def lists(self) -> AccessLists:
         """The lists ``allow`` and ``block`` of the table ``[backends]``: which backends the jobs of this file may use.
 
         Raises:
             SettingsError: a list is none.
         """
-        from ptycho_core.backends.lists import Lists, NameList
+        from ptycho_core.backends.lists import AccessList, AccessLists
 
-        found: dict[str, NameList] = {}
+        found: dict[str, AccessList] = {}
         for name, words in self._tables.get("backends", {}).items():
             where = self._where("backends", name)
             check_name(name, ("allow", "block"), where)
             if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
                 message = f'{where} must be a list of names of backends, such as ["NAME", "NAME@DISTRIBUTION"].'
                 raise SettingsError(message, source=where)
-            found[name] = NameList.of(words, f"{where} = {words}")
-        return Lists(**found)
+            found[name] = AccessList.of(words, f"{where} = {words}")
+        return AccessLists(**found)
 
     def _check_backends(self, tables: Mapping[str, Any]) -> None:
         for written, values in tables.items():

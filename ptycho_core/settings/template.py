@@ -20,7 +20,7 @@ __all__ = ["template"]
 
 _WIDTH = 110
 _LISTS = """\
-# Which backends the jobs of this file may use, by NAME or NAME@DISTRIBUTION, is said in a table of its own:
+# Which backends the jobs of this file may use, by NAME or NAME@DISTRIBUTION, is said in a separate table:
 # [backends]
 # allow = ["NAME"]
 # block = ["NAME"]"""
@@ -46,7 +46,7 @@ def template(verb: str, spec: BackendSpec | None = None, named: str = "") -> str
         parts.append(f"[{group}]")
         parts += [_entry(one, one.name, spec, named) for one in declared]
     if spec is not None:
-        parts.append(f"[backend.{spec.name}]" if spec.options else f"# Backend {spec.name} has no options of its own.")
+        parts.append(f"[backend.{spec.name}]" if spec.options else f"# Backend {spec.name} has no options.")
         parts += [_entry(option_declaration(spec.name, one), one.name, None) for one in spec.options]
     return "\n\n".join([*parts, _LISTS]) + "\n"
 
@@ -55,7 +55,7 @@ def _head(verb: str, spec: BackendSpec | None) -> str:
     told = [
         f"Settings of a job: ptycho {verb} ... --config FILE. Flags and PTYCHO_* variables go before this file.",
         "Remove the # before a setting to ask for it; what is shown is its default, and to ask for a default is a request too: "
-        "what could not act beside the others (the momentum of an optimizer that has none) is refused.",
+        "what could not act together with the others (the momentum of an optimizer that has none) is refused.",
     ]
     if verb == "infer":
         told.append("What the network is stands in the model file and cannot be set.")

@@ -95,7 +95,8 @@ class TrainingSettings:
     )  # fmt: skip
     validation_split: float = setting(
         0.0, minimum=0, maximum=0.5, verbs=_VERBS,
-        help="share of each scan, a region at its edge, that only judges. Use it where there is no scan for --validation.",
+        help="fraction of each scan held out for validation (a region at its edge). Use it where there is no scan for "
+        "--validation.",
     )  # fmt: skip
     oversampling: int = setting(
         1, minimum=1, verbs=_VERBS, help="groups drawn for each frame in an epoch. More for small scans with --neighbor-count."

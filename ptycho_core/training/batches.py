@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptycho_core.training.draws import Purpose, drawn_order, stream
+from ptycho_core.training.rng import Purpose, drawn_order, stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,17 +46,17 @@ def split(
     if number == 0:
         return []
     parts = -(-number // batch_size)
-    draws = stream(Purpose.SPLIT, seed=seed, scan=scan, epoch=epoch)
+    rng = stream(Purpose.SPLIT, seed=seed, scan=scan, epoch=epoch)
     if not spatial:
-        return [groups[np.sort(part)] for part in np.array_split(drawn_order(number, draws), parts)]
-    angle = 2 * np.pi * draws.random()
+        return [groups[np.sort(part)] for part in np.array_split(drawn_order(number, rng), parts)]
+    angle = 2 * np.pi * rng.random()
     row, column = positions[groups[:, 0]].T
     turned = np.stack([np.cos(angle) * row - np.sin(angle) * column, np.sin(angle) * row + np.cos(angle) * column])
-    return [groups[part] for part in _cut(np.arange(number, dtype=np.int64), turned, parts, draws)]
+    return [groups[part] for part in _cut(np.arange(number, dtype=np.int64), turned, parts, rng)]
 
 
 def _cut(
-    numbers: NDArray[np.int64], coordinates: NDArray[np.float64], parts: int, draws: np.random.Generator
+    numbers: NDArray[np.int64], coordinates: NDArray[np.float64], parts: int, rng: np.random.Generator
 ) -> list[NDArray[np.int64]]:
     """Cut ``numbers`` (ascending) into ``parts`` neighbourhoods; ``coordinates`` (2, all). Depth first, the lower side first."""
     if parts == 1:
@@ -66,8 +66,8 @@ def _cut(
     order = np.argsort(own[0 if height >= width else 1], kind="stable")
     # Anywhere in the middle third: borders move, and no neighbourhood becomes a thin strip.
     low, high = -(-parts // 3), parts - -(-parts // 3)
-    lower = low + int(draws.random() * (high - low + 1))
+    lower = low + int(rng.random() * (high - low + 1))
     size, larger = divmod(len(numbers), parts)
     border = lower * size + min(lower, larger)
     below, above = np.sort(numbers[order[:border]]), np.sort(numbers[order[border:]])
-    return _cut(below, coordinates, lower, draws) + _cut(above, coordinates, parts - lower, draws)
+    return _cut(below, coordinates, lower, rng) + _cut(above, coordinates, parts - lower, rng)

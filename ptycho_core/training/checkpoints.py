@@ -1,4 +1,4 @@
-"""Which models of a run are kept, by what they are judged, and what of them is on disk while it runs."""
+"""Which models of a run are kept, by which figure, and what of them is on disk while it runs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Monitor(NamedTuple):
 
 
 AUTO: Final = Monitor()
-"""What models are judged by unless something else is asked for."""
+"""What models are compared by unless something else is asked for."""
 
 
 def keeps_checkpoints(execution: Mapping[str, Any]) -> bool:
@@ -75,14 +75,14 @@ class Checkpoints:
     Args:
         folder: of the run.
         execution: the *execution* settings.
-        history: of the epochs that the run goes on after; what else is in the folder is not of this run, and is about to go.
+        history: of the epochs that the run continues after; what else is in the folder is not of this run, and is about to go.
 
     Attributes:
-        on: whether anything is written while the run goes on.
-        monitor: what the models are judged by.
+        on: whether anything is written while the run continues.
+        monitor: what the models are compared by.
 
     Raises:
-        DataError: the run goes on, and its best model cannot be read.
+        DataError: the run continues, and its best model cannot be read.
     """
 
     def __init__(self, folder: Path, execution: Mapping[str, Any], history: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -108,7 +108,7 @@ class Checkpoints:
         return self._folder / LAST, *self._complete(history, save)
 
     def catch_up(self, history: Sequence[Mapping[str, Any]], save: Callable[[Path], None]) -> None:
-        """Before a run goes on: what is missing of its last epoch, as it was cut off between two files or is monitored otherwise.
+        """Before a run continues: what is missing of its last epoch, cut off between two files or monitored otherwise.
 
         Raises:
             OutputError: a file or the folder for them cannot be written.
@@ -127,7 +127,7 @@ class Checkpoints:
         return tuple(written)
 
     def _complete(self, history: Sequence[Mapping[str, Any]], save: Callable[[Path], None]) -> list[Path]:
-        """All of the last epoch but ``last.ptycho``, which is there: a run that is cut off in between goes on from that."""
+        """All of the last epoch but ``last.ptycho``, which is there: a run that is cut off in between continues from that."""
         now, written = len(history), []
         if self._is_best(history):
             written.append(self._folder / BEST)
@@ -150,7 +150,7 @@ class Checkpoints:
         return self.monitor.value(history[-1]) < best
 
     def _kept(self, history: Sequence[Mapping[str, Any]]) -> set[int]:
-        """The epochs that have a file of their own from now on: the best of those that have one and of the last."""
+        """The epochs that have their own file from now on: the best of those that have one and of the last."""
         if self._most == 1:
             return set()
         known = self._own | {len(history)}

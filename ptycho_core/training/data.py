@@ -1,4 +1,4 @@
-"""What is learned from: scans, the frames that teach and those that judge, and true objects where they are needed."""
+"""What is learned from: scans, the frames that teach and the validation frames, and true objects where they are needed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ptycho_core.formats.product import StoredObject, read_object
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.pairing import paired
 from ptycho_core.scan.size import followed_object
-from ptycho_core.training.course import ScanPart
-from ptycho_core.training.draws import Purpose, drawn_order, stream
+from ptycho_core.training.epoch import ScanPart
 from ptycho_core.training.groups import check_neighbours, check_number
+from ptycho_core.training.rng import Purpose, drawn_order, stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,8 +45,8 @@ class TrainingScan:
         positions: (n, 2), float64, (row, column) of every window's ``[0, 0]`` corner, pixels of the canvas: the smallest object
             that holds all windows.
         shape: (rows, columns) of the canvas.
-        train: numbers of the frames that are learned from, int64, ascending; none for a scan that only judges.
-        validation: numbers of the frames that judge, int64, ascending.
+        train: numbers of the frames that are learned from, int64, ascending; none for a validation scan.
+        validation: numbers of the validation frames, int64, ascending.
         labels: (rows, columns), complex64, the true object on the canvas, or None where none is needed.
     """
 
@@ -60,7 +60,7 @@ class TrainingScan:
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """All scans of a job, those to learn from first, then those that only judge; ``Batch.scan`` counts them in this order."""
+    """All scans of a job, those to learn from first, then the validation scans; ``Batch.scan`` counts them in this order."""
 
     scans: tuple[TrainingScan, ...]
 
@@ -143,7 +143,7 @@ def check_size(scan: Scan) -> None:
 def _parts(
     scan: Scan, number: int, training: Mapping[str, Any], seed: int, *, teaches: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The frames to learn from and those that judge."""
+    """The frames to learn from and the validation frames."""
     used = _subsample(scan, number, training, seed)
     if not teaches:
         return used[:0], used
@@ -190,7 +190,7 @@ def _check_parts(
         if training["n_groups"] is not None:
             check_number(len(train), gridsize, neighbours, int(training["n_groups"]), source=part)
     if len(validation):
-        part = f"{scan.source}, the part that judges{divided}{used}," if divided or used else str(scan.source)
+        part = f"{scan.source}, the validation part{divided}{used}," if divided or used else str(scan.source)
         check_neighbours(len(validation), gridsize, neighbours, source=part)
 
 
@@ -238,7 +238,7 @@ def _corner(stored: StoredObject, scan: Scan, where: Path) -> NDArray[np.float64
     if (pairs := paired(scan.positions, stored.positions, None, stored.frames)) is None:
         raise DataError(
             f"{where}: the object comes with {len(stored.positions)} positions, {scan.source} has {len(scan)} frames; where it"
-            " belongs cannot be told."
+            " belongs is not determined."
         )
     offset: NDArray[np.float64] = (scan.positions[pairs[0]] - stored.positions[pairs[1]]).mean(axis=0)
     return offset

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ptycho_core.errors import DataError, SettingsError
-from ptycho_core.training.draws import Purpose, drawn_order, stream
+from ptycho_core.training.rng import Purpose, drawn_order, stream
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,8 +124,8 @@ def nearest_groups(
     if neighbours == members or members == 1:
         return np.tile(_nearest(positions, members), (oversampling, 1))
     near = _nearest(positions, neighbours)
-    draws = stream(Purpose.NEIGHBOURS, seed=seed, scan=scan, epoch=epoch)
-    return np.concatenate([_drawn(near, members, draws) for _ in range(oversampling)])
+    rng = stream(Purpose.NEIGHBOURS, seed=seed, scan=scan, epoch=epoch)
+    return np.concatenate([_drawn(near, members, rng) for _ in range(oversampling)])
 
 
 def inference_groups(
@@ -214,9 +214,9 @@ def _sorted_by_distance(
     return np.take_along_axis(near, order, axis=1), np.take_along_axis(distance, order, axis=1)
 
 
-def _drawn(near: NDArray[np.int64], members: int, draws: np.random.Generator) -> NDArray[np.int64]:
+def _drawn(near: NDArray[np.int64], members: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """The seed frames with ``members`` − 1 of their neighbours, those with the smallest draws, kept in order."""
     frames, neighbours = near.shape
-    lowest = np.argsort(draws.random((frames, neighbours - 1)), axis=1, kind="stable")[:, : members - 1]
+    lowest = np.argsort(rng.random((frames, neighbours - 1)), axis=1, kind="stable")[:, : members - 1]
     columns = np.concatenate([np.zeros((frames, 1), dtype=np.int64), 1 + np.sort(lowest, axis=1)], axis=1)
     return np.take_along_axis(near, columns, axis=1)

@@ -16,7 +16,7 @@ from ptycho_core.files.rescue import write_or_rescue
 from ptycho_core.model import Model, TrainingState, save_model
 from ptycho_core.modelfile.trained import check_state
 from ptycho_core.training.checkpoints import BEST, LAST, Checkpoints
-from ptycho_core.training.course import Batch, epoch_batches, validation_batches
+from ptycho_core.training.epoch import Batch, epoch_batches, validation_batches
 from ptycho_core.training.schedules import learning_rate, steps_in_epoch
 from ptycho_core.training.stopping import collapse, should_stop
 
@@ -70,7 +70,7 @@ class Trainer(Protocol):
         """The loss of the best flat object on frames of a scan."""
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All that a checkpoint needs beside the model, by name."""
+        """All that a checkpoint needs besides the model, by name."""
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], steps: int) -> None:
         """Take up what `arrays` gave after so many steps."""
@@ -107,7 +107,7 @@ class _Sums:
 
 
 class TrainingLoop:
-    """The epochs of a training, their history, and what is needed to go on.
+    """The epochs of a training, their history, and what is needed to continue.
 
     Args:
         job: what to train.
@@ -174,7 +174,7 @@ class TrainingLoop:
             self._tell_checkpoints([self._folder / LAST], int(self._settings["epochs"]))
 
     def _run_epoch(self, epochs: int) -> None:
-        """One epoch. Whoever asks to stop waits for its end: a part of an epoch is nothing to go on from, or to judge by."""
+        """One epoch. A stop waits for its end: training cannot continue from a part of an epoch."""
         began = time.perf_counter()
         drawn = {"oversampling": int(self._settings["oversampling"]), "n_groups": self._settings["n_groups"]}
         parts, grouping = self._data.training_parts(), self._grouping() | drawn
@@ -249,7 +249,7 @@ class TrainingLoop:
             self._events.emit(Event("message", message=trouble))
 
     def _judge(self) -> _Sums | None:
-        """The loss of the frames that only judge, with the weights as they are."""
+        """The loss of the validation frames, with the weights as they are."""
         grouping = self._grouping() | {"batch_size": int(self._execution["inference_batch_size"])}
         batches = validation_batches(self._data.validation_parts(), **grouping)
         if not batches:
@@ -280,7 +280,7 @@ class TrainingLoop:
             self._events.emit(Event("checkpoint", "train", len(self._history), epochs, path=str(path)))
 
     def _save(self, path: Path) -> None:
-        """A checkpoint, which a training can go on from."""
+        """A checkpoint, which a training can continue from."""
         state = {
             "epoch": self._epoch, "steps": self._steps, "trivial_loss": self._trivial, "collapse_told": self._told,
             "seconds": self._before + time.perf_counter() - self._began,
@@ -288,7 +288,7 @@ class TrainingLoop:
         self._write(path, replace(self._result(), training=TrainingState(self._trainer.arrays(), state)))
 
     def _save_result(self, path: Path) -> None:
-        """A model, which no training can go on from."""
+        """A model, which no training can continue from."""
         self._write(path, self._result())
 
     def _write(self, path: Path, model: Model) -> None:
@@ -301,8 +301,8 @@ class TrainingLoop:
         state = training.state
         if state.get("batches"):  # of a version that could stop there
             raise DataError(
-                f"The checkpoint stands within epoch {state.get('epoch')}; a training goes on from the end of an epoch only.",
-                remedy="Train anew, or go on with the version of ptycho that wrote it until an epoch is done.",
+                f"The checkpoint stands within epoch {state.get('epoch')}; a training continues from the end of an epoch only.",
+                remedy="Train anew, or continue with the version of ptycho that wrote it until an epoch is done.",
             )
         check_state(state, len(self._history), "The checkpoint")
         self._epoch, self._steps = int(state["epoch"]), int(state["steps"])

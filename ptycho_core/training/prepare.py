@@ -34,7 +34,7 @@ def initial_model(
     """The model at the first step. The patterns of each scan are read once, for their mean counts.
 
     Args:
-        data: the scans to learn from, then those that only judge; each gets a probe.
+        data: the scans to learn from, then the validation scans; each gets a probe.
         settings: the groups *model* and *execution* by name.
         audit: kept with the model.
         producer: names and versions of the programs, kept with the model.
@@ -72,12 +72,12 @@ def initial_model(
 
 
 def continued_model(checkpoint: Path, audit: Mapping[str, Any], producer: Mapping[str, str]) -> Model:
-    """The model in a checkpoint with its training state, and the audit of the run that goes on.
+    """The model in a checkpoint with its training state, and the audit of the run that continues.
 
     Args:
         checkpoint: file that the run before left.
         audit: with ``scans`` as `scan_records` gives them. A setting that the checkpoint stated keeps the source it had there.
-        producer: names and versions of the programs that go on, which write what comes.
+        producer: names and versions of the programs that continue, which write what comes.
 
     Raises:
         DataError: the file cannot be used, is no checkpoint, or was trained with other scans.

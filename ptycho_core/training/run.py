@@ -45,9 +45,9 @@ def train(
     Args:
         scans: path of a scan file, or several.
         output_dir: folder of the run: checkpoints, settings, log; see ``specs/training.md``.
-        validation: paths of scans that only judge.
-        resume: go on from ``last.ptycho`` in ``output_dir``, with the same scans and settings; ``epochs`` and how the job is run
-            may differ.
+        validation: paths of validation scans.
+        resume: continue from ``last.ptycho`` in ``output_dir``, with the same scans and settings; ``epochs`` and how the job is
+            run may differ.
         config_file: settings in TOML.
         overwrite: whether the run that is already in ``output_dir`` may be replaced.
         observers: functions that are called with each ``ptycho_core.contract.Event``.
@@ -86,7 +86,7 @@ def run_payload(
     Raises:
         DataError: if a scan, its probe or the checkpoint cannot be used, or the loss is not a number.
         OutputError: if the output folder cannot be used.
-        UsageError: to replace a run and to go on with it contradict each other.
+        UsageError: a run is both to be continued and to be replaced.
     """
     from ptycho_core.events import EventHub, stop_on_interrupt
     from ptycho_core.files.folder import claimed_folder
@@ -96,7 +96,7 @@ def run_payload(
     from ptycho_core.settings.files import check_files
 
     if payload.resume is not None and overwrite:
-        raise UsageError("To replace a run and to go on with it contradict each other.", remedy="Give --resume or --overwrite.")
+        raise UsageError("--resume continues a run and --overwrite replaces it.", remedy="Give --resume or --overwrite.")
     check_files(payload)
     hub = EventHub([*observers, *installed_observers()])
     began = time.perf_counter()
@@ -112,7 +112,7 @@ def run_payload(
         with logging_to(hub, payload, folder, job.model.history, old=None if resumed else old):
             result = _fit(payload, job, hub, old)
             claim.replace(old)
-        if not result.model_path.exists():  # the backend took the best model of the run before for one of its own
+        if not result.model_path.exists():  # the backend took the best model of the run before for its own one
             result = replace(result, model_path=result.last_path)
         model = load_model(result.model_path)
         audit = job.model.settings
@@ -171,7 +171,7 @@ def _fit(payload: TrainingPayload, job: TrainJob, hub: EventHub, old: OldFiles) 
 
 
 def _left(payload: TrainingPayload, old: OldFiles, *, usable: bool) -> str:
-    """What a training that failed leaves, in a sentence; empty where there is nothing. To go on is of no use after bad data."""
+    """What a failed training leaves, in a sentence; empty where there is nothing. After bad data continuing is of no use."""
     from ptycho_core.training.checkpoints import LAST, keeps_checkpoints
 
     last = payload.output_dir / LAST
@@ -182,7 +182,7 @@ def _left(payload: TrainingPayload, old: OldFiles, *, usable: bool) -> str:
         return f"The run that was to be replaced is still in {payload.output_dir}."
     if usable and not (resumed or keeps_checkpoints(payload.groups["execution"])):
         return ""
-    return f"The last checkpoint is {last}" + ("; train --resume goes on from it." if usable else ".")
+    return f"The last checkpoint is {last}" + ("; train --resume continues from it." if usable else ".")
 
 
 class _Replacing:
@@ -198,7 +198,7 @@ class _Replacing:
 
 
 def _old_files(folder: Path, *, resume: bool) -> OldFiles:
-    """What ceases to be true with the first model of this run: of a run that goes on, only seal and figure."""
+    """What ceases to be true with the first model of this run: of a run that continues, only seal and figure."""
     from ptycho_core.files.old import OldFiles
     from ptycho_core.imaging.report import LOSSES, RECORDS, SEAL
     from ptycho_core.jobs.old_logs import old_files
@@ -243,7 +243,7 @@ def _drawings(history: Sequence[Mapping[str, Value]]) -> dict[str, Callable[[], 
 def _started(payload: TrainingPayload, data: TrainingData, epochs: int) -> Event:
     train, judge = sum(len(one.train) for one in data.scans), sum(len(one.validation) for one in data.scans)
     scans = f"{len(payload.scans)} scan{'s' * (len(payload.scans) > 1)}"
-    judging = f", {judge} to judge by" if judge else ""
+    judging = f", {judge} for validation" if judge else ""
     resumed = f", going on after epoch {epochs}" if payload.resume is not None else ""
     return Event("started", message=f"{train} patterns of {scans}{judging}{resumed}, {payload.said}")
 
@@ -281,7 +281,7 @@ def _metrics(payload: TrainingPayload, result: TrainResult, taken: int, scans: S
 
 
 def _figures(metrics: Mapping[str, Any]) -> dict[str, Value]:
-    """The main figures of the model to take, for whoever listens."""
+    """The main figures of the model to take, for those who listen."""
     names = ("epoch", "loss", "misfit", "validation_loss", "validation_misfit")
     row = metrics.get("best", metrics.get("last", {}))
     told = {"epochs": metrics["epochs"], "interrupted": metrics["interrupted"], "model": metrics["model"]}
@@ -307,7 +307,7 @@ def _repeated(scans: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _notes(history: Sequence[Mapping[str, Value]]) -> list[str]:
-    """What a user must know of the model, beside its losses: that it collapsed, as it was told when that was seen."""
+    """What a user must know of the model besides its losses: that it collapsed, as it was reported when that was seen."""
     from ptycho_core.training.stopping import collapse
 
     told = filter(None, (collapse(history[:epochs]) for epochs in range(1, len(history) + 1)))

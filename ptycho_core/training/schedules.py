@@ -18,7 +18,7 @@ _IMPROVEMENT = 1e-4
 
 
 def steps_in_epoch(batches: int, accumulate_grad_batches: int) -> int:
-    """Optimiser steps of an epoch: one for every ``accumulate_grad_batches`` batches, and one for those left over."""
+    """Optimizer steps of an epoch: one for every ``accumulate_grad_batches`` batches, and one for those left over."""
     return -(-batches // accumulate_grad_batches)
 
 
@@ -30,7 +30,7 @@ def learning_rate(
     history: Sequence[Mapping[str, Any]] = (),
     monitor: Monitor = AUTO,
 ) -> float:
-    """The learning rate of one optimiser step, by the formulas of ``specs/training.md``.
+    """The learning rate of one optimizer step, by the formulas of ``specs/training.md``.
 
     Args:
         settings: the *training* settings.

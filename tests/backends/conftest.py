@@ -115,7 +115,7 @@ class Site:
         return subprocess.run(command, cwd=self.cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
     def core(self) -> Path:
-        """A folder with a link to the core alone: beside it in the checkout lies metadata, which installs a backend."""
+        """A folder with a link to the core alone: next to it in the checkout lies metadata, which installs a backend."""
         folder = self.folder.parent / "core"
         if not folder.exists():
             folder.mkdir()
@@ -123,7 +123,7 @@ class Site:
         return folder
 
     def libraries(self) -> Path:
-        """A folder with links to the libraries, without what else is installed beside them."""
+        """A folder with links to the libraries, without what else is installed next to them."""
         folder = self.folder.parent / "libraries"
         if not folder.exists():
             folder.mkdir()

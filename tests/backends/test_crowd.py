@@ -1,5 +1,5 @@
 """With everything that can be wrong with a backend installed at once, sound ones and a thousand bystanders among it: each
-fault is told as it is, and nothing else suffers from it."""
+fault is reported as it is, and nothing else suffers from it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ CASES = {
     "of_next_year": Case(
         "incompatible",
         "it implements contract 2.9999, and this core supports {supported}",
-        manifest='contract = "2.9999"\nsomething = "that nobody knows yet"\n',
+        manifest='contract = "2.9999"\nsomething = "that no one knows yet"\n',
     ),
     "of_next_decade": Case(
         "incompatible",
@@ -172,7 +172,7 @@ def _fitting(site) -> None:
 
 
 def _twins(site) -> None:
-    """Two sound backends of one name, each in a package of its own."""
+    """Two sound backends of one name, each in its own package."""
     for distribution in TWINS:
         package = distribution.replace("-", "_")
         site.distribution(distribution, entry_points=f"[ptycho.backends]\ntwin = {package}.plugin\n")

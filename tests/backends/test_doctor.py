@@ -1,4 +1,4 @@
-"""The doctor starts a backend in a process of its own: a crash, a hang or an exit is a row."""
+"""The doctor starts a backend in a separate process: a crash, a hang or an exit is a row."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def test_no_manifest_disturbs_the_others(site):
         "class Odd(BaseException): pass\nraise Odd('a' * 100_000)",
         "class Mute(Exception):\n    def __str__(self):\n        raise ValueError\nraise Mute",
     ],
-    ids=["GeneratorExit", "SystemExit", "an exception of its own", "an exception without words"],
+    ids=["GeneratorExit", "SystemExit", "its own exception", "an exception without words"],
 )
 def test_whatever_a_plugin_raises_when_it_is_imported_it_is_broken(site, raising):
     site.backend("acme", plugin=raising)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ptycho_core.backends import choose, find_backends, register, unregister
-from ptycho_core.backends.lists import Lists, NameList
+from ptycho_core.backends.lists import AccessList, AccessLists
 from ptycho_core.contract import BackendSpec, Framework
 from ptycho_core.errors import BackendUnusableError, CapabilityError, SettingsError
 from ptycho_core.settings.planning import plan_for, resolve_for
@@ -77,7 +77,7 @@ def test_a_list_that_is_none_is_refused(pair, tmp_path, text, told):
 
 
 def test_blocking_goes_before_allowing():
-    both = Lists(NameList.of(["one"], "A"), NameList.of(["one"], "B"))
+    both = AccessLists(AccessList.of(["one"], "A"), AccessList.of(["one"], "B"))
     assert both.refusal("one", "") == "it is blocked by B"
 
 

@@ -1,4 +1,4 @@
-"""A chosen backend is loaded guarded, held to the contract, and its faults are told with its name."""
+"""A chosen backend is loaded guarded, held to the contract, and its faults are reported with its name."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ def test_another_framework_in_the_process_is_refused_unless_allowed(loaded, monk
     text = refusal(loaded, WithFramework(), BackendError, spec=spec)
     assert text == (
         "TensorFlow (module 'tensorflow') is already imported in this process, and backend 'demo' uses another one. "
-        "Start it in a process of its own, or set allow_mixed_frameworks."
+        "Start it in a separate process, or set allow_mixed_frameworks."
     )
     assert load(choose("demo"), allow_mixed_frameworks=True).name == "demo"
 

@@ -1,4 +1,4 @@
-"""A worker runs functions in a process of its own: values come back as they were, and no death takes the caller with it."""
+"""A worker runs functions in a separate process: values come back as they were, and no death takes the caller with it."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_what_is_printed_does_not_spoil_the_answers(worker):
     assert worker.call(job("noise"), timeout=60) == ""
     texts, last = ("printed", "forged", "from a child", "told"), time.monotonic() + 20
     while not all(text in worker.written for text in texts) and time.monotonic() < last:
-        time.sleep(0.05)  # what the process writes is collected beside its answers
+        time.sleep(0.05)  # what the process writes is collected next to its answers
     assert all(text in worker.written for text in texts)
 
 

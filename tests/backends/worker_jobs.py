@@ -75,7 +75,7 @@ def die(signal):
 
 
 def leave_files(pids):
-    """Die with a temporary folder that nobody will remove."""
+    """Die with a temporary folder that no one will remove."""
     Path(pids).write_text(tempfile.mkdtemp())
     os.kill(os.getpid(), 9)
 

@@ -1,4 +1,4 @@
-"""A small scan with known truth, backends that behave as told, and the command line in a process of its own."""
+"""A small scan with known truth, backends that behave as told, and the command line in a separate process."""
 
 import json
 import os

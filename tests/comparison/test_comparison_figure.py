@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ptycho_core.comparison.judge import Judge
+from ptycho_core.comparison.scoring import Scoring
 from ptycho_core.formats.product import StoredObject
 from ptycho_core.imaging.figures import figure_of_comparison
 
@@ -19,7 +19,7 @@ def pictures_of(figure):
 
 
 def test_truth_and_results_stand_side_by_side_in_the_same_colours(image):
-    judge = Judge(StoredObject(image), "truth")
+    judge = Scoring(StoredObject(image), "truth")
     rng = np.random.default_rng(0)
     judge.add("one", StoredObject(image * 2 * np.exp(0.7j)))
     judge.add("two", StoredObject(image * (1 + 0.2 * rng.normal(size=image.shape))))
@@ -38,7 +38,7 @@ def test_truth_and_results_stand_side_by_side_in_the_same_colours(image):
 
 
 def test_without_truth_the_first_result_sets_the_colours(image):
-    judge = Judge()
+    judge = Scoring()
     assert judge.add("one", StoredObject(image)) == ({}, {})
     quality, agreement = judge.add("two", StoredObject(image[2:, 1:]))
     assert quality == {}

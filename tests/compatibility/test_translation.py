@@ -224,7 +224,7 @@ def test_two_spellings_with_different_values_are_an_error_that_names_both(settle
         ("--momentum 0.9", "--momentum 0.9: momentum acts only with optimizer sgd"),
         ("--lr_min_ratio 0.1", "--min-learning-rate"),
         ("--enable_oversampling True", "--n_groups"),
-        ("--sequential_sampling True", "acts only beside n_subsample"),
+        ("--sequential_sampling True", "acts only together with n_subsample"),
         ("--config settings.json", "is JSON"),
         ("--config nowhere.yaml", "cannot be read"),
     ],

@@ -42,14 +42,14 @@ MEANT = {
         "comparison_plot": (REFUSED, NOTHING),
     },
 }
-"""By command and flag: the settings of ours that True and False ask for, worked out by hand."""
+"""By command and flag: the our settings that True and False ask for, worked out by hand."""
 
 BESIDE = {
     "probe_mask": (["--probe_mask_diameter=20"], {"probe_mask_diameter": 20.0}),
     "enable_oversampling": (["--n_groups=8"], {"n_groups": 8}),
     "sequential_sampling": (["--n_subsample=9"], {"n_subsample": 9}),
 }
-"""What True needs beside it, and what that asks for."""
+"""What True needs next to it, and what that asks for."""
 
 EVERY = [(command, name) for command, flags in MEANT.items() for name in flags]
 

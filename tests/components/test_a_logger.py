@@ -1,4 +1,4 @@
-"""The logger of the guide takes the course of a run where it is chosen; one that fails is told and harmless."""
+"""The logger of the guide takes the course of a run where it is chosen; one that fails is reported and harmless."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The metric of the guide stands beside the built-in ones; one that fails is told and harmless."""
+"""The metric of the guide stands next to the built-in ones; one that fails is reported and harmless."""
 
 import json
 

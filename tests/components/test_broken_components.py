@@ -1,4 +1,4 @@
-"""What is wrong with a component is told where it is asked for, and nothing else suffers from it."""
+"""What is wrong with a component is reported where it is asked for, and nothing else suffers from it."""
 
 import argparse
 import json

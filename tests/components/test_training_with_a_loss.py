@@ -41,6 +41,6 @@ def test_it_does_not_go_on_without_the_loss(run, guide, site, scan):
     backend, folder = run
     words = ("train", scan, "-o", folder, "--resume", "--epochs", "3")
     told = site.refused(*words, "--backend", backend, status=5)
-    assert "was trained with log_cosh_weight 1.0, and the training cannot go on without that loss" in told
+    assert "was trained with log_cosh_weight 1.0, and the training cannot continue without that loss" in told
     told = guide.refused(*words, "--backend", "reference", "--precision", "float64", status=4)
     assert "the checkpoint was trained with log_cosh_weight 1.0, and NumPy does not compute that loss" in told

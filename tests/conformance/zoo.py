@@ -120,7 +120,7 @@ type = "float"
 default = 1.0
 minimum = 0.5
 maximum = 2.0
-help = "factor that nobody wants."
+help = "factor that no one wants."
 """
 
 

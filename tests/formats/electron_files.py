@@ -75,3 +75,16 @@ def nexus(path, cube, names=("y", "x", "ky", "kx"), units=("Å", "Å", "1/Å", "
         for key, value in ({"beam_energy": 80.0, "camera_length": 100.0} | instrument).items():
             file[f"entry1/auxiliary/hyperspy_metadata/Acquisition_instrument/TEM/{key}"] = value
     return path
+
+
+def hspy(path, cube, names=("y", "x", "ky", "kx"), units=("Å", "Å", "1/Å", "1/Å"), steps=(1.0, 1.0, DK, DK)):
+    """As HyperSpy saves it."""
+    with h5py.File(path, "w") as file:
+        file.attrs["file_format"], file.attrs["file_format_version"] = "HyperSpy", "3.1"
+        group = file.create_group("Experiments/d2")
+        group["data"] = cube
+        for place, (name, unit, step) in enumerate(zip(names, units, steps, strict=True)):
+            told = {"name": name, "units": unit, "scale": step, "offset": -3.0 * step, "size": cube.shape[place]}
+            group.create_group(f"axis-{place}").attrs.update(told | {"navigate": name in ("x", "y")})
+        group.create_group("metadata/Acquisition_instrument/TEM").attrs.update({"beam_energy": 80.0, "camera_length": 100.0})
+    return path

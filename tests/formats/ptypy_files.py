@@ -17,7 +17,7 @@ def put(group, key, value, kind="array"):
 def write_ptyd(path, small, *, meta=None, info=None, chunk=None, link=False):
     """A prepared scan of three chunks.
 
-    ``meta`` and ``info`` change values, ``chunk(number, values)`` those of a chunk; ``link`` puts chunks in files of their own.
+    ``meta`` and ``info`` change values, ``chunk(number, values)`` those of a chunk; ``link`` puts chunks in their own files.
     """
     weights = np.ones((FRAMES, SIZE, SIZE))
     weights[:, 2, 3] = 0

@@ -3,7 +3,7 @@
 import h5py
 import numpy as np
 import pytest
-from electron_files import COLUMNS, DK, PIXEL, ROWS, WAVELENGTH, axes, emd, grid, nexus, py4dstem
+from electron_files import COLUMNS, DK, PIXEL, ROWS, WAVELENGTH, axes, emd, grid, hspy, nexus, py4dstem
 from small_scan import SIZE, assert_same
 
 from ptycho_core.errors import DataError, SettingsError
@@ -101,7 +101,7 @@ def test_a_choice_where_there_is_none_is_refused(tmp_path):
 def test_a_scan_without_steps_says_what_to_give(tmp_path):
     small, cube = grid()
     path = emd(tmp_path / "a.emd", cube, units=("[1_/_Å]", "[1_/_Å]", "", "pixels"))
-    with pytest.raises(DataError, match="is in 'scan steps'") as raised:
+    with pytest.raises(DataError, match="are in 'scan steps'") as raised:
         open_scan(path)
     assert "--position-unit" in str(raised.value)
     assert_same(open_scan(path, {"position_unit": "A"}), small)
@@ -216,3 +216,17 @@ def test_the_wrong_format_by_name_is_refused(tmp_path):
         with pytest.raises(DataError, match="no datacube"):
             open_scan(emd(tmp_path / f"{name}.emd", cube), {"format": name})
     assert source_of(ScanFile(tmp_path / "py4dstem.emd"), data_settings({})).has("signals")
+
+
+# HyperSpy's own
+
+
+@pytest.mark.parametrize("angle", [False, True])
+def test_a_file_of_hyperspy_is_read(angle, tmp_path):
+    """The axes that it does not navigate are the detector's, wherever they lie."""
+    small, cube = grid()
+    step, unit = (DK * WAVELENGTH * 1e13, "mrad") if angle else (DK * 10, "1/nm")
+    names, units, steps = ("ky", "kx", "y", "x"), (unit, unit, "nm", "nm"), (step, step, 0.1, 0.1)
+    scan = open_scan(hspy(tmp_path / "a.hspy", np.moveaxis(cube, (2, 3), (0, 1)), names, units, steps))
+    assert_same(scan, small, within=1e-3)
+    assert (scan.format, scan.object_pixel_m) == ("HyperSpy", pytest.approx(PIXEL, rel=1e-4))

@@ -193,7 +193,7 @@ def test_a_result_is_read(write_mat, tmp_path):
 
 @pytest.mark.parametrize("write_mat", [version5, compressed, version73, bare73])
 def test_axes_that_matlab_drops_or_adds(write_mat, tmp_path):
-    """One mode has no axis of its own; varying probes have a fourth; a result may lack all but its arrays."""
+    """One mode has no its own axis; varying probes have a fourth; a result may lack all but its arrays."""
     one = read_object(write_mat(tmp_path / "a.mat", {"object": IMAGE, "probe": PROBE[..., 0]}))
     np.testing.assert_array_equal(one.probe, PROBE[np.newaxis, ..., 0])
     assert one.positions is None

@@ -23,6 +23,10 @@ BROKEN = {
         "lacks",
     ),
     "acme_other": ("Found = 3", "no class derived from"),
+    "acme_mute": (
+        "from ptycho_core.formats.tike import Tike\nclass Found(Tike):\n    name = 'acme_mute'\n    written_as = 'a'\n",
+        "has no method 'write'",
+    ),
 }
 
 
@@ -49,7 +53,7 @@ def site(tmp_path, monkeypatch):
             del sys.modules[name]
 
 
-def test_the_format_of_the_guide_reads(site, tmp_path, capsys):
+def test_the_format_of_the_guide_reads_and_writes(site, tmp_path, capsys):
     (code,) = re.findall(r"```py\n(.*?)```", GUIDE, flags=re.DOTALL)
     site("acme", code, "Acme")
     small = SmallScan()
@@ -65,6 +69,10 @@ def test_the_format_of_the_guide_reads(site, tmp_path, capsys):
     assert (scan.format, scan.object_pixel_m) == ("Acme beamline", pytest.approx(PIXEL))
     assert main(["inspect", str(path)]) == 0
     assert "--format acme: it has acme/frames" in capsys.readouterr().out
+    assert main(["convert", str(path), str(tmp_path / "b.h5"), "--to", "acme"]) == 0
+    assert_same(open_scan(tmp_path / "b.h5"), small)
+    assert main(["formats"]) == 0
+    assert "--to acme" in next(line for line in capsys.readouterr().out.splitlines() if line.startswith("acme"))
 
 
 @pytest.mark.parametrize("name", BROKEN)

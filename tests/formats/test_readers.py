@@ -24,6 +24,7 @@ from small_scan import DISTANCE, ENERGY, FRAMES, PIXEL, SIZE, SmallScan, assert_
 
 from ptycho_core.cli.main import main
 from ptycho_core.errors import DataError, SettingsError
+from ptycho_core.formats.hdf5_source import Hdf5Source
 from ptycho_core.formats.opening import ScanFile, open_scan
 from ptycho_core.formats.product import read_object, read_probe
 from ptycho_core.settings.facts import scan_facts
@@ -405,6 +406,20 @@ def test_what_a_detector_flags_is_bad_whatever_the_mask_says(tmp_path):
     np.save(tmp_path / "small.npy", np.ones((SIZE, SIZE), bool))
     with pytest.raises(DataError, match=r"has shape \(16, 16\) but the patterns are 20 x 24"):
         open_scan(path, {"mask": str(tmp_path / "small.npy")})
+
+
+@pytest.mark.parametrize(("together", "roomy"), [(1, False), (8, True)])
+def test_chunks_of_many_frames_have_room_to_be_decompressed_once(together, roomy, tmp_path):
+    """Read at random, each frame would decompress all of its chunk again."""
+    counts = np.random.default_rng(0).integers(0, 4, (64, 768, 512), np.uint16)  # 48 MiB, more than HDF5 keeps otherwise
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("frames", data=counts, chunks=(together, 768, 512), compression="lzf")
+    source = Hdf5Source(tmp_path / "a.h5")
+    frames = source.frames("frames")
+    kept = h5py.Dataset(h5py.h5d.open(source.file.id, b"frames")).id.get_access_plist().get_chunk_cache()[1]
+    assert (kept >= counts.nbytes) == roomy
+    order = np.random.default_rng(1).permutation(64)[:5]
+    np.testing.assert_array_equal(frames.read(order), counts[order])
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.npz:rows,columns", "b.h5:rows,columns"])

@@ -1,5 +1,6 @@
 """Results of other programs, whatever their format."""
 
+import h5py
 import numpy as np
 import pytest
 
@@ -54,3 +55,13 @@ def test_what_a_result_lacks_is_told(install, tmp_path):
     install(Halves(RawResult(None, np.ones((4, 4), complex))))
     with pytest.raises(DataError, match=r"a\.npy holds a probe and no object"):
         read_object(tmp_path / "a.npy")
+
+
+def test_positions_of_pty_chi_are_about_the_middle_of_the_object(tmp_path):
+    """A window whose middle is the object's has its corner half the difference of their sizes away."""
+    with h5py.File(tmp_path / "recon_Niter10.h5", "w") as file:
+        file["object"], file["probe"] = np.ones((1, 40, 31), complex), np.ones((1, 2, 16, 16), complex)
+        file["positions_px"], file["obj_pixel_size_m"] = np.array([[0.0, 0.0], [-3.0, 5.5]]), 2e-8
+    found = read_object(tmp_path / "recon_Niter10.h5")
+    np.testing.assert_allclose(found.positions, [[12.0, 8.0], [9.0, 13.5]])
+    assert (found.probe.shape, found.pixel_size_m) == ((2, 16, 16), (2e-8, 2e-8))

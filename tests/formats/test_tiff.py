@@ -36,6 +36,22 @@ def test_a_stack_is_read(how, tmp_path):
     assert (scan.format, scan.signal) == ("TIFF", "counts")
 
 
+@pytest.mark.parametrize("name", ["positions.tsv", "a_positions.txt", "a.csv", "positions.dat"])
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_table_is_found_by_its_name(folder, name, tmp_path):
+    small, place = SmallScan(), tmp_path / ("a" if folder else "a.tif")
+    if folder:
+        place.mkdir()
+    tifffile.imwrite(place / "b.tif" if folder else place, small.counts.astype(np.float32), photometric="minisblack")
+    where = place if folder and name.startswith("positions") else tmp_path
+    if folder and name == "a.csv":
+        name = "a_positions.csv"
+    np.savetxt(where / name, small.metres[:, ::-1] * 1e9, delimiter="\t", header="x_nm\ty_nm")
+    scan = open_scan(place, GEOMETRY)
+    assert_same(scan, small)
+    assert scan.signal == "counts"
+
+
 def test_a_stack_behind_one_page_is_read(tmp_path):
     small = SmallScan()
     with tifffile.TiffWriter(tmp_path / "a.tif", imagej=True) as file:

@@ -103,8 +103,15 @@ def tike(path: Path) -> None:
     np.savez(path, data=COUNTS, scan=METRES * 1e6, probe=PROBE[np.newaxis, np.newaxis], psi=OBJECT)
 
 
+def prepared(path: Path) -> None:
+    hdf5(path, {
+        "measurement/n0/data": COUNTS, "measurement/n0/positions": [[0, 0], [0, 3], [3, 0], [3, 3]],
+        "detector/n0/modules": [[8, 8, 0, 0]], "detector/n0/bad_pixels": [[1, 2]],
+    })  # fmt: skip
+
+
 WRITERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "ptyd": (".ptyd", ptyd), "ptyr": (".ptyr", ptyr), "ptylab_result": (".hdf5", ptylab_result), "hxn": (".h5", hxn),
     "foldslice": ("_dp.hdf5", foldslice), "para": ("_para.hdf5", para), "mat": (".mat", mat), "mat73": (".mat", mat73),
-    "tike": (".npz", tike),
+    "tike": (".npz", tike), "prepared": (".h5", prepared),
 }  # fmt: skip

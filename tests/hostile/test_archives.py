@@ -129,14 +129,14 @@ def bomb(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("what", ["mask of its own", "mask in the scan", "probe", "object"])
+@pytest.mark.parametrize("what", ["its own mask", "mask in the scan", "probe", "object"])
 def test_what_a_small_file_declares_is_refused_before_it_is_unpacked(tmp_path, bomb, what):
     scan = archive(tmp_path / "scan.npz", **arrays(object=None))
     if what == "mask in the scan":
         with zipfile.ZipFile(bomb) as held, zipfile.ZipFile(scan, "a", zipfile.ZIP_DEFLATED) as file:
             file.writestr("mask.npy", held.read("mask.npy"))
     reads = {
-        "mask of its own": lambda: open_scan(scan, {"mask": str(bomb)}),
+        "its own mask": lambda: open_scan(scan, {"mask": str(bomb)}),
         "mask in the scan": lambda: open_scan(scan),
         "probe": lambda: read_probe(bomb),
         "object": lambda: read_object(bomb),

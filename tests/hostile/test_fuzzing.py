@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 import pytest
 import tifffile
-from electron_files import emd, nexus, py4dstem
+from electron_files import emd, hspy, nexus, py4dstem
 from format_seeds import WRITERS, seeds
 from mutations import JSON, ODD_LINES, Mutation, bytewise, npy, odd_hdf5, odd_npy, odd_npz, odd_text
 from small_files import ONE_FILE, dectris
@@ -168,7 +168,7 @@ def targets(folder) -> dict[str, Target]:
     return made
 
 
-FORMATS = (*ONE_FILE, "dectris", "table", "NanoMAX", "EMD", "py4DSTEM", "HyperSpy", "layout", "TIFF")
+FORMATS = (*ONE_FILE, "dectris", "table", "NanoMAX", "EMD", "py4DSTEM", "HyperSpy", "hspy", "layout", "TIFF")
 NAMES = ("plain", "pinn", "object", "probe", "mask", "result", "settings", "manifest", "YAML", *FORMATS, *WRITERS)
 
 
@@ -195,7 +195,7 @@ def scans_of_detectors(folder: Path) -> dict[str, Target]:
             file[key] = value
     written = {
         "NanoMAX": folder / "nanomax.h5", "EMD": emd(folder / "cube.emd", CUBE), "py4DSTEM": py4dstem(folder / "cube.h5", CUBE),
-        "HyperSpy": nexus(folder / "cube.nxs", CUBE),
+        "HyperSpy": nexus(folder / "cube.nxs", CUBE), "hspy": hspy(folder / "cube.hspy", CUBE),
     }  # fmt: skip
     for name, path in written.items():
         made[name] = Target([odd_hdf5(path, folder), odd_hdf5(path, folder), bytewise(path.read_bytes())], "a.h5", scan_reader)

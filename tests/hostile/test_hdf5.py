@@ -129,7 +129,7 @@ def test_the_flag_and_the_variable_act_for_every_command_that_reads(tmp_path, ot
 
 
 def result(path):
-    """A result of ours."""
+    """A our result."""
     history = ({"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0})
     one = Reconstruction(
         object=np.ones((12, 12), complex), probe=np.ones((1, 8, 8), complex), positions=np.zeros((4, 2)), history=history,

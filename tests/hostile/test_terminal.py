@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ptycho_core import contract
-from ptycho_core.backends.states import Row
+from ptycho_core.backends.states import BackendInfo
 from ptycho_core.cli import backends as backends_command
 from ptycho_core.cli.main import main
 from ptycho_core.cli.progress import BarProgress, PlainProgress
@@ -114,7 +114,7 @@ def hostile_row():
         "acme", title, contract.CONTRACT, None, ("reconstruct",), options=(option,), environment={"A": ESCAPE},
         issues_url=f"https://{ESCAPE}",
     )  # fmt: skip
-    return Row("acme", title, "ok", f"why{ESCAPE}", "", f"dist{ESCAPE}", "1\n2", "", spec)
+    return BackendInfo("acme", title, "ok", f"why{ESCAPE}", "", f"dist{ESCAPE}", "1\n2", "", spec)
 
 
 def test_rows_of_backends(told, monkeypatch):

@@ -1,4 +1,4 @@
-"""Settings and manifests that are too long, too deep, or make a parser raise something of its own."""
+"""Settings and manifests that are too long, too deep, or make a parser raise its own something."""
 
 from __future__ import annotations
 

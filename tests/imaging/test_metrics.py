@@ -102,7 +102,7 @@ def test_psnr_follows_its_definition_and_ssim_is_one_for_equal_images():
 
 @pytest.mark.parametrize("shape", [(40, 52), (300, 41)], ids=["one piece", "several pieces"])
 def test_the_range_of_the_quality_is_that_of_the_reference(shape):
-    """The image spans three times as much; skimage is told the range here, and the other range gives other numbers."""
+    """The image spans three times as much; skimage is reported the range here, and the other range gives other numbers."""
     rng = np.random.default_rng(3)
     slope = np.linspace(0, 1, shape[0])[:, None]
     reference, image = (factor * slope + rng.normal(scale=0.02, size=shape) for factor in (1, 3))

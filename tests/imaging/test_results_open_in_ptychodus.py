@@ -1,4 +1,4 @@
-"""``reconstruction.h5`` in the real ptychodus, which lives in an environment of its own that ``make test-all`` makes."""
+"""``reconstruction.h5`` in the real ptychodus, which lives in its own environment that ``make test-all`` makes."""
 
 from __future__ import annotations
 

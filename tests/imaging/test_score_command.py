@@ -162,7 +162,7 @@ def test_a_result_of_another_size_is_compared_only_with_one_of_as_many_pixels(fi
         assert "--size" in error
     assert main(["score", str(cropped), "--reference", str(files / "same.npz")]) == 0
     plain = Reconstruction(truth, probes[32], positions).save(files / "plain.h5")
-    assert main(["score", str(plain), "--reference", str(files / "other.npz")]) == 0  # nobody changed a size
+    assert main(["score", str(plain), "--reference", str(files / "other.npz")]) == 0  # no one changed a size
 
 
 def test_the_misfit_is_over_the_pixels_that_were_good_for_the_result(files, capsys):

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from ptycho_core.comparison.judge import find_reference
+from ptycho_core.comparison.scoring import find_reference
 from ptycho_core.errors import DataError
 from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.product import Reconstruction, StoredObject, read_object, read_probe

@@ -22,7 +22,7 @@ FLOORS = (
     ("__main__", "compatibility"),
     ("cli", "conformance"),
     ("__init__",),
-    ("comparison", "evaluation", "simulate"),
+    ("comparison", "conversion", "evaluation", "simulate"),
     ("reconstruction.halves", "reconstruction.verb"),
     ("inference.run", "reconstruction.run", "training.run"),
     ("jobs",),
@@ -43,7 +43,7 @@ FLOORS = (
 """From the top of the house to its ground.
 
 The ``run`` of a verb is a job, though the pure functions that it uses share its room.  ``settings.declare`` says what a setting
-is, and losses declare theirs with it; groups of declarations that others take as types stand beside it.  What reads entry
+is, and losses declare theirs with it; groups of declarations that others take as types stand next to it.  What reads entry
 points and lists of names serves formats too, and uses nothing else of the backends.
 """
 

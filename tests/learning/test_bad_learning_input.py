@@ -285,7 +285,7 @@ try:
     ptycho_core.train(scan, folder + "/half", observers=[fill_after_the_first_epoch], **small)
 except PtychoError as error:
     print("status", error.exit_status, error)
-fill(90_000)  # enough for the model to begin with, but not with the state of its optimiser
+fill(90_000)  # enough for the model to begin with, but not with the state of its optimizer
 print("status", main([*words, "-o", folder + "/none"]))
 fill(20_000)
 print("status", main([*words[:2], "--resume", "-o", folder + "/whole", "--epochs", "2"]))

@@ -1,4 +1,4 @@
-"""Estimates, patches, merging, losses, gradients and steps of the engine beside the reference in NumPy, within stated limits."""
+"""Estimates, patches, merging, losses, gradients and steps of the engine next to the reference in NumPy, within stated limits."""
 
 import contextlib
 import importlib
@@ -14,15 +14,15 @@ from ptycho_core.conformance.reference.estimate import features
 from ptycho_core.conformance.reference.network import channels
 from ptycho_core.conformance.reference.output import output
 from ptycho_core.contract import ExecutionPlan
+from ptycho_core.engine.device_scan import DeviceScan
 from ptycho_core.engine.estimate import Illumination, Overlaps, estimate_object, group_overlaps
-from ptycho_core.engine.learner import Learner
 from ptycho_core.engine.losses import BUILT_IN
 from ptycho_core.engine.merging import merge_patches
 from ptycho_core.engine.network import Network
 from ptycho_core.engine.objective import Objective
 from ptycho_core.engine.optimizer import Optimizer
 from ptycho_core.engine.patches import object_patches
-from ptycho_core.engine.sample import Sample
+from ptycho_core.engine.trainable import TrainableModel
 from ptycho_core.model import Model
 from ptycho_core.networks import describe, initial_weights
 from ptycho_core.physics import intensities
@@ -110,7 +110,7 @@ def case(*, gridsize=2, modes=3, masked=True, form="amplitude-phase", activation
 
 def estimated(xp, batch, scan):
     """The estimate of a batch, and its illumination."""
-    sample = Sample(xp, scan)
+    sample = DeviceScan(xp, scan)
     remainders = xp.from_numpy((batch.positions - batch.corners)[batch.frames])
     light = Illumination.at(xp, xp.from_numpy(batch.probe), remainders, sample.frames.mask)
     overlaps = group_overlaps(xp, batch.corners[batch.groups], N) if batch.groups.shape[1] > 1 else None
@@ -120,7 +120,7 @@ def estimated(xp, batch, scan):
 
 def passed(xp, model, features, *, mixed=False):
     """Channels of the model's network."""
-    learner = Learner(xp, model)
+    learner = TrainableModel(xp, model)
     weights = learner.parts(xp, learner.vector, learner.physics).weights
     return Network(xp, model.network, learner.layout, mixed=mixed)(weights, features)
 
@@ -161,7 +161,7 @@ def test_all_from_the_estimate_to_the_loss_is_that_of_the_reference(name, precis
     seen = found.features(xp, light.weight)
     made = passed(xp, model, seen)
     patches = object_patches(xp, made, found.patches, batch.network["output"])
-    outcome = objective(xp, model, WEIGHTS).outcome(Sample(xp, scan), 0, batch.groups)
+    outcome = objective(xp, model, WEIGHTS).outcome(DeviceScan(xp, scan), 0, batch.groups)
     given = features(held.estimate, held.step, held.illumination)
     measured = {
         "estimate": distance(xp.to_numpy(found.patches), held.estimate),
@@ -187,7 +187,7 @@ def test_merged_patches_are_those_of_the_reference_however_they_were_turned(grid
     patches = batch.true_patches() * np.exp(2j * np.pi * random.random((len(batch.frames), 1, 1)))
     patches += 0.1 * random.standard_normal(patches.shape)
     light = batch.illumination
-    wanted = merging.merge(batch, patches, light, merging.turns(batch, patches, light))
+    wanted = merging.merge(batch, patches, light, merging.phase_alignment(batch, patches, light))
     corners = batch.corners[batch.groups]
     if merge == "group":
         overlaps = group_overlaps(xp, corners, N)
@@ -219,7 +219,7 @@ def test_patches_of_dark_and_bright_estimates_are_those_of_the_reference(activat
 def gradients(xp, model, scan, groups):
     """Of all that learns, by name."""
     asked = objective(xp, model, WEIGHTS)
-    return asked.learner.named(asked.outcome(Sample(xp, scan), 0, groups, learn=True).gradient)
+    return asked.learner.named(asked.outcome(DeviceScan(xp, scan), 0, groups, learn=True).gradient)
 
 
 @pytest.mark.parametrize(
@@ -289,7 +289,7 @@ def test_patterns_without_a_count_leave_loss_and_gradients_finite(gridsize, form
     model, scan, batch = case(gridsize=gridsize, form=form, train_probe=True, train_scale=True, merge="batch")
     scan.scan.patterns.counts[:] = 0
     xp = operations("float32")
-    outcome = objective(xp, model, WEIGHTS).outcome(Sample(xp, scan), 0, batch.groups, learn=True)
+    outcome = objective(xp, model, WEIGHTS).outcome(DeviceScan(xp, scan), 0, batch.groups, learn=True)
     assert np.isfinite(outcome.stats.loss)
     assert np.isfinite(xp.to_numpy(outcome.gradient)).all()
 

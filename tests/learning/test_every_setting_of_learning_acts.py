@@ -373,7 +373,7 @@ ELSEWHERE = {"frame_axis", "clip_negative", "allow_mixed_frameworks", *READING_F
 
 ALIASES = {"torch": "pytorch", "tensorflow": "tf"}
 FIXED = {"tensorflow": {"deterministic", "threads"}}
-"""What a framework cannot change in a process that it runs in: each value is given to a process of its own."""
+"""What a framework cannot change in a process that it runs in: each value is given to a separate process."""
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""``ptycho infer`` through the real command with a backend that gives the true patches, each with a phase of its own."""
+"""``ptycho infer`` through the real command with a backend that gives the true patches, each with its own phase."""
 
 import json
 import os

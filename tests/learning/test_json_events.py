@@ -87,7 +87,7 @@ def test_the_first_ctrl_c_finishes_and_the_second_is_an_error(truth, scans, tmp_
     truth.before_epoch = lambda epoch: os.kill(os.getpid(), signal.SIGTERM) if epoch == 2 else None
     status, lines, err = told(*words)
     assert (status, lines[-1]["kind"], lines[-1]["values"]["interrupted"]) == (130, "finished", True)
-    assert "--resume' goes on from" in err
+    assert "--resume' continues from" in err
 
     def twice(epoch):
         for _ in range(2):

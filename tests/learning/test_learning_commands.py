@@ -28,7 +28,7 @@ def test_the_command_stops_at_ctrl_c_with_a_checkpoint_and_status_130(scans, tmp
     running.process.send_signal(signal.SIGINT)
     status, out, _ = running.end()
     assert status == 130
-    assert f"goes on from {tmp_path / 'run' / 'last.ptycho'}" in out
+    assert f"continues from {tmp_path / 'run' / 'last.ptycho'}" in out
     load_model(tmp_path / "run" / "last.ptycho", training=True)
 
 

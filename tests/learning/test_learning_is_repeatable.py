@@ -22,7 +22,7 @@ SMALL = {"epochs": 3, "network_width": 4, "update_steps": 2, "batch_size": 10, "
 """Six batches of ten frames an epoch."""
 
 PHYSICS = {"modes": 2, "train_probe": True, "train_scale": True}
-"""What learns beside the network."""
+"""What learns next to the network."""
 
 
 def timeless(values):
@@ -30,7 +30,7 @@ def timeless(values):
 
 
 def assert_equal(first, second):
-    """The files of two trainings: all that was learned, all that is needed to go on, and the history, times aside."""
+    """The files of two trainings: all that was learned, all that is needed to continue, and the history, times aside."""
     one, other = load_model(first, training=True), load_model(second, training=True)
     for name in ("network", "facts", "scaling"):
         assert getattr(one, name) == getattr(other, name)
@@ -75,7 +75,7 @@ def test_another_process_learns_and_infers_the_same_bits(scans, tmp_path):
 
 
 class Presses:
-    """An observer that presses Ctrl-C when a step, or the end, of an epoch is told; ``times`` in a row."""
+    """An observer that presses Ctrl-C when a step, or the end, of an epoch is reported; ``times`` in a row."""
 
     def __init__(self, epoch, batch, times=1):
         self.epoch, self.batch, self.times = epoch, batch, times
@@ -102,7 +102,7 @@ def every_step_is_told(monkeypatch):
 
 
 def stopped_and_gone_on(scans, folder, settings, *stops):
-    """A training that Ctrl-C stops at each of ``stops`` and that then goes on; an epoch that has begun is finished first."""
+    """A training that Ctrl-C stops at each of ``stops`` and that then continues; an epoch that has begun is finished first."""
     for number, stop in enumerate(stops):
         press = Presses(*stop)
         ptycho_core.train(scans, folder, resume=number > 0, observers=[press], **settings)
@@ -118,7 +118,7 @@ STOPS = {"inside the first epoch": [(1, 1)], "inside an epoch and after the next
 
 @pytest.fixture(scope="module")
 def plain(scans, tmp_path_factory):
-    """The folder of a training that nobody stopped."""
+    """The folder of a training that no one stopped."""
     folder = tmp_path_factory.mktemp("plain") / "run"
     ptycho_core.train([scans[0]], folder, **SMALL)
     return folder
@@ -153,7 +153,7 @@ def test_a_checkpoint_of_an_older_version_that_stands_within_an_epoch_is_refused
     model = load_model(run / "last.ptycho", training=True)
     old = TrainingState(model.training.arrays, {**model.training.state, "batches": 3, "sums": {}})
     save_model(run / "last.ptycho", replace(model, training=old))
-    with pytest.raises(DataError, match="stands within epoch 4; a training goes on from the end of an epoch only"):
+    with pytest.raises(DataError, match="stands within epoch 4; a training continues from the end of an epoch only"):
         ptycho_core.train([scans[0]], run, resume=True, epochs=5)
 
 
@@ -173,7 +173,7 @@ RESUMED = {
     "float64, supervised": {"precision": "float64", "model_type": "supervised", "merge": "group"} | PHYSICS | {"mae_weight": 0.1},
     "bf16-mixed": {"precision": "bf16-mixed", "train_scale": True},
 }
-"""What a backend keeps by itself; that rates, means and files go on too is tried in ``tests/training``."""
+"""What a backend keeps by itself; that rates, means and files continue too is tried in ``tests/training``."""
 
 
 @pytest.mark.parametrize("what", RESUMED)
@@ -212,7 +212,7 @@ READ_AGAIN = SMALL | {"epochs": 2, "gridsize": 2, "validation_split": 0.2, "prog
 
 def test_what_is_read_ahead_makes_no_difference(scans, tmp_path, backend, monkeypatch):
     """Two scans that are not kept on the device, so that every batch is read again, by no thread or by three."""
-    monkeypatch.setattr("ptycho_core.engine.sample.FRAMES_BYTES", 0)
+    monkeypatch.setattr("ptycho_core.engine.device_scan.FRAMES_BYTES", 0)
     for workers in (0, 3):
         ptycho_core.train(scans, tmp_path / str(workers), backend=backend, num_workers=workers, **READ_AGAIN)
     for file in ("best.ptycho", "last.ptycho"):
@@ -227,7 +227,7 @@ def test_what_is_read_ahead_makes_no_difference(scans, tmp_path, backend, monkey
 def test_damage_that_is_read_late_is_told_as_ever_and_leaves_no_thread(scans, tmp_path, backend, monkeypatch, workers):
     """A file that is spoiled after the first epoch, of a scan too large to be kept; what was learned until then is kept."""
     monkeypatch.setattr("ptycho_core.scan.kept.KEPT_BYTES", 0)
-    monkeypatch.setattr("ptycho_core.engine.sample.FRAMES_BYTES", 0)
+    monkeypatch.setattr("ptycho_core.engine.device_scan.FRAMES_BYTES", 0)
     with np.load(scans[0]) as file:
         arrays = {name: file[name] for name in file.files}
     key = max(arrays, key=lambda name: arrays[name].ndim * 1000 + arrays[name].size)

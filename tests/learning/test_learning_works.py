@@ -78,7 +78,7 @@ def test_what_was_learned_helps_with_a_scan_that_was_not_met(kind, lessons, scan
     assert rows[-1]["loss"] < 0.9 * rows[-1]["trivial_loss"]
     before = judged(tmp_path / "untrained", scans[1], tmp_path / "before", probe)
     after = judged(learned, scans[1], tmp_path / "after", probe)
-    if kind != "supervised":  # which nobody asked to explain the patterns
+    if kind != "supervised":  # which no one asked to explain the patterns
         assert after[0] < 0.98 * before[0]
     assert after[1] > before[1] + 0.03
     assert after[2] > before[2]

@@ -207,7 +207,7 @@ def test_a_log_that_fails_is_a_warning_and_the_run_goes_on(truth, scans, tmp_pat
 def test_a_logger_that_is_not_installed_is_refused_with_its_line_before_anything_is_made(
     logger, line, truth, scans, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setitem(sys.modules, logger, None)  # so Python is told that there is none
+    monkeypatch.setitem(sys.modules, logger, None)  # so Python is reported that there is none
     words = ["train", str(scans[0]), "-o", str(tmp_path / "run"), "--backend", "truth", "--logger", logger]
     assert main(words) == 2
     message = capsys.readouterr().err

@@ -87,7 +87,7 @@ def test_a_training_goes_on_in_its_folder_for_more_epochs(truth, scans, tmp_path
     settings = load_model(run).settings["settings"]
     assert (settings["epochs"]["value"], settings["epochs"]["where"]) == (4, "--epochs 4")
     assert settings["gridsize"]["where"] == "--gridsize 2"
-    # Whoever goes on once more without a word goes on for as long as was asked for last.
+    # Whoever continues once more without a word continues for as long as was asked for last.
     assert main(["train", str(scans[0]), "-o", str(run), "--resume"]) == 0
     assert truth.jobs[2].settings["training"]["epochs"] == 4
 
@@ -140,7 +140,7 @@ def test_ctrl_c_keeps_a_checkpoint_says_where_and_the_rest_gives_the_same(truth,
     truth.before_epoch = lambda epoch: os.kill(os.getpid(), signal.SIGINT) if epoch == 3 else None
     assert train(scans[:1], tmp_path / "run", epochs=5) == 130
     out = capsys.readouterr().out
-    assert f"goes on from {tmp_path / 'run' / 'last.ptycho'}" in out
+    assert f"continues from {tmp_path / 'run' / 'last.ptycho'}" in out
     assert metrics(tmp_path / "run")["interrupted"] is True
     truth.before_epoch = lambda epoch: None
     assert main(["train", str(scans[0]), "-o", str(tmp_path / "run"), "--resume"]) == 0

@@ -35,7 +35,7 @@ INSTEAD = {
 """Words for a run with others. ``strict`` would hold for every later job of a process of TensorFlow."""
 
 ALONE = ("pin_memory", "enable_checkpointing", "logger")
-"""Flags that have a run of their own: what they turn off, others are seen by. All others are given to one run together."""
+"""Flags that have their own run: what they turn off, others are seen by. All others are given to one run together."""
 
 
 @dataclass
@@ -78,7 +78,7 @@ SEEN = {
         "progress": lambda run: run.stderr == "",
     },
 }
-"""What is seen of a flag in the run that it was given to with others; what it changes beside another value, its proof shows."""
+"""What is seen of a flag in the run that it was given to with others; what it changes next to another value, its proof shows."""
 
 
 @pytest.mark.usefixtures("undrawn")

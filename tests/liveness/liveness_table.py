@@ -47,7 +47,7 @@ ELSEWHERE = {
         for name, (_, words) in READING.items()
     },
 }
-"""Settings that need a file of another layout, one with negative counts, or a process of their own: words to ask for them with,
+"""Settings that need a file of another layout, one with negative counts, or their own process: words to ask for them with,
 and the test."""
 
 OPTIONS = {
@@ -153,7 +153,7 @@ job did or left. The tests run with every backend (`pytest --backend NAME`); a s
 are those of the backends' plans, which a test compares with this page.
 
 *applied*: done as asked. *adjusted*: done otherwise, and the run says how and why. *unsupported*: an error, unless
-`--allow-unsupported` goes on without it. *refused*: an error; nothing is run.
+`--allow-unsupported` continues without it. *refused*: an error; nothing is run.
 """
 
 

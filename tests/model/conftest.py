@@ -85,7 +85,7 @@ def members_of(path):
 
 
 def rewrite(path, members, *, sealed=True, hashed=True, extra=(), method=zipfile.ZIP_STORED):
-    """Write an archive as somebody who knows the format would: hashes and seal right unless told otherwise."""
+    """Write an archive as a user who knows the format would: hashes and seal right unless told otherwise."""
     members = dict(members)
     manifest = members.get(MANIFEST)
     if hashed and manifest is not None:
@@ -111,7 +111,7 @@ def edit_manifest(path, change, **how):
 
 @pytest.fixture
 def tamper():
-    """The functions above for tests: modules beside this one cannot be imported by name."""
+    """The functions above for tests: modules next to this one cannot be imported by name."""
     from types import SimpleNamespace
 
     return SimpleNamespace(members_of=members_of, rewrite=rewrite, edit_manifest=edit_manifest)

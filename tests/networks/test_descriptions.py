@@ -1,4 +1,4 @@
-"""``specs/network.md`` beside the core: the initial weights, to the last bit, and the shapes that the layers pass on."""
+"""``specs/network.md`` next to the core: the initial weights, to the last bit, and the shapes that the layers pass on."""
 
 import re
 import zlib

@@ -1,4 +1,4 @@
-"""The built wheels, in an environment of their own."""
+"""The built wheels, in their own environment."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the built wheels in ``dist`` and an environment of its own, ``venv``, into which they were installed.
+    """A folder with the built wheels in ``dist`` and its own environment, ``venv``, into which they were installed.
 
     The environment borrows the third-party packages of this one by a path line, which (unlike a site folder) runs none of its
     ``.pth`` files: the checkout, installed here in editable form, cannot be imported from there.

@@ -1,6 +1,6 @@
-"""Each backend in a worker process of its own, kept for the session; scans and model files that every one is given alike.
+"""Each backend in a worker its own process, kept for the session; scans and model files that every one is given alike.
 
-The worst difference of each quantity is printed beside its limit at the end of the session.
+The worst difference of each quantity is printed next to its limit at the end of the session.
 """
 
 from dataclasses import replace

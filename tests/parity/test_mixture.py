@@ -26,5 +26,5 @@ def test_a_second_framework_comes_into_a_process_only_where_it_is_allowed(allowe
     if not allowed:
         assert done.stderr == (
             "ptycho: PyTorch (module 'torch') is already imported in this process, and backend 'tensorflow' uses another one."
-            " Start it in a process of its own, or set allow_mixed_frameworks.\n"
+            " Start it in a separate process, or set allow_mixed_frameworks.\n"
         )

@@ -1,4 +1,4 @@
-"""Steps of each optimiser with the same gradients: the formulas of ``specs/network.md``, whatever the library's own would do."""
+"""Steps of each optimizer with the same gradients: the formulas of ``specs/network.md``, whatever the library's own would do."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The command in processes of its own, whose descriptors, signals and environment are what a test makes of them."""
+"""The command in separate processes, whose descriptors, signals and environment are what a test makes of them."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def ptycho() -> Callable[..., "subprocess.CompletedProcess[bytes]"]:
 
 @pytest.fixture(scope="session")
 def job() -> Iterator[Callable[..., dict[str, Any]]]:
-    """Runs a command whose descriptors lead elsewhere, in a process of its own; see ``descriptors.py``."""
+    """Runs a command whose descriptors lead elsewhere, in a separate process; see ``descriptors.py``."""
     with subprocess.Popen([sys.executable, DESCRIPTORS], stdin=-1, stdout=-1, text=True) as driver:
 
         def run(*words: object, stdout: str = "pipe", stderr: str = "pipe", signals: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def test_one_graph_learns_and_one_judges_for_uneven_batches_of_several_scans(set
     )
     # Of 32 and 23 frames: four batches and three, one of them smaller.
     assert {event.values["batches"] for event in told if event.kind == "step"} == {7}
-    # Estimates of single frames that never change are made once, by a graph of their own.
+    # Estimates of single frames that never change are made once, by their own graph.
     own = {("_estimated", False): 1} if settings == {"gridsize": 1} else {}
     assert graphs == own | {("_stepped", False): 2, ("_moved", False): 1}
     graphs.clear()
@@ -86,13 +86,13 @@ def test_xla_trains_and_infers_what_is_trained_and_inferred_without(scans, graph
 def test_what_is_read_ahead_is_learned_from_as_what_is_kept(scans, monkeypatch, tmp_path):
     for name in ("kept", "read"):
         ptycho_core.train(scans, tmp_path / name, batch_size=10, accumulate_grad_batches=2, **QUICK)
-        monkeypatch.setattr("ptycho_core.engine.sample.FRAMES_BYTES", 0)
+        monkeypatch.setattr("ptycho_core.engine.device_scan.FRAMES_BYTES", 0)
     kept, read = (load_model(tmp_path / name / "last.ptycho").weights for name in ("kept", "read"))
     assert all(np.array_equal(value, read[name]) for name, value in kept.items())
 
 
 def test_a_pattern_that_cannot_be_read_ahead_is_told_as_such(scans, monkeypatch, tmp_path):
-    monkeypatch.setattr("ptycho_core.engine.sample.FRAMES_BYTES", 0)
+    monkeypatch.setattr("ptycho_core.engine.device_scan.FRAMES_BYTES", 0)
     original, calls = KeptPatterns.read, []
 
     def broken(patterns, frames):

@@ -1,4 +1,4 @@
-"""TensorFlow's order of channels beside the network of the reference in NumPy."""
+"""TensorFlow's order of channels next to the network of the reference in NumPy."""
 
 import numpy as np
 import pytest

@@ -23,7 +23,7 @@ def request(**execution) -> ExecutionRequest:
 
 
 def fresh(code: str) -> str:
-    """What a process of its own prints."""
+    """What a separate process prints."""
     environment = dict(os.environ) | {"TF_CPP_MIN_LOG_LEVEL": "2"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120, check=True)
     return done.stdout

@@ -1,4 +1,4 @@
-"""A small simulated scan with known truth, the command line in a process of its own, and the engine of the backend under test."""
+"""A small simulated scan with known truth, the command line in a separate process, and the engine of the backend under test."""
 
 import os
 import subprocess

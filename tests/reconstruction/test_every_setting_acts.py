@@ -189,7 +189,7 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
 }
 ALIASES = {"torch": "pytorch", "tensorflow": "tf"}
 FIXED = {"tensorflow": {"deterministic", "threads"}}
-"""What a framework cannot change in a process that it runs in: each value is given to a process of its own."""
+"""What a framework cannot change in a process that it runs in: each value is given to a separate process."""
 
 ELSEWHERE = {"frame_axis", "clip_negative", "allow_mixed_frameworks", *READING}
 """What needs a file of another layout or with other counts, or a process that holds another framework (``tests/scan``,

@@ -1,4 +1,4 @@
-"""Runs a job in a process of its own that can kill itself just before any change that it makes to a folder."""
+"""Runs a job in a separate process that can kill itself just before any change that it makes to a folder."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Places that cannot be written are found at the start; one that fails at the end costs nobody the result."""
+"""Places that cannot be written are found at the start; one that fails at the end costs no one the result."""
 
 import json
 import os

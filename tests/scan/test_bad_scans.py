@@ -50,7 +50,7 @@ CASES = {
     "infinite coordinate": (pinn(ycoords=np.array([0, 1, np.inf, 3, 4, 5])), ["'ycoords'", "frame 2"]),
     "text positions": (plain(positions_px=np.full((6, 2), "a")), ["'positions_px'", "real numbers"]),
     "two axes": (plain(intensity=np.ones((6, 8))), ["'intensity'", "(6, 8)", "three axes"]),
-    "ambiguous axis": (pinn(diffraction=np.ones((6, 6, 6), np.float32)), ["(6, 6, 6)", "cannot be told", "--frame-axis"]),
+    "ambiguous axis": (pinn(diffraction=np.ones((6, 6, 6), np.float32)), ["(6, 6, 6)", "is not determined", "--frame-axis"]),
     "empty": (plain(intensity=np.ones((0, 8, 8)), positions_px=np.ones((0, 2))), ["'intensity'", "(0, 8, 8)", "empty"]),
     "complex patterns": (plain(intensity=np.ones((6, 8, 8), complex)), ["'intensity'", "complex128"]),
     "boolean patterns": (pinn(diffraction=np.ones((6, 8, 8), bool)), ["'diffraction'", "bool", "--signal"]),

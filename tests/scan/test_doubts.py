@@ -138,7 +138,7 @@ SPOILT = {
     "units: each frame normalised": (counts(lambda c: 1e4 * c / c.sum(axis=(1, 2), keepdims=True)), "units", "doubtful"),
     "units: less than a count": (counts(lambda c: POISSON.poisson(c * 3e-6).astype(float)), "units", "doubtful"),
     "centre: corner": (counts(lambda c: np.fft.ifftshift(c, axes=(1, 2))), "centre", "doubtful"),
-    "centre: beside": (counts(lambda c: np.roll(c, (6, 0), axis=(1, 2))), "centre", "doubtful"),
+    "centre: next to": (counts(lambda c: np.roll(c, (6, 0), axis=(1, 2))), "centre", "doubtful"),
     "mask: hardly anything left": (mask(slice(14, 24)), "mask", "doubtful"),
     "mask: the wrong way round": (mask(np.r_[0:10, 22:32]), "mask", "doubtful"),
     "positions: the same": (positions(lambda p: p * 0 + 3), "positions", "unusable"),

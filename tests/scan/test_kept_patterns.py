@@ -1,4 +1,4 @@
-"""Patterns that a job reads once: what was read is kept, and forgotten where somebody else holds it."""
+"""Patterns that a job reads once: what was read is kept, and forgotten where a user else holds it."""
 
 from dataclasses import replace
 

@@ -115,7 +115,7 @@ def test_an_object_out_of_another_file_follows_by_the_probe_beside_it(make):
     small = replace(beside, probe=scan.probe)
     assert followed_object(scan, small, "start.npz", own=False) is small
     assert followed_object(open_scan(make()), beside, "start.npz", own=False) is beside
-    for other, told in ((None, "no probe beside it"), (np.ones((1, 20, 20)), "patterns of 20 pixels")):
+    for other, told in ((None, "no probe next to it"), (np.ones((1, 20, 20)), "patterns of 20 pixels")):
         with pytest.raises(DataError, match=told) as caught:
             followed_object(scan, replace(beside, probe=other), "start.npz", own=False)
         assert "--size" in caught.value.remedy

@@ -63,7 +63,7 @@ def counted(folder, monkeypatch):
 def test_a_command_resolves_scans_and_opens_once(folder, counted, tmp_path, words, times):
     verb, *rest = (word.format(folder=folder) for word in words)
     assert main([verb, str(folder / "scan.npz"), "-o", str(tmp_path / "out"), *rest, *QUICK]) == 0
-    assert counted["resolved"] == times  # an inference that a reconstruction starts with has settings of its own
+    assert counted["resolved"] == times  # an inference that a reconstruction starts with has its own settings
     assert counted["manifests"] == 1
     assert counted["opened"] == 1
     assert counted["frames"] == 36 * times

@@ -1,4 +1,4 @@
-"""What a scan's file and a model state has a rank of its own: below every request, above every default."""
+"""What a scan's file and a model state has its own rank: below every request, above every default."""
 
 import numpy as np
 import pytest

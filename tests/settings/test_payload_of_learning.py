@@ -234,7 +234,7 @@ def test_a_checkpoint_that_is_not_there_is_told(acme, scan, tmp_path):
 
 @pytest.fixture
 def fitting(acme):
-    """A backend that reconstructs and does not infer, beside ``acme``, which does both."""
+    """A backend that reconstructs and does not infer, next to ``acme``, which does both."""
     return acme(name="fitting", capabilities=("reconstruct",))
 
 

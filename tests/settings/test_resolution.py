@@ -94,7 +94,7 @@ def refusal(*parts, **sources):
 
 
 class FileAndDefaultsOfAnother(NamedTuple):
-    """A settings file of ours, and what ranks as another program's defaults."""
+    """A settings our file, and what ranks as another program's defaults."""
 
     path: Path
     defaults: dict

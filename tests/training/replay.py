@@ -1,7 +1,7 @@
 """A training as ``specs/training.md`` and *Learning* of ``specs/network.md`` say it, written anew: a second opinion.
 
 Nothing here is taken from ``ptycho_core.training``. What a batch loses, and how that changes with what learns, is a function that
-is given (`Learner`): the rest is frames, groups, batches, rates, steps, history, stopping and checkpoints, in plain loops.
+is given (`TrainableModel`): the rest is frames, groups, batches, rates, steps, history, stopping and checkpoints, in plain loops.
 """
 
 import math
@@ -23,7 +23,7 @@ class Seen(NamedTuple):
     deviations: np.ndarray
 
 
-class Learner(Protocol):
+class TrainableModel(Protocol):
     """``values`` at the start, by name; names that begin with ``network.`` are the network's. ``still``: those that stay."""
 
     values: Mapping[str, np.ndarray]
@@ -54,7 +54,7 @@ def random_order(number: int, draws: np.random.Generator) -> list[int]:
 
 
 def parts(scan: Scan, place: int, training: Mapping[str, Any], seed: int) -> tuple[list[int], list[int]]:
-    """The frames to learn from and those that judge, ascending."""
+    """The frames to learn from and the validation frames, ascending."""
     number, frames = training["n_subsample"], list(range(len(scan.positions)))
     if number is not None and training["sequential_sampling"]:
         frames = frames[:number]
@@ -241,7 +241,7 @@ class Optimizer:
 
 
 class Replay:
-    """A training and all that it leaves. `go` is one call of the command; a second one goes on, with other settings if they may.
+    """A training and all that it leaves. `go` is one call of the command; a second one continues, with other settings if allowed.
 
     Attributes:
         values: what learns, as it is now.
@@ -253,7 +253,7 @@ class Replay:
         told: what is reported, in order: ``("epoch", number)``, ``("checkpoint", number, name)``, ``("collapse", number)``.
     """
 
-    def __init__(self, learner: Learner, scans: Sequence[Scan], settings: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(self, learner: TrainableModel, scans: Sequence[Scan], settings: Mapping[str, Mapping[str, Any]]) -> None:
         self.learner, self.model, self.seed = learner, settings["model"], settings["execution"]["seed"]
         self.positions = [scan.positions - np.floor(scan.positions.min(axis=0)) for scan in scans]
         training = settings["training"]

@@ -1,4 +1,4 @@
-"""A training of the real command beside its replay, call by call; and what a network loses, for the replay."""
+"""A training of the real command next to its replay, call by call; and what a network loses, for the replay."""
 
 import csv
 import json
@@ -145,7 +145,7 @@ class Held:
                 np.testing.assert_allclose(found[part], value, rtol=learned, atol=learned * np.abs(value).max(), err_msg=part)
 
     def check_exactly(self):
-        """What goes on, of which a model file holds single precision."""
+        """What continues, of which a model file holds single precision."""
         arrays = load_model(self.folder / "last.ptycho", training=True).training.arrays
         for name, value in self.replay.values.items():
             found = arrays[f"exact.{name.partition('.')[2]}"]

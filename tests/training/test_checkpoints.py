@@ -1,4 +1,4 @@
-"""Which models of a run are kept, by what they are judged, and what is then on disk."""
+"""Which models of a run are kept, by which figure, and what is then on disk."""
 
 import math
 

@@ -9,8 +9,8 @@ from ptycho_core.formats.product import Reconstruction
 from ptycho_core.settings.model import ModelSettings
 from ptycho_core.settings.numbers import numbered
 from ptycho_core.settings.training import TrainingSettings
-from ptycho_core.training.course import epoch_batches, validation_batches
 from ptycho_core.training.data import training_data as decided
+from ptycho_core.training.epoch import epoch_batches, validation_batches
 
 FRAMES, SIZE = 60, 32
 

@@ -9,7 +9,7 @@ import numpy as np
 from replay import Seen
 
 from ptycho_core.backends.plans import make_plan
-from ptycho_core.conformance.reference.optimiser import Optimiser
+from ptycho_core.conformance.reference.optimizer import Optimizer
 from ptycho_core.contract import BackendSpec, Device, ProbeReport
 from ptycho_core.hookspecs import hookimpl
 from ptycho_core.training.loop import BatchStats, TrainingLoop
@@ -64,7 +64,7 @@ class Lesson:
 class _Trainer:
     def __init__(self, lesson, settings):
         self.lesson, self.values = lesson, dict(lesson.values)
-        self.optimizer, self.summed = Optimiser(settings), {}
+        self.optimizer, self.summed = Optimizer(settings), {}
 
     def begin(self, batches):
         """Nothing is read."""

@@ -24,7 +24,7 @@ _OF_THE_LIBRARY = re.compile(
 def without_keras() -> Iterator[None]:
     """Keep TensorFlow from importing Keras while it is imported, which takes a third of that time.
 
-    It does so only to register Keras' optimisers for files that nothing here writes; ``tf.keras`` still loads when it is used.
+    It does so only to register Keras' optimizers for files that nothing here writes; ``tf.keras`` still loads when it is used.
     """
     name = "keras.src.optimizers"
     if name in sys.modules:
@@ -69,7 +69,7 @@ def without_start_messages() -> Iterator[None]:
 
 def _let_through(text: bytes, *, everything: bool) -> None:
     lines = text.splitlines(keepends=True)
-    with suppress(OSError):  # nobody reads it any more, or its disk is full
+    with suppress(OSError):  # no one reads it any more, or its disk is full
         os.write(2, b"".join(line for line in lines if everything or not _OF_THE_LIBRARY.match(line)))
 
 

@@ -96,5 +96,5 @@ class Held:
     estimate: NDArray[np.complex128]
     step: NDArray[np.complex128]
     illumination: NDArray[np.float64]
-    turns: tuple[NDArray[np.complex128], ...]
+    phase_alignment: tuple[NDArray[np.complex128], ...]
     phases: NDArray[np.complex128]

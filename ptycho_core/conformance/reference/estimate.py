@@ -43,12 +43,12 @@ def _of_group(batch: Batch, group: NDArray[np.int64]) -> tuple[NDArray[np.comple
     step = _stepper(batch, group, canvas, probes, float(asked["alpha"]))
     empty = (np.abs(transform(batch.probe)) ** 2).sum(axis=0)[batch.good].sum()
     start = np.sqrt((batch.roots[group] ** 2).sum() / (len(group) * empty))
-    thing: NDArray[np.complex128] = np.full(canvas.shape, start, dtype=np.complex128)
-    change = np.zeros_like(thing)
+    object_: NDArray[np.complex128] = np.full(canvas.shape, start, dtype=np.complex128)
+    change = np.zeros_like(object_)
     for _ in range(int(asked["steps"])):
-        change = step(thing) + asked["momentum"] * change
-        thing = thing + change
-    patches, following = canvas.cut(thing), canvas.cut(step(thing))
+        change = step(object_) + asked["momentum"] * change
+        object_ = object_ + change
+    patches, following = canvas.cut(object_), canvas.cut(step(object_))
     turn = phase((batch.illumination * patches).sum()).conj()
     return patches * turn, following * turn
 
@@ -60,8 +60,8 @@ def _stepper(
     light = canvas.add((np.abs(probes) ** 2).sum(axis=1))
     below = light + alpha * light.max()
 
-    def step(thing: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        waves = transform(probes * canvas.cut(thing)[:, None])
+    def step(object_: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        waves = transform(probes * canvas.cut(object_)[:, None])
         intensity = (np.abs(waves) ** 2).sum(axis=1) + _DARK
         bracket = np.where(batch.good, batch.roots[group] / np.sqrt(intensity) - 1, 0)
         found: NDArray[np.complex128] = canvas.add((probes.conj() * back(bracket[:, None] * waves)).sum(axis=1)) / below

@@ -1,4 +1,4 @@
-"""Merging of overlapping patches with held turns (*Merging* in ``specs/network.md``), and the way back."""
+"""Merging of overlapping patches with held phase alignment (*Merging* in ``specs/network.md``), and the way back."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
     from ptycho_core.conformance.reference.batch import Batch
 
-__all__ = ["merge", "merge_back", "turns"]
+__all__ = ["merge", "merge_back", "phase_alignment"]
 
 _ROUNDS = 4
 _FLOOR = 1e-3
 """Added to the illumination as a weight."""
 
 
-def turns(batch: Batch, patches: NDArray[np.complex128], illumination: NDArray[np.float64]) -> tuple[NDArray[np.complex128], ...]:
-    """The turns of the patches (patch, N, N) of every set that is merged: each complex (patch of the set,)."""
+def phase_alignment(
+    batch: Batch, patches: NDArray[np.complex128], illumination: NDArray[np.float64]
+) -> tuple[NDArray[np.complex128], ...]:
+    """Factors that align the patches (patch, N, N) of every merged set: each complex (patch of the set,)."""
     weight, found = illumination + _FLOOR, []
     for canvas, chosen in _sets(batch):
         turn = np.ones(len(chosen), dtype=np.complex128)

@@ -12,7 +12,7 @@ from ptycho_core.conformance.reference.batch import Held
 from ptycho_core.conformance.reference.estimate import estimate, features
 from ptycho_core.conformance.reference.fourier import back, phase, shifted, transform
 from ptycho_core.conformance.reference.losses import intensity_slope, patch_slope, terms
-from ptycho_core.conformance.reference.merging import merge, merge_back, turns
+from ptycho_core.conformance.reference.merging import merge, merge_back, phase_alignment
 from ptycho_core.conformance.reference.network import channels, layer_results, weight_gradients
 from ptycho_core.conformance.reference.output import output, output_back
 
@@ -54,10 +54,10 @@ def hold(batch: Batch) -> Held:
     light = batch.illumination
     held = Held(estimated, step, light, (), np.ones(0, dtype=np.complex128))
     patches = before_merging(batch, held)
-    held = replace(held, turns=turns(batch, patches, light))
+    held = replace(held, phase_alignment=phase_alignment(batch, patches, light))
     if batch.labels is None:
         return held
-    patches = merge(batch, patches, light, held.turns)
+    patches = merge(batch, patches, light, held.phase_alignment)
     return replace(held, phases=phase((light * batch.true_patches() * patches.conj()).sum(axis=(1, 2))))
 
 
@@ -69,7 +69,7 @@ def before_merging(batch: Batch, held: Held) -> NDArray[np.complex128]:
 
 def merged(batch: Batch, held: Held) -> NDArray[np.complex128]:
     """Patches as the loss sees them, complex (patch, N, N)."""
-    return merge(batch, before_merging(batch, held), held.illumination, held.turns)
+    return merge(batch, before_merging(batch, held), held.illumination, held.phase_alignment)
 
 
 def intensities(batch: Batch, patches: NDArray[np.complex128]) -> NDArray[np.float64]:
@@ -100,13 +100,13 @@ def gradients(batch: Batch, held: Held, weights: Mapping[str, float]) -> Slopes:
     asked = batch.network["output"]
     shape = held.estimate.shape
     patches = output(given, held.estimate, asked).reshape(-1, batch.size, batch.size)
-    patches = merge(batch, patches, held.illumination, held.turns)
+    patches = merge(batch, patches, held.illumination, held.phase_alignment)
     probes = _probes(batch)
     waves = transform(probes * patches[:, None])
     of_intensity = intensity_slope(batch, (np.abs(waves) ** 2).sum(axis=1), weights)
     of_exit = back(2 * of_intensity[:, None] * waves)
     of_patches = (probes.conj() * of_exit).sum(axis=1) + patch_slope(batch, held, patches, weights)
-    of_patches = merge_back(batch, of_patches, held.illumination, held.turns).reshape(shape)
+    of_patches = merge_back(batch, of_patches, held.illumination, held.phase_alignment).reshape(shape)
     of_channels = output_back(given, held.estimate, asked, of_patches)
     return Slopes(
         weights=weight_gradients(batch.network, batch.weights, values, of_channels),

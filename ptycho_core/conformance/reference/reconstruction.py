@@ -18,7 +18,7 @@ from ptycho_core.imaging.metrics import frame_sums
 from ptycho_core.physics import evaluate
 from ptycho_core.physics.propagation import backpropagate, propagate, shift
 from ptycho_core.physics.windows import add_windows, cut_windows, split_positions
-from ptycho_core.reconstruction.constants import PROBE_ALPHA, SMALLEST, WEAK
+from ptycho_core.reconstruction.constants import COUNTS_FLOOR, ILLUMINATION_FLOOR, PROBE_ALPHA
 from ptycho_core.reconstruction.lbfgs import minimise
 from ptycho_core.reconstruction.schedule import keep_inside
 from ptycho_core.reconstruction.stages import Run
@@ -130,7 +130,7 @@ class _Engine:
         patches, d = cut_windows(model.object, corners, self.size), remainders[:, None]
         probes = shift(model.probe, d)
         waves = propagate(probes * patches[:, None])
-        modelled = np.sqrt((np.abs(waves) ** 2).sum(axis=1) + SMALLEST)
+        modelled = np.sqrt((np.abs(waves) ** 2).sum(axis=1) + COUNTS_FLOOR)
         residual = np.where(self.mask, np.sqrt(self.counts[frames]) - modelled, 0.0)
         change = backpropagate((residual / modelled)[:, None] * waves)
         power = (np.abs(probes) ** 2).sum(axis=1)
@@ -163,8 +163,8 @@ class _Joint:
         light = np.zeros(model.object.shape)
         add_windows(light, power, corners)
         seen = (np.abs(cut_windows(model.object, corners, engine.size)) ** 2).sum(axis=0)
-        self._object_scale = (light + WEAK * light.max() + _TINY) ** -0.5
-        self._probe_scale = (seen + WEAK * seen.max() + _TINY) ** -0.5
+        self._object_scale = (light + ILLUMINATION_FLOOR * light.max() + _TINY) ** -0.5
+        self._probe_scale = (seen + ILLUMINATION_FLOOR * seen.max() + _TINY) ** -0.5
         counts = max(float(np.quantile(light[light > 0], 0.7)), 1.0) if light.any() else 1.0
         # The weight is relative to the photon noise of an object pixel, and smaller differences than half of it count as squares.
         self._variation, self._rounding = variation * math.sqrt(counts), 0.5 / math.sqrt(counts)
@@ -177,16 +177,16 @@ class _Joint:
                 return
             yield self._model(step.point), step.loss / len(self._used)
 
-    def _packed(self, thing: Complex, probe: Complex) -> Real:
-        parts = [thing, probe] if self._refine_probe else [thing]
+    def _packed(self, object_: Complex, probe: Complex) -> Real:
+        parts = [object_, probe] if self._refine_probe else [object_]
         return np.concatenate([part.reshape(-1).view(np.float64) for part in parts])
 
     def _model(self, point: Real) -> _Model:
         values, number = point.view(np.complex128), self._start.object.size
-        thing, probe = values[:number].reshape(self._start.object.shape), self._start.probe
+        object_, probe = values[:number].reshape(self._start.object.shape), self._start.probe
         if self._refine_probe:
             probe = values[number:].reshape(probe.shape) * self._probe_scale
-        return _Model(thing * self._object_scale, probe, self._start.positions)
+        return _Model(object_ * self._object_scale, probe, self._start.positions)
 
     def _evaluate(self, point: Real) -> tuple[float, Real]:
         model = self._model(point)

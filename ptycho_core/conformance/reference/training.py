@@ -10,7 +10,7 @@ import numpy as np
 from ptycho_core.conformance.reference.evaluation import batch_of, of_probe, of_scale, probe_unit, scaled_probe
 from ptycho_core.conformance.reference.flat import flat_loss
 from ptycho_core.conformance.reference.losses import terms
-from ptycho_core.conformance.reference.optimiser import Optimiser
+from ptycho_core.conformance.reference.optimizer import Optimizer
 from ptycho_core.conformance.reference.passes import before_merging, gradients, hold, intensities, merged, weights_of
 from ptycho_core.training.loop import BatchStats, TrainingLoop
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ptycho_core.conformance.reference.batch import Batch, Held
     from ptycho_core.contract import EventSink, ExecutionPlan, TrainJob, TrainResult, Value
     from ptycho_core.model import Model
-    from ptycho_core.training.course import Batch as Place
+    from ptycho_core.training.epoch import Batch as Place
 
     Real = NDArray[np.float64]
 
@@ -40,7 +40,7 @@ def train(job: TrainJob, plan: ExecutionPlan, events: EventSink) -> TrainResult:
 
 
 class _Trainer:
-    """What learns, in double precision, a probe as pairs of real numbers in units of its own root mean square."""
+    """What learns, in double precision, a probe as pairs of real numbers in units of its root mean square."""
 
     def __init__(self, job: TrainJob) -> None:
         settings, model = job.settings["training"], job.model
@@ -53,7 +53,7 @@ class _Trainer:
         held = [name for name in ("probe", "scale") if not model.facts[f"train_{name}"]]
         self._still = {"physics.log_scale" if name == "scale" else "physics.probe" for name in held}
         self._summed: dict[str, Real] = {}
-        self._optimiser = Optimiser(settings)
+        self._optimizer = Optimizer(settings)
 
     def begin(self, batches: Sequence[Place]) -> None:
         """Patterns are read when their turn comes."""
@@ -78,17 +78,17 @@ class _Trainer:
 
     def step(self, rate: float, batches: int) -> None:
         mean = {name: value / batches for name, value in self._summed.items()}
-        self._values, self._summed = self._optimiser.step(self._values, mean, rate), {}
+        self._values, self._summed = self._optimizer.step(self._values, mean, rate), {}
 
     def flat_loss(self, scan: int, frames: NDArray[np.int64]) -> float:
         return flat_loss(self._of_groups(scan, frames[:, None]), self._weights)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        # A model file holds float32, and a probe in counts; what goes on goes on from exactly what it is.
+        # A model file holds float32, and a probe in counts; what continues continues from exactly what it is.
         exact = {name.partition(".")[2]: value for name, value in self._values.items()} | {
             "unit": self._unit[:, None, None, None]
         }
-        return self._optimiser.arrays() | {f"exact.{name}": value.copy() for name, value in exact.items()}
+        return self._optimizer.arrays() | {f"exact.{name}": value.copy() for name, value in exact.items()}
 
     def restore(self, arrays: Mapping[str, NDArray[Any]], steps: int) -> None:
         for name in self._values:
@@ -96,7 +96,7 @@ class _Trainer:
             if stored is not None:  # a backend in single precision leaves its weights to the model
                 self._values[name] = stored.astype(np.float64)
         self._unit = arrays["exact.unit"].astype(np.float64).reshape(-1)
-        self._optimiser.restore(arrays, steps)
+        self._optimizer.restore(arrays, steps)
 
     def trained(self, model: Model) -> Model:
         weights = {name: self._values[f"network.{name}"].astype(np.float32) for name in model.weights}

@@ -1,4 +1,4 @@
-"""The backend under test: processes of its own, what it is given, and its answers, each asked for once."""
+"""The backend under test: separate processes, what it is given, and its answers, each asked for once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ptycho_core.backends.states import Row
+    from ptycho_core.backends.states import BackendInfo
     from ptycho_core.contract import BackendSpec, BatchRecipe, EvaluateJob, Value
 
 __all__ = ["Bench"]
@@ -39,7 +39,7 @@ class Bench:
         self._known: dict[Any, Any] = {}
 
     @cached_property
-    def row(self) -> Row:
+    def row(self) -> BackendInfo:
         """The backend, in whatever state."""
         from ptycho_core.backends.registry import find_named
 

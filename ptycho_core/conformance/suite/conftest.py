@@ -21,7 +21,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.fixture(scope="session")
 def bench(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """The backend under test, in processes of its own, and what it is given."""
+    """The backend under test, in separate processes, and what it is given."""
     from ptycho_core.conformance.suite.bench import Bench
 
     config = request.config

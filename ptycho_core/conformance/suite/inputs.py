@@ -92,11 +92,11 @@ def random_batch(*, size: int = 16, gradients: bool = True) -> EvaluateJob:
 
     row, column = np.mgrid[:size, :size] - size / 2
     probe = 12 * np.exp(-(row**2 + column**2) / (30 * (size / 16) ** 2)) * (1 + 0.3 * noise(2, size, size))
-    thing = 0.8 + 0.2 * noise(*shape)
+    object_ = 0.8 + 0.2 * noise(*shape)
     positions = random.uniform(0, 13.5, (frames, 2))
     positions[0] = (3, 11)
     return EvaluateJob(
-        object=thing,
+        object=object_,
         probe=probe,
         positions=positions,
         counts=random.poisson(9.0, (frames, size, size)).astype(np.float64),

@@ -1,4 +1,4 @@
-"""Run in a process of a backend: a job, and what it leaves behind beside its answer."""
+"""Run in a process of a backend: a job, and what it leaves behind besides its answer."""
 
 from __future__ import annotations
 

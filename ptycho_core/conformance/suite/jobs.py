@@ -108,7 +108,7 @@ def train(
         scan: file.
         folder: of the run; made.
         settings: any that ``train`` takes.
-        resume: go on from the checkpoint in ``folder``.
+        resume: continue from the checkpoint in ``folder``.
         stop_after: epochs after which it is asked to stop.
         model: begin with this model file instead of the one the core makes.
     """

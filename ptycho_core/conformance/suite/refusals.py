@@ -27,7 +27,7 @@ def refused_with(kind: type[PtychoError], names: str, what: str) -> Iterator[Non
     raised = f"raise {kind.__name__}" + (f" whose message names '{names}'" if names else "")
     try:
         yield
-    except Exception as error:  # noqa: BLE001 - whatever is raised instead is told
+    except Exception as error:  # noqa: BLE001 - whatever is raised instead is reported
         if not isinstance(error, kind):
             pytest.fail(f"{what}: {raised}, not {type(error).__name__}: {' '.join(str(error).split())}", pytrace=False)
         if names not in str(error):

@@ -10,7 +10,7 @@ from ptycho_core.contract import CONTRACT
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ptycho_core.backends.states import Row
+    from ptycho_core.backends.states import BackendInfo
 
 __all__ = ["FORMAT", "report"]
 
@@ -19,7 +19,7 @@ FORMAT: Final = 1
 
 
 def report(
-    row: Row,
+    row: BackendInfo,
     tests: Sequence[Mapping[str, Any]],
     counts: Mapping[str, Mapping[str, int]],
     problems: Sequence[str],

@@ -17,7 +17,7 @@ from ptycho_core.imaging.report import write_json
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Mapping, Sequence
 
-    from ptycho_core.backends.states import Row
+    from ptycho_core.backends.states import BackendInfo
     from ptycho_core.contract import BackendSpec
 
 __all__ = ["Session", "identity", "set_up"]
@@ -63,7 +63,7 @@ class Session:
         outcomes: ``passed``, ``failed``, ``xfailed`` or ``blocked`` by test id.
     """
 
-    def __init__(self, row: Row, expected: Mapping[str, str], config: pytest.Config) -> None:
+    def __init__(self, row: BackendInfo, expected: Mapping[str, str], config: pytest.Config) -> None:
         self.row, self.outcomes = row, dict[str, str]()
         self._expected, self._config = dict(expected), config
         self._items: dict[str, pytest.Item] = {}
@@ -161,7 +161,7 @@ class Session:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> Any:  # noqa: ANN401 - as pytest takes it
-        """A category of its own for what is blocked."""
+        """A separate category for what is blocked."""
         if getattr(report, "blocked", None):
             return "blocked", "b", ("BLOCKED", {"yellow": True})
         return None

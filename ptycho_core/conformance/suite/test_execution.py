@@ -1,4 +1,4 @@
-"""How a job is run: what only the backend can act on acts or is refused in each verb, and so does each option of its own."""
+"""How a job is run: what only the backend can act on acts or is refused in each verb, and so does each of its own options."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_num_workers_read_or_are_refused(bench: Bench, reading_verb: str) -> Non
     mine, others = arrays(reading_verb, one), arrays(reading_verb, found)
     assert [name for name in mine if not np.array_equal(mine[name], others[name])] == [], "who reads must not matter"
     assert one["reads_here"], "without num_workers patterns are read where they are wanted"
-    assert found["reads_here"] < one["reads_here"], "num_workers is accepted, and nobody else reads"
+    assert found["reads_here"] < one["reads_here"], "num_workers is accepted, and no other thread reads"
 
 
 @kit("infer", needs=("test_num_workers_read_or_are_refused",))

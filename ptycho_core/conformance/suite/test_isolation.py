@@ -1,4 +1,4 @@
-"""Each verb in a process of its own: it gives the same bits again, and leaves the process and the disk as they were."""
+"""Each verb in a separate process: it gives the same bits again, and leaves the process and the disk as they were."""
 
 from __future__ import annotations
 

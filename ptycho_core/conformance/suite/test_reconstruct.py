@@ -48,7 +48,7 @@ OTHER: dict[str, Value] = {
 """Settings of ``reconstruct`` whose effect can be seen in any result, and a value that is not the one of `QUICK`."""
 
 BEGIN: dict[str, dict[str, Value]] = {"coarse_start": {"size": 64, "coarse_start": False}}
-"""What a setting is tried beside: a coarse start takes 64 pixels or more."""
+"""What a setting is tried together with: a coarse start takes 64 pixels or more."""
 
 HELD: dict[str, Value] = {"held_out": 0.2, "modes": 2}
 """What `held_out` is tried with: more than one mode."""
@@ -371,4 +371,4 @@ def test_reconstruct_stops_in_every_stage(bench: Bench) -> None:
         settings = bench.settings(**bench.as_taken(FULL))
         result = bench.call("reconstruct", bench.scan(modes=1), settings, stop_after=first)["result"]
         assert result.interrupted or first == len(stages), f"asked to stop in the stage '{stage}', it says that it was not"
-        assert len(result.history) <= first + 1, f"asked to stop after the first epoch of the stage '{stage}', it goes on"
+        assert len(result.history) <= first + 1, f"asked to stop after the first epoch of the stage '{stage}', it continues"

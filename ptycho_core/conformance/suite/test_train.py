@@ -29,7 +29,7 @@ ROW = {
     "seconds", "patterns_per_second",
 }  # fmt: skip
 FOLLOWED = {"float64": 1e-6, "float32": 1e-3}
-"""Relative L2 of what was learned after some steps, as the model file holds it: an optimiser that differs is far beyond."""
+"""Relative L2 of what was learned after some steps, as the model file holds it: an optimizer that differs is far beyond."""
 
 COLUMNS = {"float64": 1e-9, "float32": 1e-3}
 """Relative, of each figure of the history: what rounding makes of it after some steps."""

@@ -1,4 +1,4 @@
-"""Makes the files beside this one with ptychodus 1.7.0, from a scan that is simulated here.
+"""Makes the files next to this one with ptychodus 1.7.0, from a scan that is simulated here.
 
     build/ptychodus/bin/python tests/imaging/ptychodus/make_files.py tests/imaging/ptychodus
 
@@ -58,7 +58,7 @@ def main(folder: Path) -> None:
     bad[3, 11] = True
     counts[:, 3, 11] = 60_000
 
-    # Frames are numbered from 7 on, and the product lists them in an order of its own.
+    # Frames are numbered from 7 on, and the product lists them in its own order.
     numbers = np.arange(7, 7 + FRAMES)
     metres = (corners + (N - 1) / 2 - (np.array([ROWS, COLUMNS]) - 1) / 2) * (HEIGHT, WIDTH) + (CENTER_Y, CENTER_X)
     order = rng.permutation(FRAMES)

@@ -1,4 +1,4 @@
-"""What an engine of pty-chi is told: its options, made from our settings."""
+"""What an engine of pty-chi gets: its options, made from our settings."""
 
 from __future__ import annotations
 

@@ -39,11 +39,11 @@ class GaussianBlur:
         )
 
 
-def library() -> Any:  # noqa: ANN401 - a module without annotations of its own
+def library() -> Any:  # noqa: ANN401 - a module without its own annotations
     """The module ``ptychi.api``, imported by the first call; ``ptychi.api.task`` is there then too."""
     with _torchvision_or_stand_in():
         import_module("ptychi.api.task")
-    # PyTorch imports it with the first optimiser that pty-chi makes, and names and makes a folder for its cache then. That is
+    # PyTorch imports it with the first optimizer that pty-chi makes, and names and makes a folder for its cache then. That is
     # an import's business, not that of a job.
     import_module("torch._dynamo")
     return import_module("ptychi.api")
@@ -84,6 +84,6 @@ def _torchvision_or_stand_in() -> Iterator[None]:
 def _imports(module: str) -> bool:
     try:
         import_module(module)
-    except Exception:  # noqa: BLE001 - built for another PyTorch, it fails in ways of its own
+    except Exception:  # noqa: BLE001 - built for another PyTorch, it fails in its own ways
         return False
     return True

@@ -1,4 +1,4 @@
-"""How a job will run, and what pty-chi makes of each setting that somebody asked for."""
+"""How a job will run, and what pty-chi makes of each setting that the user asked for."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ANYWAY: Final[dict[str, tuple[Value, str]]] = {"pin_memory": (False, _AT_ONCE)}
 """What cannot act because all patterns are read at once, before anything is computed."""
 
 _HONOURED: Final = ("modes", "start", "refine_probe", "refine_positions", "background", "held_out", "deterministic")
-"""What every engine honours; the others have answers of their own below, and what is in neither list is not looked at."""
+"""What every engine honours; the others have their own answers below, and what is in neither list is not looked at."""
 
 _Answer = Callable[[Value, str], Disposition]
 

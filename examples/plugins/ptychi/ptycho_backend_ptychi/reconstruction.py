@@ -83,7 +83,7 @@ class _Misfit:
 
 @dataclass
 class _Course:
-    """What becomes of a model from epoch to epoch: the best so far, and what is told of it."""
+    """What becomes of a model from epoch to epoch: the best so far, and what is reported of it."""
 
     events: EventSink
     misfit: _Misfit
@@ -138,5 +138,5 @@ def _said(choices: Choices, settings: ReconstructionSettings) -> list[str]:
 
 
 def _is_usual(text: str) -> bool:
-    """What pty-chi says each time, whatever it is told: that autodiff takes one GPU."""
+    """What pty-chi says each time, whatever its options: that autodiff takes one GPU."""
     return "default parallelization behavior" in text

@@ -1,4 +1,4 @@
-"""The plugin as a user has it: built into a wheel and installed, in a folder of its own that only these tests look into."""
+"""The plugin as a user has it: built into a wheel and installed, in a separate folder that only these tests look into."""
 
 import os
 import subprocess

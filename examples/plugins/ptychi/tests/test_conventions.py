@@ -25,7 +25,7 @@ def plan_of(precision: str) -> ExecutionPlan:
 
 
 def modelled(model: Any, precision: str, counts: np.ndarray | None = None, mask: np.ndarray | None = None) -> SimpleNamespace:
-    """What pty-chi makes of a model of ours: its patterns, in our order, and the model as it gives it back."""
+    """What pty-chi makes of our model: its patterns, in our order, and the model as it gives it back."""
     import torch
 
     from ptycho_backend_ptychi.conventions import Convention

@@ -1,1 +1,1 @@
-"""The Template backend of ptycho. Nothing is imported here: whoever lists backends must not pay for it."""
+"""The Template backend of ptycho. Nothing is imported here: listing backends must not pay for it."""

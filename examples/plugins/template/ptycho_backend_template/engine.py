@@ -43,7 +43,7 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> 
     epochs = EPOCHS if asked["epochs"] is None else asked["epochs"]
     stages = (("rpie", epochs, asked["batch_size"]), ("all frames", asked["iterations"], len(scan)))
     seed: Any = plan.execution["seed"]
-    random = np.random.default_rng(seed)  # of its own: the global one belongs to the user
+    random = np.random.default_rng(seed)  # its own: the global one belongs to the user
     fit = Fit(job, plan, scan)
     history: list[dict[str, Any]] = []
     began = time.perf_counter()

@@ -21,7 +21,7 @@ ANYWAY: Final[dict[str, tuple[Value, str]]] = {
     "coarse_start": (False, "it starts with the whole detector"),
     "held_out": (0.0, "it uses all frames"),
 }
-"""What it does without being asked, and why nothing else; whoever asks for just that is not refused."""
+"""What it does without being asked, and why nothing else; who asks for just that is not refused."""
 
 
 def plan(request: ExecutionRequest, probe: ProbeReport) -> ExecutionPlan:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptycho_core.errors import DataError
-from ptycho_core.training.course import ScanPart, epoch_batches, validation_batches
+from ptycho_core.training.epoch import ScanPart, epoch_batches, validation_batches
 from ptycho_core.training.groups import inference_groups
 from ptycho_core.training.schedules import learning_rate
 

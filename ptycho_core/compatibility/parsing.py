@@ -13,14 +13,14 @@ from ptycho_core.settings.groups import declarations
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["Spoken", "read_words"]
+__all__ = ["ParsedFlag", "read_words"]
 
 _NEAR = 0.85
-"""How like a known spelling an unknown flag must be to be taken for a mistake; below, it goes to the command of ours."""
+"""How like a known spelling an unknown flag must be to be taken for a mistake; below, it goes to our command."""
 
 
 @dataclass(frozen=True)
-class Spoken:
+class ParsedFlag:
     """One value: its entry, its text, its spelling, and where exactly it stands."""
 
     entry: Entry
@@ -29,7 +29,7 @@ class Spoken:
     where: str
 
 
-def read_words(command: str, words: Sequence[str]) -> tuple[list[Spoken], list[str]]:
+def read_words(command: str, words: Sequence[str]) -> tuple[list[ParsedFlag], list[str]]:
     """Read a command line by the table.
 
     Args:
@@ -37,12 +37,12 @@ def read_words(command: str, words: Sequence[str]) -> tuple[list[Spoken], list[s
         words: the command line without the command.
 
     Returns:
-        What the table knows, and what is left for the command of ours: its own flags, with hyphens, and their values.
+        What the table knows, and what is left for our command: its own flags, with hyphens, and their values.
 
     Raises:
         UsageError: a flag without its value, a value that no flag takes, or a flag that looks like a misspelt one.
     """
-    found: list[Spoken] = []
+    found: list[ParsedFlag] = []
     rest: list[str] = []
     ahead, passing = list(words), False
     while ahead:
@@ -62,7 +62,7 @@ def read_words(command: str, words: Sequence[str]) -> tuple[list[Spoken], list[s
             continue
         text = _value(entry, flag, value if equals else None, ahead, negated=negated)
         shown = f"{flag} {text}" if equals or not (entry.takes == "truth" and text in ("true", "false")) else flag
-        found.append(Spoken(entry, text, flag, shown.rstrip()))
+        found.append(ParsedFlag(entry, text, flag, shown.rstrip()))
     return found, rest
 
 
@@ -98,7 +98,7 @@ def _value(entry: Entry, flag: str, given: str | None, ahead: list[str], *, nega
 
 
 def _check_unknown(command: str, flag: str, name: str) -> None:
-    """Refuse a flag that is neither ours nor theirs but near one of theirs; the command of ours knows its own."""
+    """Refuse a flag that is neither ours nor theirs but near one of theirs; our command knows its own."""
     if name.removeprefix("no_") in declarations(COMMANDS[command]):
         return
     near = get_close_matches(name, entries(command), n=1, cutoff=_NEAR)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ptycho_core.scan.reading import Readers
     from ptycho_core.training.data import TrainingScan
 
-__all__ = ["Sample"]
+__all__ = ["DeviceScan"]
 
 BLOCK = 16
 """Frames whose estimates are made together to be remembered."""
@@ -30,7 +30,7 @@ FRAMES_BYTES = 1 << 30
 """Amplitudes of a scan are kept on the device up to this size, and read again for each batch beyond it."""
 
 
-class Sample:
+class DeviceScan:
     """A scan on the device.
 
     Attributes:

@@ -33,6 +33,6 @@ def stream(purpose: Purpose, *, seed: int, scan: int = 0, epoch: int = 0) -> np.
     return np.random.Generator(np.random.PCG64(entropy))
 
 
-def drawn_order(number: int, draws: np.random.Generator) -> NDArray[np.int64]:
+def drawn_order(number: int, rng: np.random.Generator) -> NDArray[np.int64]:
     """The numbers 0 … ``number`` − 1 in random order: sorted by one draw each, ties by number."""
-    return np.argsort(draws.random(number), kind="stable").astype(np.int64)
+    return np.argsort(rng.random(number), kind="stable").astype(np.int64)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ptycho_core.engine.arrays import Array, ArrayOps
     from ptycho_core.model import Model
 
-__all__ = ["Learner", "Parts", "Physics"]
+__all__ = ["Parts", "Physics", "TrainableModel"]
 
 PHYSICS = {"physics.probe": "train_probe", "physics.log_scale": "train_scale"}
 """What of the physics can learn, and the fact of a model that says whether it does."""
@@ -49,7 +49,7 @@ class Parts(NamedTuple):
     physics: Physics
 
 
-class Learner:
+class TrainableModel:
     """All that learns, in one real vector, and what of the physics does not.
 
     Attributes:
@@ -97,7 +97,7 @@ class Learner:
         return self.physics_as_learned().of(self._xp, scan)
 
     def named(self, vector: Array) -> dict[str, NDArray[Any]]:
-        """A vector by the names and in the shapes of ``specs/network.md``, in memory of its own."""
+        """A vector by the names and in the shapes of ``specs/network.md``, in its own memory."""
         values, found = self._xp.to_numpy(vector), {}
         ends = np.cumsum([math.prod(shape) for shape in self._shapes.values()])[:-1]
         for one, (name, shape) in zip(np.split(values, ends), self._shapes.items(), strict=True):

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
     Real = NDArray[np.float64]
 
-__all__ = ["Optimiser"]
+__all__ = ["Optimizer"]
 
 
-class Optimiser:
+class Optimizer:
     """Adam (Kingma & Ba, ICLR 2015), AdamW or SGD with momentum; weight decay acts on the network alone.
 
     Args:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ptycho_core.training.batches import split
-from ptycho_core.training.draws import Purpose, drawn_order, stream
 from ptycho_core.training.groups import epoch_groups, inference_groups
+from ptycho_core.training.rng import Purpose, drawn_order, stream
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,7 @@ def epoch_batches(
 def validation_batches(
     scans: Sequence[ScanPart], *, gridsize: int, batch_size: int, merge: str, neighbor_count: int | None = None
 ) -> list[Batch]:
-    """The batches that judge, the same after every epoch and for every seed, scan after scan: groups as at inference.
+    """The validation batches, the same after every epoch and for every seed, scan after scan: groups as at inference.
 
     Arguments and errors are those of `epoch_batches`.
     """

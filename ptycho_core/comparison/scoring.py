@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from ptycho_core.imaging.figures import Picture
     from ptycho_core.imaging.metrics import Score
 
-__all__ = ["Judge", "find_reference", "has_truth"]
+__all__ = ["Scoring", "find_reference", "has_truth"]
 
 
 @dataclass
-class Judge:
+class Scoring:
     """Scores results one after the other, and keeps what a figure shows of them.
 
     Attributes:
@@ -35,11 +35,11 @@ class Judge:
     _first: StoredObject | None = None
 
     def add(self, name: str, result: StoredObject) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Judge one result.
+        """Score one result.
 
         Args:
             name: what tells it from the others.
-            result: its object, with what is known beside it.
+            result: its object, with what is known next to it.
 
         Returns:
             Quality against the reference, and agreement with the first result; empty where there is nothing to compare with.
@@ -70,8 +70,8 @@ def has_truth(scan: Path) -> bool:
     return ScanFile(scan).holds_any("object_true")
 
 
-def find_reference(scan: Path | None, given: Path | None) -> Judge:
-    """A judge with the object of a file, or else with the truth that a scan holds, or else without reference.
+def find_reference(scan: Path | None, given: Path | None) -> Scoring:
+    """A scoring with the object of a file, or else with the truth that a scan holds, or else without reference.
 
     Raises:
         DataError: the file cannot be used.
@@ -79,10 +79,10 @@ def find_reference(scan: Path | None, given: Path | None) -> Judge:
     from ptycho_core.formats.product import read_object
 
     if given is not None:
-        return Judge(read_object(given, "reference"), "truth" if given.is_file() and has_truth(given) else given.name)
+        return Scoring(read_object(given, "reference"), "truth" if given.is_file() and has_truth(given) else given.name)
     if scan is not None and has_truth(scan):
-        return Judge(read_object(scan, "reference"), "truth")
-    return Judge()
+        return Scoring(read_object(scan, "reference"), "truth")
+    return Scoring()
 
 
 def _numbers(found: Score) -> dict[str, Any]:
