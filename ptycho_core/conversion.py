@@ -79,7 +79,7 @@ def convert(
         output: the file to write; it appears when it is complete.
         to: what it is written as: ``plain``, ``pinn``, ``ptychodus``, ``cxi``, ``nexus``, ``ptypy``, or another of
             ``ptycho formats``.
-        scan: of a our result, the scan that it was made from, whose patterns are written next to it.
+        scan: the scan that one of our results was made from, whose patterns are written next to it.
         overwrite: replace a file that exists.
         progress: called with how many of how many patterns are written.
         **settings: the *data* settings, by which the scan is read; of a result alone only those of its scale.
