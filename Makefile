@@ -29,7 +29,7 @@ ONCE := $(addprefix tests/learning/test_,bad_learning_input.py loggers.py progre
 APART := tests/components tests/packaging tests/process tests/results tests/parity
 
 # Two at a time: the tests in a process with the first framework, those in one with the second, then the rest and the kit.
-PARTS := part-torch part-tensorflow part-apart part-kit-tensorflow part-kit-torch part-kit-reference
+PARTS := part-torch part-tensorflow part-apart part-kit-tensorflow part-kit-torch part-kit-reference part-kit-numpy
 
 test: $(VENV)/.plugins check
 	$(MAKE) --no-print-directory --jobs=2 $(PARTS)
@@ -53,9 +53,10 @@ part-kit-%:
 report: $(VENV)/.tested
 	mkdir -p build
 	$(KIT) --ptycho-backend=reference --ptycho-report=build/reference.json
+	$(KIT) --ptycho-backend=numpy --ptycho-report=build/numpy.json
 	$(KIT) --ptycho-backend=torch --ptycho-report=build/torch.json
 	$(KIT) --ptycho-backend=tensorflow --ptycho-report=build/tensorflow.json
-	$(BIN)/python -m ptycho_core.conformance.document build/reference.json build/torch.json build/tensorflow.json > docs/backends.md
+	$(BIN)/python -m ptycho_core.conformance.document build/reference.json build/numpy.json build/torch.json build/tensorflow.json > docs/backends.md
 
 check: $(VENV)/.plugins
 	$(BIN)/ruff check .

@@ -21,7 +21,9 @@ from ptycho_core.failures import in_one_line
 
 __all__ = ["NEUTRAL", "REQUIRED_HOOKS", "Backend", "load"]
 
-NEUTRAL = frozenset({"h5py", "matplotlib", "numpy", "packaging", "pluggy", "rich", "safetensors", "scipy", "skimage", "tifffile"})
+NEUTRAL = frozenset(
+    {"h5py", "matplotlib", "numpy", "packaging", "pluggy", "rich", "safetensors", "scipy", "skimage", "threadpoolctl", "tifffile"}
+)
 """Modules that the core itself imports: they disturb no backend, whoever calls one of them its framework."""
 
 REQUIRED_HOOKS = ("ptycho_backend_spec", "ptycho_probe", "ptycho_plan")
@@ -171,7 +173,7 @@ class Backend:
         if verb not in self.spec.capabilities:
             offered = ", ".join(word for word in self.spec.capabilities if word in contract.VERBS)
             message = f"backend '{self.name}' does not provide '{verb}', only {offered}."
-            remedy = those_that(lambda other: verb in other.capabilities)
+            remedy = those_that(lambda other: verb in other.capabilities, is_verb=True)
             raise CapabilityError(message, remedy=remedy, backend=self.name)
         check_job(job)
 

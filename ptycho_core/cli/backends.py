@@ -87,7 +87,7 @@ def _show(args: argparse.Namespace) -> int:
         ("precisions", ", ".join(spec.precisions)),
         ("environment", ", ".join(f"{key}={value}" for key, value in spec.environment.items()) or "-"),
         ("issues", spec.issues_url or "-"),
-        ("taken", "only by name" if spec.only_by_name else "by name, or where it is the only one"),
+        ("taken", _taken(row) or "by name, or where it is the only one"),
     ]
     for key, text in lines:
         say(f"{key:13} {text}")
@@ -154,15 +154,23 @@ def _print_diagnosis(row: Diagnosis) -> None:
 
 
 def _row_data(row: Row) -> dict[str, str | bool]:
-    names = ("name", "title", "state", "reason", "remedy", "distribution", "version", "framework_version", "only_by_name")
-    return {name: getattr(row, name) for name in names}
+    names = ("name", "title", "state", "reason", "remedy", "distribution", "version", "framework_version")
+    flags = ("only_by_name", "only_alone")
+    return {name: getattr(row, name) for name in names + flags}
 
 
 def _why(row: Row) -> str:
     if row.state == "ok":
-        framework = row.framework
-        return ", ".join(filter(None, [framework, "taken only by name" if row.only_by_name else ""]))
+        taken = _taken(row)
+        return ", ".join(filter(None, [row.framework, taken and f"taken {taken}"]))
     return f"{row.reason}. {row.remedy}" if row.remedy else row.reason
+
+
+def _taken(row: Row) -> str:
+    """When a backend is taken that is not taken as most are; empty for those."""
+    if row.only_by_name:
+        return "only by name"
+    return "by name, or where no other is installed" if row.only_alone else ""
 
 
 def _framework_text(module: str, minimum: str, below: str) -> str:
