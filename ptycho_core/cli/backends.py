@@ -41,6 +41,11 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     doctor.set_defaults(func=_doctor)
     new = actions.add_parser("new", help="write out a small complete backend, to be copied from; docs/writing-a-backend.md")
     new.add_argument("name", metavar="NAME", help="of the backend: lower-case letters, digits and '_'")
+    new.add_argument(
+        "--from", dest="kind", choices=("verbs", "arrays"), default="verbs",
+        help="what it begins from: a verb written by hand, for a library that has its own algorithms (verbs), or the operations "
+        "on arrays with which ptycho's engine provides the verbs, for a framework (arrays) (default: verbs)",
+    )  # fmt: skip
     new.add_argument("-o", "--output-dir", metavar="DIR", help="a folder that is not there yet (default: ptycho-NAME)")
     new.set_defaults(func=_new)
 
@@ -129,7 +134,7 @@ def _new(args: argparse.Namespace) -> int:
 
     from ptycho_core.backends.scaffold import write_backend
 
-    folder = write_backend(args.name, None if args.output_dir is None else Path(args.output_dir))
+    folder = write_backend(args.name, None if args.output_dir is None else Path(args.output_dir), kind=args.kind)
     print(
         f"The backend '{args.name}' is in {folder}. Install and examine it with:\n"
         f"  pip install --editable {folder}\n"

@@ -25,7 +25,7 @@ def test_the_wheels_hold_data_files_and_licences(installed: Path) -> None:
     names = {name for wheel in (installed / "dist").glob("*.whl") for name in zipfile.ZipFile(wheel).namelist()}
     assert "ptycho_core/py.typed" in names
     assert "ptycho_core/backends/known.toml" in names
-    assert "ptycho_core/backends/template/package/plugin.py.in" in names
+    assert "ptycho_core/backends/template/verbs/package/plugin.py.in" in names
     assert "ptycho_core/compatibility/pinn.toml" in names
     assert "ptycho_core/conformance/reference/ptycho-backend.toml" in names
     assert "ptycho_core/formats/layouts/csaxs.toml" in names
