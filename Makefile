@@ -34,8 +34,8 @@ PARTS := part-torch part-tensorflow part-apart part-kit-tensorflow part-kit-torc
 test: $(VENV)/.plugins check
 	$(MAKE) --no-print-directory --jobs=2 $(PARTS)
 
-test-all: $(VENV)/.plugins $(PTYCHODUS)/.installed check
-	$(MAKE) --no-print-directory --jobs=2 $(PARTS) ALSO="-m ''"
+test-all: $(VENV)/.plugins $(VENV)/.jax $(PTYCHODUS)/.installed check
+	$(MAKE) --no-print-directory --jobs=2 $(PARTS) part-jax ALSO="-m ''"
 
 part-torch:
 	$(TESTS) $(ALSO) $(addprefix --ignore=,$(APART))
@@ -45,6 +45,9 @@ part-apart:
 
 part-tensorflow:
 	$(TESTS) $(ALSO) --backend tensorflow $(OF_BACKENDS) $(if $(ALSO),,$(addprefix --ignore=,$(ONCE)))
+
+part-jax: $(VENV)/.jax
+	$(TESTS) $(ALSO) examples/plugins/jax/tests
 
 part-kit-%:
 	$(KIT) --ptycho-backend=$*
@@ -86,6 +89,11 @@ $(VENV)/.tested: $(VENV)/.installed $(wildcard backends/tensorflow/*.cfg backend
 $(VENV)/.plugins: $(VENV)/.tested constraints.txt
 	$(PIP) --no-deps ptychi
 	$(PIP) 'pydantic>=2,<3' pandas scikit-learn tifffile tqdm
+	touch $@
+
+# Only the long tests use it.
+$(VENV)/.jax: $(VENV)/.tested constraints.txt
+	$(PIP) jax
 	touch $@
 
 # The program whose product our results are, apart from all else. It asks for a gigabyte of services that its files do not need.

@@ -69,7 +69,7 @@ def rendered(name: str, kind: str = "verbs") -> Mapping[Path, str]:
             first, *rest = source.relative_to(room).parts
             path = "/".join([_FOLDERS.get(first, first), *rest]).removesuffix(_SUFFIX)
             found[Path(_filled(path, words))] = _filled(source.read_text("utf-8"), words)
-    return found | (_operations(name) if kind == "arrays" else {})
+    return found if kind != "arrays" else {**found, **_operations(name)}
 
 
 def _operations(name: str) -> Mapping[Path, str]:

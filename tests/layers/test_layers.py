@@ -68,7 +68,7 @@ def test_no_core_file_names_a_backend_of_a_third_party() -> None:
         names |= {line.partition("=")[0].strip() for line in setup["options.entry_points"]["ptycho.backends"].split("\n") if line}
     assert "template" in names
     files = [path for path in CORE.rglob("*") if path.suffix in (".py", ".toml", ".in")]
-    for name in names - {"template"}:  # a word of its own, too
+    for name in names - {"template"} - FRAMEWORKS:  # words that are also something else
         found = [str(path) for path in files if re.search(rf"\b{name}\b", path.read_text("utf-8"))]
         assert not found, f"'{name}' stands in the core"
 
