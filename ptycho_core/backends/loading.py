@@ -29,6 +29,8 @@ NEUTRAL = frozenset(
 REQUIRED_HOOKS = ("ptycho_backend_spec", "ptycho_probe", "ptycho_plan")
 _Answer = TypeVar("_Answer")
 _END = object()
+_brought: dict[str, set[str]] = {}
+"""Modules that came into this process while a backend of a framework worked: TensorFlow imports JAX where it is installed."""
 
 
 def load(row: Row, *, allow_mixed_frameworks: bool = False, rows: Iterable[Row] | None = None) -> Backend:
@@ -199,6 +201,7 @@ class Backend:
     @contextmanager
     def _blamed(self, hook: str) -> Iterator[None]:
         """Whatever a hook raises inside is the backend's failure, but for errors of ours and a lack of memory."""
+        before = set(sys.modules)
         try:
             yield
         except (PtychoError, KeyboardInterrupt, MemoryError):
@@ -210,6 +213,8 @@ class Backend:
                 backend=self.name,
                 distribution=self.source,
             ) from error
+        finally:
+            _brought.setdefault(family(self.spec), set()).update(sys.modules.keys() - before)
 
 
 def _import_plugin(row: Row) -> object:
@@ -238,7 +243,7 @@ def _refuse_mixture(row: Row, rows: Iterable[Row]) -> None:
         if item.spec and item.spec.framework:
             frameworks[item.spec.framework.module] = item.spec.framework.name, family(item.spec)
     for module, (title, below) in sorted(frameworks.items()):
-        if below != own and module not in NEUTRAL and module in sys.modules:
+        if below != own and module in sys.modules and module not in {*NEUTRAL, *_brought.get(own, ())}:
             raise BackendError(
                 f"{title} (module '{module}') is already imported in this process, and backend '{row.name}' uses another one.",
                 remedy="Start it in a process of its own, or set allow_mixed_frameworks.",

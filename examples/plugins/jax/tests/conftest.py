@@ -58,15 +58,15 @@ SMALL = ["--network-width", "4", "--update-steps", "2", "--batch-size", "12", "-
 @pytest.fixture(scope="session")
 def trained(ptycho: Callable[..., str], scan: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """The run of a small training of three epochs, made when it is first asked for."""
-    known: dict[tuple[str, str], Path] = {}
+    known: dict[tuple[str, ...], Path] = {}
 
-    def run(backend: str, precision: str) -> Path:
-        if (backend, precision) not in known:
+    def run(*asked: str) -> Path:
+        if asked not in known:
+            (backend, precision), more = asked[:2], asked[2:]
             folder = tmp_path_factory.mktemp("run") / backend
-            words = ["--backend", backend, "--precision", precision, "--epochs", "3", "--gridsize", "2"]
-            ptycho("train", scan, "-o", folder, *words, "--train-probe", "--train-scale", *SMALL)
-            known[backend, precision] = folder
-        return known[backend, precision]
+            ptycho("train", scan, "-o", folder, "--backend", backend, "--precision", precision, "--epochs", "3", *more, *SMALL)
+            known[asked] = folder
+        return known[asked]
 
     return run
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 
@@ -14,9 +15,13 @@ def losses(folder):
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("precision", ALIKE)
-def test_three_epochs_of_training_are_those_of_torch(precision, trained) -> None:
-    one, other = (losses(trained(backend, precision)) for backend in ("jax", "torch"))
+FOUR = ("--gridsize", "2", "--train-probe", "--train-scale")
+"""Four frames at a time, and all learns: here roundings of float32 grow thirtyfold in the first epochs, in PyTorch too."""
+
+
+@pytest.mark.parametrize(("precision", "asked"), [("float32", ()), ("float64", ()), ("float64", FOUR)])
+def test_three_epochs_of_training_are_those_of_torch(precision, asked, trained) -> None:
+    one, other = (losses(trained(backend, precision, *asked)) for backend in ("jax", "torch"))
     assert len(one) == len(other) == 3
     far = [abs(mine / theirs - 1) for mine, theirs in zip(one, other, strict=True)]
     print(f"losses, jax against torch, {precision}: {max(far):.1e}, limit {ALIKE[precision]:.0e}")
@@ -25,9 +30,9 @@ def test_three_epochs_of_training_are_those_of_torch(precision, trained) -> None
 
 
 def test_a_model_of_torch_is_trained_further_inferred_with_and_refined_from(trained, scan, ptycho, metrics, tmp_path) -> None:
-    words = ["--resume", trained("torch", "float32"), "--epochs", "5", "--quiet"]
-    ptycho("train", scan, "-o", tmp_path / "further", "--backend", "jax", *words)
-    ptycho("train", scan, "-o", tmp_path / "by-torch", "--backend", "torch", *words)
+    for name, backend in (("further", "jax"), ("by-torch", "torch")):
+        shutil.copytree(trained("torch", "float32"), tmp_path / name)
+        ptycho("train", scan, "-o", tmp_path / name, "--resume", "--backend", backend, "--epochs", "5", "--quiet")
     one, other = (losses(tmp_path / name) for name in ("further", "by-torch"))
     assert len(one) == 5
     assert one == pytest.approx(other, rel=1e-5)
@@ -55,7 +60,7 @@ def test_a_model_of_torch_is_trained_further_inferred_with_and_refined_from(trai
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_all_backends_give_the_same_for_a_model(precision, trained, ptycho) -> None:
     words = ["--backends", "torch,tensorflow,jax,numpy", "--precision", precision, "--json", "--quiet"]
-    found = json.loads(ptycho("model", "verify", trained("torch", "float32"), *words))
+    found = json.loads(ptycho("model", "verify", trained("torch", "float32", *FOUR), *words))
     assert (found["within"], found["complete"]) == (True, True)
     assert len(found["comparisons"]) == 4 + 6
     for one in found["comparisons"]:
