@@ -29,13 +29,13 @@ ONCE := $(addprefix tests/learning/test_,bad_learning_input.py loggers.py progre
 APART := tests/components tests/packaging tests/process tests/results tests/parity
 
 # Two at a time: the tests in a process with the first framework, those in one with the second, then the rest and the kit.
-PARTS := part-torch part-tensorflow part-apart part-kit-tensorflow part-kit-torch part-kit-reference
+PARTS := part-torch part-tensorflow part-apart part-kit-tensorflow part-kit-torch part-kit-reference part-kit-numpy
 
 test: $(VENV)/.plugins check
 	$(MAKE) --no-print-directory --jobs=2 $(PARTS)
 
-test-all: $(VENV)/.owners $(PTYCHODUS)/.installed check
-	$(MAKE) --no-print-directory --jobs=2 $(PARTS) ALSO="-m ''"
+test-all: $(VENV)/.owners $(VENV)/.jax $(PTYCHODUS)/.installed check
+	$(MAKE) --no-print-directory --jobs=2 $(PARTS) part-jax ALSO="-m ''"
 
 part-torch:
 	$(TESTS) $(ALSO) $(addprefix --ignore=,$(APART))
@@ -46,6 +46,9 @@ part-apart:
 part-tensorflow:
 	$(TESTS) $(ALSO) --backend tensorflow $(OF_BACKENDS) $(if $(ALSO),,$(addprefix --ignore=,$(ONCE)))
 
+part-jax: $(VENV)/.jax
+	$(TESTS) $(ALSO) examples/plugins/jax/tests
+
 part-kit-%:
 	$(KIT) --ptycho-backend=$*
 
@@ -53,9 +56,10 @@ part-kit-%:
 report: $(VENV)/.tested
 	mkdir -p build
 	$(KIT) --ptycho-backend=reference --ptycho-report=build/reference.json
+	$(KIT) --ptycho-backend=numpy --ptycho-report=build/numpy.json
 	$(KIT) --ptycho-backend=torch --ptycho-report=build/torch.json
 	$(KIT) --ptycho-backend=tensorflow --ptycho-report=build/tensorflow.json
-	$(BIN)/python -m ptycho_core.conformance.document build/reference.json build/torch.json build/tensorflow.json > docs/backends.md
+	$(BIN)/python -m ptycho_core.conformance.document build/reference.json build/numpy.json build/torch.json build/tensorflow.json > docs/backends.md
 
 check: $(VENV)/.plugins
 	$(BIN)/ruff check .
@@ -90,6 +94,11 @@ $(VENV)/.plugins: $(VENV)/.tested constraints.txt
 # The program that opens our CXI. All that it needs is there.
 $(VENV)/.owners: $(VENV)/.plugins
 	$(PIP) --no-deps cdtools-py
+	touch $@
+
+# Only the long tests use it.
+$(VENV)/.jax: $(VENV)/.tested constraints.txt
+	$(PIP) jax
 	touch $@
 
 # The program whose product our results are, apart from all else. It asks for a gigabyte of services that its files do not need.

@@ -18,6 +18,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 
 import ptycho_core
+from ptycho_core.backends.registry import find_named
 from ptycho_core.cli.main import main as ptycho
 from ptycho_core.contract import ExecutionPlan, ReconstructJob
 from ptycho_core.engine.reconstruct import reconstruct
@@ -36,7 +37,8 @@ def backend(name, threads):
     """Measure with a backend: a process holds one."""
     execution = {"threads": threads, "precision": "float32", "deterministic": "on", "accelerator": "cpu", "seed": 0}
     plan = ExecutionPlan("cpu", execution, {}, {})
-    with import_module(f"ptycho_backend_{name}.devices").operations(plan) as xp:
+    package = find_named(name)[0].claim.module.rpartition(".")[0]
+    with import_module(f"{package}.devices").operations(plan) as xp:
         running.update(xp=xp, plan=plan)
         yield
 

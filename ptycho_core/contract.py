@@ -93,6 +93,7 @@ class BackendSpec:
     environment: Mapping[str, str] = field(default_factory=dict)
     issues_url: str = ""
     only_by_name: bool = False
+    only_alone: bool = False
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,16 @@ from ptycho_core.failures import in_one_line
 
 __all__ = ["NEUTRAL", "REQUIRED_HOOKS", "Backend", "load"]
 
-NEUTRAL = frozenset({"h5py", "matplotlib", "numpy", "packaging", "pluggy", "rich", "safetensors", "scipy", "skimage", "tifffile"})
+NEUTRAL = frozenset(
+    {"h5py", "matplotlib", "numpy", "packaging", "pluggy", "rich", "safetensors", "scipy", "skimage", "threadpoolctl", "tifffile"}
+)
 """Modules that the core itself imports: they disturb no backend, even one that calls them its framework."""
 
 REQUIRED_HOOKS = ("ptycho_backend_spec", "ptycho_probe", "ptycho_plan")
 _Answer = TypeVar("_Answer")
 _END = object()
+_brought: dict[str, set[str]] = {}
+"""Modules that came into this process while a backend of a framework worked: TensorFlow imports JAX where it is installed."""
 
 
 def load(row: BackendInfo, *, allow_mixed_frameworks: bool = False, rows: Iterable[BackendInfo] | None = None) -> Backend:
@@ -172,7 +176,7 @@ class Backend:
         if verb not in self.spec.capabilities:
             offered = ", ".join(word for word in self.spec.capabilities if word in contract.VERBS)
             message = f"backend '{self.name}' does not provide '{verb}', only {offered}."
-            remedy = backends_that(lambda other: verb in other.capabilities)
+            remedy = backends_that(lambda other: verb in other.capabilities, is_verb=True)
             raise CapabilityError(message, remedy=remedy, backend=self.name)
         check_job(job)
 
@@ -198,6 +202,7 @@ class Backend:
     @contextmanager
     def _blamed(self, hook: str) -> Iterator[None]:
         """Whatever a hook raises inside is the backend's failure, but for our own errors and a lack of memory."""
+        before = set(sys.modules)
         try:
             yield
         except (PtychoError, KeyboardInterrupt, MemoryError):
@@ -209,6 +214,8 @@ class Backend:
                 backend=self.name,
                 distribution=self.source,
             ) from error
+        finally:
+            _brought.setdefault(family(self.spec), set()).update(sys.modules.keys() - before)
 
 
 def _import_plugin(row: BackendInfo) -> object:
@@ -237,7 +244,7 @@ def _refuse_mixture(row: BackendInfo, rows: Iterable[BackendInfo]) -> None:
         if item.spec and item.spec.framework:
             frameworks[item.spec.framework.module] = item.spec.framework.name, family(item.spec)
     for module, (title, below) in sorted(frameworks.items()):
-        if below != own and module not in NEUTRAL and module in sys.modules:
+        if below != own and module in sys.modules and module not in {*NEUTRAL, *_brought.get(own, ())}:
             raise BackendError(
                 f"{title} (module '{module}') is already imported in this process, and backend '{row.name}' uses another one.",
                 remedy="Start it in a separate process, or set allow_mixed_frameworks.",

@@ -32,6 +32,7 @@ KEYS: dict[str, tuple[type, bool]] = {  # key: (type, required)
     "precisions": (list, False),
     "issues_url": (str, False),
     "only_by_name": (bool, False),
+    "only_alone": (bool, False),
     "framework": (dict, False),
     "environment": (dict, False),
     "options": (list, False),
@@ -203,6 +204,7 @@ class _Reader:
             environment=dict(environment),
             issues_url=table.get("issues_url", ""),
             only_by_name=table.get("only_by_name", False),
+            only_alone=table.get("only_alone", False),
         )
         self.words(spec)
         return spec

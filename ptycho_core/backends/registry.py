@@ -12,7 +12,7 @@ from ptycho_core.backends.discovery import EntryPointClaim, canonical, scan
 from ptycho_core.backends.known import how_to_install, known_backends, normalise
 from ptycho_core.backends.lists import NO_LISTS, AccessLists, split_name
 from ptycho_core.backends.manifest import check_spec, read_manifest
-from ptycho_core.backends.states import BackendInfo, absent, examine_claim, framework_state, unusable
+from ptycho_core.backends.states import NO_OTHER, BackendInfo, absent, examine_claim, framework_state, unusable
 from ptycho_core.errors import BackendUnusableError, UnknownBackendError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def choose(name: str | None = None, lists: AccessLists = NO_LISTS, rows: tuple[B
 
     Args:
         name: a name or alias, ``NAME@DISTRIBUTION`` where two distributions provide the same name, or None for the only
-            usable one; those that are taken only by name do not count then.
+            usable one; those that are taken only by name do not count then, nor those that are taken only alone if any
+            other is installed, in whatever state.
         lists: which may be used, where the environment does not say it.
         rows: what ``find_backends`` gave for these lists, where a job has looked already.
 
@@ -96,13 +97,18 @@ def find_named(name: str, lists: AccessLists = NO_LISTS, rows: tuple[BackendInfo
     raise UnknownBackendError(f"backend '{plain}' is not provided by '{distribution}', but by {providers}.", backend=plain)
 
 
-def backends_that(can: Callable[[contract.BackendSpec], bool], rows: Iterable[BackendInfo] | None = None) -> str:
-    """A sentence: which of the installed backends can do something, from their manifests alone; ``rows`` as in ``choose``."""
-    found = [row for row in (find_backends() if rows is None else rows) if row.spec is not None and can(row.spec)]
-    if not found:
-        return "No installed backend provides it."
+def backends_that(
+    can: Callable[[contract.BackendSpec], bool], rows: Iterable[BackendInfo] | None = None, *, is_verb: bool = False
+) -> str:
+    """A sentence: which of the installed backends can do something, from their manifests alone; ``rows`` as in ``choose``.
+
+    Where it is a verb, which all known backends provide, and no installed one is meant for it, they and their pip lines follow.
+    """
+    rows = find_backends() if rows is None else rows
+    found = [row for row in rows if row.state != "blocked" and row.spec is not None and can(row.spec)]
     words = dict.fromkeys(row.name if row.state == "ok" else f"{row.name} ({row.state})" for row in found)
-    return f"Installed ones that provide it: {', '.join(words)}."
+    told = f"Installed ones that provide it: {', '.join(words)}." if found else "No installed backend provides it."
+    return f"{told} {how_to_install()}" if is_verb and all(row.only_by_name for row in found) else told
 
 
 def register(name: str, plugin: object, manifest: contract.BackendSpec | Path | None = None) -> None:
@@ -197,9 +203,11 @@ def _ask(name: str, plugin: object) -> contract.BackendSpec:
 
 def _only(found: tuple[BackendInfo, ...]) -> BackendInfo:
     rows = [row for row in found if not row.only_by_name]
+    last = [row for row in rows if row.only_alone]
+    rows = [row for row in rows if not row.only_alone] or last  # one that is broken is not replaced in silence
     usable = [row for row in rows if row.state == "ok"]
     if len(usable) == 1:
-        return replace(usable[0], chosen_by="only installed")
+        return replace(usable[0], chosen_by=NO_OTHER if usable == last else "only installed")
     if usable:
         names = ", ".join(row.name for row in usable)
         raise UnknownBackendError(f"several backends are installed: {names}.", remedy="Choose one with --backend NAME.")
@@ -208,7 +216,10 @@ def _only(found: tuple[BackendInfo, ...]) -> BackendInfo:
         but = f" but {named}, which is taken only by name" if named else ""
         raise BackendUnusableError(f"no backend is installed{but}.", state="missing", remedy=how_to_install())
     reasons = "; ".join(f"{row.name}: {row.reason}{'. ' + row.remedy if row.remedy else ''}" for row in rows)
-    raise BackendUnusableError(f"no installed backend is usable. {reasons}", state=rows[0].state, backend=rows[0].name)
+    flags = " or ".join(f"--backend {row.name}" for row in last if row.state == "ok")
+    remedy = f"{flags} would do without it." if flags else ""
+    told = f"no installed backend is usable. {reasons}{'' if reasons.endswith(('.', '?')) else '.'}"
+    raise BackendUnusableError(told, state=rows[0].state, remedy=remedy, backend=rows[0].name)
 
 
 def _not_installed(name: str, given: str, rows: Iterable[BackendInfo], lists: AccessLists) -> Exception:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -16,9 +17,12 @@ if TYPE_CHECKING:
     from ptycho_core.backends.discovery import EntryPointClaim
     from ptycho_core.backends.lists import AccessLists
 
-__all__ = ["STATES", "BackendInfo", "absent", "examine_claim", "family", "framework_state", "unusable"]
+__all__ = ["NO_OTHER", "STATES", "BackendInfo", "absent", "examine_claim", "family", "framework_state", "unusable"]
 
 STATES: Final = ("ok", "missing", "out-of-range", "incompatible", "conflict", "blocked", "undeclared", "broken")
+
+NO_OTHER: Final = "no other installed"
+"""How a backend was chosen that is taken without its name only where it is alone."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class BackendInfo:
         framework_version: version of the framework's distribution, from its metadata; empty if unknown.
         spec: content of the manifest, if it could be read.
         claim: the entry point; None for a backend registered in this process.
-        chosen_by: set by ``choose``: ``named`` or ``only installed``.
+        chosen_by: set by ``choose``: ``named``, ``only installed``, or `NO_OTHER`.
     """
 
     name: str
@@ -72,6 +76,11 @@ class BackendInfo:
         """Whether it is never taken unless it is named."""
         return self.spec is not None and self.spec.only_by_name
 
+    @property
+    def only_alone(self) -> bool:
+        """Whether it is taken without its name only where no other one is installed that may be."""
+        return self.spec is not None and self.spec.only_alone
+
 
 def examine_claim(claim: EntryPointClaim, lists: AccessLists) -> BackendInfo:
     """The state of one entry point, conflicts with others aside. Runs no third-party code."""
@@ -80,6 +89,8 @@ def examine_claim(claim: EntryPointClaim, lists: AccessLists) -> BackendInfo:
     row = BackendInfo(claim.name, title, "ok", distribution=claim.distribution, version=claim.version, claim=claim)
     blocked = lists.refusal(claim.name, claim.distribution)
     if blocked:
+        with suppress(Exception):  # what it says still counts where none is named, but cannot be what is wrong with it
+            row = replace(row, spec=find_manifest(claim))
         return replace(row, state="blocked", reason=blocked)
     try:
         spec = find_manifest(claim)

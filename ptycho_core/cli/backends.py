@@ -41,6 +41,11 @@ def add_parser(commands: argparse._SubParsersAction[Any]) -> None:
     doctor.set_defaults(func=_doctor)
     new = actions.add_parser("new", help="write out a small complete backend, to be copied from; docs/writing-a-backend.md")
     new.add_argument("name", metavar="NAME", help="of the backend: lower-case letters, digits and '_'")
+    new.add_argument(
+        "--from", dest="kind", choices=("verbs", "arrays"), default="verbs",
+        help="what it begins from: a verb written by hand, for a library that has its own algorithms (verbs), or the operations "
+        "on arrays with which ptycho's engine provides the verbs, for a framework (arrays) (default: verbs)",
+    )  # fmt: skip
     new.add_argument("-o", "--output-dir", metavar="DIR", help="a folder that is not there yet (default: ptycho-NAME)")
     new.set_defaults(func=_new)
 
@@ -87,7 +92,7 @@ def _show(args: argparse.Namespace) -> int:
         ("precisions", ", ".join(spec.precisions)),
         ("environment", ", ".join(f"{key}={value}" for key, value in spec.environment.items()) or "-"),
         ("issues", spec.issues_url or "-"),
-        ("taken", "only by name" if spec.only_by_name else "by name, or where it is the only one"),
+        ("taken", _taken(row) or "by name, or where it is the only one"),
     ]
     for key, text in lines:
         say(f"{key:13} {text}")
@@ -129,7 +134,7 @@ def _new(args: argparse.Namespace) -> int:
 
     from ptycho_core.backends.scaffold import write_backend
 
-    folder = write_backend(args.name, None if args.output_dir is None else Path(args.output_dir))
+    folder = write_backend(args.name, None if args.output_dir is None else Path(args.output_dir), kind=args.kind)
     print(
         f"The backend '{args.name}' is in {folder}. Install and examine it with:\n"
         f"  pip install --editable {folder}\n"
@@ -154,15 +159,23 @@ def _print_diagnosis(row: Diagnosis) -> None:
 
 
 def _row_data(row: BackendInfo) -> dict[str, str | bool]:
-    names = ("name", "title", "state", "reason", "remedy", "distribution", "version", "framework_version", "only_by_name")
-    return {name: getattr(row, name) for name in names}
+    names = ("name", "title", "state", "reason", "remedy", "distribution", "version", "framework_version")
+    flags = ("only_by_name", "only_alone")
+    return {name: getattr(row, name) for name in names + flags}
 
 
 def _why(row: BackendInfo) -> str:
     if row.state == "ok":
-        framework = row.framework
-        return ", ".join(filter(None, [framework, "taken only by name" if row.only_by_name else ""]))
+        taken = _taken(row)
+        return ", ".join(filter(None, [row.framework, taken and f"taken {taken}"]))
     return f"{row.reason}. {row.remedy}" if row.remedy else row.reason
+
+
+def _taken(row: BackendInfo) -> str:
+    """When a backend is taken that is not taken as most are; empty for those."""
+    if row.only_by_name:
+        return "only by name"
+    return "by name, or where no other is installed" if row.only_alone else ""
 
 
 def _framework_text(module: str, minimum: str, below: str) -> str:

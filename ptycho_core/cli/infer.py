@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ptycho_core.cli.options import collect
 from ptycho_core.cli.plan import add_job_flags, show_plan, wants_plan
 from ptycho_core.cli.streams import say
+from ptycho_core.cli.taken import say_taken
 from ptycho_core.cli.verdict import add_require_flag, figures_of, said_of, status_of
 
 if TYPE_CHECKING:
@@ -52,4 +53,5 @@ def run(args: argparse.Namespace) -> int:
         say_notes([*metrics["doubts"], *metrics["notes"]])
     say(f"{figures_of(metrics)}; {metrics['frames']} patterns in {metrics['seconds']:.1f} s: {args.output_dir}")
     say(said_of(metrics))
+    say_taken(payload)
     return status_of(args, metrics)

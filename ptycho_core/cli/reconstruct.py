@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.plan import add_job_flags, payload_of, show_plan, wants_plan
 from ptycho_core.cli.streams import say
+from ptycho_core.cli.taken import say_taken
 from ptycho_core.cli.verdict import add_require_flag, figures_of, said_of, status_of
 
 if TYPE_CHECKING:
@@ -47,4 +48,5 @@ def run(args: argparse.Namespace) -> int:
     if metrics["interrupted"]:
         say(f"interrupted; 'ptycho reconstruct ... --start {args.output_dir}' continues from what there is")
     say(said_of(metrics))
+    say_taken(payload)
     return INTERRUPTED if metrics["interrupted"] else status_of(args, metrics)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.plan import add_job_flags, payload_of, show_plan, wants_plan
 from ptycho_core.cli.streams import say
+from ptycho_core.cli.taken import say_taken
 
 if TYPE_CHECKING:
     import argparse
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
         say(f"Fourier ring correlation {name}: {_said(found.score.frc.crossing(threshold), found.score.pixel_size_m)}")
     one, other = found.frames
     say(f"halves of {one} and {other} frames, {found.verdicts[0]} and {found.verdicts[1]}, in {found.seconds:.1f} s")
+    say_taken(payload)
     return 0
 
 

@@ -133,18 +133,20 @@ def verify_model(
         with _worker(NAME) as worker:
             truth, first = _truth(worker, batch, timeout, tell)
             limits = _raised(worker, precision, truth, model, batch, timeout, tell)
-        answers = {NAME: truth}
+        answers, bare = {NAME: truth}, set[str]()
         runs = [first]
         for row in rows:
             run, answer = _run(row, row.address if names.count(row.name) > 1 else row.name, batch, precision, timeout, tell)
             runs.append(run)
             if answer is not None:
                 answers[run.backend] = answer
+                bare |= set() if _trains(row) else {run.backend}
     notes = (*batch.notes, *_notes(truth, model))
+    notes += tuple(f"{name} does not train: of its answer no gradients are compared." for name in sorted(bare))
     if limits != LIMITS[precision]:
         raised = f"{limits.forward:.1e} (patches, intensities), {limits.loss:.1e} (loss terms), {limits.gradient:.1e} (gradients)"
         notes += (f"{_RAISED} {raised}.",)
-    return Verification(file, batch.text, precision, tuple(runs), _comparisons(answers, limits), notes)
+    return Verification(file, batch.text, precision, tuple(runs), _comparisons(answers, bare, limits), notes)
 
 
 def _chosen(names: Sequence[str]) -> list[BackendInfo]:
@@ -172,6 +174,11 @@ def _chosen(names: Sequence[str]) -> list[BackendInfo]:
     if not rows:
         raise UsageError(f"'{NAME}' is what others are compared with.", remedy="Name another backend too.")
     return list(rows.values())
+
+
+def _trains(row: BackendInfo) -> bool:
+    """Whether a backend has gradients of what learns."""
+    return row.spec is not None and "train" in row.spec.capabilities
 
 
 def _worker(name: str) -> Worker:
@@ -229,8 +236,9 @@ def _run(
         reason = "registered in this process, so no other process can start it"
     else:
         try:
+            recipe = replace(batch.recipe, gradients=_trains(row))
             with _worker(label) as worker:
-                answer = _ask(worker, row.address, batch.recipe, precision, timeout)
+                answer = _ask(worker, row.address, recipe, precision, timeout)
         except PtychoError as error:
             reason = str(error)
     seconds = time.perf_counter() - began
@@ -250,12 +258,16 @@ def _ask(worker: Worker, name: str, recipe: BatchRecipe, precision: str, timeout
     return answer
 
 
-def _comparisons(answers: dict[str, EvaluateResult], limits: Limits) -> tuple[Comparison, ...]:
+def _comparisons(answers: dict[str, EvaluateResult], bare: set[str], limits: Limits) -> tuple[Comparison, ...]:
+    """All pairs; gradients where none of the two is ``bare`` of them."""
     from ptycho_core.conformance.parity import differences
 
     others = [name for name in answers if name != NAME]
-    pairs = [*((name, NAME) for name in others), *combinations(others, 2)]
-    return tuple(Comparison(one, other, differences(answers[one], answers[other], limits)) for one, other in pairs)
+    found = []
+    for pair in [*((name, NAME) for name in others), *combinations(others, 2)]:
+        one, other = (replace(answers[name], gradients={}) if bare & {*pair} else answers[name] for name in pair)
+        found.append(Comparison(*pair, differences(one, other, limits)))
+    return tuple(found)
 
 
 def _notes(truth: EvaluateResult, model: Model) -> tuple[str, ...]:

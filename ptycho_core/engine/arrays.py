@@ -12,7 +12,8 @@ Two rules keep one text right for frameworks that change arrays in place and for
 * A function given to `ArrayOps.compiled` takes arrays, None or named tuples of them by position, and plain values by keyword, for
   each combination of which it may be compiled anew. Inside it the length of an axis may be unknown: `ArrayOps.size` gives it.
 
-Only training needs `ArrayOps.value_and_grad`; inside it nothing changes in place, and `gather` and `scatter_add` carry their own
+Only training needs `ArrayOps.value_and_grad`, and with it `constant` and `with_adjoint`: a framework without derivatives leaves
+them out and serves the other verbs.  Inside it nothing changes in place, and `gather` and `scatter_add` carry their own
 derivative.  Gradients by complex arrays are ``d/d Re + i d/d Im``.
 """
 
@@ -22,6 +23,8 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from ptycho_core.errors import CapabilityError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -404,9 +407,9 @@ class ArrayOps(ABC):
     def unfold(self, given: Array, /) -> Array:
         """The inverse of `fold`."""
 
-    @abstractmethod
     def brief(self, picture: Array, /) -> Array:
-        """A picture rounded to bfloat16, in which a network of mixed precision keeps it."""
+        """A picture rounded to bfloat16, in which a network of mixed precision keeps it; not needed without that precision."""
+        raise NotImplementedError(f"{type(self).__name__} has no mixed precision")
 
     def accelerated(self, network: Callable[..., Array]) -> Callable[..., Array]:
         """``network(weights, pictures)``, translated where an option of the backend asks for it."""
@@ -416,27 +419,34 @@ class ArrayOps(ABC):
         """What the record of a training says of the framework's part."""
         return {}
 
-    # Derivatives, for training
-
     @abstractmethod
     def repeat(self, function: Callable[..., tuple[Array, ...]], times: int, *first: Array) -> tuple[Array, ...]:
         """``function`` applied so many times to its own results."""
 
-    @abstractmethod
+    # Derivatives, for training: what stands here is right for a framework that has none
+
     def constant(self, array: Array, /) -> Array:
         """The array, without a derivative."""
+        return array
 
-    @abstractmethod
-    def value_and_grad(self, function: Callable[..., tuple[Array, Any]], vector: Array, *more: Any) -> tuple[Any, Array]:  # noqa: ANN401
+    def value_and_grad(self, function: Callable[..., tuple[Array, Any]], vector: Array, *more: Any) -> tuple[Any, Array]:  # noqa: ANN401, ARG002
         """``function(xp, vector, *more)``, a real number and what else is reported, and the gradient by ``vector``.
 
         Returns:
             What the function gave, and the gradient, zero where the number does not depend on the vector.
-        """
 
-    @abstractmethod
+        Raises:
+            CapabilityError: the framework has no derivatives.
+        """
+        raise CapabilityError(
+            "the gradient of a training's loss needs automatic differentiation, which this backend has not.",
+            remedy="Ask without gradients, or take a backend that trains.",
+        )
+
     def with_adjoint(
-        self, function: Callable[..., tuple[Array, Any]], adjoint: Callable[..., tuple[Array, ...]]
+        self,
+        function: Callable[..., tuple[Array, Any]],
+        adjoint: Callable[..., tuple[Array, ...]],  # noqa: ARG002 - without derivatives it is not asked
     ) -> Callable[..., Array]:
         """A function of arrays with its own derivative.
 
@@ -444,3 +454,4 @@ class ArrayOps(ABC):
             function: gives a real array, and what its derivative needs.
             adjoint: gives, of what was kept and the gradient by that array, the gradients by the arguments.
         """
+        return lambda *arrays: function(*arrays)[0]

@@ -20,7 +20,9 @@ class ExecutionSettings:
     GROUP: ClassVar[str] = "execution"
 
     backend: str | None = setting(
-        None, help="the engine that computes; auto takes the only usable one. Name it where several are ('ptycho backends list')."
+        None,
+        help="the engine that computes; auto takes the only usable one, and the one that ptycho itself brings where no other is "
+        "installed. Name it where several are ('ptycho backends list').",
     )
     accelerator: str = setting(
         "auto", choices=("auto", "cpu", "cuda", "mps", "tpu"), also=(("gpu", "cuda"),),

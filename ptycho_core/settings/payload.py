@@ -381,7 +381,7 @@ def _check_start(scan: str | Path, decided: Decided) -> None:
     able = [row for row in decided.rows if row.state == "ok" and row.spec is not None and "infer" in row.spec.capabilities]
     remedy = backends_that(lambda other: "infer" in other.capabilities, decided.rows)
     if able:
-        name = min(able, key=lambda row: row.only_by_name).name
+        name = min(able, key=lambda row: (row.only_by_name, row.only_alone)).name
         first = shlex.join(["ptycho", "infer", str(scan), "--model", str(start.value), "--backend", name])
         second = shlex.join(["ptycho", "reconstruct", str(scan), "--backend", decided.row.name])
         remedy = f"Infer first, '{first} -o DIR', then start from the result, '{second} --start DIR ...'. {remedy}"

@@ -146,7 +146,7 @@ def _check_manifest(resolved: Resolved, spec: BackendSpec, rows: tuple[BackendIn
         if word not in spec.capabilities:
             raise CapabilityError(
                 f"backend '{spec.name}' does not provide '{word}'; it provides {', '.join(spec.capabilities)}.",
-                remedy=backends_that(_claims(verb, word), rows),
+                remedy=backends_that(_claims(verb, word), rows, is_verb=word == verb),
                 source=where, backend=spec.name,
             )  # fmt: skip
     for name, kind, also in (("accelerator", "accelerators", ("auto",)), ("precision", "precisions", ())):

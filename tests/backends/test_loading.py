@@ -231,6 +231,28 @@ def test_another_framework_in_the_process_is_refused_unless_allowed(loaded, monk
     assert load(choose("demo"), allow_mixed_frameworks=True).name == "demo"
 
 
+def test_what_a_framework_imports_itself_is_no_mixture(loaded, monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.delitem(sys.modules, "tensorflow", raising=False)
+    spec = replace(SPEC, framework=contract.Framework("pluggy", ("pluggy",)))
+
+    class Importing(Demo):
+        @hookimpl
+        def ptycho_backend_spec(self):
+            return spec
+
+        @hookimpl
+        def ptycho_probe(self):
+            monkeypatch.setitem(sys.modules, "tensorflow", types.ModuleType("tensorflow"))
+            return super().ptycho_probe()
+
+    loaded(Importing(), spec=spec).probe()
+    assert load(choose("demo")).name == "demo", "its second job is as good as its first"
+    monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
+    with pytest.raises(BackendError, match=r"PyTorch \(module 'torch'\) is already imported"):
+        load(choose("demo"))
+
+
 def test_what_builds_on_a_framework_shares_a_process_with_it(loaded, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", types.ModuleType("tensorflow"))
     monkeypatch.delitem(sys.modules, "torch", raising=False)

@@ -22,6 +22,7 @@ def test_a_backend_with_its_framework_is_ok(site):
         "version": "1.0",
         "framework_version": "2.5",
         "only_by_name": False,
+        "only_alone": False,
     }
 
 
@@ -268,6 +269,55 @@ def test_a_backend_that_is_taken_only_by_name_and_cannot_run_is_no_reason_why_ot
     assert none.returncode == 3
     assert none.stderr.startswith("no installed backend is usable. acme: ")
     assert "shy" not in none.stderr
+
+
+@pytest.fixture
+def last(site):
+    """A backend that is taken unnamed only where it is alone, next to one that is taken only by name."""
+    site.framework()
+    site.backend("shy", manifest=SHY)
+    site.backend(
+        "last", manifest='name = "last"\ncontract = "2.0"\ntitle = "Last"\ncapabilities = ["evaluate"]\nonly_alone = true\n'
+    )
+    return site
+
+
+def test_a_backend_that_is_taken_only_alone_is_taken_where_no_other_may_be(last):
+    assert last.choose(None, "print(row.name, row.chosen_by)").stdout == "last no other installed\n"
+    blocked = last.choose(None, "print(row.name)", PTYCHO_BACKENDS_BLOCK="shy")
+    assert blocked.stdout == "last\n", "one that is taken only by name counts no more when it is blocked"
+    assert "taken         by name, or where no other is installed" in last.ptycho("backends", "show", "last").stdout
+    assert {row["name"]: row["only_alone"] for row in last.rows()} == {"last": True, "shy": False}
+    last.backend("acme")
+    assert last.choose(None, "print(row.name, row.chosen_by)").stdout == "acme only installed\n"
+    assert last.choose("last", "print(row.name, row.chosen_by)").stdout == "last named\n"
+
+
+@pytest.mark.parametrize(
+    ("state", "variables"),
+    [
+        ("missing", {}),
+        ("broken", {}),
+        ("undeclared", {}),
+        ("incompatible", {}),
+        ("blocked", {"PTYCHO_BACKENDS_BLOCK": "acme"}),
+        ("blocked", {"PTYCHO_BACKENDS_ALLOW": "last"}),
+    ],
+)
+def test_a_backend_that_cannot_be_used_is_not_replaced_in_silence(last, state, variables):
+    manifests = {
+        "missing": last.manifest.format(name="acme", title="Acme").replace("fakeflow", "nowhere"),
+        "broken": b"\xff",
+        "undeclared": None,
+        "incompatible": 'name = "acme"\ncontract = "9.0"\n',
+    }
+    last.backend("acme", manifest=manifests.get(state, last.manifest))
+    assert last.row("acme", **variables)["state"] == state
+    none = last.choose(None, **variables)
+    assert none.returncode == 3
+    assert none.stderr.startswith("no installed backend is usable. acme: ")
+    assert none.stderr.endswith(". --backend last would do without it.\n")
+    assert last.choose("last", "print(row.name)", **variables).stdout == "last\n"
 
 
 SHY = """

@@ -113,7 +113,7 @@ def report_of(name):
     return {row[0]: row[place] for row in rows}, text
 
 
-@pytest.mark.parametrize("name", ["reference", "torch", "tensorflow"])
+@pytest.mark.parametrize("name", ["reference", "numpy", "torch", "tensorflow"])
 def test_the_page_says_what_the_manifest_claims(name):
     from ptycho_core.backends.registry import find_named
 

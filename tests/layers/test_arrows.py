@@ -20,7 +20,7 @@ CORE = Path(ptycho_core.__file__).parent
 
 FLOORS = (
     ("__main__", "compatibility"),
-    ("cli", "conformance"),
+    ("cli", "conformance", "numpy_backend"),
     ("__init__",),
     ("comparison", "conversion", "evaluation", "simulate"),
     ("reconstruction.halves", "reconstruction.verb"),

@@ -21,6 +21,11 @@ BACKENDS = {"torch", "tensorflow", "pytorch", "tf", "ptychi"}
 HEAVY = {"numpy", "scipy", "skimage", "h5py", "matplotlib", "rich"} | FRAMEWORKS
 CORE_MODULES = sorted(CORE.rglob("*.py"))
 BACKEND_MODULES = sorted((ROOT / "backends").rglob("ptycho_*/*.py"))
+FROM_THE_ENGINE = [
+    *BACKEND_MODULES,
+    *sorted((CORE / "numpy_backend").glob("*.py")),
+    *sorted((ROOT / "examples" / "plugins" / "jax").glob("ptycho_*/*.py")),
+]
 
 
 def test_there_are_modules_to_look_at() -> None:
@@ -68,17 +73,26 @@ def test_no_core_file_names_a_backend_of_a_third_party() -> None:
         names |= {line.partition("=")[0].strip() for line in setup["options.entry_points"]["ptycho.backends"].split("\n") if line}
     assert "template" in names
     files = [path for path in CORE.rglob("*") if path.suffix in (".py", ".toml", ".in")]
-    for name in names - {"template"}:  # its own word, too
+    for name in names - {"template"} - FRAMEWORKS:  # words that are also something else
         found = [str(path) for path in files if re.search(rf"\b{name}\b", path.read_text("utf-8"))]
         assert not found, f"'{name}' stands in the core"
 
 
-@pytest.mark.parametrize("path", BACKEND_MODULES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_backends_from_the_engine_have_the_same_rooms() -> None:
+    rooms = {path.parent for path in FROM_THE_ENGINE}
+    assert len(rooms) == 4
+    for room in rooms:
+        assert {"__init__.py", "arrays.py", "devices.py", "network.py", "planning.py", "plugin.py"} <= {
+            one.name for one in room.iterdir()
+        }
+
+
+@pytest.mark.parametrize("path", FROM_THE_ENGINE, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_backend_imports_only_the_contract_and_the_neutral_core(path: Path) -> None:
     own = path.parent.name
     for name in imports(path):
         top, _, rest = name.partition(".")
-        if top.startswith("ptycho_") and top != own:
+        if top.startswith("ptycho_") and top != own and not rest.startswith(own):
             assert top == "ptycho_core", f"{path} imports another backend"
             assert rest in ("", "contract", "errors", "hookspecs", "backends.plans", "engine") or rest.startswith("physics")
 

@@ -136,6 +136,14 @@ def beyond(found, backend="acme", against="reference"):
     return [(row["quantity"], row["name"]) for row in one["differences"] if not row["within"]]
 
 
+def test_a_backend_that_does_not_train_is_compared_without_gradients(file, capsys):
+    status, out, _ = verify(capsys, file, "--backends", "numpy", "--json")
+    found = json.loads(out)
+    assert status == 0
+    assert {row["quantity"] for row in found["comparisons"][0]["differences"]} == {"patches", "intensities", "loss"}
+    assert found["notes"] == ["numpy does not train: of its answer no gradients are compared."]
+
+
 @pytest.mark.parametrize("gridsize", [1, 2, 3])
 def test_a_right_backend_is_within_every_limit(gridsize, tmp_path, backend, capsys):
     path = save_model(tmp_path / "a.ptycho", model(gridsize=gridsize, merge="batch" if gridsize == 2 else "group"))

@@ -33,21 +33,28 @@ def test_every_command_of_the_guide_works(shell: Callable[[str, Path], subproces
     assert done.stdout.count("refused with status 4") == 1
     assert done.stdout.count("refused with status 2") == 1
     assert "acme: ok (ptycho-acme 0.1.0" in done.stdout
+    assert "gauss: ok (ptycho-gauss 0.1.0" in done.stdout
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["proven"], report["problems"]
     assert {"contract", "reconstruct"} <= report["counts"].keys()
+    assert (tmp_path / "by-gauss" / "reconstruction.h5").is_file()
     threads = json.loads((tmp_path / "driven" / "settings.json").read_text())["settings"]["threads"]
     assert (threads["value"], threads["effective"], threads["disposition"]["kind"]) == (4, 1, "adjusted")
 
 
-def test_the_name_is_everywhere_and_no_placeholder_is_left(tmp_path: Path) -> None:
-    folder = write_backend("my_own", tmp_path / "new")
+@pytest.mark.parametrize("kind", ["verbs", "arrays"])
+def test_the_name_is_everywhere_and_no_placeholder_is_left(kind: str, tmp_path: Path) -> None:
+    folder = write_backend("my_own", tmp_path / "new", kind=kind)
     texts = {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
     assert "ptycho_backend_my_own/plugin.py" in texts
     assert "tests/test_my_own.py" in texts
     assert not [name for name, text in texts.items() if "@" in name or re.search("@[A-Z]+@", text) or "template" in text.lower()]
     assert "my_own = ptycho_backend_my_own.plugin" in texts["setup.cfg"]
     assert "name = ptycho-my-own" in texts["setup.cfg"]
+    assert not [name for name, text in texts.items() if "numpy_backend" in text], "it does not lean on the core's own"
+    for name, text in texts.items():
+        if name.endswith(".py"):
+            compile(text, name, "exec")
 
 
 @pytest.mark.parametrize(

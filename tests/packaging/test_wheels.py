@@ -25,10 +25,11 @@ def test_the_wheels_hold_data_files_and_licences(installed: Path) -> None:
     names = {name for wheel in (installed / "dist").glob("*.whl") for name in zipfile.ZipFile(wheel).namelist()}
     assert "ptycho_core/py.typed" in names
     assert "ptycho_core/backends/known.toml" in names
-    assert "ptycho_core/backends/template/package/plugin.py.in" in names
+    assert "ptycho_core/backends/template/verbs/package/plugin.py.in" in names
     assert "ptycho_core/compatibility/pinn.toml" in names
     assert "ptycho_core/conformance/reference/ptycho-backend.toml" in names
     assert "ptycho_core/formats/layouts/csaxs.toml" in names
+    assert "ptycho_core/numpy_backend/ptycho-backend.toml" in names
     assert "ptycho_core/samples/siemens_star.npz" in names
     assert "ptycho_core/samples/LICENSE-siemens-star.txt" in names
     for package in ("ptycho_backend_torch", "ptycho_backend_tensorflow"):
@@ -40,7 +41,7 @@ def test_the_installed_command_lists_the_backend_and_is_not_the_checkout(install
     done = ptycho(installed, "backends", "list")
     assert done.returncode == 0, done.stderr
     rows = [line.split()[:2] for line in done.stdout.splitlines()]
-    for name in ("torch", "tensorflow", "reference"):
+    for name in ("torch", "tensorflow", "numpy", "reference"):
         assert [name, "ok"] in rows
     code = (
         "import ptycho_core as a, ptycho_backend_torch as b, ptycho_backend_tensorflow as c\n"

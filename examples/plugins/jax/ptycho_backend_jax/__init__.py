@@ -1,0 +1,1 @@
+"""JAX as a backend of ptycho; ``ptycho_backend_jax.plugin`` holds the hooks."""
