@@ -33,6 +33,7 @@ COMMANDS = {
     "reconstruct": "fit object and probe to a scan",
     "simulate": "make a scan whose truth is known",
     "resolution": "reconstruct two halves of a scan and compare them",
+    "find-convention": "find which way the axes of a scan run",
     "inspect": "say what is in a scan file",
     "formats": "list the formats of scan files that are read",
     "model": "say what is in a model file, or verify it with several backends",
@@ -229,7 +230,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         parser.error(f"there is no command '{chosen}'.{did_you_mean(chosen, COMMANDS)} There are {', '.join(COMMANDS)}")
     for name, summary in COMMANDS.items():
         if name == chosen:
-            import_module(f"ptycho_core.cli.{name}").add_parser(commands)
+            import_module(f"ptycho_core.cli.{name.replace('-', '_')}").add_parser(commands)
         else:  # a command that is not run is a line of the help, and costs nothing
             commands.add_parser(name, help=summary)
     return parser
