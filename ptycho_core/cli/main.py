@@ -12,7 +12,7 @@ import time
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ptycho_core.cli.json_events import asks_for_events, events_on_stdout
 from ptycho_core.cli.streams import say, standard_streams
@@ -201,6 +201,11 @@ def _left_threads() -> list[threading.Thread]:
     return [one for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
 
 
+def add_command(name: str, commands: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
+    """Add the parser of a command, whose module is imported."""
+    import_module(f"ptycho_core.cli.{name.replace('-', '_')}").add_parser(commands)
+
+
 class _Refused(SystemExit):
     """A command line that was refused, and why."""
 
@@ -230,7 +235,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         parser.error(f"there is no command '{chosen}'.{did_you_mean(chosen, COMMANDS)} There are {', '.join(COMMANDS)}")
     for name, summary in COMMANDS.items():
         if name == chosen:
-            import_module(f"ptycho_core.cli.{name.replace('-', '_')}").add_parser(commands)
+            add_command(name, commands)
         else:  # a command that is not run is a line of the help, and costs nothing
             commands.add_parser(name, help=summary)
     return parser

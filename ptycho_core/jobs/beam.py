@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.contract import Event
-from ptycho_core.errors import CapabilityError, DataError
+from ptycho_core.errors import CapabilityError, DataError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from ptycho_core.scan.scan import Scan
     from ptycho_core.settings.payload import Payload
 
-__all__ = ["UNCERTAIN", "Made", "beam_on_detector", "progress_of_trials", "trials_of", "with_made_probe"]
+__all__ = [
+    "UNCERTAIN",
+    "Made",
+    "beam_on_detector",
+    "progress_of_trials",
+    "trials_of",
+    "with_made_probe",
+    "with_stated_probe",
+]
 
 UNCERTAIN: Final = 0.1
 """Margin of a phase below which another one may be right."""
@@ -63,16 +71,16 @@ def with_made_probe(scan: Scan, payload: Payload, hub: EventSink) -> Made:
     import numpy as np
 
     from ptycho_core.reconstruction.convention import CLASSES, fitted_classes
-    from ptycho_core.reconstruction.curvature import COARSE, phases
+    from ptycho_core.reconstruction.curvature import phases
     from ptycho_core.scan.made_probe import stated_phase
 
     pupil, stated = beam_on_detector(scan, payload), stated_phase(scan, _asked(payload, "probe_defocus"))
     if stated is not None and "reconstruct" not in payload.backend.spec.capabilities:
-        return _made(scan, payload, pupil, stated, None)
+        return _made(scan, payload, pupil, stated)
     trials = trials_of(scan, pupil, payload, hub)
     shrunk = (trials.scan.size / scan.size) ** 2  # the phase grows with the square of the distance from the middle
-    where = dict.fromkeys(CLASSES, phases(trials.pupil, 2 * COARSE))
-    where[CLASSES[0]] = phases(trials.pupil, COARSE)
+    where = dict.fromkeys(CLASSES, phases(trials.pupil, 2.0))
+    where[CLASSES[0]] = phases(trials.pupil)
     if stated is not None:
         where = dict.fromkeys(CLASSES, np.array([-stated, stated]) * shrunk)
         where[CLASSES[0]] = np.array([stated]) * shrunk
@@ -81,6 +89,25 @@ def with_made_probe(scan: Scan, payload: Payload, hub: EventSink) -> Made:
     doubts = [*_doubts_of_phase(own, stated), *_doubts_of_class(found, own, payload)]
     made = _made(scan, payload, pupil, own.curve.best / shrunk if stated is None else stated, own)
     return replace(made, doubts=tuple(doubts))
+
+
+def with_stated_probe(scan: Scan, payload: Payload) -> Made | None:
+    """The scan with the probe that settings state, for a job that fits nothing; None where they state nothing of it.
+
+    Raises:
+        DataError: as `with_made_probe`.
+        SettingsError: an aperture is stated, and not how far out of focus it is.
+    """
+    from ptycho_core.scan.made_probe import pupil_of, stated_phase
+
+    probe, defocus = _asked(payload, "probe"), _asked(payload, "probe_defocus")
+    phase = stated_phase(scan, defocus)
+    if phase is not None:
+        return _made(scan, payload, beam_on_detector(scan, payload), phase)
+    if pupil_of(scan, probe) is not None:
+        told = f"probe = {probe} does not say how far the probe is out of focus, and an inference makes no fits to find it."
+        raise SettingsError(told, remedy="Give --probe-defocus too.", source="data.probe")
+    return None
 
 
 def beam_on_detector(scan: Scan, payload: Payload) -> Pupil:
@@ -155,8 +182,7 @@ def _asked(payload: Payload, name: str) -> str | None:
     return None if value is None else str(value)
 
 
-def _made(scan: Scan, payload: Payload, pupil: Pupil, phase: float, own: FittedClass | None) -> Made:
-    from ptycho_core.physics.pupil import Pupil
+def _made(scan: Scan, payload: Payload, pupil: Pupil, phase: float, own: FittedClass | None = None) -> Made:
     from ptycho_core.scan.made_probe import focus_distance_m
     from ptycho_core.settings.data import AUTO
 
@@ -173,7 +199,6 @@ def _made(scan: Scan, payload: Payload, pupil: Pupil, phase: float, own: FittedC
             f"Probe: made from {origin}, out of focus by {found}, the best of {len(own.curve.phases)} short fits: R of frames"
             f" held out is {own.curve.lowest:.4f}, elsewhere at least {own.curve.margin:.0%} higher."
         )
-    assert isinstance(pupil, Pupil)
     return Made(replace(scan, probe=pupil.probe(phase), probe_scaled=False, notes=(*scan.notes, note)), record, note)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ptycho_core.orientation import ORIENTATIONS
-from ptycho_core.reconstruction.curvature import COARSE, Curve, phases, refined, scanned
+from ptycho_core.reconstruction.curvature import Curve, phases, refined, scanned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,9 +39,6 @@ CLASSES: Final = ("as-stated", "swap", "flip-rows", "swap-flip-rows")
 CLEAR: Final = 0.08
 """By how much, as a share, R of the second class must be above that of the first, so that the first is right."""
 
-LONG: Final = 20
-"""Epochs of the fits that decide between classes."""
-
 SCALES: Final = (0.9, 1.1)
 """What positions are multiplied by, to see whether another scale would fit better."""
 
@@ -52,13 +49,16 @@ class FittedClass:
 
     Attributes:
         name: of one of the two, as ``orientation`` has it.
-        curve: R by phase, rad at the edge of the detector as it is cropped.
-        misfit: R of frames held out after a longer fit with the best phase.
+        curve: R of frames held out by phase, rad at the edge of the detector as it is cropped.
     """
 
     name: str
     curve: Curve
-    misfit: float
+
+    @property
+    def misfit(self) -> float:
+        """The lowest R."""
+        return self.curve.lowest
 
 
 def fitted_classes(
@@ -72,7 +72,7 @@ def fitted_classes(
         where: the phases that are tried, of each class; None for all that there is room for. The best of three and more is
             refined.
     """
-    everywhere = dict.fromkeys(CLASSES, phases(trials.pupil, COARSE)) if where is None else where
+    everywhere = dict.fromkeys(CLASSES, phases(trials.pupil)) if where is None else where
     total, number, found = sum(map(len, everywhere.values())), 0, []
     for name, tried in everywhere.items():
         turned = ORIENTATIONS[name]
@@ -85,7 +85,7 @@ def fitted_classes(
 
         curve = scanned(misfit, tried)
         curve = refined(curve, misfit, trials.pupil) if len(tried) > 2 else curve
-        found.append(FittedClass(name, curve, trials.misfit(curve.best, turned, epochs=LONG)))
+        found.append(FittedClass(name, curve))
     return sorted(found, key=lambda one: one.misfit)
 
 
@@ -102,7 +102,7 @@ def scale_misfits(trials: Trials, best: FittedClass) -> dict[float, float]:
     farther from the focus: the phase is tried as it is and multiplied too.
     """
     turned, q = ORIENTATIONS[best.name], best.curve.best
-    return {scale: min(trials.misfit(phase, turned, scale=scale, epochs=LONG) for phase in {q, q * scale}) for scale in SCALES}
+    return {scale: min(trials.misfit(phase, turned, scale=scale) for phase in {q, q * scale}) for scale in SCALES}
 
 
 def turned_settings(name: str, orientation: str, rotation_deg: float) -> dict[str, str | float]:

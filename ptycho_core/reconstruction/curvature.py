@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
     Misfit = Callable[[float], float]
 
-__all__ = ["COARSE", "Curve", "phases", "refined", "scanned"]
+__all__ = ["Curve", "phases", "refined", "scanned"]
 
-COARSE: Final = 2.0
-"""Step of the first trials: rad where the light ends. A fit recovers from an error of about half of it."""
+STEP, SHARE = 2.0, 0.15
+"""Steps of the first trials: rad where the light ends, and beyond some steps this share of the phase. A fit recovers from an
+error of about half of it: a scan with a wrong defocus looks like one of another scale, to which the fit of the probe adapts."""
 
-FINE: Final = (1.0, 0.5)
-"""Steps of the trials that follow, to both sides of the best."""
+FINER: Final = 2
+"""How often the step is halved about the best."""
 
 REACH: Final = 0.45
 """Of the window: radius up to which geometric optics spreads the probes that are tried."""
@@ -65,21 +66,28 @@ class Curve:
         return float(min(part.min() for part in outside) / self.lowest - 1) if outside and self.lowest > 0 else 0.0
 
 
-def phases(pupil: Pupil, step: float) -> NDArray[np.float64]:
-    """All phases ``q`` to be tried, (k,), rad at the edge of the detector, evenly about 0.
+def phases(pupil: Pupil, coarser: float = 1.0) -> NDArray[np.float64]:
+    """All phases ``q`` to be tried, (k,), ascending, rad at the edge of the detector, of both signs.
 
     A phase ``q`` moves the light of a pixel at distance ``k`` from the middle by ``4 q k / (π N)`` object pixels: the slope of
     ``q (2 k / N)²``, times ``N / 2π``. At the edge of the light that must not leave the window.
 
     Args:
         pupil: the beam on a detector of N pixels.
-        step: rad where the light ends, or the detector if that is before.
+        coarser: what the steps are multiplied by.
     """
-    size = len(pupil.amplitude)
-    largest = math.pi * REACH * size**2 / (4 * pupil.edge)
-    apart = step / pupil.phase_at_edge(1.0)
-    number = max(1, math.ceil(largest / apart))
-    return apart * np.arange(-number, number + 1, dtype=np.float64)
+    size, unit = len(pupil.amplitude), pupil.phase_at_edge(1.0)
+    largest = unit * math.pi * REACH * size**2 / (4 * pupil.edge)
+    found = [0.0]
+    while found[-1] < largest:
+        found.append(found[-1] + _step(found[-1]) * coarser)
+    one_sign = np.array(found) / unit
+    return np.concatenate([-one_sign[:0:-1], one_sign])
+
+
+def _step(phase: float) -> float:
+    """From a phase to the next, rad where the light ends, or the detector if that is before."""
+    return max(STEP, SHARE * abs(phase))
 
 
 def scanned(misfit: Misfit, where: NDArray[np.float64]) -> Curve:
@@ -89,10 +97,11 @@ def scanned(misfit: Misfit, where: NDArray[np.float64]) -> Curve:
 
 def refined(curve: Curve, misfit: Misfit, pupil: Pupil) -> Curve:
     """The curve with trials near its best phase, finer and finer."""
-    for step in FINE:
-        apart = step / pupil.phase_at_edge(1.0)
-        new = np.array([curve.best - apart, curve.best + apart])
-        new = new[[not np.isclose(q, curve.phases, atol=apart / 4, rtol=0).any() for q in new]]
+    unit = pupil.phase_at_edge(1.0)
+    apart = _step(curve.best * unit) / unit
+    for _ in range(FINER):
+        apart /= 2
+        new = curve.best + np.array([-apart, apart])
         added = scanned(misfit, new)
         order = np.argsort(np.concatenate([curve.phases, added.phases]), kind="stable")
         both = np.concatenate([curve.phases, added.phases])[order], np.concatenate([curve.misfits, added.misfits])[order]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 
@@ -41,11 +41,8 @@ TRIAL: Final[Mapping[str, Value]] = {
 """The *reconstruction* settings of a trial. Its updates of the object are damped more than those of a whole fit, so that few
 photons fit no noise."""
 
-SIZE: Final = 64
-"""Pixels across the patterns of a trial, at most: the middle of the detector."""
-
-FRAMES: Final = 80
-"""Frames of a trial, at most."""
+FRAMES, SIZE = 80, 64
+"""Frames of a trial, at most, and pixels across their patterns: the middle of the detector. Fewer frames may have more."""
 
 APART: Final = 1 / 16
 """Of the window: frames that lie closer to one that is taken are left out, so that those of a dense scan cover some area."""
@@ -55,6 +52,9 @@ JUDGING: Final = 4
 
 LEAST: Final = 16
 """Frames from which some are held out; fewer judge themselves."""
+
+STEP: Final = 16
+"""What the size is a multiple of, where it is cropped."""
 
 MARGIN: Final = 2
 """Pixels around the windows."""
@@ -83,8 +83,8 @@ class Trials:
     @classmethod
     def of(cls, scan: Scan, pupil: Pupil, fit: Fit, groups: Mapping[str, Mapping[str, Value]]) -> Trials:
         """Take neighboring frames of a scan; only those are read."""
-        size = min(scan.size, SIZE)
         chosen, inner = neighborhood(scan.positions, FRAMES, APART * scan.size)
+        size = min(scan.size, int(SIZE * math.sqrt(FRAMES / len(chosen)) // STEP * STEP))
         part = with_size(replace(with_frames(scan, chosen), probe=None, object_guess=None), size)
         counts = part.patterns.read(slice(None))
         patterns = ArrayPatterns(lambda: counts, counts.shape, counts.dtype, where=str(scan.source), mask=part.mask)
@@ -94,14 +94,13 @@ class Trials:
             groups,
         )  # fmt: skip
 
-    def misfit(self, q: float, turned: Orientation, *, scale: float = 1.0, epochs: int | None = None) -> float:
+    def misfit(self, q: float, turned: Orientation, *, scale: float = 1.0) -> float:
         """R of the frames that judge, after a short fit of the others; infinite where the fit fails.
 
         Args:
             q: phase of the probe in rad at the edge of the detector, as it is cropped.
             turned: how the positions are turned, beyond what they are.
             scale: what they are multiplied by.
-            epochs: of the fit; None for those of `TRIAL`.
         """
         positions = turned.of_points(self.scan.positions) * scale
         origin, shape = object_canvas(positions, self.scan.size, MARGIN)
@@ -114,7 +113,7 @@ class Trials:
                 np.ones(shape, dtype=np.complex64),
                 scaled_probe(self.scan, self.pupil.probe(q))[0].astype(np.complex64),
                 positions[used],
-                self.groups if epochs is None else _longer(self.groups, epochs),
+                self.groups,
             )
         )
         model = result.object, result.probe, positions[self.judging], result.background
@@ -129,7 +128,7 @@ def neighborhood(positions: NDArray[np.float64], most: int, apart: float) -> tup
     Args:
         positions: (frame, 2), pixels.
         most: how many frames there may be.
-        apart: pixels that lie between any two of them, at least.
+        apart: pixels that lie between any two of them, at least, where there are more.
 
     Returns:
         Their numbers (k,), int64, ascending; and those of the inner half of them, from the middle outwards.
@@ -137,14 +136,10 @@ def neighborhood(positions: NDArray[np.float64], most: int, apart: float) -> tup
     middle = np.median(positions, axis=0)
     taken, free = list[int](), np.ones(len(positions), dtype=np.bool_)
     for frame in np.argsort(np.hypot(*(positions - middle).T), kind="stable").tolist():
-        if free[frame]:
+        if free[frame] or len(positions) <= most:
             taken.append(frame)
             free &= np.hypot(*(positions - positions[frame]).T) >= apart
         if len(taken) == most:
             break
     found = np.array(taken, dtype=np.int64)
     return np.sort(found), found[: (len(found) + 1) // 2]
-
-
-def _longer(groups: Mapping[str, Mapping[str, Any]], epochs: int) -> Mapping[str, Mapping[str, Value]]:
-    return {**groups, "reconstruction": {**groups["reconstruction"], "epochs": epochs}}
