@@ -35,11 +35,15 @@ if TYPE_CHECKING:
 __all__ = ["TRIAL", "Trials", "neighborhood"]
 
 TRIAL: Final[Mapping[str, Value]] = {
-    "modes": 1, "epochs": 6, "iterations": 0, "batch_size": 16, "object_alpha": 0.3, "coarse_start": False, "held_out": 0.0,
+    "modes": 1, "epochs": 6, "iterations": 0, "object_alpha": 0.3, "coarse_start": False, "held_out": 0.0,
     "refine_probe": True, "refine_positions": False, "background": "none", "start": None,
 }  # fmt: skip
 """The *reconstruction* settings of a trial. Its updates of the object are damped more than those of a whole fit, so that few
 photons fit no noise."""
+
+BATCHES: Final = 3
+"""Of an epoch. With the epochs of a trial they end before the first kick of the momentum, from which a fit so short does not
+recover."""
 
 FRAMES, SIZE = 80, 64
 """Frames of a trial, at most, and pixels across their patterns: the middle of the detector. Fewer frames may have more."""
@@ -89,9 +93,11 @@ class Trials:
         counts = part.patterns.read(slice(None))
         patterns = ArrayPatterns(lambda: counts, counts.shape, counts.dtype, where=str(scan.source), mask=part.mask)
         judging = np.isin(chosen, inner[::JUDGING]) if len(chosen) >= LEAST else np.ones(len(chosen), dtype=np.bool_)
+        used = len(chosen) - int(judging.sum()) or len(chosen)
+        own = {**groups["reconstruction"], "batch_size": -(-used // BATCHES)}
         return cls(
             replace(part, patterns=patterns), counts, np.flatnonzero(judging), pupil.cropped(size), fit,
-            groups,
+            {**groups, "reconstruction": own},
         )  # fmt: skip
 
     def misfit(self, q: float, turned: Orientation, *, scale: float = 1.0) -> float:
