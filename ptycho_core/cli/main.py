@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import os
+import re
 import signal
 import sys
 import threading
@@ -46,6 +47,8 @@ COMMANDS = {
 INTERRUPTED = 130
 _ANYWHERE = ("--traceback", FOLLOW_FLAG)
 """Flags of ``ptycho`` itself, which may stand anywhere."""
+
+_NEGATIVE = re.compile(r"-\.?[0-9]")
 
 _FIRST_FILES = ("log.csv", "reconstruction.h5", "last.ptycho")
 _LAST_FILE = "metrics.json"
@@ -215,7 +218,11 @@ class _Refused(SystemExit):
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence, without the usage block that hides it."""
+    """A parser whose errors are one sentence, without the usage block that hides it; ``-30rad`` is a value, as ``-30`` is."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401 - those of argparse
+        super().__init__(*arguments, **more)
+        self._negative_number_matcher = _NEGATIVE
 
     def error(self, message: str) -> NoReturn:
         say(f"{self.prog}: {message}. See '{self.prog} --help'.", error=True)

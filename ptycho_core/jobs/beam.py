@@ -143,12 +143,16 @@ def trials_of(scan: Scan, pupil: Pupil, payload: Payload, hub: EventSink) -> Tri
         remedy = "Give one with --probe FILE, or how far it is out of focus with --probe-defocus."
         raise CapabilityError(told, remedy=remedy, backend=backend.name)
     groups, plan = plan_of_trial(backend, payload.groups, payload.plan, TRIAL)
-    quiet = _Quiet(hub)
+    quiet, plans = _Quiet(hub), [plan]
 
     def fit(job: ReconstructJob) -> ReconstructResult:
-        result = backend.reconstruct(job, plan, quiet)
+        result = backend.reconstruct(job, plans[-1], quiet)
         if hub.stop_requested:
             raise KeyboardInterrupt
+        if len(plans) == 1:
+            # Several threads only wait for each other on arrays so small. A framework that fixes their number at the first fit
+            # of a process has that of the job by now.
+            plans.append(plan_of_trial(backend, payload.groups, payload.plan, {**TRIAL, "threads": 1})[1])
         return result
 
     return Trials.of(scan, pupil, fit, groups)

@@ -45,7 +45,7 @@ _MADE: Final = {
 }
 """Of each kind of probe that is made: the unit of its lengths, how few and how many there are, and how it is written."""
 
-_NUMBER = re.compile(r"([+-]?(?:[0-9]{1,12}\.?[0-9]{0,12}|\.[0-9]{1,12})(?:[eE][+-]?[0-9]{1,3})?)\s?([a-zA-Z]*)")
+_NUMBER = re.compile(r"([+-]?(?:[0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,3})?)\s?([a-zA-Z]*)")
 _PIXEL = re.compile(r"[0-9]{1,6}(\.[0-9]{0,9})?")
 _RANGE = re.compile(r"([0-9]{0,12}):([0-9]{0,12})(?::([1-9][0-9]{0,8})?)?")
 

@@ -131,7 +131,7 @@ def plan_of_trial(
         backend: that of the job.
         job: its settings by group.
         plan: its plan.
-        trial: the *reconstruction* settings. What a backend does not honor of them it leaves aside.
+        trial: the settings in which they differ. What a backend does not honor of them it leaves aside.
     """
     taken = {name: value for name, value in plan.execution.items() if name in declarations("reconstruct")}
     acting = [one.name for one in backend.spec.options if not one.verbs or "reconstruct" in one.verbs]
