@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ptycho_core.imaging.metrics import score
     from ptycho_core.inference.run import infer
     from ptycho_core.model import load_model
+    from ptycho_core.reconstruction.find_convention import find_convention
     from ptycho_core.reconstruction.halves import resolution
     from ptycho_core.reconstruction.verb import reconstruct
     from ptycho_core.simulate import simulate_scan
@@ -28,6 +29,7 @@ _PLACES = {
     "Reconstruction": "ptycho_core.formats.product",
     "convert": "ptycho_core.conversion",
     "evaluate": "ptycho_core.evaluation",
+    "find_convention": "ptycho_core.reconstruction.find_convention",
     "hookimpl": "ptycho_core.hookspecs",
     "infer": "ptycho_core.inference.run",
     "load_model": "ptycho_core.model",
@@ -46,6 +48,7 @@ __all__ = [
     "backends",
     "convert",
     "evaluate",
+    "find_convention",
     "hookimpl",
     "infer",
     "load_model",

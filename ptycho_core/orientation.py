@@ -35,6 +35,21 @@ class Orientation:
         (row, column), (rows, columns) = (pixel[::-1], shape[::-1]) if self.swap else (pixel, shape)
         return rows - 1 - row if self.flip_rows else row, columns - 1 - column if self.flip_columns else column
 
+    def after(self, first: Orientation) -> Orientation:
+        """What turns as ``first`` and then as this one does."""
+        rows, columns = (first.flip_columns, first.flip_rows) if self.swap else (first.flip_rows, first.flip_columns)
+        return Orientation(self.swap != first.swap, self.flip_rows != rows, self.flip_columns != columns)
+
+    @property
+    def mirrors(self) -> bool:
+        """Whether it takes a right hand to a left one, so that an angle changes its sign."""
+        return self.swap ^ self.flip_rows ^ self.flip_columns
+
+    @property
+    def name(self) -> str:
+        """Its name among `ORIENTATIONS`."""
+        return next(name for name, one in ORIENTATIONS.items() if one == self)
+
     @classmethod
     def of_code(cls, code: int) -> Orientation:
         """That of a code 0 to 7 of ptypy and PtyLab: 1 flips columns, 2 rows, 3 both, 4 swaps, 4 + i swaps and then does i."""

@@ -114,7 +114,7 @@ def _lines(found: Opened, summary: Summary) -> list[str]:
 
 def _probe_lines(scan: Scan, summary: Summary) -> list[str]:
     if scan.probe is None or summary.probe_counts is None:
-        return ["none in the file"]
+        return ["none in the file; reconstruct and train make one from the patterns (--probe auto)"]
     powers = ", ".join(f"{part:.1%}" for part in summary.mode_powers)
     scale = "in counts" if scan.probe_scaled else "in a scale that the file does not state"
     modes = "1 mode" if len(summary.mode_powers) == 1 else f"{len(summary.mode_powers)} modes ({powers})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import os
+import re
 import signal
 import sys
 import threading
@@ -12,7 +13,7 @@ import time
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ptycho_core.cli.json_events import asks_for_events, events_on_stdout
 from ptycho_core.cli.streams import say, standard_streams
@@ -33,6 +34,7 @@ COMMANDS = {
     "reconstruct": "fit object and probe to a scan",
     "simulate": "make a scan whose truth is known",
     "resolution": "reconstruct two halves of a scan and compare them",
+    "find-convention": "find which way the axes of a scan run",
     "inspect": "say what is in a scan file",
     "convert": "write a scan or a reconstruction in the format of another program",
     "formats": "list the formats of scan files that are read and written",
@@ -46,6 +48,8 @@ COMMANDS = {
 INTERRUPTED = 130
 _ANYWHERE = ("--traceback", FOLLOW_FLAG)
 """Flags of ``ptycho`` itself, which may stand anywhere."""
+
+_NEGATIVE = re.compile(r"-\.?[0-9]")
 
 _FIRST_FILES = ("log.csv", "reconstruction.h5", "last.ptycho")
 _LAST_FILE = "metrics.json"
@@ -201,6 +205,11 @@ def _left_threads() -> list[threading.Thread]:
     return [one for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
 
 
+def add_command(name: str, commands: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
+    """Add the parser of a command, whose module is imported."""
+    import_module(f"ptycho_core.cli.{name.replace('-', '_')}").add_parser(commands)
+
+
 class _Refused(SystemExit):
     """A command line that was refused, and why."""
 
@@ -210,7 +219,11 @@ class _Refused(SystemExit):
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence, without the usage block that hides it."""
+    """A parser whose errors are one sentence, without the usage block that hides it; ``-30rad`` is a value, as ``-30`` is."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:  # noqa: ANN401 - those of argparse
+        super().__init__(*arguments, **more)
+        self._negative_number_matcher = _NEGATIVE
 
     def error(self, message: str) -> NoReturn:
         say(f"{self.prog}: {message}. See '{self.prog} --help'.", error=True)
@@ -230,7 +243,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
         parser.error(f"there is no command '{chosen}'.{did_you_mean(chosen, COMMANDS)} There are {', '.join(COMMANDS)}")
     for name, summary in COMMANDS.items():
         if name == chosen:
-            import_module(f"ptycho_core.cli.{name}").add_parser(commands)
+            add_command(name, commands)
         else:  # a command that is not run is a line of the help, and costs nothing
             commands.add_parser(name, help=summary)
     return parser

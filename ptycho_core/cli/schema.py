@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ptycho_core.cli.flags import kind_of
@@ -67,12 +66,12 @@ def _setting(one: Declaration) -> list[str]:
 
 def _parsers() -> Iterator[argparse.ArgumentParser]:
     """The parser of every command and of every command below it, as they are made when they run."""
-    from ptycho_core.cli.main import COMMANDS
+    from ptycho_core.cli.main import COMMANDS, add_command
 
     root = argparse.ArgumentParser(prog="ptycho")
     commands = root.add_subparsers()
     for name in COMMANDS:
-        import_module(f"ptycho_core.cli.{name}").add_parser(commands)
+        add_command(name, commands)
         yield from _with_subcommands(commands.choices[name])
 
 

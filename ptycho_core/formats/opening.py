@@ -95,7 +95,7 @@ def opened(path: str | Path | ScanFile, settings: Mapping[str, Any] | object | N
     scan = scan_of(raw, place, form.title, asked)
     scan = scan if asked.size is None else with_size(scan, asked.size * asked.bin)
     scan = with_bin(scan, asked.bin)
-    scan = scan if asked.probe is None else _with_probe(scan, Path(asked.probe))
+    scan = _with_probe(scan, asked)
     used = source.used(raw.used)
     return Opened(scan, form, evidence, used, source.left_aside(used), tuple(source.taken))
 
@@ -255,8 +255,30 @@ def _names(source: Source) -> str:
         ) from error
 
 
-def _with_probe(scan: Scan, path: Path) -> Scan:
-    """The scan with the probe out of a file, whose scale is not known to be in counts."""
+def _with_probe(scan: Scan, asked: DataSettings) -> Scan:
+    """The scan with the probe that the settings state, of no known scale; without one where the patterns must be asked."""
+    from dataclasses import replace
+
+    from ptycho_core.scan.made_probe import known_probe
+    from ptycho_core.settings.data import made_probe
+
+    made = None if asked.probe is None else made_probe(asked.probe)
+    if asked.probe_defocus is not None and made is None and (scan.probe is not None or asked.probe is not None):
+        where = scan.source if asked.probe is None else asked.probe
+        raise SettingsError(
+            f"probe_defocus = {asked.probe_defocus} acts on a probe that is made, and {where} holds one.",
+            remedy="Give --probe auto, or leave it out.", source="data.probe_defocus",
+        )  # fmt: skip
+    if asked.probe is None:
+        return scan
+    if made is None:
+        return _with_probe_of(scan, Path(asked.probe))
+    notes = (*scan.notes, f"Probe: {asked.probe}, as the settings state.")
+    return replace(scan, probe=known_probe(scan, asked.probe, asked.probe_defocus), probe_scaled=False, notes=notes)
+
+
+def _with_probe_of(scan: Scan, path: Path) -> Scan:
+    """The scan with the probe out of a file."""
     from dataclasses import replace
 
     from ptycho_core.formats.product import read_probe

@@ -136,7 +136,7 @@ def _unusable(signs: Signs) -> Iterator[str]:
     if signs.flat is not None and worst > FLAT * signs.flat:
         yield (
             f"R {worst:.3g} is no better than the {signs.flat:.3g} of a flat object: check the positions (unit, order, signs), "
-            "the probe, and the orientation of the patterns."
+            "the probe, and the orientation of the patterns ('ptycho find-convention')."
         )
 
 

@@ -134,6 +134,7 @@ def infer_payload(
     """
     from ptycho_core.formats.opening import open_scan
     from ptycho_core.inference.probe import choose_probe
+    from ptycho_core.jobs.beam import with_stated_probe
     from ptycho_core.jobs.doubts import looked_over, say_doubts
     from ptycho_core.model import load_model
     from ptycho_core.notes import NotedEvents
@@ -145,7 +146,12 @@ def infer_payload(
     scan, model = kept(open_scan(payload.file, groups["data"])), load_model(payload.model_path)
     scan, doubts, _ = looked_over(scan)
     _check_scan(scan, model, payload)
-    given = groups["data"]["probe"]
+    given, notes = groups["data"]["probe"], list[str]()
+    if scan.probe is None:
+        made = with_stated_probe(scan, payload)
+        given = None  # what only fits could find is taken from the model
+        if made is not None:
+            scan, given, notes = made.scan, made.record["made_from"], [made.note]
     chosen = choose_probe(scan, model, given=None if given is None else str(given), seed=int(groups["execution"]["seed"] or 0))
     origin, shape = object_canvas(scan.positions, scan.size)
     what = f"{len(scan)} patterns of {scan.source.name}, model {payload.model_path}, probe: {chosen.origin}"
@@ -153,7 +159,7 @@ def infer_payload(
     said = say_doubts(hub, doubts) if announce == "started" else []  # a job that has begun said them
     noted = NotedEvents(hub)
     stitched = _stitch(payload, infer_job(scan, model, chosen.probe, scan.positions - origin, groups), shape, noted)
-    for note in (*chosen.notes, *stitched.notes):
+    for note in (*notes, *chosen.notes, *stitched.notes):
         noted.emit(Event("message", message=note))
     seconds = round(time.perf_counter() - began, 3)
     metrics = _metrics(scan, chosen, stitched, origin)

@@ -130,13 +130,14 @@ def split_in_halves(number: int, seed: int) -> tuple[NDArray[np.int64], NDArray[
 def _compared(payload: ResolutionPayload, hub: EventHub) -> Resolution:
     from ptycho_core.imaging.metrics import score
     from ptycho_core.jobs.doubts import LookedOver
-    from ptycho_core.reconstruction.run import fit, opened
+    from ptycho_core.reconstruction.run import fit, opened, with_probe
     from ptycho_core.scan.selection import with_frames
 
     began = time.perf_counter()
     scan, doubts, counts = opened(payload, hub)
     if len(scan) < LEAST_FRAMES:
         raise DataError(f"{scan.source} has {len(scan)} frames: too few for two halves; it takes {LEAST_FRAMES}.")
+    scan, doubts, counts = with_probe(payload, LookedOver(scan, doubts, counts), hub)[0]
     halves: list[StoredObject] = []
     verdicts: list[str] = []
     frames: list[int] = []

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ptycho_core.events import EventHub
     from ptycho_core.files.folder import Claim
     from ptycho_core.formats.product import Reconstruction, StoredObject
+    from ptycho_core.jobs.beam import Made
     from ptycho_core.jobs.doubts import LookedOver
     from ptycho_core.reconstruction.start import Start
     from ptycho_core.scan.scan import Scan
@@ -109,7 +110,8 @@ def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> 
     began = time.perf_counter()
     looked = opened(payload, hub)
     inferred, notes = (None, []) if infer is None else infer(hub)
-    found = fit(payload, looked, hub, inferred)
+    looked, made = with_probe(payload, looked, hub, inferred)
+    found = fit(payload, looked, hub, inferred, made)
     found.metrics["notes"] = notes + found.metrics["notes"]
     found.metrics["seconds"] = round(time.perf_counter() - began, 3)
     return found
@@ -129,14 +131,46 @@ def opened(payload: ReconstructionPayload, hub: EventHub) -> LookedOver:
     return looked
 
 
-def fit(payload: ReconstructionPayload, looked: LookedOver, hub: EventHub, inferred: StoredObject | None = None) -> Found:
+def with_probe(
+    payload: ReconstructionPayload, looked: LookedOver, hub: EventHub, inferred: StoredObject | None = None
+) -> tuple[LookedOver, Made | None]:
+    """A scan with a probe, made if it has none and the start of the fit brings none; and how that was made.
+
+    Raises:
+        CapabilityError, DataError, KeyboardInterrupt: as ``ptycho_core.jobs.beam.with_made_probe``.
+    """
+    from ptycho_core.formats.product import read_object
+
+    start, asked = payload.groups["reconstruction"]["start"], payload.groups["data"]["probe"]
+    if looked.scan.probe is not None:
+        return looked, None
+    if asked is None and start is not None and (inferred or read_object(str(start), "start")).probe is not None:
+        return looked, None
+    from ptycho_core.jobs.beam import with_made_probe
+    from ptycho_core.jobs.doubts import say_doubts
+    from ptycho_core.notes import tell
+
+    made = with_made_probe(looked.scan, payload, hub)
+    tell(hub, made.note)
+    say_doubts(hub, made.doubts)
+    return looked._replace(scan=made.scan, doubts=(*looked.doubts, *made.doubts)), made
+
+
+def fit(
+    payload: ReconstructionPayload,
+    looked: LookedOver,
+    hub: EventHub,
+    inferred: StoredObject | None = None,
+    made: Made | None = None,
+) -> Found:
     """Reconstruct an opened scan, or a part of it, as a payload says.
 
     Args:
         payload: what to do.
-        looked: the scan to fit, and what is known of it.
+        looked: the scan to fit, with its probe, and what is known of it.
         hub: receives the events.
         inferred: the object to begin with, of a model.
+        made: how the probe was made, if it was.
 
     Raises:
         DataError: if scan, probe or start cannot be used.
@@ -160,6 +194,8 @@ def fit(payload: ReconstructionPayload, looked: LookedOver, hub: EventHub, infer
     verdict = judge(signs_of(scan, result, fits, check, flat, looked.doubts))
     metrics = {**fits.as_dict(), **verdict.as_dict(), "doubts": [one.sentence for one in looked.doubts]}
     metrics |= {"stopped_by": result.stopped_by, "interrupted": result.interrupted, "notes": noted.notes}
+    if made is not None:
+        metrics |= {"made_probe": made.record, "notes": [made.note, *noted.notes]}
     rows = rows_of(scan, start, result, fits, looked.counts)
     return Found(_collect(payload, scan, start, result, metrics), metrics, rows)
 
@@ -168,13 +204,13 @@ def _start(scan: Scan, payload: ReconstructionPayload, inferred: StoredObject | 
     from ptycho_core.reconstruction.start import prepare_start
 
     groups = payload.groups
-    asked = groups["reconstruction"]
+    asked, probe = groups["reconstruction"], groups["data"]["probe"]
     return prepare_start(
         scan,
         modes=int(asked["modes"] or 1),
         seed=int(groups["execution"]["seed"] or 0),
         start=None if asked["start"] is None else Path(str(asked["start"])),
-        probe=None if groups["data"]["probe"] is None else Path(str(groups["data"]["probe"])),
+        probe=None if probe is None else str(probe),
         refine_positions=bool(asked["refine_positions"]),
         inferred=inferred,
     )
@@ -195,7 +231,9 @@ def _with_power(result: ReconstructResult, probe: NDArray[Any]) -> ReconstructRe
     return replace(result, probe=result.probe * factor, object=result.object / factor)
 
 
-_KEPT = ("misfit", "misfit_over_noise", "held_out_misfit", "held_out_misfit_over_noise", "verdict", "verdict_reasons")
+_KEPT = (
+    "misfit", "misfit_over_noise", "held_out_misfit", "held_out_misfit_over_noise", "verdict", "verdict_reasons", "made_probe",
+)  # fmt: skip
 """Of the metrics, what the file of the result holds too."""
 
 

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.product import StoredObject, read_object, read_probe
+from ptycho_core.formats.product import StoredObject, read_object
 from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.modes import add_probe_modes
-from ptycho_core.scan.binning import probe_for
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.pairing import paired
 from ptycho_core.scan.scan import Scan, scaled_probe
@@ -61,7 +60,7 @@ def prepare_start(
     modes: int,
     seed: int,
     start: Path | None,
-    probe: Path | None,
+    probe: str | None,
     refine_positions: bool,
     inferred: StoredObject | None = None,
 ) -> Start:
@@ -72,7 +71,7 @@ def prepare_start(
         modes: probe modes wanted; weak orthogonal ones are added to those given.
         seed: of what the added modes are mixed with.
         start: a result whose object (and, without ``probe``, probe) is taken, or None.
-        probe: a file with a probe, or None for the scan's own.
+        probe: what the scan's probe was asked for as, which then goes before that of ``start``; None where it was not.
         refine_positions: whether windows must be able to move outwards.
         inferred: the object that the model file ``start`` gave for this scan, if that is what it is.
 
@@ -111,15 +110,13 @@ def prepare_start(
     return Start(canvas, modal, positions, origin, float(factor), tuple(notes))
 
 
-def _probe(scan: Scan, stored: StoredObject | None, start: Path | None, probe: Path | None) -> tuple[NDArray[Any], str]:
+def _probe(scan: Scan, stored: StoredObject | None, start: Path | None, probe: str | None) -> tuple[NDArray[Any], str]:
     """The probe and where it is from."""
-    if probe is not None:
-        return probe_for(scan, read_probe(probe)), str(probe)
-    if stored is not None and stored.probe is not None:
+    if probe is None and stored is not None and stored.probe is not None:
         return stored.probe, str(start)
     if scan.probe is None:
         raise DataError(f"{scan.source} holds no probe to start from.", remedy="Give one with --probe FILE.")
-    return scan.probe, str(scan.source)
+    return scan.probe, str(probe or scan.source)
 
 
 def common_factor(

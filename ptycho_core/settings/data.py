@@ -7,35 +7,72 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, NamedTuple
 
 from ptycho_core.errors import SettingsError, did_you_mean
 from ptycho_core.orientation import ORIENTATIONS
 from ptycho_core.settings.declare import declarations_of, setting
-from ptycho_core.units import LENGTH_WORDS
+from ptycho_core.units import LENGTH_WORDS, LENGTHS
 
 __all__ = [
     "AUTO",
     "FILES",
     "DataSettings",
+    "Defocus",
+    "MadeProbe",
     "beam_center",
     "chosen_range",
     "dark_level",
     "data_settings",
     "file_of",
+    "made_probe",
     "positions_file",
+    "probe_defocus",
 ]
 
 FILES = ("positions", "mask", "dark", "probe")
 """The settings that name files of a scan."""
 
 AUTO = "auto"
-"""The mask that is found in the patterns themselves."""
+"""What is found in the file or, of mask and probe, in the patterns themselves."""
 
 _VERBS = ("train", "infer", "reconstruct")
 
+_MADE: Final = {
+    "disk": ("px", 1, 1, "disk:PX, its diameter in pixels of the object, such as disk:40"),
+    "aperture": ("px", 1, 2, "aperture:PX or aperture:PX,STOP, diameters in pixels of the detector, such as aperture:60,20"),
+    "zone-plate": ("m", 2, 3, "zone-plate:DIAMETER,ZONE or zone-plate:DIAMETER,ZONE,STOP, such as zone-plate:180um,50nm,60um"),
+}
+"""Of each kind of probe that is made: the unit of its lengths, how few and how many there are, and how it is written."""
+
+_NUMBER = re.compile(r"([+-]?(?:[0-9]{1,20}\.?[0-9]{0,20}|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,3})?)\s?([a-zA-Z]*)")
 _PIXEL = re.compile(r"[0-9]{1,6}(\.[0-9]{0,9})?")
 _RANGE = re.compile(r"([0-9]{0,12}):([0-9]{0,12})(?::([1-9][0-9]{0,8})?)?")
+
+
+class MadeProbe(NamedTuple):
+    """A probe that is to be made.
+
+    Attributes:
+        kind: ``auto``, ``disk``, ``aperture`` or ``zone-plate``.
+        lengths: of a disc its diameter (object pixels); of an aperture diameter and stop (detector pixels); of a zone plate
+            diameter, outermost zone and stop (m). A stop may be left out.
+    """
+
+    kind: str
+    lengths: tuple[float, ...] = ()
+
+
+class Defocus(NamedTuple):
+    """How far out of focus a probe is: the distance from the focus to the sample in m, or the phase at the detector's edge."""
+
+    value: float
+    in_radians: bool
+
+
+class _Length(NamedTuple):
+    value: float
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -124,9 +161,15 @@ class DataSettings:
         "subtracted.",
     )  # fmt: skip
     probe: str | None = setting(
-        None, path=True, verbs=_VERBS,
-        help="file with the probe, in place of the one in the scan's file. Give one where the scan has none or a better one is "
-        "known.",
+        None, path=True, words=(AUTO,), verbs=_VERBS,
+        help="the probe in place of the one in the scan's file: a file with one; auto, which makes it from the mean pattern; "
+        "disk:PX, a flat disc at the sample; aperture:PX[,STOP], a round one on the detector, with a central stop; or "
+        "zone-plate:DIAMETER,ZONE[,STOP], lengths such as 180um,50nm,60um. A scan without a probe takes auto.",
+    )  # fmt: skip
+    probe_defocus: str | None = setting(
+        None, verbs=_VERBS,
+        help="how far a probe that is made is out of focus: the distance from the focus to the sample, such as 350um, or the "
+        "phase at the edge of the detector, such as -30rad; auto looks for it with short fits. Give it where it is known.",
     )  # fmt: skip
     photon_energy_ev: float | None = setting(
         None, unit="eV", above=0, verbs=_VERBS,
@@ -195,7 +238,56 @@ def file_of(name: str, value: object) -> Path | None:
     """The file that a setting which takes a path names, to be read; None for the other words that some of them take."""
     if value is None or (name == "mask" and value == AUTO) or (name == "dark" and dark_level(str(value)) is not None):
         return None
+    if name == "probe" and made_probe(str(value)) is not None:
+        return None
     return positions_file(str(value))[0] if name == "positions" else Path(str(value))
+
+
+def made_probe(given: str) -> MadeProbe | None:
+    """What the setting ``probe`` states of a probe that is to be made; None where it names a file.
+
+    Raises:
+        SettingsError: it begins as such a statement and cannot be understood.
+    """
+    kind, _, rest = given.partition(":")
+    if given == AUTO:
+        return MadeProbe(AUTO)
+    if kind not in _MADE or Path(given).exists():
+        return None
+    unit, least, most, example = _MADE[kind]
+    parts = [_length(part) for part in rest.split(",")]
+    units = ("", "px") if unit == "px" else ("m",)
+    lengths = tuple(one.value for one in parts if one is not None and one.value > 0 and one.unit in units)
+    if len(lengths) != len(parts) or not least <= len(parts) <= most:
+        raise SettingsError(f"probe = '{given:.60}' must be written as {example}.", source="data.probe")
+    return MadeProbe(kind, lengths)
+
+
+def probe_defocus(given: str) -> Defocus:
+    """How far out of focus a probe is that is to be made, as the setting ``probe_defocus`` states it.
+
+    Raises:
+        SettingsError: it is no length and no phase.
+    """
+    found = _length(given)
+    if found is None or found.unit in ("", "px"):
+        raise SettingsError(
+            f"probe_defocus = '{given:.60}' must be a length, such as 350um, or a phase, such as -30rad.",
+            source="data.probe_defocus",
+        )  # fmt: skip
+    return Defocus(found.value, in_radians=found.unit == "rad")
+
+
+def _length(text: str) -> _Length | None:
+    """A number with its unit; a length in metres. None where it is none."""
+    found = _NUMBER.fullmatch(text.strip())
+    if found is None:
+        return None
+    number, unit = float(found[1]), found[2]
+    if unit in ("", "px", "rad"):
+        return _Length(number, unit)
+    metres = LENGTHS.get(unit)
+    return None if metres is None else _Length(number * metres, "m")
 
 
 def data_settings(given: Mapping[str, Any] | object | None) -> DataSettings:

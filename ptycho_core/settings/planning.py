@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ptycho_core.contract import BackendSpec, ExecutionPlan, ExecutionRequest, Value
 from ptycho_core.errors import CapabilityError, PtychoError
+from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.resolution import Facts, Resolved, Resolving, Sourced
 from ptycho_core.settings.rules import check_together
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from ptycho_core.backends.loading import Backend
     from ptycho_core.backends.states import BackendInfo
 
-__all__ = ["Decided", "plan_for", "plan_verb", "resolve_for"]
+__all__ = ["Decided", "plan_for", "plan_of_trial", "plan_verb", "resolve_for"]
 
 _NEEDS = {"refine_positions": (False, "positions"), "background": ("none", "background")}
 """Settings that a backend must have a capability for, with the value that needs none."""
@@ -109,6 +110,41 @@ def plan_for(decided: Decided, *, allow_unsupported: bool) -> tuple[Backend, Exe
     resolved, row, rows = decided
     _check_manifest(resolved, _spec(row), rows)
     backend = load(row, allow_mixed_frameworks=bool(resolved.values["allow_mixed_frameworks"].value), rows=rows)
+    plan = _asked_plan(backend, resolved)
+    for name, answer in plan.dispositions.items():
+        if answer.kind == "unsupported" and not allow_unsupported:
+            one = {**resolved.values, **resolved.options}[name]
+            raise CapabilityError(
+                f"backend '{backend.name}': {name} = {one.value}: {answer.why}.",
+                remedy="Choose another value, or continue without it with --allow-unsupported.",
+                source=one.where, backend=backend.name, distribution=backend.source,
+            )  # fmt: skip
+    return backend, plan
+
+
+def plan_of_trial(
+    backend: Backend, job: Mapping[str, Mapping[str, Value]], plan: ExecutionPlan, trial: Mapping[str, Value]
+) -> tuple[dict[str, dict[str, Value]], ExecutionPlan]:
+    """Settings by group, and the plan, of short reconstructions that a job of any verb needs first, with its own backend.
+
+    Args:
+        backend: that of the job.
+        job: its settings by group.
+        plan: its plan.
+        trial: the settings in which they differ. What a backend does not honor of them it leaves aside.
+    """
+    taken = {name: value for name, value in plan.execution.items() if name in declarations("reconstruct")}
+    acting = [one.name for one in backend.spec.options if not one.verbs or "reconstruct" in one.verbs]
+    options = {f"{backend.name}.{name}": plan.options[name] for name in acting if name in plan.options}
+    resolving = Resolving("reconstruct", overrides={**taken, **options, **trial, "backend": backend.name}, environment={})
+    resolving.add_options(backend.spec)
+    resolved = resolving.resolved()
+    found = _asked_plan(backend, resolved)
+    return {**resolved.groups(), "data": dict(job["data"]), "execution": dict(found.execution)}, found
+
+
+def _asked_plan(backend: Backend, resolved: Resolved) -> ExecutionPlan:
+    """The plan of a backend, which has a value for everything."""
     groups = resolved.groups()
     request = ExecutionRequest(
         verb=resolved.verb,
@@ -121,15 +157,7 @@ def plan_for(decided: Decided, *, allow_unsupported: bool) -> tuple[Backend, Exe
     forgotten = sorted({*request.execution, *request.options} - {*plan.execution, *plan.options})
     if forgotten:
         backend.violation(f"gives no effective value for {', '.join(forgotten)}", "ptycho_plan")
-    for name, answer in plan.dispositions.items():
-        if answer.kind == "unsupported" and not allow_unsupported:
-            one = {**resolved.values, **resolved.options}[name]
-            raise CapabilityError(
-                f"backend '{backend.name}': {name} = {one.value}: {answer.why}.",
-                remedy="Choose another value, or continue without it with --allow-unsupported.",
-                source=one.where, backend=backend.name, distribution=backend.source,
-            )  # fmt: skip
-    return backend, plan
+    return plan
 
 
 def _check_manifest(resolved: Resolved, spec: BackendSpec, rows: tuple[BackendInfo, ...]) -> None:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ptycho_core.events import EventHub
     from ptycho_core.files.folder import Claim
     from ptycho_core.files.old import OldFiles
+    from ptycho_core.jobs.beam import Made
+    from ptycho_core.jobs.doubts import LookedOver
     from ptycho_core.model import Model
     from ptycho_core.settings.payload import TrainingPayload
     from ptycho_core.training.data import TrainingData
@@ -105,7 +107,7 @@ def run_payload(
         claimed_folder(folder, overwrite=overwrite or payload.resume is not None) as claim,
         stop_on_interrupt(hub, _FIRST),
     ):
-        job, doubts = training_job(payload, hub)
+        job, doubts, notes = training_job(payload, hub)
         resumed = payload.resume is not None
         old = _old_files(folder, resume=resumed)
         hub.add(_Replacing(claim, old))  # before the logger, which then begins anew
@@ -117,22 +119,24 @@ def run_payload(
         model = load_model(result.model_path)
         audit = job.model.settings
         metrics = _metrics(payload, result, len(model.history), audit["scans"])
-        metrics["doubts"] = doubts
+        metrics |= {"doubts": doubts, "notes": [*notes, *metrics["notes"]]}
         metrics["seconds"] = round(time.perf_counter() - began, 3)
         _write_records(payload, audit, metrics, result.history, hub)
     hub.emit(Event("finished", message=result.stopped_by, values=_figures(metrics), path=str(folder)))
     return model, metrics
 
 
-def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, list[str]]:
+def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, list[str], list[str]]:
     """Open the scans and make the model to begin with, which keeps the audit; and say what is implausible about the scans.
+
+    A scan without a probe gets one, unless the training continues from a checkpoint, which holds its probes.
 
     Args:
         payload: what to do.
         hub: receives the events.
 
     Returns:
-        The job, and the doubts about its scans, a sentence each.
+        The job, the doubts about its scans, and how probes were made for them, a sentence each.
 
     Raises:
         DataError: a scan or its probe cannot be used, or the checkpoint was trained with other scans.
@@ -146,6 +150,7 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
 
     groups = payload.groups
     opened = [looked_over(kept(open_scan(path, groups["data"]))) for path in (*payload.scans, *payload.validation)]
+    opened, notes = (opened, []) if payload.resume is not None else _with_probes(opened, payload, hub)
     scans, number = [scan for scan, *_ in opened], len(payload.scans)
     data = training_data(scans[:number], groups, scans[number:])
     audit = {**payload.audit, "scans": scan_records(data)}
@@ -155,9 +160,26 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
         model = continued_model(payload.resume, audit, _producer(payload))
     hub.emit(_started(payload, data, len(model.history)))
     doubts = say_doubts(hub, of_scans(opened))
-    for note in _repeated(audit["scans"]):
+    for note in (*notes, *_repeated(audit["scans"])):
         hub.emit(Event("message", message=note))
-    return TrainJob(data, model, payload.output_dir, groups, losses_of(groups)), doubts
+    return TrainJob(data, model, payload.output_dir, groups, losses_of(groups)), doubts, notes
+
+
+def _with_probes(opened: list[LookedOver], payload: TrainingPayload, hub: EventSink) -> tuple[list[LookedOver], list[str]]:
+    """The scans, those without a probe with one that is made; and how, a sentence each, which names the file."""
+    from ptycho_core.jobs.beam import with_made_probe
+
+    found: list[LookedOver] = []
+    notes: list[str] = []
+    known: dict[Path, Made] = {}
+    for looked in opened:
+        source = looked.scan.source
+        if looked.scan.probe is None:
+            made = known[source] = known.get(source) or with_made_probe(looked.scan, payload, hub)
+            notes.append(f"{source.name}: {made.note}")
+            looked = looked._replace(scan=made.scan, doubts=(*looked.doubts, *made.doubts))
+        found.append(looked)
+    return found, list(dict.fromkeys(notes))
 
 
 def _fit(payload: TrainingPayload, job: TrainJob, hub: EventHub, old: OldFiles) -> TrainResult:

@@ -23,7 +23,7 @@ FLOORS = (
     ("cli", "conformance", "numpy_backend"),
     ("__init__",),
     ("comparison", "conversion", "evaluation", "simulate"),
-    ("reconstruction.halves", "reconstruction.verb"),
+    ("reconstruction.find_convention", "reconstruction.halves", "reconstruction.verb"),
     ("inference.run", "reconstruction.run", "training.run"),
     ("jobs",),
     ("settings",),

@@ -240,6 +240,11 @@ TRAIN: dict[str, tuple[list[str], list[str], Two]] = (
         "mask": ([], ["--mask", "{folder}/mask.npy"], changed),
         "dark": (["--clip-negative"], ["--clip-negative", "--dark", "2"], changed),
         "probe": ([], ["--probe", "{folder}/probe.npy"], lambda a, b: changed(a, b) and other_probe(a, b)),
+        "probe_defocus": (
+            ["--probe", "auto", "--probe-defocus", "10rad"],
+            ["--probe", "auto", "--probe-defocus", "20rad"],
+            lambda a, b: changed(a, b) and other_probe(a, b),
+        ),
         "model_type": ([], SUPERVISED, changed),
         "gridsize": ([], ["--gridsize", "2"], reshaped),
         "neighbor_count": (["--gridsize", "2", "--neighbor-count", "4"], ["--gridsize", "2", "--neighbor-count", "9"], changed),
@@ -357,6 +362,11 @@ INFER: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
     "mask": ([], ["--mask", "{folder}/mask.npy"], other_object),
     "dark": (["--clip-negative"], ["--clip-negative", "--dark", "2"], other_object),
     "probe": ([], ["--probe", "{folder}/probe.npy"], lambda a, b: not np.allclose(a.result.probe, b.result.probe)),
+    "probe_defocus": (
+        ["--probe", "auto", "--probe-defocus", "10rad"],
+        ["--probe", "auto", "--probe-defocus", "20rad"],
+        lambda a, b: not np.allclose(a.result.probe, b.result.probe),
+    ),
     "photon_energy_ev": in_metres(photon_energy_ev="4000"),
     "detector_distance_m": in_metres(detector_distance_m="2"),
     "detector_pixel_size_m": in_metres(detector_pixel_size_m="37.5e-6"),

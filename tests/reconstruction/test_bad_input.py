@@ -31,7 +31,6 @@ FILES = {
     "frames that are narrower than the probe": (spoilt(intensity=COUNTS[:, :, :12]), ["probe_guess", "16", "12"]),
     "a probe of another size": (spoilt(probe_guess=np.ones((8, 8), complex)), ["probe_guess", "8"]),
     "an empty scan": (spoilt(intensity=COUNTS[:0], positions_px=GOOD["positions_px"][:0]), ["intensity"]),
-    "no probe": (spoilt(probe_guess=None), ["--probe"]),
     "pickled objects": (spoilt(probe_guess=np.array([{}], dtype=object)), ["probe_guess"]),
 }
 

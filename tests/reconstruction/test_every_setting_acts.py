@@ -104,6 +104,11 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
         ["--probe", "{folder}/probe.npy"],
         lambda a, b: likeness(b.result.probe, np.roll(a.result.probe, 1, axis=-1)) > likeness(b.result.probe, a.result.probe),
     ),
+    "probe_defocus": (
+        ["--probe", "auto", "--probe-defocus", "20rad"],
+        ["--probe", "auto", "--probe-defocus", "40rad"],
+        lambda a, b: changed(a, b) and likeness(a.result.probe, b.result.probe) < 0.99,
+    ),
     "start": (
         [],
         ["--start", "{folder}/start.npz"],

@@ -120,7 +120,7 @@ def train(
     payload = create_training_payload([scan], folder, settings, resume=last if resume else None, environment={})
     folder.mkdir(parents=True, exist_ok=True)
     sink = Sink(stop_after)
-    job, _ = training_job(payload, Sink())
+    job, *_ = training_job(payload, Sink())
     if model is not None:
         job = replace(job, model=load_model(model, training=resume))
     with _reads() as reads:

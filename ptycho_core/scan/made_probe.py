@@ -1,0 +1,109 @@
+"""The probe of a scan whose file holds none: from what the user states of the beam, and from the mean pattern."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ptycho_core.errors import DataError, SettingsError
+from ptycho_core.physics.pupil import Pupil, disk, edge_phase, focus_distance
+from ptycho_core.scan.scan import pattern_chunks
+from ptycho_core.settings.data import made_probe, probe_defocus
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ptycho_core.scan.scan import Scan
+
+__all__ = ["focus_distance_m", "known_probe", "mean_pattern", "pupil_of", "stated_phase"]
+
+
+def known_probe(scan: Scan, probe: str, defocus: str | None) -> NDArray[np.complex128] | None:
+    """The probe (1, N, N) of no known scale that settings state, as far as no pattern is needed; None where one is.
+
+    Args:
+        scan: at its size.
+        probe: the setting, which names no file.
+        defocus: the setting, or None.
+
+    Raises:
+        DataError: a length in metres is stated, and nothing says how wide a pixel is.
+        SettingsError: a setting cannot be read, a disc gets a defocus, or what is stated does not fit the window.
+    """
+    made = made_probe(probe)
+    assert made is not None
+    if made.kind == "disk":
+        if defocus is not None:
+            raise SettingsError("A disc at the sample has no defocus.", remedy="Leave --probe-defocus out.", source="data.probe")
+        if made.lengths[0] > scan.size:
+            raise SettingsError(f"probe = {probe}: the window has {scan.size} pixels.", source="data.probe")
+        return disk(scan.size, made.lengths[0])
+    pupil, phase = pupil_of(scan, probe), stated_phase(scan, defocus)
+    return None if pupil is None or phase is None else pupil.probe(phase)
+
+
+def pupil_of(scan: Scan, probe: str | None) -> Pupil | None:
+    """The beam on the detector that the setting ``probe`` states; None where only the patterns show it.
+
+    The image of a zone plate is as wide as its outermost zone ``Δr`` lets it be, ``N dx / Δr`` detector pixels: the first order
+    leaves it at the angle ``λ / (2 Δr)`` (Attwood & Sakdinawat, X-Rays and Extreme Ultraviolet Radiation, 2nd ed., §10.3).
+
+    Raises:
+        DataError, SettingsError: as `known_probe`.
+    """
+    made = None if probe is None else made_probe(probe)
+    if made is None or made.kind not in ("aperture", "zone-plate"):
+        return None
+    if made.kind == "aperture":
+        diameter, stop = (*made.lengths, 0.0)[:2]
+    else:
+        if scan.object_pixel_m is None:
+            raise _no_pixel(scan, f"probe = {probe}")
+        whole, zone, blocked = (*made.lengths, 0.0)[:3]
+        diameter = scan.size * scan.object_pixel_m / zone
+        stop = diameter * blocked / whole
+    if not 1 <= diameter <= 2 * scan.size or stop >= diameter:
+        told = f"an image {diameter:.3g} pixels wide with a stop of {stop:.3g}, on a detector of {scan.size}"
+        raise SettingsError(f"probe = {probe} makes {told}.", remedy="Look at its lengths and units.", source="data.probe")
+    return Pupil.of_aperture(scan.size, diameter, stop)
+
+
+def stated_phase(scan: Scan, defocus: str | None) -> float | None:
+    """The phase in rad at the edge of the detector that the setting ``probe_defocus`` states; None where it states none.
+
+    Raises:
+        DataError: it is a length, and geometry is missing.
+        SettingsError: it cannot be read.
+    """
+    if defocus is None:
+        return None
+    given = probe_defocus(defocus)
+    if given.in_radians:
+        return given.value
+    if scan.geometry is None or scan.object_pixel_m is None:
+        raise _no_pixel(scan, f"probe_defocus = {defocus}")
+    return edge_phase(given.value, scan.geometry.wavelength_m, scan.object_pixel_m)
+
+
+def focus_distance_m(scan: Scan, phase: float) -> float | None:
+    """Distance in metres from the focus to the sample for a phase at the detector's edge; None without geometry."""
+    if scan.geometry is None or scan.object_pixel_m is None:
+        return None
+    return focus_distance(phase, scan.geometry.wavelength_m, scan.object_pixel_m)
+
+
+def mean_pattern(scan: Scan) -> NDArray[np.float64]:
+    """Mean counts (N, N) of the patterns, which are read once."""
+    total = np.zeros((scan.size, scan.size))
+    for _, counts in pattern_chunks(scan):
+        total += counts.sum(axis=0, dtype=np.float64)
+    return total / len(scan)
+
+
+def _no_pixel(scan: Scan, what: str) -> DataError:
+    return DataError(
+        f"{scan.source}: {what} is a length, and photon energy, distance and detector pixel are not all known.",
+        remedy="Give --photon-energy-ev, --detector-distance-m and --detector-pixel-size-m, or state it in pixels or rad.",
+        source="data.probe",
+    )  # fmt: skip
