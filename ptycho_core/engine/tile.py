@@ -199,7 +199,7 @@ def _lit(xp: ArrayOps, total: Array, portion: _Portion) -> Array:
 def _waves(xp: ArrayOps, canvas: Array, portion: _Portion) -> Array:
     """The waves of a canvas at the detector: complex (frame, mode, N, N)."""
     patches = xp.gather(canvas, portion.corners, xp.size(portion.probes))
-    return xp.fft2(portion.probes * patches[:, None])
+    return xp.fft2(xp.multiply(patches[:, None], portion.probes))
 
 
 def _slope(
@@ -211,14 +211,14 @@ def _slope(
     factor = 0.5 * (ratio * ratio - 1) if poisson else ratio - 1
     if mask is not None:
         factor, roots = factor * mask, roots * mask
-    back = xp.mode_sum(portion.conjugate * xp.ifft2(xp.times_real(waves, factor[:, None])))
+    back = xp.mode_sum(xp.multiply(xp.ifft2(xp.times_real(waves, factor[:, None])), portion.conjugate))
     return xp.scatter_add(total, back, portion.corners), roots
 
 
 def _projected(xp: ArrayOps, direction: Array, portion: _Portion, seen: _Seen) -> tuple[Array, Array]:
     """The waves of a direction, and the curvature of the misfit along it, in double precision."""
     change = _waves(xp, direction, portion)
-    bend = xp.mode_sum(xp.real(xp.conj(seen.waves) * change)) * seen.inverse_roots
+    bend = xp.mode_sum(xp.real_product(seen.waves, change)) * seen.inverse_roots
     # Frame by frame first: a sum over everything at once would depend on the number of threads.
     return change, xp.sum64(xp.sum(bend * bend, (1, 2)))
 
@@ -235,4 +235,4 @@ def _preconditioned(xp: ArrayOps, canvas: Array, gradient: Array, inverse: Array
 
 def _inner(xp: ArrayOps, first: Array, second: Array) -> Array:
     """``Re Σ conj(first) second`` in double precision, row by row first, as above."""
-    return xp.sum64(xp.sum(xp.real(xp.conj(first) * second), 1))
+    return xp.sum64(xp.sum(xp.real_product(first, second), 1))
