@@ -1,9 +1,9 @@
 """Quality and CPU seconds of `infer` without a model, beside a short `reconstruct`, on scans whose truth is known.
 
-    python benchmarks/one_pass.py [--backend torch] [--threads 1] [--runs 3] [--keep FOLDER] [--csv FILE] [ROW ...]
+    python benchmarks/one_pass.py [--backend torch] [--threads 1] [--runs 3] [--keep FOLDER] [--csv FILE] [--figure PNG] [ROW ...]
 
-Every row is run in this process after a warm-up; the two are run in turn, and the ratio is the median over the runs. CPU seconds
-are those of the whole call: reading, doubts, the pass, stitching and the verdict; not imports and scoring.
+Every row is run in this process after a warm-up; the jobs of a scan are run in turn, a ratio is the median over the runs. CPU
+seconds are those of the whole call: reading, doubts, the pass, stitching and the verdict; not imports and scoring.
 """
 
 import argparse
@@ -29,8 +29,11 @@ DENSE = ["--scan", "random", "--field", 192, "--step", 4.2933, "--defocus-fracti
 OBJECTS = {"lines": ["--object", "random-lines", "--seed", 101], "natural": ["--object", "natural", "--seed", 101]}
 """Objects that took no part in choosing any number of the method."""
 
-SHORT = {"epochs": 1, "iterations": 5, "refine_probe": False}
-"""The `reconstruct` that is measured beside each row."""
+FITS = (0, 5, 20)
+"""Iterations of the `reconstruct`, with one epoch and the probe as it is, that are measured beside dense scans; elsewhere 5."""
+
+NETWORKS = {"network, 4 patterns": (0.89, 0.82), "network, 1 pattern": (0.58, 0.35)}
+"""SSIM of amplitude and phase of networks that were trained for 360 seconds on lines (`benchmarks/learning.py`)."""
 
 
 def simulated(place, name, *arguments):
@@ -101,27 +104,54 @@ def timed(job):
     return time.process_time() - began, found
 
 
-def measure(scan, steps, backend, threads, runs):
-    """The figures of each number of steps, and of the short reconstruction under 0."""
+def measure(scan, steps, fits, backend, threads, runs):
+    """The figures of each number of steps, and of reconstructions with so many iterations."""
     how, truth = {"backend": backend, "threads": threads}, read_object(scan, "reference")
-    jobs = {0: lambda: ptycho_core.reconstruct(scan, **how, **SHORT)}
-    jobs |= {number: lambda number=number: ptycho_core.infer(scan, **how, update_steps=number) for number in steps}
+    short = {"epochs": 1, "refine_probe": False}
+    jobs = {f"reconstruct, {k} iterations": lambda k=k: ptycho_core.reconstruct(scan, **how, **short, iterations=k) for k in fits}
+    jobs |= {f"{k} steps": lambda k=k: ptycho_core.infer(scan, **how, update_steps=k) for k in steps}
+    beside = "reconstruct, 5 iterations"
     results = {number: job() for number, job in jobs.items()}  # a warm-up
     seconds = {number: [] for number in jobs}
     for _ in range(runs):
         for number, job in jobs.items():
             seconds[number].append(timed(job)[0])
-    frames = len(results[0].positions)
+    frames = len(results[beside].positions)
     for number, found in results.items():
         score = ptycho_core.score(found, truth)
         yield {
-            "steps": number, "amplitude SSIM": f"{score.ssim_amplitude:.3f}", "phase SSIM": f"{score.ssim_phase:.3f}",
+            "job": number, "amplitude SSIM": f"{score.ssim_amplitude:.3f}", "phase SSIM": f"{score.ssim_phase:.3f}",
             "NRMSE": f"{score.nrmse:.4f}", "CPU s": f"{statistics.median(seconds[number]):.2f}" if runs else "",
             "patterns a CPU s": f"{frames / statistics.median(seconds[number]):.0f}" if runs else "",
-            "rate over the short reconstruct's": (
-                f"{statistics.median(a / b for a, b in zip(seconds[0], seconds[number], strict=True)):.2f}" if runs else ""
+            "rate over 5 iterations'": (
+                f"{statistics.median(a / b for a, b in zip(seconds[beside], seconds[number], strict=True)):.2f}" if runs else ""
             ),
         }  # fmt: skip
+
+
+def draw(rows, path):
+    """Quality against CPU seconds on the dense scans: one panel for each family and figure."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6.4), layout="constrained")
+    for column, family in enumerate(OBJECTS):
+        for place, name in enumerate(("amplitude SSIM", "phase SSIM")):
+            axes = figure.add_subplot(2, 2, 2 * place + column + 1)
+            for word, style in (("steps", "o-"), ("iterations", "s--")):
+                own = [row for row in rows if row["scan"] == f"{family}, dense" and row["job"].endswith(word)]
+                seconds, quality = ([float(row[key]) for row in own] for key in ("CPU s", name))
+                label = "infer, no network: steps" if word == "steps" else "reconstruct, 1 epoch: iterations"
+                axes.plot(seconds, quality, style, label=label)
+                for row, x, y in zip(own, seconds, quality, strict=True):
+                    number = next(part for part in row["job"].split() if part.isdigit())
+                    axes.annotate(number, (x, y), xytext=(3, -9), textcoords="offset points", fontsize=7)
+            for label, quality in NETWORKS.items() if family == "lines" else ():
+                axes.plot(360, quality[place], "x", color="0.4")
+                axes.annotate(label, (360, quality[place]), ha="right", xytext=(-5, -3), textcoords="offset points", fontsize=7)
+            axes.set(xscale="log", xlabel="CPU seconds (of networks: of training)", ylabel=name, title=family, ylim=(0.3, 1.02))
+            axes.grid(alpha=0.3)
+    figure.axes[0].legend(fontsize=8, loc="lower left")
+    figure.savefig(path, dpi=110)
 
 
 def main():
@@ -132,6 +162,7 @@ def main():
     parser.add_argument("--runs", type=int, default=3, help="after the warm-up; 0 measures quality alone")
     parser.add_argument("--keep", type=Path, help="folder for the scans, kept; else a temporary one")
     parser.add_argument("--csv", type=Path, help="write the rows here too")
+    parser.add_argument("--figure", type=Path, help="draw the dense scans, which need at least one run")
     parser.add_argument("rows", nargs="*", metavar="ROW", help="only rows whose name contains this")
     args = parser.parse_args()
     found = []
@@ -141,7 +172,8 @@ def main():
         for name, make, steps in scans(place):
             if args.rows and not any(word in name for word in args.rows):
                 continue
-            for row in measure(make(), steps, args.backend, args.threads, args.runs):
+            fits = FITS if name.endswith("dense") else (5,)
+            for row in measure(make(), steps, fits, args.backend, args.threads, args.runs):
                 found.append({"scan": name, **row})
                 print(", ".join(f"{key} {value}" for key, value in found[-1].items() if value != ""), flush=True)
     if args.csv is not None:
@@ -149,6 +181,8 @@ def main():
             writer = csv.DictWriter(file, found[0])
             writer.writeheader()
             writer.writerows(found)
+    if args.figure is not None:
+        draw(found, args.figure)
 
 
 if __name__ == "__main__":
