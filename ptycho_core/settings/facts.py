@@ -93,7 +93,8 @@ def _without_model() -> tuple[dict[str, tuple[Value, str]], frozenset[str]]:
 
     where = "an inference without --model"
     known = [one for one in declarations("infer").values() if one.group == "model" and one.name not in WITHOUT_MODEL]
-    return {one.name: (one.default, where) for one in known}, frozenset(one.name for one in known)
+    stated: dict[str, tuple[Value, str]] = {one.name: (one.default, where) for one in known}
+    return stated | {"estimate": ("tile", where)}, frozenset(stated)
 
 
 def resumption_facts(checkpoint: str | Path) -> Facts:

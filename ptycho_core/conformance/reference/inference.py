@@ -49,11 +49,17 @@ def infer(job: InferJob, events: EventSink) -> Iterator[InferBatch | InferTile]:
         yield InferBatch(frames, _patches(scan, positions, model, probe, job.groups[frames]))
 
 
-def _tiles(job: InferJob, events: EventSink) -> Iterator[InferTile]:
+def _tiles(job: InferJob, events: EventSink) -> Iterator[InferBatch | InferTile]:
     probe, good = np.array(job.probe, dtype=np.complex128), np.fft.ifftshift(job.scan.mask)
+    most = int(str(job.settings["execution"]["inference_batch_size"]))
     for frames in scan_tiles(job.positions, job.scan.size):
         if events.stop_requested:
             return
+        if job.model.network["layers"]:
+            patches = _patches(job.scan, job.positions, job.model, probe, frames[:, None])
+            for start in range(0, len(frames), most):
+                yield InferBatch(frames[start : start + most], patches[start : start + most])
+            continue
         counts = np.fft.ifftshift(job.scan.patterns.read(frames), axes=(1, 2)).astype(np.float64)
         roots, positions = np.sqrt(np.where(good, counts, 0)), job.positions[frames]
         tile = TileFit(probe, positions, roots, good, job.model.network["estimate"])

@@ -17,7 +17,7 @@ _PRECISION = "float64"
 
 _HONOURED: Final = {
     "train": """
-        model_type gridsize neighbor_count modes merge update_steps network network_depth network_width output_form
+        model_type gridsize neighbor_count modes merge update_steps estimate network network_depth network_width output_form
         amplitude_activation train_probe train_scale probe_scale probe_mask_diameter probe_mask_edge probe_smoothing
         epochs batch_size learning_rate optimizer weight_decay adam_beta1 adam_beta2 adam_epsilon momentum scheduler
         warmup_epochs decay plateau_factor plateau_patience min_learning_rate gradient_clip_val gradient_clip_algorithm

@@ -39,7 +39,12 @@ AGAIN = {"float64": 1e-12, "float32": 1e-5}
 STEPS: dict[str, Value] = {"update_steps": 5}
 """Of an inference without a model; the frames of the known scan are one tile."""
 
-MODELS: dict[str, dict[str, Any]] = {"plain": MODEL, "every fact": OTHER_MODEL | {"masked": True}}
+TILES: dict[str, Value] = {"gridsize": 1, "estimate": "tile", "modes": 2}
+"""Of a network that corrects estimates of tiles."""
+
+MODELS: dict[str, dict[str, Any]] = {
+    "plain": MODEL, "every fact": OTHER_MODEL | {"masked": True}, "tiles": TILES | {"masked": True},
+}  # fmt: skip
 
 
 def inferred(bench: Bench, *, scan: Path | None = None, model: str = "plain", **settings: Value) -> dict[str, Any]:
