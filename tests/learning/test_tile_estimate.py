@@ -3,15 +3,24 @@
 import contextlib
 import importlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import ptycho_core
 from ptycho_core.cli.main import main
+from ptycho_core.conformance.limits import LIMITS as LIMITS_OF_A_BATCH
+from ptycho_core.conformance.parity import differences
+from ptycho_core.conformance.reference.evaluation import evaluate_batch
 from ptycho_core.conformance.reference.tile import TileFit
+from ptycho_core.conformance.suite.inputs import FRAMES as FRAMES_KNOWN
+from ptycho_core.conformance.suite.inputs import known_scan, perturbed_model
 from ptycho_core.contract import ExecutionPlan
+from ptycho_core.engine.evaluate import evaluate
 from ptycho_core.engine.tile import Tile
+from ptycho_core.evaluation import opened
+from ptycho_core.model import load_model
 from ptycho_core.networks.bare import tile_estimate
 from ptycho_core.physics import intensities
 
@@ -75,6 +84,17 @@ def test_ten_steps_give_what_they_give_in_the_reference(precision, likelihood, m
     }
     assert max(measured.values()) <= LIMITS[precision], measured
     assert np.abs(np.abs(patches) - np.abs(patches).mean()).max() > 0.05, "a flat object would prove nothing"
+
+
+def test_a_batch_of_a_training_is_one_tile_and_gives_what_it_gives_in_the_reference(operations, tmp_path):
+    scan = known_scan(tmp_path / "scan.npz", modes=2, masked=True)
+    recipe = perturbed_model(tmp_path / "model.ptycho", scan, modes=2, estimate="tile", realspace_weight=1.0)
+    assert load_model(tmp_path / "model.ptycho").network["estimate"]["likelihood"] == "amplitude"
+    job = opened(replace(recipe, groups=np.random.default_rng(8).permutation(FRAMES_KNOWN)[:9, None]))
+    found, wanted = evaluate(job, operations("float64")), evaluate_batch(job)
+    rows = differences(found, wanted, LIMITS_OF_A_BATCH["float64"])
+    assert {one.quantity for one in rows} >= {"patches", "gradient"}
+    assert [f"{one.quantity} {one.name}: {one.value:.2g} > {one.limit:.2g}" for one in rows if not one.within] == []
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,6 @@ WEIGHTS: dict[str, Value] = {
 }  # fmt: skip
 NETWORKS: dict[str, dict[str, Value]] = {
     "one frame": {"gridsize": 1, "merge": "batch", "modes": 2, "train_probe": True, "train_scale": True},
-    "a tile": {"gridsize": 1, "estimate": "tile", "merge": "batch", "modes": 2},
     "four frames": {"gridsize": 2, "merge": "group", "output_form": "amplitude-phase"},
 }
 
