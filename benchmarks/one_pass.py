@@ -146,11 +146,14 @@ def draw(rows, path):
                     number = next(part for part in row["job"].split() if part.isdigit())
                     axes.annotate(number, (x, y), xytext=(3, -9), textcoords="offset points", fontsize=7)
             for label, quality in NETWORKS.items() if family == "lines" else ():
-                axes.plot(360, quality[place], "x", color="0.4")
-                axes.annotate(label, (360, quality[place]), ha="right", xytext=(-5, -3), textcoords="offset points", fontsize=7)
-            axes.set(xscale="log", xlabel="CPU seconds (of networks: of training)", ylabel=name, title=family, ylim=(0.3, 1.02))
+                axes.axhline(quality[place], linestyle=":", color="0.4")
+                axes.annotate(
+                    f"{label}, after 360 s of training", (0.99, quality[place]), xycoords=("axes fraction", "data"), ha="right",
+                    xytext=(0, 3), textcoords="offset points", fontsize=7,
+                )  # fmt: skip
+            axes.set(xlabel="CPU seconds", ylabel=name, title=family, xlim=(0, None), ylim=(0.3, 1.02))
             axes.grid(alpha=0.3)
-    figure.axes[0].legend(fontsize=8, loc="lower left")
+    figure.axes[-1].legend(fontsize=8, loc="lower right")
     figure.savefig(path, dpi=110)
 
 

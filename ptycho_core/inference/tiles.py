@@ -59,7 +59,7 @@ class Cells:
         while number <= _TRIED * least:
             found = cls((float(low[0]), float(low[1])), _sides(span, number), most)
             first = first or found
-            if np.unique(found._cells(places), axis=0, return_counts=True)[1].max() <= most:
+            if np.unique(found._cells(places), return_counts=True)[1].max() <= most:
                 return found
             number += max(1, number // 8)
         assert first is not None
@@ -78,18 +78,17 @@ class Cells:
             Frame numbers, int64, of each tile, by rising row, column and number; tiles by rising cell.
         """
         places = np.asarray(positions, dtype=np.float64)
-        cells = self._cells(places)
-        _, cell = np.unique(cells, axis=0, return_inverse=True)
         tiles = []
-        for own in _grouped(cell.reshape(-1)):
+        for own in _grouped(self._cells(places)):
             for start in range(0, len(own), self.most):
                 part = own[start : start + self.most]
                 tiles.append(part[np.lexsort((part, places[part, 1], places[part, 0]))])
         return tiles
 
     def _cells(self, places: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Row and column of each frame's cell: (frame, 2)."""
-        found: NDArray[np.int64] = np.floor((places - self.anchor) / self.sides).astype(np.int64)
+        """A number for each frame's cell, rising with its row, then its column: (frame,)."""
+        row, column = np.floor((places - self.anchor) / self.sides).astype(np.int64).T
+        found: NDArray[np.int64] = row * (np.ptp(column) + 1) + column - column.min(initial=0)
         return found
 
 
