@@ -319,6 +319,21 @@ class InferBatch:
     patches: ComplexArray
 
 
+@dataclass(frozen=True, eq=False)
+class InferTile:
+    """One tile of ``ptycho_infer``, whose frames share one picture, so that nothing is left to align or to merge among them.
+
+    Attributes:
+        frames: (k,), int64, frame numbers, those of one tile.
+        object: (rows, columns), complex, the object; the windows of all frames lie inside.
+        corner: (row, column), whole pixels, of its ``[0, 0]`` on the scan's canvas.
+    """
+
+    frames: NDArray[np.int64]
+    object: ComplexArray
+    corner: tuple[int, int]
+
+
 def _no_frames() -> NDArray[np.int64]:
     import numpy as np
 

@@ -44,8 +44,8 @@ def ptycho_train(job: contract.TrainJob, plan: contract.ExecutionPlan, events: c
 @hookspec(firstresult=True)
 def ptycho_infer(
     job: contract.InferJob, plan: contract.ExecutionPlan, events: contract.EventSink
-) -> Iterator[contract.InferBatch]:
-    """Yield the object patches of each frame once, batch by batch; the core stitches them as they come."""
+) -> Iterator[contract.InferBatch | contract.InferTile]:
+    """Yield the object of each frame once, batch by batch or tile by tile; the core stitches them as they come."""
 
 
 @hookspec(firstresult=True)

@@ -112,8 +112,8 @@ class Backend:
 
     def infer(
         self, job: contract.InferJob, plan: contract.ExecutionPlan, events: contract.EventSink
-    ) -> Iterator[contract.InferBatch]:
-        """Pass a scan through a network; batches come as they are computed, and an error in between names the backend too."""
+    ) -> Iterator[contract.InferBatch | contract.InferTile]:
+        """Make the object of a scan in one pass; parts come as they are computed, an error in between names the backend too."""
         self._check("infer", job)
         batches = self._call("ptycho_infer", Iterator, job=job, plan=plan, events=events)  # type: ignore[type-abstract]
         return self._guarded(batches)
@@ -189,14 +189,15 @@ class Backend:
             self.violation(f"returned {given}; the contract requires {article} {wanted.__name__}", hook)
         return answer
 
-    def _guarded(self, batches: Iterator[object]) -> Iterator[contract.InferBatch]:
+    def _guarded(self, batches: Iterator[object]) -> Iterator[contract.InferBatch | contract.InferTile]:
         while True:
             with self._blamed("ptycho_infer"):
                 batch = next(batches, _END)
             if batch is _END:
                 return
-            if not isinstance(batch, contract.InferBatch):
-                self.violation(f"yielded {type(batch).__name__}; the contract requires an InferBatch", "ptycho_infer")
+            if not isinstance(batch, contract.InferBatch | contract.InferTile):
+                told = f"yielded {type(batch).__name__}; the contract requires an InferBatch or an InferTile"
+                self.violation(told, "ptycho_infer")
             yield batch
 
     @contextmanager

@@ -144,8 +144,7 @@ def _audit(args: argparse.Namespace, given: GivenFlags) -> dict[str, Any]:
 
 def _missing(args: argparse.Namespace) -> str:
     """What a job needs that was not given, in words."""
-    wanted = {"SCAN": args.scan} | ({"--model": args.model} if args.verb == "infer" else {})
-    return " and ".join(name for name, value in wanted.items() if not value)
+    return "" if args.scan else "SCAN"
 
 
 def _of_payload(args: argparse.Namespace, given: GivenFlags) -> dict[str, Any]:

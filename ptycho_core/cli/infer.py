@@ -1,4 +1,4 @@
-"""``ptycho infer``: pass a scan through a trained network."""
+"""``ptycho infer``: make the object of a scan in one pass, with a trained network or without."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     """Add the command."""
     parser = subparsers.add_parser(
         "infer",
-        help="pass a scan through a trained network",
-        description="Pass a scan once through a trained network, stitch what it gives, and write a result folder. What the model "
-        "file fixes (N, gridsize, the network) cannot be set. Ctrl-C stops at the next batch and writes nothing.",
+        help="make the object of a scan in one pass, with a trained network or without",
+        description="Make the object of a scan in one pass and write a result folder. Without --model it takes nothing but the "
+        "scan and its probe: a few steps on tiles of neighboring frames (--steps). With --model the scan goes through a trained "
+        "network; what the model file fixes (N, gridsize, the network, steps) cannot be set. Ctrl-C stops at the next batch and "
+        "writes nothing.",
     )
     parser.add_argument("scan", metavar="SCAN", help="scan file, or sample:siemens-star for the bundled one")
-    parser.add_argument("--model", metavar="RUN|FILE", required=True, help="folder of a training run, or a model file")
+    parser.add_argument("--model", metavar="RUN|FILE", help="folder of a training run, or a model file; none for no network")
     parser.add_argument("-o", "--output-dir", metavar="DIR", required=True, help="folder for the results")
     parser.add_argument("--overwrite", action="store_true", help="replace the results that are in DIR")
     add_require_flag(parser)

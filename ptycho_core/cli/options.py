@@ -12,6 +12,7 @@ from ptycho_core.errors import PtychoError, SettingsError, did_you_mean
 from ptycho_core.settings.components import why_left_out
 from ptycho_core.settings.declare import option_declaration
 from ptycho_core.settings.groups import declarations
+from ptycho_core.settings.model import WITHOUT_MODEL
 from ptycho_core.settings.sources import Typed
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def add_setting_flags(parser: argparse.ArgumentParser, *verbs: str, without: Seq
         name: parser.add_argument_group(title) for name, title in _TITLES.items() if name in {one.group for one in declared}
     }
     for one in declared:
-        _add(groups[one.group], one, hidden=verbs == ("infer",) and one.group == "model")
+        _add(groups[one.group], one, hidden=verbs == ("infer",) and one.group == "model" and one.name not in WITHOUT_MODEL)
     sources = parser.add_argument_group("further sources")
     sources.add_argument("--config", metavar="FILE", help="settings in TOML; flags win over it")
     sources.add_argument(

@@ -93,15 +93,17 @@ def batch_from_scan(model: Model, path: Path, scan: Path) -> VerificationBatch:
     Raises:
         DataError: the scan cannot be read, or the model does not take its patterns.
     """
+    from ptycho_core.settings.model import LATER
     from ptycho_core.settings.resolution import resolve
 
     light = float((np.abs(model.physics["probe"][0].astype(np.complex128)) ** 2).sum()) / model.size**2
     own = max(1.0, light)  # what compares objects, not patterns, does not grow with the counts
     weights = {"nll_weight": _POISSON_WEIGHT, "amplitude_weight": 1.0, "mae_weight": _ABSOLUTE_WEIGHT, "tv_weight": own}
     groups = resolve("train", overrides={**weights, "realspace_weight": 0.0}).groups()
-    if missing := [name for name in groups["model"] if name not in model.facts]:
+    facts = {name: value for name, value in groups["model"].items() if name in LATER} | dict(model.facts)
+    if missing := [name for name in groups["model"] if name not in facts]:
         raise DataError(f"{path}: the fact '{missing[0]}' is missing; a model file states every model setting as it was used.")
-    groups["model"] = {name: model.facts[name] for name in groups["model"]}
+    groups["model"] = {name: facts[name] for name in groups["model"]}
     opened = open_scan(scan, groups["data"])
     one = training_data([opened], groups).scans[0]
     if one.scan.size != model.size:

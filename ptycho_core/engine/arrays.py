@@ -221,6 +221,14 @@ class ArrayOps(ABC):
     def times_real(self, array: Array, factor: Array) -> Array:
         """A complex array times a real one."""
 
+    def multiply(self, array: Array, factor: Array) -> Array:
+        """A complex array times a complex one that broadcasts to it or to which it does; ``array`` may have changed."""
+        return array * factor
+
+    def real_product(self, first: Array, second: Array) -> Array:
+        """``Re(conj(first) second)`` of complex arrays."""
+        return self.real(self.conj(first) * second)
+
     @abstractmethod
     def over_real(self, array: Array, divisor: Array) -> Array:
         """A complex array divided by a real one; slow in some frameworks, where a product with the inverse is not."""

@@ -56,8 +56,8 @@ def engine_hooks(name: str, package: str) -> tuple[Callable[..., Any], ...]:
     @hookimpl
     def ptycho_infer(
         job: contract.InferJob, plan: contract.ExecutionPlan, events: contract.EventSink
-    ) -> Iterator[contract.InferBatch]:
-        """Pass a scan through a trained network."""
+    ) -> Iterator[contract.InferBatch | contract.InferTile]:
+        """Estimate the object of a scan, and pass it through the network if there is one."""
         from ptycho_core.engine.infer import infer
 
         return infer(job, plan, events, devices().operations)

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptycho_core.contract import EventSink, ExecutionPlan, InferBatch, InferJob
+from ptycho_core.contract import EventSink, ExecutionPlan, InferBatch, InferJob, InferTile
 from ptycho_core.engine.arrays import MIXED
 from ptycho_core.engine.estimate import Illumination, Overlaps, estimate_object, group_overlaps
+from ptycho_core.engine.infer_tiles import infer_tiles
 from ptycho_core.engine.network import Network
 from ptycho_core.engine.patches import object_patches
 from ptycho_core.engine.trainable import TrainableModel
 from ptycho_core.inference.order import inference_order
+from ptycho_core.networks import estimates_tiles
 from ptycho_core.scan.reading import Readers
 
 if TYPE_CHECKING:
@@ -34,8 +36,8 @@ def infer(
     plan: ExecutionPlan,
     events: EventSink,
     operations: Callable[[ExecutionPlan], AbstractContextManager[ArrayOps]],
-) -> Iterator[InferBatch]:
-    """Yield the patch of every frame, in the order of `ptycho_core.inference.order.inference_order`.
+) -> Iterator[InferBatch | InferTile]:
+    """Yield the patch of every frame, in the order of `ptycho_core.inference.order.inference_order`, or tile by tile.
 
     A frame's patch is that of the group whose seed frame it is, so that it does not depend on the batch it came in. Ends early if
     asked to stop. ``operations`` sets the process up while something is computed, and not while a batch is handed out.
@@ -43,6 +45,9 @@ def infer(
     Raises:
         DataError: if the scan's patterns cannot be used; the message names the frame.
     """
+    if estimates_tiles(job.model.network):
+        yield from infer_tiles(job, plan, events, operations)
+        return
     scan, positions, groups = job.scan, job.positions, job.groups
     order = np.concatenate(inference_order(positions, scan.size))
     batch_size = int(str(job.settings["execution"]["inference_batch_size"]))

@@ -20,7 +20,9 @@ from ptycho_core.engine.merging import merge_patches
 from ptycho_core.engine.network import Network
 from ptycho_core.engine.patches import object_patches
 from ptycho_core.engine.regularization import mean_variation
+from ptycho_core.engine.tile import Tile
 from ptycho_core.engine.trainable import TrainableModel
+from ptycho_core.networks import estimates_tiles
 from ptycho_core.physics import INTENSITY_FLOOR
 from ptycho_core.training.loop import BatchStats
 
@@ -72,7 +74,7 @@ class _Batch(NamedTuple):
         remainders: real (frame, 2), of the positions.
         mask: real (N, N), or None for all good.
         frames, pixels: how many, good ones in all of them.
-        known: patches and step of the estimate that is remembered, or None.
+        known: patches and step of the estimate that is remembered, or that of a tile, or None.
         groups: windows of each group on a canvas of its group; None for groups of one.
         together: windows to merge on one canvas, or None.
         labels: complex (rows, columns), or None.
@@ -167,8 +169,15 @@ class Objective:
     def _batch(self, device_scan: DeviceScan, scan: int, groups: NDArray[np.int64], amplitudes: Array) -> _Batch:
         """The batch as the compiled step takes it."""
         xp, frames, corners, how = self._xp, groups.reshape(-1), device_scan.corners[groups], self._facts["merge"]
-        known = None
-        if groups.shape[1] == 1 and not self.trainable.probe_learns and device_scan.remembers():
+        known: tuple[Array, Array] | None = None
+        if estimates_tiles(self._description):
+            tile = Tile(
+                xp, self.trainable.probe(scan), device_scan.positions[frames], amplitudes, device_scan.frames.mask,
+                self._description["estimate"],
+            )  # fmt: skip
+            tile.fit()
+            known = tuple(tile.estimate())
+        elif groups.shape[1] == 1 and not self.trainable.probe_learns and device_scan.remembers():
             known = device_scan.remembered(frames, lambda own: self._estimate_of(device_scan, scan, own))
         beside = None if groups.shape[1] == 1 else group_overlaps(xp, corners, device_scan.frames.size)
         together = beside if how == "group" else self._together(corners.reshape(-1, 2)) if how == "batch" else None

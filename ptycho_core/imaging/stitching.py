@@ -15,7 +15,7 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.imaging.synchronisation import align_phases, centred, islands
-from ptycho_core.imaging.tiles import Illumination, Piece, merge_tile, products
+from ptycho_core.imaging.tiles import Illumination, Piece, merge_tile, picture_pieces, products
 from ptycho_core.physics.windows import check_windows, split_positions
 
 if TYPE_CHECKING:
@@ -118,7 +118,37 @@ class Stitcher:
         for frame, patch in zip(numbers.tolist(), values, strict=True):
             self._take(frame, patch)
 
-    def _check(self, frames: NDArray[np.int64], patches: NDArray[Any]) -> None:
+    def add_tile(self, frames: NDArray[np.integer[Any]], picture: NDArray[Any], corner: tuple[int, int]) -> None:
+        """Take a whole tile, whose frames share one picture.
+
+        Args:
+            frames: (k,), the frame numbers of one tile, in any order.
+            picture: (rows, columns), complex: the object, up to one phase factor.
+            corner: (row, column) of the picture in the object.
+
+        Raises:
+            DataError: the frames are not those of one tile, one came already, a window leaves the picture, or a value is not
+                finite; then nothing of it is taken.
+        """
+        numbers = np.asarray(frames, dtype=np.int64)
+        with np.errstate(over="ignore"):  # infinity is refused below
+            values = np.ascontiguousarray(picture, dtype=np.complex64)
+        self._check_numbers(numbers)
+        tile = int(self._tile[numbers[0]]) if len(numbers) else -1
+        if tile < 0 or not np.array_equal(np.sort(numbers), self._tiles[tile]):
+            raise DataError(f"{len(numbers)} frames came with one picture, and they are not those of one tile.")
+        corners = self._corners[numbers]
+        inside = corners - corner
+        if values.ndim != 2 or inside.min() < 0 or (inside.max(axis=0) + self._size > values.shape).any():
+            raise DataError(
+                f"A picture of shape {values.shape} at {corner} does not hold the windows of its {len(numbers)} frames."
+            )
+        if not np.abs(values.view(np.float32)).max(initial=0) <= _LARGEST:  # NaN compares as false, too
+            raise DataError(f"The object around frame {numbers[0]} is not finite, or beyond {_LARGEST:g}; it should be near 1.")
+        self._pieces[tile] = picture_pieces(numbers, corners, values, corner, self._light)
+        self._come[numbers], self._missing[tile] = True, 0
+
+    def _check_numbers(self, frames: NDArray[np.int64]) -> None:
         count = len(self._come)
         unknown = frames[(frames < 0) | (frames >= count)]
         if len(unknown):
@@ -129,6 +159,9 @@ class Stitcher:
             again = found[times > 1]
         if len(again):
             raise DataError(f"The patch of frame {again[0]} came twice.")
+
+    def _check(self, frames: NDArray[np.int64], patches: NDArray[Any]) -> None:
+        self._check_numbers(frames)
         # NaN compares as false, too
         sound = np.abs(patches.view(np.float32)).max(axis=(1, 2), initial=0) <= _LARGEST
         if not sound.all():
@@ -191,6 +224,10 @@ class Stitcher:
         weight, trusted = np.zeros(self._shape, dtype=np.float32), np.zeros(self._shape, dtype=np.float32)
         size = self._size
         for piece in pieces:
+            if piece.light is not None:
+                for canvas in (weight, trusted):
+                    canvas[piece.place] += piece.light
+                continue
             for (row, column), part in zip(piece.corners.tolist(), piece.trust.astype(np.float32), strict=True):
                 for canvas, share in ((weight, self._light.weight), (trusted, part * self._light.weight)):
                     window = canvas[row : row + size, column : column + size]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Illumination", "Piece", "merge_tile", "products"]
+__all__ = ["Illumination", "Piece", "merge_tile", "picture_pieces", "products"]
 
 _LIT = 0.05  # of the brightest row or column: fainter ones do not help to find phases
 _SHARED = 0.02  # of the overlap of a window with itself: windows that share less light are no neighbours
@@ -67,6 +67,7 @@ class Piece:
         trust: (k,), float64, in (0, 1], by which their weights were multiplied.
         corner: (row, column) of the canvas in the object.
         canvas: (rows, columns), complex64: ``Σ trust · |P|² · factor · patch``.
+        light: (rows, columns), float32, the sum of the weights where all count alike; else None.
     """
 
     frames: NDArray[np.int64]
@@ -75,6 +76,7 @@ class Piece:
     trust: NDArray[np.float64]
     corner: tuple[int, int]
     canvas: NDArray[np.complex64]
+    light: NDArray[np.float32] | None = None
 
     @property
     def place(self) -> tuple[slice, slice]:
@@ -112,6 +114,38 @@ def merge_tile(
         _add(canvas, (weighted[member] for member in members), inside, (better * trust).astype(np.complex64))
         corner = corners[members].min(axis=0)
         pieces.append(Piece(frames[members], corners[members], better, trust, (int(corner[0]), int(corner[1])), canvas))
+    return pieces
+
+
+def picture_pieces(
+    frames: NDArray[np.int64],
+    corners: NDArray[np.int64],
+    picture: NDArray[np.complex64],
+    corner: tuple[int, int],
+    light: Illumination,
+) -> list[Piece]:
+    """The pieces of a tile whose frames share one picture, which is to be weighted by the light of all of them.
+
+    Args:
+        frames: (k,), int64.
+        corners: (k, 2), int64, of their windows in the object.
+        picture: (rows, columns), complex64, on which all windows lie.
+        corner: (row, column) of the picture in the object.
+        light: of every window.
+    """
+    labels, size = islands(len(frames), *_neighbours(corners, light)), len(light.weight)
+    pieces = []
+    for label in range(int(labels.max()) + 1):
+        members = np.flatnonzero(labels == label)
+        low = corners[members].min(axis=0)
+        inside = corners[members] - low
+        illuminated = np.zeros(inside.max(axis=0) + size, dtype=np.float32)
+        _add(illuminated, [light.weight] * len(members), inside, np.ones(len(members), dtype=np.float32))
+        row, column = (low - corner).tolist()
+        part = picture[row : row + illuminated.shape[0], column : column + illuminated.shape[1]] * illuminated
+        ones = np.ones(len(members))
+        own = (int(low[0]), int(low[1]))
+        pieces.append(Piece(frames[members], corners[members], ones.astype(np.complex128), ones, own, part, illuminated))
     return pieces
 
 

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["FEW_COUNTS", "FITTED", "GOOD", "INFERRED", "LEAST_DOSE", "Limits", "Signs", "Verdict", "judge"]
+__all__ = ["ESTIMATED", "FEW_COUNTS", "FITTED", "GOOD", "INFERRED", "LEAST_DOSE", "Limits", "Signs", "Verdict", "judge"]
 
 Word: TypeAlias = Literal["good", "doubtful", "unusable"]
 
@@ -69,6 +69,13 @@ INFERRED: Final = Limits(
     advice="Refine it with 'ptycho reconstruct SCAN --start MODEL', or train with scans that are more like this one.",
 )  # fmt: skip
 """Of an object that a network gives in one pass, which is not fitted to the scan."""
+
+ESTIMATED: Final = replace(
+    INFERRED,
+    advice="Take more steps (--steps), or refine it with 'ptycho reconstruct SCAN --start DIR'. A wrong probe (--probe) or wrong "
+    "positions are the usual causes.",
+)
+"""Of an object that a pass without a network gives."""
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,15 @@ from ptycho_core.scan.scan import empty_counts, scaled_probe
 from ptycho_core.training.probe import probe_in_counts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
+    from ptycho_core.contract import Value
     from ptycho_core.model import Model
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["ChosenProbe", "choose_probe", "probe_overlap"]
+__all__ = ["ChosenProbe", "choose_probe", "own_probe", "probe_overlap"]
 
 _ALIKE = 0.9
 """Overlap of a probe with a training probe below which a note says that they differ."""
@@ -34,12 +37,14 @@ class ChosenProbe:
     Attributes:
         probe: (mode, N, N), complex64, in counts.
         origin: where it is from, in a few words.
+        counts: mean counts in good pixels of a pattern.
         notes: what does not fit the training, a sentence each.
     """
 
     probe: NDArray[np.complex64]
     origin: str
-    notes: tuple[str, ...]
+    counts: float
+    notes: tuple[str, ...] = ()
 
 
 def choose_probe(scan: Scan, model: Model, *, given: str | None, seed: int) -> ChosenProbe:
@@ -75,7 +80,22 @@ def choose_probe(scan: Scan, model: Model, *, given: str | None, seed: int) -> C
         if scan.probe_scaled:  # else the share of light that the training let through has the factor in it
             transmission = float(model.facts.get("probe_scale") or 1) ** -2
     complete = add_probe_modes(probe / np.sqrt(transmission), modes, seed).astype(np.complex64)
-    return ChosenProbe(complete, origin, _differences(model, probe, counts))
+    return ChosenProbe(complete, origin, counts, _differences(model, probe, counts))
+
+
+def own_probe(scan: Scan, asked: Mapping[str, Value], *, given: str | None) -> ChosenProbe:
+    """The probe for a scan where there is no model: the one given, else the scan's own, with all its modes.
+
+    Args:
+        scan: the scan, opened with the probe that was given; its patterns are read once, for their mean counts.
+        asked: the *model* settings, for mask and smoothing.
+        given: the file of that probe, for messages; None if none was given.
+
+    Raises:
+        DataError: there is no probe, it is dark, or the patterns hold no counts.
+    """
+    probe, counts = probe_in_counts(scan, asked)
+    return ChosenProbe(probe.astype(np.complex64), "the scan's own" if given is None else f"that of {given}", counts)
 
 
 def probe_overlap(first: NDArray[Any], second: NDArray[Any]) -> float:

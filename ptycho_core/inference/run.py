@@ -1,4 +1,4 @@
-"""The verb ``infer``: from a scan and a model through a backend to a stitched object and, if asked, its folder."""
+"""The verb ``infer``: from a scan, with a model or without, through a backend to a stitched object and, if asked, its folder."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ptycho_core.formats.product import Reconstruction
     from ptycho_core.imaging.stitching import StitchedObject
     from ptycho_core.inference.probe import ChosenProbe
+    from ptycho_core.jobs.beam import Made
     from ptycho_core.model import Model
     from ptycho_core.notes import NotedEvents
     from ptycho_core.scan.scan import Scan
@@ -36,7 +37,7 @@ _JUDGED = 128
 
 def infer(
     scan: str | Path,
-    model: str | Path,
+    model: str | Path | None = None,
     output_dir: str | Path | None = None,
     *,
     config_file: str | Path | None = None,
@@ -44,11 +45,11 @@ def infer(
     observers: Sequence[Observer] = (),
     **settings: Value,
 ) -> Reconstruction:
-    """Pass a scan once through a trained network and stitch what it gives.
+    """Make the object of a scan in one pass: by a few steps on tiles of neighbouring frames, or through a trained network.
 
     Args:
         scan: path of the scan file.
-        model: a model file, or the folder of a training run, whose best model is taken.
+        model: a model file, or the folder of a training run, whose best model is taken; None for no network.
         output_dir: folder for the results, see ``specs/result-folder.md``; None writes nothing.
         config_file: settings in TOML.
         overwrite: whether results that are already in ``output_dir`` may be replaced.
@@ -119,6 +120,19 @@ def _write(
     )  # fmt: skip
 
 
+def _made_probe(scan: Scan, payload: InferencePayload, hub: EventHub) -> Made | None:
+    """The probe of a scan that holds none: as settings state it, and without a model, which has one, else by short fits.
+
+    Raises:
+        CapabilityError, DataError, KeyboardInterrupt, SettingsError: as the functions of ``ptycho_core.jobs.beam``.
+    """
+    from ptycho_core.jobs.beam import with_made_probe, with_stated_probe
+
+    if scan.probe is not None:
+        return None
+    return with_made_probe(scan, payload, hub) if payload.model_path is None else with_stated_probe(scan, payload)
+
+
 def infer_payload(
     payload: InferencePayload, hub: EventHub, *, announce: Literal["started", "message"] = "started"
 ) -> tuple[Reconstruction, dict[str, Any]]:
@@ -133,8 +147,8 @@ def infer_payload(
         DataError, KeyboardInterrupt: as `run_payload`.
     """
     from ptycho_core.formats.opening import open_scan
-    from ptycho_core.inference.probe import choose_probe
-    from ptycho_core.jobs.beam import with_stated_probe
+    from ptycho_core.inference.probe import choose_probe, own_probe
+    from ptycho_core.inference.untrained import untrained_model
     from ptycho_core.jobs.doubts import looked_over, say_doubts
     from ptycho_core.model import load_model
     from ptycho_core.notes import NotedEvents
@@ -143,18 +157,23 @@ def infer_payload(
 
     began = time.perf_counter()
     groups = payload.groups
-    scan, model = kept(open_scan(payload.file, groups["data"])), load_model(payload.model_path)
-    scan, doubts, _ = looked_over(scan)
-    _check_scan(scan, model, payload)
-    given, notes = groups["data"]["probe"], list[str]()
+    scan, doubts, _ = looked_over(kept(open_scan(payload.file, groups["data"])))
+    named, notes = groups["data"]["probe"], list[str]()
     if scan.probe is None:
-        made = with_stated_probe(scan, payload)
-        given = None  # what only fits could find is taken from the model
-        if made is not None:
-            scan, given, notes = made.scan, made.record["made_from"], [made.note]
-    chosen = choose_probe(scan, model, given=None if given is None else str(given), seed=int(groups["execution"]["seed"] or 0))
+        named = None  # what only fits could find is taken from the model
+    if (made := _made_probe(scan, payload, hub)) is not None:
+        scan, named, notes, doubts = made.scan, made.record["made_from"], [made.note], (*doubts, *made.doubts)
+    given = None if named is None else str(named)
+    if payload.model_path is None:
+        chosen = own_probe(scan, groups["model"], given=given)
+        model = untrained_model(scan, chosen, groups["model"])
+    else:
+        model = load_model(payload.model_path)
+        _check_scan(scan, model, payload.model_path, payload)
+        chosen = choose_probe(scan, model, given=given, seed=int(groups["execution"]["seed"] or 0))
     origin, shape = object_canvas(scan.positions, scan.size)
-    what = f"{len(scan)} patterns of {scan.source.name}, model {payload.model_path}, probe: {chosen.origin}"
+    how = f"model {payload.model_path}" if payload.model_path is not None else _steps_of(model)
+    what = f"{len(scan)} patterns of {scan.source.name}, {how}, probe: {chosen.origin}"
     hub.emit(Event(announce, message=f"{what}, {payload.said}"))
     said = say_doubts(hub, doubts) if announce == "started" else []  # a job that has begun said them
     noted = NotedEvents(hub)
@@ -162,9 +181,18 @@ def infer_payload(
     for note in (*notes, *chosen.notes, *stitched.notes):
         noted.emit(Event("message", message=note))
     seconds = round(time.perf_counter() - began, 3)
-    metrics = _metrics(scan, chosen, stitched, origin)
-    metrics |= {"doubts": said, "notes": noted.notes, "model": str(payload.model_path), "seconds": seconds}
+    metrics = _metrics(payload, scan, chosen, stitched, origin)
+    metrics |= {"doubts": said, "notes": noted.notes, "model": _name_of(payload), "seconds": seconds}
     return _collect(payload, scan, chosen, stitched, origin), metrics
+
+
+def _steps_of(model: Model) -> str:
+    asked = model.network["estimate"]
+    return f"no model: {asked['steps']} steps on tiles of neighbours, likelihood {asked['likelihood']}"
+
+
+def _name_of(payload: InferencePayload) -> str | None:
+    return None if payload.model_path is None else str(payload.model_path)
 
 
 def infer_job(
@@ -194,9 +222,9 @@ def infer_job(
     return InferJob(scan, model, probe, positions, groups, settings)
 
 
-def _check_scan(scan: Scan, model: Model, payload: InferencePayload) -> None:
+def _check_scan(scan: Scan, model: Model, path: Path, payload: InferencePayload) -> None:
     """Refuse a scan that the network cannot take, or only if its patterns were cropped or padded, and that was not asked for."""
-    path, stored = payload.model_path, scan.stored_size or scan.size
+    stored = scan.stored_size or scan.size
     if stored != model.size and "size" not in payload.resolved.requested:
         trained = f"{model.size} x {model.size}"
         raise DataError(
@@ -213,17 +241,24 @@ def _check_scan(scan: Scan, model: Model, payload: InferencePayload) -> None:
 
 
 def _stitch(payload: InferencePayload, job: InferJob, shape: tuple[int, int], hub: NotedEvents) -> StitchedObject:
-    """The object of all patches, which are stitched as they come."""
+    """The object of all patches or tiles, which are stitched as they come."""
     import numpy as np
 
+    from ptycho_core.contract import InferTile
     from ptycho_core.imaging.stitching import Stitcher
     from ptycho_core.inference.order import inference_order
+    from ptycho_core.inference.tiles import scan_tiles
+    from ptycho_core.networks import estimates_tiles
 
     weight = (np.abs(job.probe) ** 2).sum(axis=0)
-    stitcher = Stitcher(job.positions, shape, weight, inference_order(job.positions, job.scan.size))
+    split = scan_tiles if estimates_tiles(job.model.network) else inference_order
+    stitcher = Stitcher(job.positions, shape, weight, split(job.positions, job.scan.size))
     done, began = 0, time.perf_counter()
     for batch in payload.backend.infer(job, payload.plan, hub):
-        stitcher.add(batch.frames, batch.patches)
+        if isinstance(batch, InferTile):
+            stitcher.add_tile(batch.frames, batch.object, batch.corner)
+        else:
+            stitcher.add(batch.frames, batch.patches)
         done += len(batch.frames)
         rate = done / max(time.perf_counter() - began, 1e-9)
         values: dict[str, Value] = {"frames": done, "frames_in_all": len(job.positions), "patterns_per_second": rate}
@@ -235,12 +270,14 @@ def _stitch(payload: InferencePayload, job: InferJob, shape: tuple[int, int], hu
     return stitcher.finish()
 
 
-def _metrics(scan: Scan, chosen: ChosenProbe, stitched: StitchedObject, origin: NDArray[np.float64]) -> dict[str, Any]:
+def _metrics(
+    payload: InferencePayload, scan: Scan, chosen: ChosenProbe, stitched: StitchedObject, origin: NDArray[np.float64]
+) -> dict[str, Any]:
     """How well object and probe explain the patterns, computed by the core from the result alone."""
     import numpy as np
 
     from ptycho_core.imaging.metrics import flat_misfit, frame_sums, noise_sums
-    from ptycho_core.imaging.verdict import INFERRED, Signs, judge
+    from ptycho_core.imaging.verdict import ESTIMATED, INFERRED, Signs, judge
 
     judged = np.unique(np.linspace(0, len(scan) - 1, _JUDGED).astype(np.int64))
     counts, positions = scan.patterns.read(judged), scan.positions[judged] - origin
@@ -259,7 +296,7 @@ def _metrics(scan: Scan, chosen: ChosenProbe, stitched: StitchedObject, origin: 
         "misfit_frames": len(judged),
         "frames": len(scan),
         "probe": chosen.origin,
-        **judge(signs, INFERRED).as_dict(),
+        **judge(signs, ESTIMATED if payload.model_path is None else INFERRED).as_dict(),
     }
 
 
@@ -276,7 +313,7 @@ def _collect(
         mask=scan.mask,
         settings=payload.audit,
         facts={
-            "model": str(payload.model_path),
+            "model": _name_of(payload),
             "probe": chosen.origin,
             "counts_factor": scan.counts_factor,
             "stored_size": scan.stored_size,

@@ -7,12 +7,16 @@ from typing import Any, Final
 
 from ptycho_core.errors import DataError
 
-__all__ = ["OPERATIONS", "check_description", "convolutions", "tensor_shapes"]
+__all__ = ["LIKELIHOODS", "OPERATIONS", "TILE_VERSION", "check_description", "convolutions", "estimates_tiles", "tensor_shapes"]
 
 OPERATIONS: Final = ("add", "convolution", "fold", "silu", "unfold")
 """Operations of a layer; ``specs/network.md`` defines them."""
 
-VERSION: Final = 1
+GROUP_VERSION: Final = 1
+TILE_VERSION: Final = 2
+"""What is estimated before the network: the object of each group of frames by itself, or that of a tile of neighbours."""
+
+LIKELIHOODS: Final = ("amplitude", "poisson")
 FORMS: Final = ("real-imaginary", "amplitude-phase")
 ACTIVATIONS: Final = ("softplus", "sigmoid", "none")
 
@@ -28,23 +32,47 @@ def check_description(description: Mapping[str, Any]) -> None:
         DataError: what is wrong and in which layer or field.
     """
     tensor_shapes(description)
-    if description.get("version") != VERSION:
-        raise DataError(f"The network's description is of version {description.get('version')!r}; this ptycho reads {VERSION}.")
+    if description.get("version") not in (GROUP_VERSION, TILE_VERSION):
+        told = f"The network's description is of version {description.get('version')!r}"
+        raise DataError(f"{told}; this ptycho reads {GROUP_VERSION} and {TILE_VERSION}.")
     for field in ("size", "gridsize"):
         _whole(description, field, "the network")
     estimate, output = description.get("estimate"), description.get("output")
     if not isinstance(estimate, Mapping) or not isinstance(output, Mapping):
         raise DataError("The network's description lacks 'estimate' or 'output'.")
-    steps, alpha, momentum = (estimate.get(name) for name in ("steps", "alpha", "momentum"))
+    steps, alpha = estimate.get("steps"), estimate.get("alpha")
     if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps <= 1000:
         raise DataError(f"The network's estimate has {steps!r} steps; it must be a whole number from 0 to 1000.")
-    if not 0 < _number(alpha) <= 1 or not 0 <= _number(momentum) < 1:
-        raise DataError(
-            f"The network's estimate has alpha {alpha!r} and momentum {momentum!r}; they must be in (0, 1] and [0, 1)."
-        )
+    if not 0 < _number(alpha) <= 1:
+        raise DataError(f"The network's estimate has alpha {alpha!r}; it must be in (0, 1].")
+    _check_tile_estimate(description) if estimates_tiles(description) else _check_group_estimate(estimate)
     if output.get("form") not in FORMS or output.get("activation") not in ACTIVATIONS:
         raise DataError(
             f"The network's output is {dict(output)!r}; forms are {', '.join(FORMS)}, activations {', '.join(ACTIVATIONS)}."
+        )
+
+
+def estimates_tiles(description: Mapping[str, Any]) -> bool:
+    """Whether the estimate is that of a tile of neighbouring frames (version 2), not of each group by itself."""
+    return bool(description.get("version") == TILE_VERSION)
+
+
+def _check_group_estimate(estimate: Mapping[str, Any]) -> None:
+    if not 0 <= _number(estimate.get("momentum")) < 1:
+        raise DataError(f"The network's estimate has momentum {estimate.get('momentum')!r}; it must be in [0, 1).")
+
+
+def _check_tile_estimate(description: Mapping[str, Any]) -> None:
+    estimate = description["estimate"]
+    if description["gridsize"] != 1:
+        raise DataError(f"The network's estimate is of tiles; its gridsize must be 1, not {description['gridsize']}.")
+    smooth, cutoff = estimate.get("smooth"), estimate.get("cutoff")
+    if not 0 <= _number(smooth) <= 1000 or not 0 < _number(cutoff) <= 1:
+        told = f"The network's estimate has smooth {smooth!r} and cutoff {cutoff!r}"
+        raise DataError(f"{told}; they must be in [0, 1000] and (0, 1].")
+    if estimate.get("likelihood") not in LIKELIHOODS:
+        raise DataError(
+            f"The network's estimate has likelihood {estimate.get('likelihood')!r}; there are {', '.join(LIKELIHOODS)}."
         )
 
 
@@ -78,6 +106,8 @@ def convolutions(description: Mapping[str, Any]) -> list[tuple[Mapping[str, Any]
     channels = {"input": _whole(description, "input_channels", "the network")}
     folded = {"input": 0}
     layers = description.get("layers")
+    if layers == [] and estimates_tiles(description):  # the estimate itself is the answer
+        return []
     if not isinstance(layers, Sequence) or isinstance(layers, str) or not 0 < len(layers) <= _MOST_LAYERS:
         raise DataError("The network's description has no list 'layers' of 1 to 1000 layers.")
     found = []

@@ -9,6 +9,9 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any, Final
 
+from ptycho_core.networks.bare import tile_estimate
+from ptycho_core.networks.description import GROUP_VERSION, TILE_VERSION
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -29,27 +32,30 @@ _MOMENTUM = 0.7
 _RESIDUAL_GAIN = 0.3
 
 
-def describe(size: int, settings: Mapping[str, Any]) -> dict[str, Any]:
+def describe(size: int, settings: Mapping[str, Any], likelihood: str = "amplitude") -> dict[str, Any]:
     """The description of the network for some *model* settings: plain data, which is kept in the model file.
 
     Args:
         size: N, pixels across a pattern, a multiple of 16.
         settings: of the group *model*: ``gridsize``, ``network``, ``network_width``, ``network_depth``, ``update_steps``,
-            ``output_form``, ``amplitude_activation``.
+            ``output_form``, ``amplitude_activation``; ``estimate``, ``group`` where it is left out.
+        likelihood: of the estimate of a tile.
 
     Returns:
-        ``name``, ``version``; ``size``, ``gridsize``; ``estimate`` (``steps``, ``alpha``, ``momentum``); ``output`` (``form``,
-        ``activation``); ``input_channels``, ``output_channels``; ``layers``.
+        ``name``, ``version``; ``size``, ``gridsize``; ``estimate``; ``output`` (``form``, ``activation``); ``input_channels``,
+        ``output_channels``; ``layers``.
     """
     gridsize, asked = int(settings["gridsize"]), settings["update_steps"]
     frames, name = gridsize**2, str(settings["network"])
+    tile = settings.get("estimate") == "tile"
+    of_group = {"steps": _STEPS * frames if asked is None else int(asked), "alpha": _ALPHA, "momentum": _MOMENTUM}
     levels, blocks = (_COMPACT_LEVELS, 1) if name == "compact" else (len(_LEVELS), int(settings["network_depth"]))
     return {
         "name": name,
-        "version": 1,
+        "version": TILE_VERSION if tile else GROUP_VERSION,
         "size": size,
         "gridsize": gridsize,
-        "estimate": {"steps": _STEPS * frames if asked is None else int(asked), "alpha": _ALPHA, "momentum": _MOMENTUM},
+        "estimate": tile_estimate(asked, likelihood) if tile else of_group,
         "output": {"form": str(settings["output_form"]), "activation": str(settings["amplitude_activation"])},
         "input_channels": ESTIMATE_CHANNELS * frames,
         "output_channels": 2 * frames,

@@ -22,6 +22,7 @@ __all__ = [
     "choose_held_out",
     "choose_plan",
     "keep_inside",
+    "likelihood_for",
     "positions_settled",
     "settled",
     "spread_frames",
@@ -113,7 +114,7 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
     low = counts_per_pixel < LOW_COUNTS
     likelihood = options.likelihood
     if likelihood == "auto":
-        likelihood = "poisson" if low else "amplitude"
+        likelihood = likelihood_for(counts_per_pixel)
         notes.append(f"likelihood {likelihood}: {counts_per_pixel:.3g} counts a pixel")
     total_variation = options.total_variation
     if total_variation is None and not low:
@@ -138,6 +139,11 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
         if frames < LEAST_FRAMES:
             notes.append(f"no frames held out: a scan of {frames} frames is too small for it; it takes {LEAST_FRAMES}")
     return Plan(epochs, coarse_epochs, likelihood, total_variation, low and enough, few, held_out, refit, tuple(notes))
+
+
+def likelihood_for(counts_per_pixel: float) -> str:
+    """``poisson`` where a good pixel has few counts on average, else ``amplitude``, which is then as good and faster."""
+    return "poisson" if counts_per_pixel < LOW_COUNTS else "amplitude"
 
 
 def spread_frames(frames: IntArray, share: float, random: np.random.Generator) -> IntArray:

@@ -59,7 +59,7 @@ def scan_facts(scan: ScanFile, data: Mapping[str, Value] | None = None) -> dict[
 def inference_facts(scan: ScanFile | None, model: str | Path | None, data: Mapping[str, Value] | None = None) -> Facts:
     """What a scan and a model state for inference: every setting of the model, sealed, and a batch size.
 
-    ``data`` is as `scan_facts` takes it.
+    Without a model those settings are sealed that say what a network is. ``data`` is as `scan_facts` takes it.
 
     Raises:
         DataError: a file does not exist or cannot be used.
@@ -68,7 +68,9 @@ def inference_facts(scan: ScanFile | None, model: str | Path | None, data: Mappi
 
     stated: dict[str, tuple[Value, str]] = {}
     sealed: frozenset[str] = frozenset()
-    if model is not None:
+    if model is None:
+        stated, sealed = _without_model()
+    else:
         place, manifest = _manifest(model)
         # What the program that wrote the file did not know yet was as it is without being asked for.
         model_settings = [one for one in declarations("infer").values() if one.group == "model"]
@@ -83,6 +85,16 @@ def inference_facts(scan: ScanFile | None, model: str | Path | None, data: Mappi
             if trained.get(name) is not None:
                 stated.setdefault("inference_batch_size", (trained[name], f"{place}: {name} of its training"))
     return Facts({} if scan is None else scan_facts(scan, data), _checked(stated, "infer"), sealed)
+
+
+def _without_model() -> tuple[dict[str, tuple[Value, str]], frozenset[str]]:
+    """The settings that say what a network is, at their defaults, and their names."""
+    from ptycho_core.settings.model import WITHOUT_MODEL
+
+    where = "an inference without --model"
+    known = [one for one in declarations("infer").values() if one.group == "model" and one.name not in WITHOUT_MODEL]
+    stated: dict[str, tuple[Value, str]] = {one.name: (one.default, where) for one in known}
+    return stated | {"estimate": ("tile", where)}, frozenset(stated)
 
 
 def resumption_facts(checkpoint: str | Path) -> Facts:

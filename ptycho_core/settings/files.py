@@ -43,7 +43,8 @@ def files_of(payload: Payload) -> JobFiles:
         reads += [] if payload.resume is None else [payload.resume]
         return JobFiles(reads, payload.output_dir, [*model_names(execution), *_drawn(payload, *RECORDS), *_logs(payload)])
     if isinstance(payload, InferencePayload):
-        reads = [payload.scan, payload.model_path, *_named(payload, *FILES)]
+        model = [] if payload.model_path is None else [payload.model_path]
+        reads = [payload.scan, *model, *_named(payload, *FILES)]
         return JobFiles(reads, payload.output_dir, _drawn(payload, *RESULTS))
     assert isinstance(payload, ReconstructionPayload)
     reads = [payload.scan, *_named(payload, *FILES, "start")]

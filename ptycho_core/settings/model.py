@@ -7,7 +7,13 @@ from typing import ClassVar
 
 from ptycho_core.settings.declare import setting
 
-__all__ = ["ModelSettings"]
+__all__ = ["LATER", "WITHOUT_MODEL", "ModelSettings"]
+
+LATER = ("estimate",)
+"""Those that model files written before them do not state; what was done then is their default."""
+
+WITHOUT_MODEL = ("update_steps", "probe_mask_diameter", "probe_mask_edge", "probe_smoothing")
+"""Those that act in an inference without a model; the others are what a network is."""
 
 _VERBS = ("train", "infer")
 """At inference the model file states them all, and no other value is accepted."""
@@ -43,9 +49,15 @@ class ModelSettings:
         "neighbours, of a group, or none. none trains faster and generalises worse.",
     )  # fmt: skip
     update_steps: int | None = setting(
-        None, minimum=0, maximum=64, verbs=_VERBS,
-        help="update steps from a flat object, with the known probe, that make what the network sees; auto is 4 gridsize². More "
-        "helps where the probe is well known, and costs time.",
+        None, minimum=0, maximum=1000, verbs=_VERBS, flags=("--steps",),
+        help="update steps from a flat object, with the known probe, that make what the network sees; auto is 4 gridsize², and "
+        "10 with estimate tile. Without a model they make what infer gives. More helps where the probe is well known, and "
+        "costs time.",
+    )  # fmt: skip
+    estimate: str = setting(
+        "group", choices=("group", "tile"), verbs=_VERBS,
+        help="what the network sees of a pattern: what its own group of frames tells, or all neighbors of its tile, as infer "
+        "without a model estimates them. tile takes gridsize 1 and merge batch; its steps cost more and a network adds less.",
     )  # fmt: skip
     network: str = setting(
         "compact", choices=("compact", "deep"), verbs=_VERBS,

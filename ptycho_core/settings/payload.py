@@ -103,10 +103,10 @@ class TrainingPayload(Payload):
 
 @dataclass(frozen=True, kw_only=True)
 class InferencePayload(Payload):
-    """An inference: the scan's opened file, the model's file, and the folder for the results, or None."""
+    """An inference: the scan's opened file, the model's file or None for none, and the folder for the results, or None."""
 
     file: ScanFile
-    model_path: Path
+    model_path: Path | None
     output_dir: Path | None
 
     @property
@@ -234,7 +234,7 @@ def create_training_payload(
 
 
 def create_inference_payload(
-    model_path: str | Path,
+    model_path: str | Path | None,
     scan: str | Path,
     output_dir: str | Path | None,
     overrides: Mapping[str, object] | None = None,
@@ -250,7 +250,7 @@ def create_inference_payload(
     ``payload.resolved.stated("model")`` is what it gave.
 
     Args:
-        model_path: a model file, or the folder of a run.
+        model_path: a model file, or the folder of a run; None for no model.
         scan: path of the scan.
         output_dir: folder for the results, or None to write none.
         overrides: explicit settings by name, a backend's options as ``BACKEND.NAME``.
@@ -272,7 +272,7 @@ def create_inference_payload(
 
 
 def _inference_payload(
-    model_path: str | Path,
+    model_path: str | Path | None,
     file: ScanFile,
     output_dir: str | Path | None,
     sources: Mapping[str, Any],
@@ -286,7 +286,8 @@ def _inference_payload(
     common, _ = _decide(
         "infer", sources, lambda data: inference_facts(file, model_path, data), rows=rows, allow_unsupported=allow_unsupported
     )
-    return InferencePayload(file=file, model_path=model_file(Path(model_path)), output_dir=_folder(output_dir), **common)
+    place = None if model_path is None else model_file(Path(model_path))
+    return InferencePayload(file=file, model_path=place, output_dir=_folder(output_dir), **common)
 
 
 def _first_inference(file: ScanFile, fit: Mapping[str, Any], rows: tuple[BackendInfo, ...]) -> InferencePayload | None:

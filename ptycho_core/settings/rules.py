@@ -81,6 +81,7 @@ def check_together(resolved: Resolved) -> None:
     _check_logger(values)
     if "learning_rate" in values:
         _check_groups(values)
+        _check_estimate(values)
         _check_subsample(values)
         _check_monitor(values)
         _check_losses(values)
@@ -118,6 +119,14 @@ def _check_groups(values: Mapping[str, Sourced]) -> None:
         both = f"n_groups {_show(values, 'n_groups')} and oversampling {_show(values, 'oversampling')}"
         blamed = "n_groups" if _asked(values, "n_groups") else "oversampling"
         _refuse(values, blamed, f"{both} both say how many groups an epoch has; give one of them")
+
+
+def _check_estimate(values: Mapping[str, Sourced]) -> None:
+    """A tile is a batch of neighboring frames, each its own group."""
+    for name, needed in (("gridsize", 1), ("merge", "batch")) if values["estimate"].value == "tile" else ():
+        if values[name].value != needed:
+            blamed = name if _asked(values, name) else "estimate"
+            _refuse(values, blamed, f"estimate tile takes {name} {needed}, and {name} is {_show(values, name)}")
 
 
 def _check_subsample(values: Mapping[str, Sourced]) -> None:

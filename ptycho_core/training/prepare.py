@@ -12,6 +12,7 @@ from ptycho_core.errors import DataError
 from ptycho_core.model import Model, load_model
 from ptycho_core.modelfile.trained import trained_scans, trained_settings
 from ptycho_core.reconstruction.modes import add_probe_modes
+from ptycho_core.reconstruction.schedule import likelihood_for
 from ptycho_core.scan.scan import empty_counts
 from ptycho_core.training.probe import probe_in_counts
 
@@ -52,7 +53,8 @@ def initial_model(
         counts.append(mean)
         light.append(empty_counts(one.scan, probe))
     teaching = [number for number, one in enumerate(data.scans) if len(one.train)]
-    network = describe(data.size, asked)
+    darkest = min(counts[number] / max(int(data.scans[number].scan.mask.sum()), 1) for number in teaching)
+    network = describe(data.size, asked, likelihood_for(darkest))
     return Model(
         network=network,
         weights=initial_weights(network, seed),

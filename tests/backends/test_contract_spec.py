@@ -25,7 +25,8 @@ def table(first: str) -> list[list[str]]:
     """The cells of the table whose head starts with a word, without the back-quotes of the first cell."""
     block = re.search(rf"^\| {first} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", TEXT, re.MULTILINE)
     assert block, f"no table '{first}'"
-    return [[cell.strip() for cell in line.strip("|\n").split("|")] for line in block[1].splitlines()]
+    lines = [re.split(r"(?<!\\)\|", line.strip("|\n")) for line in block[1].splitlines()]
+    return [[cell.strip().replace(r"\|", "|") for cell in line] for line in lines]
 
 
 def names(first: str) -> list[str]:

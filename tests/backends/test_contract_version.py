@@ -82,7 +82,10 @@ def test_growth_breaks_nothing(change):
         ),
         (lambda c: c["hooks"]["ptycho_infer"].update(required=True), "ptycho_infer: it is required now"),
         (lambda c: c["hooks"]["ptycho_infer"]["arguments"].pop("plan"), "ptycho_infer: 'plan' is gone"),
-        (lambda c: c["hooks"]["ptycho_infer"].update(returns="list"), "ptycho_infer: it returns list, not Iterator[InferBatch]"),
+        (
+            lambda c: c["hooks"]["ptycho_infer"].update(returns="list"),
+            "ptycho_infer: it returns list, not Iterator[InferBatch | InferTile]",
+        ),
         (lambda c: c["classes"]["Device"].pop("title"), "Device: 'title' is gone"),
         (lambda c: c["classes"]["Device"].update(memory={"type": "int"}), "Device: 'memory' is new and has no default"),
         (lambda c: c["classes"]["Device"]["name"].update(type="int"), "Device: 'name' is int, not str"),

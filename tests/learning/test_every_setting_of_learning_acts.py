@@ -251,6 +251,7 @@ TRAIN: dict[str, tuple[list[str], list[str], Two]] = (
         "modes": ([], ["--modes", "2"], other_probe),
         "merge": ([], ["--merge", "none"], changed),
         "update_steps": ([], ["--update-steps", "5"], changed),
+        "estimate": ([], ["--estimate", "tile"], changed),
         "network": ([], ["--network", "deep"], reshaped),
         "network_depth": (["--network", "deep"], ["--network", "deep", "--network-depth", "1"], reshaped),
         "network_width": ([], ["--network-width", "8"], reshaped),

@@ -228,6 +228,13 @@ class TorchArrays(ArrayOps):
     def times_real(self, array: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
         return array * factor
 
+    def multiply(self, array: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
+        return array.mul_(factor) if array.shape == factor.shape else array * factor
+
+    def real_product(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        parts = torch.view_as_real(first) * torch.view_as_real(second)
+        return parts[..., 0] + parts[..., 1]
+
     def over_real(self, array: torch.Tensor, divisor: torch.Tensor) -> torch.Tensor:
         return array / divisor
 

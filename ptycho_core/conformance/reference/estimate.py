@@ -8,6 +8,8 @@ import numpy as np
 
 from ptycho_core.conformance.reference.canvas import Canvas
 from ptycho_core.conformance.reference.fourier import back, phase, transform
+from ptycho_core.conformance.reference.tile import TileFit
+from ptycho_core.networks import estimates_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,12 @@ _DARK = 0.1
 
 def estimate(batch: Batch) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
     """Estimates and the steps that would follow, turned: each complex (group, C, N, N)."""
+    if estimates_tiles(batch.network):
+        frames = batch.frames
+        tile = TileFit(batch.probe, batch.positions[frames], batch.roots[frames], batch.good, batch.network["estimate"])
+        tile.fit()
+        patches, steps = tile.patches()
+        return patches[:, None], steps[:, None]
     found = [_of_group(batch, group) for group in batch.groups]
     return np.stack([one for one, _ in found]), np.stack([one for _, one in found])
 

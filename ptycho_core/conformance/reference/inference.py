@@ -1,4 +1,4 @@
-"""The verb ``infer``: the patterns of a scan through a trained network, batch by batch."""
+"""The verb ``infer``: tiles of a scan, or its patterns through a trained network, batch by batch."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from ptycho_core.conformance.reference.batch import Held
 from ptycho_core.conformance.reference.estimate import estimate
 from ptycho_core.conformance.reference.evaluation import batch_of, scaled_probe
 from ptycho_core.conformance.reference.passes import before_merging
-from ptycho_core.contract import EventSink, InferBatch, InferJob
+from ptycho_core.conformance.reference.tile import TileFit
+from ptycho_core.contract import EventSink, InferBatch, InferJob, InferTile
 from ptycho_core.inference.order import inference_order
+from ptycho_core.inference.tiles import scan_tiles
+from ptycho_core.networks import estimates_tiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,14 +27,17 @@ if TYPE_CHECKING:
 __all__ = ["infer"]
 
 
-def infer(job: InferJob, events: EventSink) -> Iterator[InferBatch]:
-    """Yield the patch of every frame, complex128, in the order of `ptycho_core.inference.order.inference_order`.
+def infer(job: InferJob, events: EventSink) -> Iterator[InferBatch | InferTile]:
+    """Yield the patch of every frame, complex128, in the order of `ptycho_core.inference.order.inference_order`; or each tile.
 
     A frame's patch is that of the group whose seed frame it is. Ends early if asked to stop.
 
     Raises:
         DataError: if the scan's patterns cannot be used.
     """
+    if estimates_tiles(job.model.network):
+        yield from _tiles(job, events)
+        return
     scan, model, positions = job.scan, job.model, job.positions
     probe = scaled_probe(job.probe, 0.0)
     order = np.concatenate(inference_order(positions, scan.size))
@@ -41,6 +47,25 @@ def infer(job: InferJob, events: EventSink) -> Iterator[InferBatch]:
             return
         frames = order[start : start + most]
         yield InferBatch(frames, _patches(scan, positions, model, probe, job.groups[frames]))
+
+
+def _tiles(job: InferJob, events: EventSink) -> Iterator[InferBatch | InferTile]:
+    probe, good = np.array(job.probe, dtype=np.complex128), np.fft.ifftshift(job.scan.mask)
+    most = int(str(job.settings["execution"]["inference_batch_size"]))
+    for frames in scan_tiles(job.positions, job.scan.size):
+        if events.stop_requested:
+            return
+        if job.model.network["layers"]:
+            patches = _patches(job.scan, job.positions, job.model, probe, frames[:, None])
+            for start in range(0, len(frames), most):
+                yield InferBatch(frames[start : start + most], patches[start : start + most])
+            continue
+        counts = np.fft.ifftshift(job.scan.patterns.read(frames), axes=(1, 2)).astype(np.float64)
+        roots, positions = np.sqrt(np.where(good, counts, 0)), job.positions[frames]
+        tile = TileFit(probe, positions, roots, good, job.model.network["estimate"])
+        tile.fit()
+        row, column = np.floor(positions.min(axis=0)).astype(int).tolist()
+        yield InferTile(frames, tile.picture(), (row, column))
 
 
 def _patches(

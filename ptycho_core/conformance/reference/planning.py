@@ -17,14 +17,14 @@ _PRECISION = "float64"
 
 _HONOURED: Final = {
     "train": """
-        model_type gridsize neighbor_count modes merge update_steps network network_depth network_width output_form
+        model_type gridsize neighbor_count modes merge update_steps estimate network network_depth network_width output_form
         amplitude_activation train_probe train_scale probe_scale probe_mask_diameter probe_mask_edge probe_smoothing
         epochs batch_size learning_rate optimizer weight_decay adam_beta1 adam_beta2 adam_epsilon momentum scheduler
         warmup_epochs decay plateau_factor plateau_patience min_learning_rate gradient_clip_val gradient_clip_algorithm
         accumulate_grad_batches nll_weight amplitude_weight mae_weight tv_weight realspace_weight validation_split oversampling
         n_groups n_subsample sequential_sampling subsample_seed labels deterministic
     """,
-    "infer": "deterministic",
+    "infer": "update_steps probe_mask_diameter probe_mask_edge probe_smoothing deterministic",
     "reconstruct": """
         start modes epochs iterations batch_size object_alpha likelihood total_variation refine_probe held_out tolerance
         deterministic

@@ -31,8 +31,8 @@ def ptycho_train(job: contract.TrainJob, plan: contract.ExecutionPlan, events: c
 
 
 @hookimpl
-def ptycho_infer(job: contract.InferJob, events: contract.EventSink) -> Iterator[contract.InferBatch]:
-    """Pass a scan through a trained network."""
+def ptycho_infer(job: contract.InferJob, events: contract.EventSink) -> Iterator[contract.InferBatch | contract.InferTile]:
+    """Make the object of a scan in one pass."""
     from ptycho_core.conformance.reference.inference import infer
 
     return infer(job, events)

@@ -38,6 +38,7 @@ def known_scan(
     masked: bool = False,
     garbage: int = 0,
     background: float = 0.0,
+    light: float = 1.0,
     order: str = "as scanned",
     spoilt: tuple[int, ...] = (),
 ) -> Path:
@@ -50,6 +51,7 @@ def known_scan(
         masked: whether some pixels are bad, so that no symmetry brings the mask to itself.
         garbage: seed of what bad pixels hold.
         background: counts added to every pixel.
+        light: factor on the probe's amplitude.
         order: ``reversed`` for the same frames in reverse order.
         spoilt: frames whose pixels change places, all of them in the same way: no sum of counts changes.
     """
@@ -58,7 +60,7 @@ def known_scan(
 
     random = np.random.default_rng(11)
     row, column = np.mgrid[:size, :size] - size / 2 + 0.3
-    disc = 40 / (1 + np.exp(2 * (np.hypot(row, column) - 8))) * np.exp(0.015j * (row**2 + 2 * column**2))
+    disc = 40 * light / (1 + np.exp(2 * (np.hypot(row, column) - 8))) * np.exp(0.015j * (row**2 + 2 * column**2))
     probe = np.stack([disc * (column / 6) ** mode / (1 + mode) for mode in range(modes)]).astype(np.complex64)
     steps = np.stack(np.divmod(np.arange(FRAMES), _SIDE), axis=1) * _STEP
     positions = steps + random.uniform(0, 1.5, steps.shape)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ptycho_core.contract import BatchRecipe, Event, ExecutionRequest, ReconstructJob, Snapshot
+from ptycho_core.contract import BatchRecipe, Event, ExecutionRequest, InferBatch, InferTile, ReconstructJob, Snapshot
 from ptycho_core.evaluation import opened
 
 if TYPE_CHECKING:
@@ -130,18 +130,18 @@ def train(
 
 def infer(
     scan: Path,
-    model: Path,
+    model: Path | None,
     probe: NDArray[Any],
     settings: Mapping[str, Value],
     *,
     stop_after: int | None = None,
     pause: float = 0.0,
 ) -> dict[str, Any]:
-    """Infer a scan: frames of each batch, patches as they came, types of what was yielded, readings of patterns.
+    """Infer a scan: frames of each batch or tile, their patches, types of what was yielded, readings of patterns.
 
     Args:
         scan: file.
-        model: file.
+        model: file, or None for none.
         probe: (mode, N, N), complex, in counts of the scan.
         settings: any that ``infer`` takes.
         stop_after: batches after which it is asked to stop; the rest is taken as it comes.
@@ -150,29 +150,47 @@ def infer(
     import numpy as np
 
     from ptycho_core.formats.opening import open_scan
+    from ptycho_core.inference.probe import ChosenProbe
     from ptycho_core.inference.run import infer_job
+    from ptycho_core.inference.untrained import untrained_model
     from ptycho_core.model import load_model
     from ptycho_core.scan.canvas import object_canvas
+    from ptycho_core.scan.scan import mean_counts
     from ptycho_core.settings.payload import create_inference_payload
 
     payload = create_inference_payload(model, scan, None, settings, environment={})
     opened, sink = open_scan(scan, payload.groups["data"]), Sink(stop_after)
     positions = opened.positions - object_canvas(opened.positions, opened.size)[0]
-    job = infer_job(opened, load_model(model), probe, positions, payload.groups)
+    if model is None:
+        given = untrained_model(opened, ChosenProbe(probe, "its own", mean_counts(opened)), payload.groups["model"])
+    else:
+        given = load_model(model)
+    job = infer_job(opened, given, probe, positions, payload.groups)
     batches, patches, kinds, ahead = list[Any](), list[Any](), dict[str, str](), 0
     with _reads() as reads:
         for batch in payload.backend.infer(job, payload.plan, sink):
             if pause and not batches:
                 time.sleep(pause)
                 ahead = reads["reads"] - 1
-            kinds |= _kinds({"frames": batch.frames, "patches": batch.patches})
+            arrays = {name: value for name, value in vars(batch).items() if name != "corner"}
+            kinds |= _kinds(arrays)
             batches.append(np.array(batch.frames))
-            patches.append(np.array(batch.patches))
+            patches.append(_patches(batch, positions, opened.size))
             sink.emit(Event("epoch"))
     return {
         "batches": batches, "patches": np.concatenate(patches) if patches else None, "kinds": kinds,
         "execution": dict(payload.plan.execution), "ahead": ahead, **reads,
     }  # fmt: skip
+
+
+def _patches(batch: InferBatch | InferTile, positions: NDArray[Any], size: int) -> NDArray[Any]:
+    """The object in the window of each frame: (frame, N, N)."""
+    import numpy as np
+
+    if isinstance(batch, InferBatch):
+        return np.array(batch.patches)
+    corners = np.floor(positions[batch.frames]).astype(int) - batch.corner
+    return np.stack([batch.object[row : row + size, column : column + size] for row, column in corners])
 
 
 def reconstruct(

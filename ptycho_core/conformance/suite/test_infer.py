@@ -30,10 +30,21 @@ OTHER_MODEL: dict[str, Value] = {
 STORED = {"float64": 1e-12, "float32": 1e-5}
 """Relative L2 of patches."""
 
+ESTIMATED = {"float64": 1e-12, "float32": 2e-5}
+"""The same of tiles after `STEPS`."""
+
 AGAIN = {"float64": 1e-12, "float32": 1e-5}
 """The same batch in other company: larger products may be summed in another order."""
 
-MODELS: dict[str, dict[str, Any]] = {"plain": MODEL, "every fact": OTHER_MODEL | {"masked": True}}
+STEPS: dict[str, Value] = {"update_steps": 5}
+"""Of an inference without a model; the frames of the known scan are one tile."""
+
+TILES: dict[str, Value] = {"gridsize": 1, "estimate": "tile", "modes": 2}
+"""Of a network that corrects estimates of tiles."""
+
+MODELS: dict[str, dict[str, Any]] = {
+    "plain": MODEL, "every fact": OTHER_MODEL | {"masked": True}, "tiles": TILES | {"masked": True},
+}  # fmt: skip
 
 
 def inferred(bench: Bench, *, scan: Path | None = None, model: str = "plain", **settings: Value) -> dict[str, Any]:
@@ -42,6 +53,18 @@ def inferred(bench: Bench, *, scan: Path | None = None, model: str = "plain", **
     taken, asked = scan or job.scans[0], bench.settings(**settings)
     key = ("inferred", taken, model, *sorted(asked.items()))
     found: dict[str, Any] = bench.once(key, lambda: bench.call("infer", taken, job.model_path, bench.light(taken), asked))
+    return found
+
+
+def estimated(bench: Bench, scan: Path, **settings: Value) -> dict[str, Any]:
+    """The answer for a scan without a model, of the backend or of the reference, asked for once."""
+    from ptycho_core.conformance.suite import jobs
+
+    asked, here = bench.settings(**STEPS | settings), settings.get("backend") == "reference"
+    asked |= {"accelerator": "cpu"} if here else {}
+    key, light = ("estimated", scan, *sorted(asked.items())), bench.light(scan)
+    make = (lambda: jobs.infer(scan, None, light, asked)) if here else (lambda: bench.call("infer", scan, None, light, asked))
+    found: dict[str, Any] = bench.once(key, make)
     return found
 
 
@@ -84,6 +107,16 @@ def test_a_model_file_gives_what_it_gives_in_the_reference(bench: Bench, model: 
     far = distance(found, of_reference(bench, job.model_path, job.scans[0]))
     assert far <= STORED[precision]
     assert precision != "float64" or found.dtype == np.complex128, "float64 was asked for, and less comes back"
+
+
+@kit("infer", needs=("test_infer_answers",))
+@pytest.mark.parametrize("photons", ["many", "few"])
+def test_a_scan_alone_gives_what_it_gives_in_the_reference(bench: Bench, photons: str, precision: str) -> None:
+    scan = bench.scan(modes=2, masked=True, light=1.0 if photons == "many" else 0.1)
+    found = estimated(bench, scan, precision=precision)
+    assert sorted(np.concatenate(found["batches"]).tolist()) == list(range(FRAMES))
+    wanted = estimated(bench, scan, backend="reference", precision="float64")
+    assert distance(patches(found), patches(wanted)) <= ESTIMATED[precision]
 
 
 @kit("infer", needs=("test_infer_yields_each_frame_once_as_numpy",))

@@ -204,7 +204,8 @@ class JaxArrays(ArrayOps):
         return jnp.concatenate(arrays, axis)
 
     def split(self, vector: jax.Array, lengths: Sequence[int]) -> Sequence[jax.Array]:
-        return jnp.split(vector, np.cumsum(lengths)[:-1])
+        found: Sequence[jax.Array] = jnp.split(vector, np.cumsum(lengths)[:-1])
+        return found
 
     def broadcast(self, array: jax.Array, like: jax.Array) -> jax.Array:
         return jnp.broadcast_to(array, like.shape)

@@ -1,0 +1,91 @@
+"""The verb ``infer`` for estimates of tiles: each tile of a scan on its canvas, and through the network where there is one."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ptycho_core.contract import InferBatch, InferTile
+from ptycho_core.engine.arrays import MIXED
+from ptycho_core.engine.estimate import Estimate, relative_intensity
+from ptycho_core.engine.network import Network
+from ptycho_core.engine.patches import object_patches
+from ptycho_core.engine.tile import Tile
+from ptycho_core.engine.trainable import TrainableModel
+from ptycho_core.inference.tiles import scan_tiles
+from ptycho_core.scan.reading import Readers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from numpy.typing import NDArray
+
+    from ptycho_core.contract import EventSink, ExecutionPlan, InferJob
+    from ptycho_core.engine.arrays import Array, ArrayOps
+    from ptycho_core.engine.trainable import Physics
+    from ptycho_core.model import Model
+
+__all__ = ["infer_tiles"]
+
+AT_ONCE = 16
+"""Frames of a tile that pass through the network together, whatever the batches that are asked for."""
+
+
+def infer_tiles(
+    job: InferJob,
+    plan: ExecutionPlan,
+    events: EventSink,
+    operations: Callable[[ExecutionPlan], AbstractContextManager[ArrayOps]],
+) -> Iterator[InferBatch | InferTile]:
+    """Yield each tile of `ptycho_core.inference.tiles.scan_tiles`, or its patches where there is a network.
+
+    Arguments and errors are those of `infer.infer`.
+    """
+    tiles, readers = scan_tiles(job.positions, job.scan.size), Readers.planned(plan.execution)
+    most = int(str(job.settings["execution"]["inference_batch_size"]))
+    with operations(plan) as xp:
+        probe, mask = xp.from_numpy(np.array(job.probe)), None
+        if not job.scan.mask.all():
+            mask = xp.from_numpy(np.fft.ifftshift(job.scan.mask).astype(np.float32))
+        layers = job.model.network["layers"]
+        network = _Correction(xp, job.model, probe, mixed=plan.execution["precision"] == MIXED) if layers else None
+    with closing(readers.read(job.scan.patterns.read, tiles)) as ahead:
+        for frames, counts in zip(tiles, ahead, strict=True):
+            if events.stop_requested:
+                return
+            with operations(plan):
+                amplitudes = xp.sqrt(xp.from_numpy(np.fft.ifftshift(counts, axes=(-2, -1)), pinned=readers.pinned))
+                tile = Tile(xp, probe, job.positions[frames], amplitudes, mask, job.model.network["estimate"])
+                tile.fit()
+                found = np.array(xp.to_numpy(tile.picture())) if network is None else network.patches(tile.estimate())
+            if network is None:
+                row, column = np.floor(job.positions[frames].min(axis=0)).astype(int).tolist()
+                yield InferTile(frames, found, (row, column))
+                continue
+            for start in range(0, len(frames), most):
+                yield InferBatch(frames[start : start + most], found[start : start + most])
+
+
+class _Correction:
+    """The network that corrects estimates, on the device."""
+
+    def __init__(self, xp: ArrayOps, model: Model, probe: Array, *, mixed: bool) -> None:
+        self._xp, self._output, self._learner = xp, model.network["output"], TrainableModel(xp, model)
+        self._network = Network(xp, model.network, self._learner.layout, mixed=mixed)
+        self._weight, self._pass = relative_intensity(xp, probe), xp.compiled(self._passed)
+
+    def patches(self, estimate: Estimate) -> NDArray[np.complexfloating]:
+        """Patches (frame, N, N) of the estimate of a tile."""
+        xp, learner, found = self._xp, self._learner, []
+        for start in range(0, int(estimate.patches.shape[0]), AT_ONCE):
+            own = slice(start, start + AT_ONCE)
+            part = Estimate(estimate.patches[own], estimate.step[own])
+            found.append(np.array(xp.to_numpy(self._pass(learner.vector, learner.physics, part, self._weight))))
+        return np.concatenate(found)
+
+    def _passed(self, xp: ArrayOps, vector: Array, physics: Physics, estimate: Estimate, weight: Array) -> Array:
+        channels = self._network(self._learner.parts(xp, vector, physics).weights, estimate.features(xp, weight))
+        return object_patches(xp, channels, estimate.patches, self._output)[:, 0]
