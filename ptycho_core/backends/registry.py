@@ -105,7 +105,7 @@ def backends_that(
     Where it is a verb, which all known backends provide, and no installed one is meant for it, they and their pip lines follow.
     """
     rows = find_backends() if rows is None else rows
-    found = [row for row in rows if row.state != "blocked" and row.spec is not None and can(row.spec)]
+    found = [row for row in rows if row.spec is not None and can(row.spec)]
     words = dict.fromkeys(row.name if row.state == "ok" else f"{row.name} ({row.state})" for row in found)
     told = f"Installed ones that provide it: {', '.join(words)}." if found else "No installed backend provides it."
     return f"{told} {how_to_install()}" if is_verb and all(row.only_by_name for row in found) else told
@@ -202,12 +202,13 @@ def _ask(name: str, plugin: object) -> contract.BackendSpec:
 
 
 def _only(found: tuple[BackendInfo, ...]) -> BackendInfo:
-    rows = [row for row in found if not row.only_by_name]
-    last = [row for row in rows if row.only_alone]
-    rows = [row for row in rows if not row.only_alone] or last  # one that is broken is not replaced in silence
+    declared = [(row, row.declared) for row in found]
+    rows = [row for row, spec in declared if not (spec and spec.only_by_name)]
+    last = [row for row, spec in declared if spec and spec.only_alone and row in rows]
+    rows = [row for row in rows if row not in last] or last  # one that is broken is not replaced in silence
     usable = [row for row in rows if row.state == "ok"]
     if len(usable) == 1:
-        return replace(usable[0], chosen_by=NO_OTHER if usable == last else "only installed")
+        return replace(usable[0], chosen_by=NO_OTHER if usable[0] in last else "only installed")
     if usable:
         names = ", ".join(row.name for row in usable)
         raise UnknownBackendError(f"several backends are installed: {names}.", remedy="Choose one with --backend NAME.")

@@ -81,6 +81,14 @@ class BackendInfo:
         """Whether it is taken without its name only where no other one is installed that may be."""
         return self.spec is not None and self.spec.only_alone
 
+    @property
+    def declared(self) -> contract.BackendSpec | None:
+        """Content of the manifest, also of a blocked one, which has no `spec`; None where it cannot be read."""
+        if self.spec is None and self.claim is not None:
+            with suppress(Exception):  # whatever is wrong with it, it is said elsewhere or the backend is blocked
+                return find_manifest(self.claim)
+        return self.spec
+
 
 def examine_claim(claim: EntryPointClaim, lists: AccessLists) -> BackendInfo:
     """The state of one entry point, conflicts with others aside. Runs no third-party code."""
@@ -89,8 +97,6 @@ def examine_claim(claim: EntryPointClaim, lists: AccessLists) -> BackendInfo:
     row = BackendInfo(claim.name, title, "ok", distribution=claim.distribution, version=claim.version, claim=claim)
     blocked = lists.refusal(claim.name, claim.distribution)
     if blocked:
-        with suppress(Exception):  # what it says still counts where none is named, but cannot be what is wrong with it
-            row = replace(row, spec=find_manifest(claim))
         return replace(row, state="blocked", reason=blocked)
     try:
         spec = find_manifest(claim)
