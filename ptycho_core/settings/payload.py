@@ -103,7 +103,7 @@ class TrainingPayload(Payload):
 
 @dataclass(frozen=True, kw_only=True)
 class InferencePayload(Payload):
-    """An inference: the scan's opened file; model file, results' folder and the fit of the probe, each None where there is none."""
+    """An inference: the scan's opened file; model file, folder for results and fit of the probe, None where there is none."""
 
     file: ScanFile
     model_path: Path | None
