@@ -150,6 +150,15 @@ def test_what_only_a_network_has_is_refused_and_steps_are_taken(known, tmp_path,
     objects = [ptycho_core.infer(known, backend=backend, update_steps=steps) for steps in (6, 1)]
     scores = [ptycho_core.score(one, known).nrmse for one in objects]
     assert scores[0] < 0.6 * scores[1]
+    plain = ptycho_core.infer(known, backend=backend, update_steps=1).probe
+    for shaped in (
+        {"probe_smoothing": 1.0},
+        {"probe_mask_diameter": 12.0},
+        {"probe_mask_diameter": 12.0, "probe_mask_edge": 6.0},
+    ):
+        found = ptycho_core.infer(known, backend=backend, update_steps=1, **shaped).probe
+        assert not np.allclose(found, plain), shaped
+        plain = found
 
 
 def test_a_guessed_probe_is_refined_where_that_is_asked_for(tmp_path, backend, capsys):
