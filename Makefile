@@ -15,7 +15,7 @@ OF_BACKENDS := tests/evaluate tests/reconstruction tests/learning tests/liveness
 .PHONY: demo test test-all report check pages clean
 
 demo: $(VENV)/.installed
-	$(BIN)/ptycho infer sample:siemens-star --output-dir demo/first --overwrite --backend torch
+	$(BIN)/ptycho infer sample:siemens-star --output-dir demo/first --overwrite --backend torch --refine-probe --steps 6
 	@echo "A first picture, by one pass without any training: demo/first/object.png. The fit takes a minute, the network some more."
 	$(BIN)/ptycho reconstruct sample:siemens-star --output-dir demo/refined --overwrite --backend torch --modes 2
 	$(BIN)/ptycho train sample:siemens-star --output-dir demo/network --overwrite --backend torch --modes 2 \

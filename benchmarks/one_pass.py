@@ -109,6 +109,8 @@ def measure(scan, steps, fits, backend, threads, runs):
     how, truth = {"backend": backend, "threads": threads}, read_object(scan, "reference")
     short = {"epochs": 1, "refine_probe": False}
     jobs = {f"reconstruct, {k} iterations": lambda k=k: ptycho_core.reconstruct(scan, **how, **short, iterations=k) for k in fits}
+    if "defocus" in scan.name:
+        jobs["10 steps, probe refined"] = lambda: ptycho_core.infer(scan, **how, update_steps=10, refine_probe=True)
     jobs |= {f"{k} steps": lambda k=k: ptycho_core.infer(scan, **how, update_steps=k) for k in steps}
     beside = "reconstruct, 5 iterations"
     results = {number: job() for number, job in jobs.items()}  # a warm-up

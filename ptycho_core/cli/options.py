@@ -28,6 +28,7 @@ _TITLES = {
     "model": "model: what the network is",
     "training": "training: how it learns",
     "reconstruction": "reconstruction: what is computed",
+    "inference": "inference: what the pass computes",
     "losses": "losses: of those that other distributions bring",
     "execution": "execution: how it is run",
 }

@@ -165,7 +165,7 @@ def infer_payload(
         scan, named, notes, doubts = made.scan, made.record["made_from"], [made.note], (*doubts, *made.doubts)
     given = None if named is None else str(named)
     if payload.model_path is None:
-        chosen = own_probe(scan, groups["model"], given=given)
+        chosen = _refined(payload, scan, own_probe(scan, groups["model"], given=given), hub)
         model = untrained_model(scan, chosen, groups["model"])
     else:
         model = load_model(payload.model_path)
@@ -184,6 +184,19 @@ def infer_payload(
     metrics = _metrics(payload, scan, chosen, stitched, origin)
     metrics |= {"doubts": said, "notes": noted.notes, "model": _name_of(payload), "seconds": seconds}
     return _collect(payload, scan, chosen, stitched, origin), metrics
+
+
+def _refined(payload: InferencePayload, scan: Scan, guess: ChosenProbe, hub: EventHub) -> ChosenProbe:
+    """The probe for the pass: fitted to a few tiles, where that is asked for."""
+    from ptycho_core.inference.refinement import Quiet, probe_job, with_probe_of
+
+    if payload.probe_fit is None:
+        return guess
+    fit = payload.probe_fit
+    result = fit.backend.reconstruct(probe_job(scan, guess, fit.groups), fit.plan, Quiet(hub))
+    if hub.stop_requested:
+        raise KeyboardInterrupt
+    return with_probe_of(guess, result)
 
 
 def _steps_of(model: Model) -> str:

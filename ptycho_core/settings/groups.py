@@ -8,13 +8,16 @@ from functools import cache
 from ptycho_core.settings.data import DataSettings
 from ptycho_core.settings.declare import Declaration, declarations_of
 from ptycho_core.settings.execution import ExecutionSettings
+from ptycho_core.settings.inference import InferenceSettings
 from ptycho_core.settings.model import ModelSettings
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 from ptycho_core.settings.training import TrainingSettings
 
 __all__ = ["GROUPS", "declarations", "grouped"]
 
-GROUPS: tuple[type, ...] = (DataSettings, ModelSettings, TrainingSettings, ReconstructionSettings, ExecutionSettings)
+GROUPS: tuple[type, ...] = (
+    DataSettings, ModelSettings, TrainingSettings, ReconstructionSettings, InferenceSettings, ExecutionSettings,
+)  # fmt: skip
 """The groups that ptycho itself declares."""
 
 

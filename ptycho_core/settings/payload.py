@@ -103,11 +103,12 @@ class TrainingPayload(Payload):
 
 @dataclass(frozen=True, kw_only=True)
 class InferencePayload(Payload):
-    """An inference: the scan's opened file, the model's file or None for none, and the folder for the results, or None."""
+    """An inference: the scan's opened file; model file, folder for results and fit of the probe, None where there is none."""
 
     file: ScanFile
     model_path: Path | None
     output_dir: Path | None
+    probe_fit: Payload | None = None
 
     @property
     def scan(self) -> Path:
@@ -283,11 +284,27 @@ def _inference_payload(
     from ptycho_core.model import model_file
     from ptycho_core.settings.facts import inference_facts
 
-    common, _ = _decide(
+    common, rows = _decide(
         "infer", sources, lambda data: inference_facts(file, model_path, data), rows=rows, allow_unsupported=allow_unsupported
     )
     place = None if model_path is None else model_file(Path(model_path))
-    return InferencePayload(file=file, model_path=place, output_dir=_folder(output_dir), **common)
+    fit = _probe_fit(file, common, rows) if common["resolved"].values["refine_probe"].value else None
+    return InferencePayload(file=file, model_path=place, output_dir=_folder(output_dir), probe_fit=fit, **common)
+
+
+def _probe_fit(file: ScanFile, inference: Mapping[str, Any], rows: tuple[BackendInfo, ...]) -> Payload:
+    """The fit of the probe before an inference, by the same backend; scan and execution are those of the inference."""
+    from ptycho_core.inference.refinement import FIT
+    from ptycho_core.settings.facts import scan_facts
+
+    resolved: Resolved = inference["resolved"]
+    asked = {name: value for name, value in resolved.groups()["data"].items() if name in resolved.requested}
+    known = declarations("reconstruct")
+    execution = {name: value for name, value in inference["plan"].execution.items() if name in known}
+    named = str(resolved.values["backend"].value or inference["backend"].name)
+    sources = _sources({**asked, **execution, **FIT, "backend": named}, None, {}, None)
+    common, _ = _decide("reconstruct", sources, lambda data: Facts(scan_facts(file, data)), rows=rows, allow_unsupported=True)
+    return Payload(**common)
 
 
 def _first_inference(file: ScanFile, fit: Mapping[str, Any], rows: tuple[BackendInfo, ...]) -> InferencePayload | None:

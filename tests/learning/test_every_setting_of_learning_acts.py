@@ -374,7 +374,11 @@ INFER: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
     "inference_batch_size": ([], ["--inference-batch-size", "3"], lambda a, b: b.spy.reads > a.spy.reads + 6),
     "precision": ([], ["--precision", "float64"], other_object),
     "seed": ([], ["--seed", "1"], lambda a, b: not np.allclose(a.result.probe[1], b.result.probe[1])),
+    "refine_probe": ([], ["--refine-probe"], lambda a, b: not np.allclose(a.result.probe, b.result.probe)),
 }
+NO_MODEL = {"refine_probe"}
+"""Those that act without a model alone; how the *model* settings act there, ``test_tile_estimate.py`` tries."""
+
 SCANS = {"size": "wide.npz"}
 """Scans inferred the second time where it is not the same: only a scan of another size can be given that of the model."""
 
@@ -425,13 +429,19 @@ def run(
     folder: Path, done: dict[Any, Run], backend: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., Run]:
     """Run a verb with arguments, or give what the same gave before."""
-    bases = {"train": SMALL | {"--threads": "1"}, "infer": {"--threads": "1", "--model": str(folder / "run")}}
+    bases = {
+        "train": SMALL | {"--threads": "1"},
+        "infer": {"--threads": "1", "--model": str(folder / "run")},
+        "alone": {"--threads": "1"},
+    }
 
     def run(verb: str, words: list[str], scan: str = "scan.npz") -> Run:
         key = (verb, scan, *words)
         if key not in done:
             filled = [str(folder / scan), *(word.format(folder=folder, alias=ALIASES[backend]) for word in words)]
-            done[key] = Run(verb, folder / str(len(done)), filled, bases[verb], capsys, Spy(monkeypatch))
+            done[key] = Run(
+                "infer" if verb == "alone" else verb, folder / str(len(done)), filled, bases[verb], capsys, Spy(monkeypatch)
+            )
         return done[key]
 
     return run
@@ -468,4 +478,5 @@ def test_the_setting_acts_on_an_inference(name: str, run: Callable[..., Run], ba
     if fixed:
         assert differs(*processes["infer"])
         return
-    assert differs(run("infer", first), run("infer", second, SCANS.get(name, "scan.npz")))
+    verb = "alone" if name in NO_MODEL else "infer"
+    assert differs(run(verb, first), run(verb, second, SCANS.get(name, "scan.npz")))

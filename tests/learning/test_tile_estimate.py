@@ -150,6 +150,27 @@ def test_what_only_a_network_has_is_refused_and_steps_are_taken(known, tmp_path,
     objects = [ptycho_core.infer(known, backend=backend, update_steps=steps) for steps in (6, 1)]
     scores = [ptycho_core.score(one, known).nrmse for one in objects]
     assert scores[0] < 0.6 * scores[1]
+    plain = ptycho_core.infer(known, backend=backend, update_steps=1).probe
+    for shaped in (
+        {"probe_smoothing": 1.0},
+        {"probe_mask_diameter": 12.0},
+        {"probe_mask_diameter": 12.0, "probe_mask_edge": 6.0},
+    ):
+        found = ptycho_core.infer(known, backend=backend, update_steps=1, **shaped).probe
+        assert not np.allclose(found, plain), shaped
+        plain = found
+
+
+def test_a_guessed_probe_is_refined_where_that_is_asked_for(tmp_path, backend, capsys):
+    words = ["--object", "random-lines", "--size", "32", "--frames", "300", "--step", "2.5", "--defocus-fraction", "0.7"]
+    assert main(["simulate", str(tmp_path / "guess.npz"), *words, "--photons", "1e6", "--seed", "5"]) == 0
+    found = {}
+    for name, more in (("guess", []), ("refined", ["--refine-probe"])):
+        assert infer(tmp_path / "guess.npz", tmp_path / name, backend, "--threads", "1", *more) == 0
+        found[name] = ptycho_core.score(tmp_path / name, tmp_path / "guess.npz")
+    assert found["refined"].nrmse < 0.6 * found["guess"].nrmse
+    metrics = json.loads((tmp_path / "refined" / "metrics.json").read_text())
+    assert metrics["probe"] == "the scan's own, refined"
 
 
 def test_a_scan_without_a_probe_says_what_is_missing(known, tmp_path, backend, capsys):

@@ -24,7 +24,7 @@ _HONOURED: Final = {
         accumulate_grad_batches nll_weight amplitude_weight mae_weight tv_weight realspace_weight validation_split oversampling
         n_groups n_subsample sequential_sampling subsample_seed labels deterministic
     """,
-    "infer": "update_steps probe_mask_diameter probe_mask_edge probe_smoothing deterministic",
+    "infer": "refine_probe update_steps probe_mask_diameter probe_mask_edge probe_smoothing deterministic",
     "reconstruct": """
         start modes epochs iterations batch_size object_alpha likelihood total_variation refine_probe held_out tolerance
         deterministic

@@ -1,0 +1,77 @@
+"""A probe that is only a guess, fitted to a few tiles of a scan before the pass."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from ptycho_core.contract import ReconstructJob
+from ptycho_core.inference.tiles import scan_tiles
+from ptycho_core.scan.canvas import object_canvas
+from ptycho_core.scan.selection import with_frames
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from ptycho_core.contract import Event, EventSink, ReconstructResult, Snapshot, Value
+    from ptycho_core.inference.probe import ChosenProbe
+    from ptycho_core.scan.scan import Scan
+
+__all__ = ["FIT", "Quiet", "probe_job", "with_probe_of"]
+
+FIT: Final[Mapping[str, Any]] = {"epochs": 5, "iterations": 20, "figures": False, "logger": "none"}
+"""Settings of the fit: after them the probe of a guess with 70 % of the defocus serves as well as the true one."""
+
+_TILES: Final = 2
+"""Tiles that it is fitted to: they have to show enough of the sample, and to be few."""
+
+_MARGIN: Final = 2
+
+
+class Quiet:
+    """Takes the events of that fit: it is a part of the pass, whose observers are reported of frames."""
+
+    snapshot_due = False
+
+    def __init__(self, events: EventSink) -> None:
+        self._events = events
+
+    def emit(self, event: Event) -> None:
+        """Take an event."""
+
+    @property
+    def stop_requested(self) -> bool:
+        """As of the pass."""
+        return self._events.stop_requested
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Take a snapshot."""
+
+
+def probe_job(scan: Scan, chosen: ChosenProbe, settings: Mapping[str, Mapping[str, Value]]) -> ReconstructJob:
+    """The fit of a probe, from a flat object, to the frames of tiles in the inner part of a scan.
+
+    Args:
+        scan: the scan.
+        chosen: the guess.
+        settings: the groups of a reconstruction by name.
+    """
+    tiles = scan_tiles(scan.positions, scan.size)
+    inner = np.unique(np.linspace(0, len(tiles) - 1, _TILES + 2)[1:-1].round().astype(int))
+    part = with_frames(scan, np.sort(np.concatenate([tiles[number] for number in inner])))
+    origin, shape = object_canvas(part.positions, part.size, _MARGIN)
+    return ReconstructJob(part, np.ones(shape, dtype=np.complex64), chosen.probe, part.positions - origin, settings)
+
+
+def with_probe_of(chosen: ChosenProbe, result: ReconstructResult) -> ChosenProbe:
+    """The guess with what a fit made of it, with the power of the guess: that was stated in counts, or found from them."""
+    found: NDArray[np.complex128] = np.asarray(result.probe, dtype=np.complex128)
+    power = float(np.linalg.norm(found))
+    if not (np.isfinite(found).all() and power > 0):
+        return chosen
+    probe = (found * (float(np.linalg.norm(chosen.probe)) / power)).astype(np.complex64)
+    return replace(chosen, probe=probe, origin=f"{chosen.origin}, refined")

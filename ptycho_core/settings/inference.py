@@ -1,0 +1,23 @@
+"""The *inference* settings: what a pass over a scan computes next to what a model fixes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ptycho_core.settings.declare import setting
+
+__all__ = ["InferenceSettings"]
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """What an inference computes."""
+
+    GROUP: ClassVar[str] = "inference"
+
+    refine_probe: bool = setting(
+        False, verbs=("infer",),
+        help="fit the probe to the frames of two tiles before the pass, as reconstruct would. Turn on where it is only a guess; "
+        "it costs about as much as a pass over 2000 patterns. Not with a model, which has learned its probe.",
+    )  # fmt: skip
