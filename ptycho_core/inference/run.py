@@ -183,6 +183,7 @@ def infer_payload(
     seconds = round(time.perf_counter() - began, 3)
     metrics = _metrics(payload, scan, chosen, stitched, origin)
     metrics |= {"doubts": said, "notes": noted.notes, "model": _name_of(payload), "seconds": seconds}
+    metrics |= {} if made is None else {"made_probe": made.record}
     return _collect(payload, scan, chosen, stitched, origin), metrics
 
 
