@@ -76,7 +76,6 @@ def inference_facts(scan: ScanFile | None, model: str | Path | None, data: Mappi
         model_settings = [one for one in declarations("infer").values() if one.group == "model"]
         stated = {one.name: (one.default, f"{place}: {one.name}, which it does not state") for one in model_settings}
         stated |= {name: (value, f"{place}: {name}") for name, value in manifest["facts"].items()}
-        stated["refine_probe"] = (False, f"{place}: a network, which has learned its probe")
         sealed = frozenset(stated)
         _check_stated(place, manifest["facts"])
         check_scaling(manifest["scaling"], str(place))

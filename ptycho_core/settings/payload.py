@@ -285,11 +285,20 @@ def _inference_payload(
     from ptycho_core.settings.facts import inference_facts
 
     common, rows = _decide(
-        "infer", sources, lambda data: inference_facts(file, model_path, data), rows=rows, allow_unsupported=allow_unsupported
-    )
+        "infer", sources, lambda data: inference_facts(file, model_path, data), partial(_check_refined, model_path),
+        rows=rows, allow_unsupported=allow_unsupported,
+    )  # fmt: skip
     place = None if model_path is None else model_file(Path(model_path))
     fit = _probe_fit(file, common, rows) if common["resolved"].values["refine_probe"].value else None
     return InferencePayload(file=file, model_path=place, output_dir=_folder(output_dir), probe_fit=fit, **common)
+
+
+def _check_refined(model_path: str | Path | None, decided: Decided) -> None:
+    """A network has learned its probe, and gets none that was fitted to the scan."""
+    one = decided.resolved.values["refine_probe"]
+    if model_path is not None and one.value:
+        told = f"{one.where}: refine_probe acts only without a model; {model_path} has learned its probe."
+        raise SettingsError(told, remedy="Give one of the two.", source=one.where)
 
 
 def _probe_fit(file: ScanFile, inference: Mapping[str, Any], rows: tuple[BackendInfo, ...]) -> Payload:
