@@ -217,7 +217,7 @@ def with_probe(path, probe, positions, seed):
 
 
 def start(place, common, minutes):
-    """CPU seconds of `reconstruct` to an NRMSE with and without the start that a network gives (whose own seconds are printed, too)."""
+    """CPU seconds of `reconstruct` to an NRMSE with and without the start that a network gives (with its seconds)."""
     from reconstruction import backend, measure
 
     run, out, test = place / "general2batch0", place / "start-out", lines(place, 101)
