@@ -1,7 +1,7 @@
-"""The estimate of version 2: the object of a tile of neighbouring frames on one canvas, by a few conjugate-gradient steps.
+"""The estimate of version 2: the object of a tile of neighboring frames on one canvas, by a few conjugate-gradient steps.
 
 ``specs/network.md`` defines it.  Overlap does what a network cannot: one pattern alone hardly determines its patch, a hundred
-neighbours on one canvas do.  Smooth phase, which the patterns show least and plain steps find last, is preconditioned: its part
+neighbors on one canvas do.  Smooth phase, which the patterns show least and plain steps find last, is preconditioned: its part
 of the direction is enlarged.  As the waves at the detector are linear in the object, the line search costs no further transform.
 """
 
