@@ -1,7 +1,7 @@
-"""The estimate of version 2: the object of a tile of neighbouring frames on one canvas, by a few conjugate-gradient steps.
+"""The estimate of version 2: the object of a tile of neighboring frames on one canvas, by a few conjugate-gradient steps.
 
 ``specs/network.md`` defines it.  Overlap does what a network cannot: one pattern alone hardly determines its patch, a hundred
-neighbours on one canvas do.  Smooth phase, which the patterns show least and plain steps find last, is preconditioned: its part
+neighbors on one canvas do.  Smooth phase, which the patterns show least and plain steps find last, is preconditioned: its part
 of the direction is enlarged.  As the waves at the detector are linear in the object, the line search costs no further transform.
 """
 
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ptycho_core.engine.estimate import Estimate, counts_of_empty, unit_phase
-from ptycho_core.engine.forward.far_field import shifted_probe
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,9 +93,11 @@ class Tile:
         corners = (whole - whole.min(axis=0)).astype(np.int64)
         rows, columns = (int(-(-(int(last) + self._size) // STEP) * STEP) for last in corners.max(axis=0))
         canvas = xp.zeros((rows, columns))
+        self._flat: list[Array] = []  # waves of an empty object
         self._portions, scaled = [], xp.times_real(probe, xp.scalar(1 / self._size))
         for own in _portions(len(positions), self._size**2 * int(probe.shape[0]), on_cpu=xp.is_cpu):
-            probes, conjugate = xp.compiled(_probes)(scaled, xp.from_numpy((positions - whole)[own]))
+            spectra, probes, conjugate = xp.compiled(_probes)(scaled, xp.from_numpy((positions - whole)[own]))
+            self._flat.append(spectra)
             self._portions.append(_Portion(probes, conjugate, amplitudes[own], xp.corners(corners[own], canvas, self._size)))
         illuminated, add = xp.zeros_like(canvas), xp.compiled(_lit)
         for one in self._portions:
@@ -106,14 +107,14 @@ class Tile:
         self._smooth = xp.from_numpy(_smooth_filter((rows, columns), float(asked["smooth"]), float(asked["cutoff"])))
         power = float(counts_of_empty(xp, probe, mask))
         counts = sum(float(xp.sum64(one.amplitudes * one.amplitudes)) for one in self._portions) / len(positions)
-        flat = canvas + (counts / power if power > 0 else 0.0) ** 0.5
-        self.object = xp.complex(flat, canvas)
+        self._level = (counts / power if power > 0 else 0.0) ** 0.5
+        self.object = xp.complex(canvas + self._level, canvas)
 
     def fit(self) -> None:
-        """Take the steps that are asked for; it ends early where no frame has light."""
+        """Take the steps that are asked for, once; it ends early where no frame has light."""
         xp, poisson = self._xp, self._asked["likelihood"] == "poisson"
-        see, project, advance = xp.compiled(_waves), xp.compiled(_projected), xp.compiled(_preconditioned)
-        waves = [see(self.object, one) for one in self._portions]
+        project, advance = xp.compiled(_projected), xp.compiled(_preconditioned)
+        waves, self._flat = [self._level * one for one in self._flat], []
         direction: Array | None = None
         gradient: Array | None = None
         slope = 0.0
@@ -185,10 +186,11 @@ def _smooth_filter(shape: tuple[int, int], gain: float, cutoff: float) -> NDArra
     return found
 
 
-def _probes(xp: ArrayOps, probe: Array, remainders: Array) -> tuple[Array, Array]:
-    """The probe at remainders (frame, 2), and its conjugate."""
-    found = shifted_probe(xp, probe, xp.shift_ramps(remainders, xp.size(probe)))
-    return found, xp.complex(xp.real(found), -xp.imag(found))
+def _probes(xp: ArrayOps, probe: Array, remainders: Array) -> tuple[Array, Array, Array]:
+    """The spectra of the probe at remainders (frame, 2), the probe there, and its conjugate."""
+    spectra = xp.fft2(probe)[None] * xp.shift_ramps(remainders, xp.size(probe))
+    found = xp.ifft2(spectra)
+    return spectra, found, xp.copy(xp.conj(found))  # copied, as a framework may conjugate only when it reads
 
 
 def _lit(xp: ArrayOps, total: Array, portion: _Portion) -> Array:

@@ -45,7 +45,7 @@ def infer(
     observers: Sequence[Observer] = (),
     **settings: Value,
 ) -> Reconstruction:
-    """Make the object of a scan in one pass: by a few steps on tiles of neighbouring frames, or through a trained network.
+    """Make the object of a scan in one pass: by a few steps on tiles of neighboring frames, or through a trained network.
 
     Args:
         scan: path of the scan file.
@@ -202,7 +202,7 @@ def _refined(payload: InferencePayload, scan: Scan, guess: ChosenProbe, hub: Eve
 
 def _steps_of(model: Model) -> str:
     asked = model.network["estimate"]
-    return f"no model: {asked['steps']} steps on tiles of neighbours, likelihood {asked['likelihood']}"
+    return f"no model: {asked['steps']} steps on tiles of neighbors, likelihood {asked['likelihood']}"
 
 
 def _name_of(payload: InferencePayload) -> str | None:

@@ -1,4 +1,4 @@
-"""Tiles: the neighbouring frames whose object is estimated together, whatever the batch size and the order of the frames."""
+"""Tiles: the neighboring frames whose object is estimated together, whatever the batch size and the order of the frames."""
 
 from __future__ import annotations
 

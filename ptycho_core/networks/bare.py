@@ -1,4 +1,4 @@
-"""No network at all: the estimate of a tile of neighbouring frames is the answer, and nothing is trained."""
+"""No network at all: the estimate of a tile of neighboring frames is the answer, and nothing is trained."""
 
 from __future__ import annotations
 

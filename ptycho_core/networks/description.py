@@ -14,7 +14,7 @@ OPERATIONS: Final = ("add", "convolution", "fold", "silu", "unfold")
 
 GROUP_VERSION: Final = 1
 TILE_VERSION: Final = 2
-"""What is estimated before the network: the object of each group of frames by itself, or that of a tile of neighbours."""
+"""What is estimated before the network: the object of each group of frames by itself, or that of a tile of neighbors."""
 
 LIKELIHOODS: Final = ("amplitude", "poisson")
 FORMS: Final = ("real-imaginary", "amplitude-phase")
@@ -53,7 +53,7 @@ def check_description(description: Mapping[str, Any]) -> None:
 
 
 def estimates_tiles(description: Mapping[str, Any]) -> bool:
-    """Whether the estimate is that of a tile of neighbouring frames (version 2), not of each group by itself."""
+    """Whether the estimate is that of a tile of neighboring frames (version 2), not of each group by itself."""
     return bool(description.get("version") == TILE_VERSION)
 
 

@@ -56,7 +56,7 @@ def test_without_reference_the_first_counts_and_a_broken_file_is_a_row(fakes, re
     assert entries["pinn.npz"]["agreement"]["nrmse"] > 0.05
     assert entries["broken.npz"]["state"] == "failed"
     assert "cannot be read as npz" in done.stdout
-    assert "quality against the our result" in done.stdout
+    assert "quality against the result of ours" in done.stdout
 
 
 def test_a_reference_file_is_taken_instead(results, tmp_path):
