@@ -42,7 +42,7 @@ MEANT = {
         "comparison_plot": (REFUSED, NOTHING),
     },
 }
-"""By command and flag: the our settings that True and False ask for, worked out by hand."""
+"""By command and flag: our settings that True and False ask for, worked out by hand."""
 
 BESIDE = {
     "probe_mask": (["--probe_mask_diameter=20"], {"probe_mask_diameter": 20.0}),
