@@ -285,7 +285,7 @@ def _inference_payload(
     from ptycho_core.settings.facts import inference_facts
 
     common, rows = _decide(
-        "infer", sources, lambda data: inference_facts(file, model_path, data), partial(_check_refined, model_path),
+        "infer", sources, lambda data: inference_facts(file, model_path, data), partial(_check_network, model_path),
         rows=rows, allow_unsupported=allow_unsupported,
     )  # fmt: skip
     place = None if model_path is None else model_file(Path(model_path))
@@ -293,9 +293,12 @@ def _inference_payload(
     return InferencePayload(file=file, model_path=place, output_dir=_folder(output_dir), probe_fit=fit, **common)
 
 
-def _check_refined(model_path: str | Path | None, decided: Decided) -> None:
-    """A network has learned its probe, and gets none that was fitted to the scan."""
-    one = decided.resolved.values["refine_probe"]
+def _check_network(model_path: str | Path | None, decided: Decided) -> None:
+    """A network has learned its probe, and gets none that was fitted to the scan; where there is none, it has no precision."""
+    one, precision = decided.resolved.values["refine_probe"], decided.resolved.values["precision"]
+    if model_path is None and precision.value == "bf16-mixed":
+        told = f"{precision.where}: bf16-mixed acts in the layers of a network, and there is no model."
+        raise SettingsError(told, remedy="Take another precision, or give a model.", source=precision.where)
     if model_path is not None and one.value:
         told = f"{one.where}: refine_probe acts only without a model; {model_path} has learned its probe."
         raise SettingsError(told, remedy="Give one of the two.", source=one.where)

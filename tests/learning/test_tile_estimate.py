@@ -147,6 +147,8 @@ def test_batch_size_threads_and_order_of_frames_change_no_bit(known, tmp_path, b
 def test_what_only_a_network_has_is_refused_and_steps_are_taken(known, tmp_path, backend, capsys):
     assert infer(known, tmp_path / "out", backend, "--gridsize", "2") == 2
     assert "gridsize = 2 contradicts an inference without --model, which fixes it at 1" in capsys.readouterr().err
+    assert infer(known, tmp_path / "out", backend, "--precision", "bf16-mixed") == 2
+    assert "bf16-mixed acts in the layers of a network, and there is no model." in capsys.readouterr().err
     objects = [ptycho_core.infer(known, backend=backend, update_steps=steps) for steps in (6, 1)]
     scores = [ptycho_core.score(one, known).nrmse for one in objects]
     assert scores[0] < 0.6 * scores[1]
@@ -173,9 +175,11 @@ def test_a_guessed_probe_is_refined_where_that_is_asked_for(tmp_path, backend, c
     assert metrics["probe"] == "the scan's own, refined"
 
 
-def test_a_scan_without_a_probe_says_what_is_missing(known, tmp_path, backend, capsys):
+def test_a_scan_without_a_probe_gets_one_that_is_made(known, tmp_path, backend, capsys):
     with np.load(known) as file:
-        np.savez(tmp_path / "dark.npz", intensity=file["intensity"], positions_px=file["positions_px"])
-    assert infer(tmp_path / "dark.npz", tmp_path / "out", backend) == 5
-    assert "has no probe, and none was given. Give one with --probe FILE." in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
+        np.savez(tmp_path / "dark.npz", intensity=file["intensity"][:120], positions_px=file["positions_px"][:120])
+    assert infer(tmp_path / "dark.npz", tmp_path / "out", backend, "--threads", "1") == 0
+    made = json.loads((tmp_path / "out" / "metrics.json").read_text())["made_probe"]
+    assert made["made_from"] == "the mean pattern"
+    assert made["misfit"] < 0.3
+    assert "Probe: made from the mean pattern" in capsys.readouterr().err
