@@ -73,19 +73,19 @@ class _Correction:
     """The network that corrects estimates, on the device."""
 
     def __init__(self, xp: ArrayOps, model: Model, probe: Array, *, mixed: bool) -> None:
-        self._xp, self._output, self._learner = xp, model.network["output"], TrainableModel(xp, model)
-        self._network = Network(xp, model.network, self._learner.layout, mixed=mixed)
+        self._xp, self._output, self._trainable = xp, model.network["output"], TrainableModel(xp, model)
+        self._network = Network(xp, model.network, self._trainable.layout, mixed=mixed)
         self._weight, self._pass = relative_intensity(xp, probe), xp.compiled(self._passed)
 
     def patches(self, estimate: Estimate) -> NDArray[np.complexfloating]:
         """Patches (frame, N, N) of the estimate of a tile."""
-        xp, learner, found = self._xp, self._learner, []
+        xp, trainable, found = self._xp, self._trainable, []
         for start in range(0, int(estimate.patches.shape[0]), AT_ONCE):
             own = slice(start, start + AT_ONCE)
             part = Estimate(estimate.patches[own], estimate.step[own])
-            found.append(np.array(xp.to_numpy(self._pass(learner.vector, learner.physics, part, self._weight))))
+            found.append(np.array(xp.to_numpy(self._pass(trainable.vector, trainable.physics, part, self._weight))))
         return np.concatenate(found)
 
     def _passed(self, xp: ArrayOps, vector: Array, physics: Physics, estimate: Estimate, weight: Array) -> Array:
-        channels = self._network(self._learner.parts(xp, vector, physics).weights, estimate.features(xp, weight))
+        channels = self._network(self._trainable.parts(xp, vector, physics).weights, estimate.features(xp, weight))
         return object_patches(xp, channels, estimate.patches, self._output)[:, 0]

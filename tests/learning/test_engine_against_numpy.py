@@ -219,7 +219,7 @@ def test_patches_of_dark_and_bright_estimates_are_those_of_the_reference(activat
 def gradients(xp, model, scan, groups):
     """Of all that learns, by name."""
     asked = objective(xp, model, WEIGHTS)
-    return asked.learner.named(asked.outcome(DeviceScan(xp, scan), 0, groups, learn=True).gradient)
+    return asked.trainable.named(asked.outcome(DeviceScan(xp, scan), 0, groups, learn=True).gradient)
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_the_job_carries_scan_model_probe_and_settings(truth, run, scans, tmp_pa
     assert job.scan.source == scans[1]
     assert job.model.weights.keys() == load_model(run / "best.ptycho").weights.keys()
     assert (job.positions.shape, job.groups.shape) == ((60, 2), (60, job.model.gridsize**2))
-    assert set(job.settings) == {"data", "model", "execution"}
+    assert set(job.settings) == {"data", "model", "inference", "execution"}
     assert job.settings["execution"]["inference_batch_size"] == 7
     assert (truth.probe.dtype, truth.probe.shape) == (np.complex64, (1, 32, 32))
 

@@ -8,6 +8,7 @@ import pytest
 from reading_flags import write_scan
 
 from ptycho_core.cli.main import main
+from ptycho_core.settings.groups import declarations
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -48,8 +49,10 @@ def folder(tmp_path_factory, backend):
 def ask(folder, backend, capsys):
     """Ask the real command for its plan: exit status, plan, and what it said."""
 
+    alone = {declarations("infer")[name].flag for name in table.module(table.CASES["infer"][0]).NO_MODEL}
+
     def ask(verb, *words):
-        model = ["--model", str(folder / "run")] if verb == "infer" else []
+        model = ["--model", str(folder / "run")] if verb == "infer" and not alone & set(words) else []
         named = [] if "--backend" in words else ["--backend", backend]
         capsys.readouterr()
         common = ["-o", str(folder / "out"), "--dry-run", "--json", *named, *model]
