@@ -26,7 +26,9 @@ demo: $(VENV)/.installed
 	@echo "The refined picture is demo/refined/object.png, the network's demo/inferred/object.png; side by side: demo/comparison/score.png."
 
 # Decided by the common text alone: 'make test' runs these with the first framework, 'make test-all' with both.
-ONCE := $(addprefix tests/learning/test_,bad_learning_input.py loggers.py progress_of_learning.py json_events.py learning_commands.py the_audit_is_one.py train_command.py)
+ONCE := $(addprefix tests/learning/test_,bad_learning_input.py loggers.py progress_of_learning.py json_events.py learning_commands.py the_audit_is_one.py train_command.py) \
+	$(addprefix tests/liveness/test_,clipping_acts.py reading_acts.py the_frame_axis_acts.py) \
+	$(addprefix tests/reconstruction/test_,resolution.py verdict.py)
 # These start their own processes and need neither framework here; the lane that is free first takes them.
 APART := tests/components tests/packaging tests/process tests/results tests/parity
 

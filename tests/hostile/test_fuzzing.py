@@ -40,7 +40,7 @@ SECONDS = 5.0
 """Of the processor, for all readers of a target; HDF5 itself takes some for a text whose length is damaged."""
 MEGABYTES = 300.0
 """More than before, at most; above all what a file promises and does not hold must not be allocated."""
-SHORT, LONG = 120, 500
+SHORT, LONG = 60, 500
 """Seeds of each target."""
 
 RNG = np.random.default_rng(7)

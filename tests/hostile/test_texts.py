@@ -42,7 +42,7 @@ def test_what_is_no_sound_toml_is_refused_in_a_sentence_and_soon(tmp_path, what,
         read(path)
     assert "a.toml" in str(caught.value)
     assert len(str(caught.value)) < 1000
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 2
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_line_of_blanks_in_a_list_takes_no_time(tmp_path):
     path.write_text("[backends]\nallow = [\n[" + " " * 100_000 + "]]\n[data]\nphotons = -1\n")
     with pytest.raises(SettingsError):
         SettingsFile(path).settings("reconstruct")
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 2
 
 
 def merged(levels):
@@ -113,7 +113,7 @@ def test_what_is_no_sound_yaml_is_refused_in_a_sentence_and_soon(tmp_path, text)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(SettingsError, match=r"a\.yaml"):
         read_yaml("train", path)
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 2
 
 
 @pytest.mark.parametrize("name", ["a.toml", "a.yaml"])

@@ -188,7 +188,6 @@ def test_scans_that_cannot_be_learned_from_are_refused_and_leave_no_folder(truth
         probe = file["probe_guess"]
     bad = {
         "size": (scan_like(scans[0], tmp_path / "size.npz", intensity=larger, probe_guess=None, mask=None), [], "32 x 32"),
-        "probe": (scan_like(scans[0], tmp_path / "probe.npz", probe_guess=None), [], "--probe FILE"),
         "modes": (
             scan_like(scans[0], tmp_path / "modes.npz", probe_guess=np.stack([probe.reshape(32, 32)] * 2)),
             [],
