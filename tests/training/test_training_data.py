@@ -286,7 +286,7 @@ def test_scans_of_different_size_are_both_named(make, judges):
             {"validation_split": 0.5, "model": {"neighbor_count": 5}},
             ("to learn from", "validation_split 0.5", "has 4 frames", "nearest 5"),
         ),
-        ({"validation_split": 0.2, "model": {"gridsize": 2}}, ("validation part", "validation_split 0.2", "has 2 frames", "takes 4")),
+        ({"validation_split": 0.2, "model": {"gridsize": 2}}, ("validation part", "split 0.2", "has 2 frames", "takes 4")),
     ],
 )
 def test_fewer_frames_than_asked_for_are_refused_with_file_setting_and_numbers(make, given, told):
