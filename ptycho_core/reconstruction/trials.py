@@ -55,7 +55,7 @@ JUDGING: Final = 4
 """One in so many of the inner frames judges."""
 
 LEAST: Final = 16
-"""Frames from which some are held out; fewer judge themselves."""
+"""Frames from which some are held out; fewer check themselves."""
 
 STEP: Final = 16
 """What the size is a multiple of, where it is cropped."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ptycho_core.contract import Value
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["SIZE_STEP", "SMALLEST_SIZE", "TrainingData", "TrainingScan", "check_size", "training_data"]
+__all__ = ["SIZE_STEP", "SMALLEST_SIZE", "TrainingData", "TrainingScan", "check_size", "check_sizes", "training_data"]
 
 SIZE_STEP = 16
 """A network halves its input up to four times, so N must be a multiple of this."""
@@ -106,13 +106,7 @@ def training_data(
         )
     compared = training["realspace_weight"] > 0
     every = [*scans, *validation]
-    for scan in every:
-        check_size(scan)
-        if scan.size != scans[0].size:
-            raise DataError(
-                f"The scans differ in N: {scans[0].source} has {scans[0].size} x {scans[0].size} pixels, {scan.source}"
-                f" {scan.size} x {scan.size}; one network takes one size."
-            )
+    check_sizes(every)
     found = []
     for number, scan in enumerate(every):
         teaches = number < len(scans)
@@ -124,6 +118,21 @@ def training_data(
             truth = _labels(scan, labels if teaches else None, origin, shape)
         found.append(TrainingScan(scan, scan.positions - origin, shape, train, judging, truth))
     return TrainingData(tuple(found))
+
+
+def check_sizes(scans: Sequence[Scan]) -> None:
+    """Refuse scans that no network takes together.
+
+    Raises:
+        DataError: N differs, or as `check_size`.
+    """
+    for scan in scans:
+        check_size(scan)
+        if scan.size != scans[0].size:
+            raise DataError(
+                f"The scans differ in N: {scans[0].source} has {scans[0].size} x {scans[0].size} pixels, {scan.source}"
+                f" {scan.size} x {scan.size}; one network takes one size."
+            )
 
 
 def check_size(scan: Scan) -> None:
