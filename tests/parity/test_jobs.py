@@ -64,13 +64,14 @@ FACTS = {
         "gridsize": 2, "neighbor_count": 7, "merge": "group", "update_steps": 3, "probe_scale": 1.3, "network_width": 8,
         "probe_mask_diameter": 22.0, "probe_mask_edge": 5.0, "probe_smoothing": 0.7, "model_type": "supervised",
     },
+    "a tile of frames": {"gridsize": 1, "estimate": "tile", "update_steps": 4},
     "nine frames": {"gridsize": 3, "output_form": "amplitude-phase", "amplitude_activation": "none", "merge": "none"},
 }  # fmt: skip
-"""Between the first two every fact of a model is away from what it is when nothing is said."""
+"""Between the first three every fact of a model is away from what it is when nothing is said."""
 
 
 @pytest.mark.parametrize("precision", INFERRED)
-@pytest.mark.parametrize("name", [*list(FACTS)[:2], pytest.param("nine frames", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", [*list(FACTS)[:3], pytest.param("nine frames", marks=pytest.mark.long)])
 def test_a_model_infers_the_same_object_in_each(name, precision, training_job, scan_file, worker, measured, accelerator):
     model = training_job(modes=2, masked=True, **FACTS[name]).model_path
     found = {}
@@ -85,8 +86,8 @@ def test_a_model_infers_the_same_object_in_each(name, precision, training_job, s
 
 def test_the_models_of_the_inferences_have_every_fact_away_from_its_default():
     defaults = {name: one.default for name, one in declarations("infer").items() if one.group == "model"}
-    both = [{"modes": 2, **facts} for facts in list(FACTS.values())[:2]]
-    assert [name for name in defaults if all(one.get(name, defaults[name]) == defaults[name] for one in both)] == []
+    some = [{"modes": 2, **facts} for facts in list(FACTS.values())[:3]]
+    assert [name for name in defaults if all(one.get(name, defaults[name]) == defaults[name] for one in some)] == []
 
 
 FITS = {
