@@ -218,7 +218,7 @@ def _check_scale(form: ScanFormat, contents: Contents, source: str, facts: Calla
 
 
 def _check_plausible(form: ScanFormat, contents: Contents, source: str) -> None:
-    """Refuse lengths that whoever reads the file would take to be in another unit, as a made-up distance gives them.
+    """Refuse lengths that a reader of the file would take to be in another unit, as a made-up distance gives them.
 
     Raises:
         DataError: the message names the flag.

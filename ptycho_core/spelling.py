@@ -39,7 +39,7 @@ def harmless(text: str, kept: str = "\n\t") -> str:
 
 
 def _is_seen(sign: str) -> bool:
-    """Whether a character shows as itself: no control, direction, joiner, or separate line."""
+    """Whether a character shows as itself: no control, direction, joiner, or line break."""
     return (sign.isprintable() or unicodedata.category(sign) == "Zs") and sign not in _UNSEEN
 
 

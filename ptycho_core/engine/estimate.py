@@ -78,7 +78,7 @@ class Overlaps(NamedTuple):
 
 
 def group_overlaps(xp: ArrayOps, corners: NDArray[np.int64], size: int) -> Overlaps:
-    """Windows of groups, corners (group, C, 2), each group on a square canvas of its group, stacked along the rows."""
+    """Windows of groups, corners (group, C, 2), each group on its own square canvas, stacked along the rows."""
     places = corners - corners.min(axis=1, keepdims=True)
     side = xp.canvas_length(int(places.max(initial=0)) + size, size)
     places[:, :, 0] += np.arange(len(corners))[:, None] * side

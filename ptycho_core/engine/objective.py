@@ -75,7 +75,7 @@ class _Batch(NamedTuple):
         mask: real (N, N), or None for all good.
         frames, pixels: how many, good ones in all of them.
         known: patches and step of the estimate that is remembered, or that of a tile, or None.
-        groups: windows of each group on a canvas of its group; None for groups of one.
+        groups: windows of each group on its own canvas; None for groups of one.
         together: windows to merge on one canvas, or None.
         labels: complex (rows, columns), or None.
         places: of the windows in the labels.

@@ -80,7 +80,7 @@ class _Trainer:
         return self._objective.flat_loss(self._device_scans[scan], scan, frames)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        # A model file holds float32, and a probe in counts; what continues continues from exactly what it is.
+        # A model file holds float32, and a probe in counts; a continued training starts from the exact values.
         found = {f"exact.{name}": value for name, value in self._trainable.exact().items()}
         if self._optimizer.steps:
             for part, vector in self._optimizer.moments._asdict().items():

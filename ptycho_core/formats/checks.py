@@ -120,7 +120,7 @@ def mask_of(values: NDArray[Any], where: str) -> NDArray[np.bool_]:
     Raises:
         DataError: there are more than two values, as a mask of flags has.
     """
-    # A mask of flags would be read the wrong way round, so more than one value next to 0 is refused.
+    # A mask of flags would be read the wrong way round, so more than one value besides 0 is refused.
     if values.dtype.kind not in "biuf" or np.setdiff1d(values, 0).size > 1:
         raise DataError(f"{where}, shape {values.shape}, must hold 0 (bad) and one other value (good), such as True.")
     return values.astype(np.bool_)

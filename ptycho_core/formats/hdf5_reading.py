@@ -296,7 +296,7 @@ class Hdf5File:
                 other._inside(inside, key)
 
     def _inside(self, inside: str, key: str) -> None:
-        """Refuse a source of a virtual dataset that has sources again: they could continue in a circle."""
+        """Refuse a source of a virtual dataset that has sources again: they could lead in a circle."""
         source = self.node(inside)
         if not isinstance(source, h5py.Dataset) or source.is_virtual or source.external:
             raise DataError(f"{self.path}: '{inside}', where values of '{key}' lie, is no plain dataset.")

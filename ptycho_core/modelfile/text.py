@@ -93,7 +93,7 @@ def plain(value: Any, where: str, *, nulls: bool = False) -> Any:  # noqa: ANN40
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     for name in found:
-        if not name.isprintable():  # names are reported in messages, and must not steer the terminal
+        if not name.isprintable():  # names appear in messages, and must not steer the terminal
             raise ValueError(f"the name {name[:60]!r} cannot be printed")
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]

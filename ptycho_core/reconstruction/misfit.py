@@ -133,7 +133,7 @@ class FrameMisfits:
         return found
 
     def bad_frames(self) -> NDArray[np.int64]:
-        """Numbers of the frames that fit far worse, next to their photon noise, than most; ascending."""
+        """Numbers of the frames that fit far worse than most, compared with their photon noise; ascending."""
         with np.errstate(divide="ignore", invalid="ignore"):
             over = self.sums[self.sampled, 0] / self.noise
         usual = float(np.median(over[: self.spread]))

@@ -159,7 +159,7 @@ def spread_frames(frames: IntArray, share: float, random: np.random.Generator) -
 
 
 def choose_held_out(number: int, held_out: float, stop_on_held_out: bool, seed: int) -> HeldOut:
-    """Frames for validation (``held_out`` of all) and to stop by (5 % of the rest), drawn with ``seed``."""
+    """Frames held out (``held_out`` of all), and frames to stop by (5 % of the rest), drawn with ``seed``."""
     random = np.random.default_rng([seed, 1])
     every = np.arange(number, dtype=np.int64)
     judging = spread_frames(every, held_out, random)

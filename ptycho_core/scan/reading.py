@@ -120,5 +120,5 @@ class _Queue(Generic[R, T]):
     def _tried(self, request: R) -> tuple[T | None, BaseException | None]:
         try:
             return self._read(request), None
-        except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to whoever waits
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it belongs to the thread that waits
             return None, error

@@ -47,7 +47,7 @@ _ACTS_BESIDE = {
 
 
 def acts_only(name: str) -> str:
-    """With what a setting acts, in words; empty for one that always does."""
+    """When a setting acts, in words; empty for one that always does."""
     if name in _ACTS_WITH:
         other, words = _ACTS_WITH[name]
         return f"only with {other} {' or '.join(words)}"

@@ -114,7 +114,7 @@ def run_payload(
         with logging_to(hub, payload, folder, job.model.history, old=None if resumed else old):
             result = _fit(payload, job, hub, old)
             claim.replace(old)
-        if not result.model_path.exists():  # the backend took the best model of the run before for its own one
+        if not result.model_path.exists():  # the backend took the best model of the run before for its own
             result = replace(result, model_path=result.last_path)
         model = load_model(result.model_path)
         audit = job.model.settings

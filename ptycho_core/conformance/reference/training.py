@@ -84,7 +84,7 @@ class _Trainer:
         return flat_loss(self._of_groups(scan, frames[:, None]), self._weights)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        # A model file holds float32, and a probe in counts; what continues continues from exactly what it is.
+        # A model file holds float32, and a probe in counts; a continued training starts from the exact values.
         exact = {name.partition(".")[2]: value for name, value in self._values.items()} | {
             "unit": self._unit[:, None, None, None]
         }
