@@ -10,7 +10,7 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.guard import check_declared
-from ptycho_core.formats.interface import FREQUENCY_STEP, Stated
+from ptycho_core.formats.interface import FREQUENCY_STEP, RawScan, Stated
 from ptycho_core.units import length_m, unit_word
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from ptycho_core.formats.hdf5_source import Hdf5Source
     from ptycho_core.formats.source import Source
 
-__all__ = ["UNCALIBRATED", "Axis", "Pixel", "axis", "chosen_cube", "detector", "electron_energy", "grid", "groups", "pixel_axes"]
+__all__ = [
+    "UNCALIBRATED", "Axis", "Pixel", "axis", "chosen_cube", "detector", "electron_energy", "grid", "groups", "pixel_axes",
+    "scan_of_cube",
+]  # fmt: skip
 
 UNCALIBRATED: Final = "scan steps"
 """The unit of positions whose step no file states."""
@@ -163,6 +166,31 @@ def detector(
     else:
         found[FREQUENCY_STEP] = Stated(pixel.value, key)
     return found
+
+
+def scan_of_cube(
+    file: Hdf5Source, key: str, axes: Sequence[Axis], keys: Sequence[str], order: tuple[int, int, int, int],
+    energy: Stated | None, camera: Stated | None, notes: list[str],
+) -> RawScan:  # fmt: skip
+    """The scan of a datacube whose axes are known.
+
+    Args:
+        file: holds it.
+        key: of the array, (four axes), counts.
+        axes: of the array.
+        keys: where each of them is described.
+        order: which axes are the rows and columns of the scan, and the rows and columns of the detector.
+        energy: of the electrons, eV; None where nothing states it.
+        camera: the camera length, metres; None where nothing states it.
+        notes: what was decided, to which more is added.
+    """
+    rows, columns, down, across = order
+    positions, unit = grid(axes[rows], axes[columns], notes)
+    stated = detector([(axes[place].pixel, f"'{keys[place]}'") for place in (down, across)], energy, camera, notes)
+    return RawScan(
+        file.frames(key, (rows, columns), (down, across)), f"'{key}'", positions, f"'{keys[rows]}' and '{keys[columns]}'",
+        unit=unit, signal="counts", stated=stated, electrons=True, notes=tuple(notes), used=(key, *(keys[one] for one in order)),
+    )  # fmt: skip
 
 
 def electron_energy(values: Sequence[tuple[float | None, str]], notes: list[str]) -> Stated | None:

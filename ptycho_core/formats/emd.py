@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ptycho_core.formats.electron_grid import axis, chosen_cube, detector, electron_energy, grid, groups, pixel_axes
+from ptycho_core.formats.electron_grid import axis, chosen_cube, electron_energy, groups, pixel_axes, scan_of_cube
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Strength
 
 if TYPE_CHECKING:
@@ -55,19 +55,10 @@ class Emd(ScanFormat):
         pixels = pixel_axes(axes)
         reverse = pixels == (0, 1) or (pixels is None and file.has("signals"))
         if pixels is None:
-            order = "in reverse order, as HyperSpy writes them" if reverse else "in order"
-            notes.append(f"Axes: dim1 to dim4 do not say which are the detector's; they are taken {order}.")
-        rows, columns, down, across = (3, 2, 1, 0) if reverse else (0, 1, 2, 3)
-        positions, unit = grid(axes[rows], axes[columns], notes)
-        stated = detector(
-            [(axes[place].pixel, f"'{names[place]}'") for place in (down, across)],
-            electron_energy(_voltages(file), notes), None, notes,
-        )  # fmt: skip
-        return RawScan(
-            file.frames(key, (rows, columns), (down, across)), f"'{key}'", positions,
-            f"'{names[rows]}' and '{names[columns]}'", unit=unit, signal="counts", stated=stated, electrons=True,
-            notes=tuple(notes), used=(key, *names),
-        )  # fmt: skip
+            taken = "in reverse order, as HyperSpy writes them" if reverse else "in order"
+            notes.append(f"Axes: dim1 to dim4 do not say which are the detector's; they are taken {taken}.")
+        order = (3, 2, 1, 0) if reverse else (0, 1, 2, 3)
+        return scan_of_cube(file, key, axes, names, order, electron_energy(_voltages(file), notes), None, notes)
 
 
 def _version(file: Hdf5Source) -> str:

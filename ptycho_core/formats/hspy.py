@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ptycho_core.formats.electron_grid import Axis, chosen_cube, detector, electron_energy, grid, pixel_axes
+from ptycho_core.formats.electron_grid import Axis, chosen_cube, electron_energy, pixel_axes, scan_of_cube
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
 
 if TYPE_CHECKING:
@@ -49,18 +49,11 @@ class Hspy(ScanFormat):
         group, shape = key.rpartition("/")[0], file.shape_of(key)
         axes = [_axis(file, f"{group}/axis-{place}", length) for place, length in enumerate(shape)]
         pixels = _signal_axes(file, group) or pixel_axes(axes) or (2, 3)
-        down, across = pixels
         rows, columns = (place for place in range(_AXES) if place not in pixels)
-        positions, unit = grid(axes[rows], axes[columns], notes)
-        keys = [f"{group}/axis-{place}" for place in (rows, columns, down, across)]
         energy, camera = (_microscope(file, group, name) for name in ("beam_energy", "camera_length"))
-        stated = detector(
-            [(axes[down].pixel, f"'{keys[2]}'"), (axes[across].pixel, f"'{keys[3]}'")], electron_energy([energy], notes),
-            None if camera[0] is None else Stated(camera[0] * 1e-3, camera[1]), notes,
-        )  # fmt: skip
-        return RawScan(
-            file.frames(key, (rows, columns), (down, across)), f"'{key}'", positions, f"'{keys[0]}' and '{keys[1]}'", unit=unit,
-            signal="counts", stated=stated, electrons=True, notes=tuple(notes), used=(key, *keys),
+        return scan_of_cube(
+            file, key, axes, [f"{group}/axis-{place}" for place in range(_AXES)], (rows, columns, *pixels),
+            electron_energy([energy], notes), None if camera[0] is None else Stated(camera[0] * 1e-3, camera[1]), notes,
         )  # fmt: skip
 
 

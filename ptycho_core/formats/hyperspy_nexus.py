@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ptycho_core.formats.electron_grid import Axis, axis, chosen_cube, detector, electron_energy, grid, groups, pixel_axes
+from ptycho_core.formats.electron_grid import Axis, axis, chosen_cube, electron_energy, groups, pixel_axes, scan_of_cube
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
 
 if TYPE_CHECKING:
@@ -57,18 +57,11 @@ class HyperspyNexus(ScanFormat):
         if (pixels := pixel_axes(axes)) is None:
             pixels = (2, 3)
             notes.append("Axes: they do not say which are the detector's; the last two are taken.")
-        down, across = pixels
         rows, columns = (place for place in range(len(shape)) if place not in pixels)
-        positions, unit = grid(axes[rows], axes[columns], notes)
         entry = group.partition("/")[0]
-        keys = [f"{group}/{names[place]}" for place in (rows, columns, down, across)]
-        stated = detector(
-            [(axes[down].pixel, f"'{keys[2]}'"), (axes[across].pixel, f"'{keys[3]}'")],
+        return scan_of_cube(
+            file, key, axes, [f"{group}/{name}" for name in names], (rows, columns, *pixels),
             electron_energy([_instrument(file, entry, "beam_energy")], notes), _camera(file, entry), notes,
-        )  # fmt: skip
-        return RawScan(
-            file.frames(key, (rows, columns), (down, across)), f"'{key}'", positions, f"'{keys[0]}' and '{keys[1]}'", unit=unit,
-            signal="counts", stated=stated, electrons=True, notes=tuple(notes), used=(key, *keys),
         )  # fmt: skip
 
 

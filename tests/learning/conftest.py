@@ -1,5 +1,7 @@
 """A complete small backend without framework: it trains nothing but keeps the contract, and infers the truth up to phases."""
 
+import contextlib
+import importlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -141,3 +143,16 @@ def _trained(scans, tmp_path_factory):
 def run(_trained, truth, tmp_path):
     """The folder of a training with the first scan."""
     return Path(shutil.copytree(_trained, tmp_path / "run"))
+
+
+@pytest.fixture
+def operations(backend):
+    """The array operations of the backend under test, by precision."""
+    devices = importlib.import_module(f"ptycho_backend_{backend}.devices")
+    with contextlib.ExitStack() as stack:
+
+        def made(precision):
+            execution = {"precision": precision, "threads": 1, "deterministic": "on"}
+            return stack.enter_context(devices.operations(ExecutionPlan("cpu", execution, {}, {})))
+
+        yield made

@@ -1,7 +1,5 @@
 """Estimates, patches, merging, losses, gradients and steps of the engine next to the reference in NumPy, within stated limits."""
 
-import contextlib
-import importlib
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -13,7 +11,6 @@ from ptycho_core.conformance.reference.batch import Batch
 from ptycho_core.conformance.reference.estimate import features
 from ptycho_core.conformance.reference.network import channels
 from ptycho_core.conformance.reference.output import output
-from ptycho_core.contract import ExecutionPlan
 from ptycho_core.engine.device_scan import DeviceScan
 from ptycho_core.engine.estimate import Illumination, Overlaps, estimate_object, group_overlaps
 from ptycho_core.engine.losses import BUILT_IN
@@ -34,19 +31,6 @@ LIMITS = {"float64": 1e-12, "float32": 2e-5}
 LOSS_LIMITS = {"float64": 1e-12, "float32": 5e-6}
 GRADIENT_LIMITS = {"differences": 1e-6, "float32": 2e-4}
 """Relative l2; relative; slopes over the norm, and relative l2. Measured at most 4e-14, 2e-6; 1e-14, 4e-7; 9e-8, 1e-6."""
-
-
-@pytest.fixture
-def operations(backend):
-    """The array operations of the backend under test, by precision."""
-    devices = importlib.import_module(f"ptycho_backend_{backend}.devices")
-    with contextlib.ExitStack() as stack:
-
-        def made(precision):
-            execution = {"precision": precision, "threads": 1, "deterministic": "on"}
-            return stack.enter_context(devices.operations(ExecutionPlan("cpu", execution, {}, {})))
-
-        yield made
 
 
 def objective(xp, model, weights):
