@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from ptycho_core.contract import Event
 
 if TYPE_CHECKING:
-    from ptycho_core.contract import Snapshot
+    from ptycho_core.contract import EventSink, Snapshot
     from ptycho_core.events import EventHub
 
-__all__ = ["NotedEvents", "tell"]
+__all__ = ["NotedEvents", "QuietEvents", "tell"]
 
 
 def tell(hub: EventHub, note: str) -> None:
@@ -53,3 +53,27 @@ class NotedEvents:
     def show(self, snapshot: Snapshot) -> None:
         """Pass a snapshot on."""
         self._hub.show(snapshot)
+
+
+class QuietEvents:
+    """The events of a short fit that another job needs first: its observers hear nothing of it, and their wish to stop holds.
+
+    Args:
+        events: of the job.
+    """
+
+    snapshot_due = False
+
+    def __init__(self, events: EventSink) -> None:
+        self._events = events
+
+    def emit(self, event: Event) -> None:
+        """Take an event."""
+
+    @property
+    def stop_requested(self) -> bool:
+        """As of the job."""
+        return self._events.stop_requested
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Take a snapshot."""

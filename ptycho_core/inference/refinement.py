@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,39 +17,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ptycho_core.contract import Event, EventSink, ReconstructResult, Snapshot, Value
+    from ptycho_core.contract import ReconstructResult, Value
     from ptycho_core.inference.probe import ChosenProbe
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["FIT", "Quiet", "probe_job", "with_probe_of"]
+__all__ = ["FIT", "probe_job", "with_probe_of"]
 
-FIT: Final[Mapping[str, Any]] = {"epochs": 5, "iterations": 20, "figures": False, "logger": "none"}
+FIT: Final[Mapping[str, Value]] = {"epochs": 5, "iterations": 20}
 """Settings of the fit: after them the probe of a guess with 70 % of the defocus serves as well as the true one."""
 
 _TILES: Final = 2
 """Tiles that it is fitted to: they have to show enough of the sample, and to be few."""
 
 _MARGIN: Final = 2
-
-
-class Quiet:
-    """Takes the events of that fit: it is a part of the pass, whose observers are reported of frames."""
-
-    snapshot_due = False
-
-    def __init__(self, events: EventSink) -> None:
-        self._events = events
-
-    def emit(self, event: Event) -> None:
-        """Take an event."""
-
-    @property
-    def stop_requested(self) -> bool:
-        """As of the pass."""
-        return self._events.stop_requested
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Take a snapshot."""
 
 
 def probe_job(scan: Scan, chosen: ChosenProbe, settings: Mapping[str, Mapping[str, Value]]) -> ReconstructJob:

@@ -189,12 +189,14 @@ def infer_payload(
 
 def _refined(payload: InferencePayload, scan: Scan, guess: ChosenProbe, hub: EventHub) -> ChosenProbe:
     """The probe for the pass: fitted to a few tiles, where that is asked for."""
-    from ptycho_core.inference.refinement import Quiet, probe_job, with_probe_of
+    from ptycho_core.inference.refinement import FIT, probe_job, with_probe_of
+    from ptycho_core.notes import QuietEvents
+    from ptycho_core.settings.planning import plan_of_trial
 
-    if payload.probe_fit is None:
+    if not payload.groups["inference"]["refine_probe"]:
         return guess
-    fit = payload.probe_fit
-    result = fit.backend.reconstruct(probe_job(scan, guess, fit.groups), fit.plan, Quiet(hub))
+    groups, plan = plan_of_trial(payload.backend, payload.groups, payload.plan, FIT)
+    result = payload.backend.reconstruct(probe_job(scan, guess, groups), plan, QuietEvents(hub))
     if hub.stop_requested:
         raise KeyboardInterrupt
     return with_probe_of(guess, result)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.contract import Event
 from ptycho_core.errors import CapabilityError, DataError, SettingsError
+from ptycho_core.notes import QuietEvents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from ptycho_core.contract import EventSink, ReconstructJob, ReconstructResult, Snapshot
+    from ptycho_core.contract import EventSink, ReconstructJob, ReconstructResult
     from ptycho_core.physics.pupil import Pupil
     from ptycho_core.reconstruction.convention import FittedClass
     from ptycho_core.reconstruction.trials import Trials
@@ -143,7 +144,7 @@ def trials_of(scan: Scan, pupil: Pupil, payload: Payload, hub: EventSink) -> Tri
         remedy = "Give one with --probe FILE, or how far it is out of focus with --probe-defocus."
         raise CapabilityError(told, remedy=remedy, backend=backend.name)
     groups, plan = plan_of_trial(backend, payload.groups, payload.plan, TRIAL)
-    quiet, plans = _Quiet(hub), [plan]
+    quiet, plans = QuietEvents(hub), [plan]
 
     def fit(job: ReconstructJob) -> ReconstructResult:
         result = backend.reconstruct(job, plans[-1], quiet)
@@ -161,24 +162,6 @@ def trials_of(scan: Scan, pupil: Pupil, payload: Payload, hub: EventSink) -> Tri
 def progress_of_trials(hub: EventSink) -> Callable[[int, int], None]:
     """What tells the observers how many trials of how many are done."""
     return lambda done, total: hub.emit(Event("step", _STAGE, done, total))
-
-
-class _Quiet:
-    """The events of trials: nothing is reported of them, and a stop is."""
-
-    def __init__(self, hub: EventSink) -> None:
-        self._hub, self.snapshot_due = hub, False
-
-    def emit(self, event: Event) -> None:
-        """Keep silent."""
-
-    @property
-    def stop_requested(self) -> bool:
-        """As of the job."""
-        return self._hub.stop_requested
-
-    def show(self, snapshot: Snapshot) -> None:
-        """Show nothing."""
 
 
 def _asked(payload: Payload, name: str) -> str | None:

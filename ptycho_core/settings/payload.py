@@ -103,12 +103,11 @@ class TrainingPayload(Payload):
 
 @dataclass(frozen=True, kw_only=True)
 class InferencePayload(Payload):
-    """An inference: the scan's opened file; model file, folder for results and fit of the probe, None where there is none."""
+    """An inference: the scan's opened file; model file and folder for results, None where there is none."""
 
     file: ScanFile
     model_path: Path | None
     output_dir: Path | None
-    probe_fit: Payload | None = None
 
     @property
     def scan(self) -> Path:
@@ -284,13 +283,12 @@ def _inference_payload(
     from ptycho_core.model import model_file
     from ptycho_core.settings.facts import inference_facts
 
-    common, rows = _decide(
+    common, _ = _decide(
         "infer", sources, lambda data: inference_facts(file, model_path, data), partial(_check_network, model_path),
         rows=rows, allow_unsupported=allow_unsupported,
     )  # fmt: skip
     place = None if model_path is None else model_file(Path(model_path))
-    fit = _probe_fit(file, common, rows) if common["resolved"].values["refine_probe"].value else None
-    return InferencePayload(file=file, model_path=place, output_dir=_folder(output_dir), probe_fit=fit, **common)
+    return InferencePayload(file=file, model_path=place, output_dir=_folder(output_dir), **common)
 
 
 def _check_network(model_path: str | Path | None, decided: Decided) -> None:
@@ -302,21 +300,10 @@ def _check_network(model_path: str | Path | None, decided: Decided) -> None:
     if model_path is not None and one.value:
         told = f"{one.where}: refine_probe acts only without a model; {model_path} has learned its probe."
         raise SettingsError(told, remedy="Give one of the two.", source=one.where)
-
-
-def _probe_fit(file: ScanFile, inference: Mapping[str, Any], rows: tuple[BackendInfo, ...]) -> Payload:
-    """The fit of the probe before an inference, by the same backend; scan and execution are those of the inference."""
-    from ptycho_core.inference.refinement import FIT
-    from ptycho_core.settings.facts import scan_facts
-
-    resolved: Resolved = inference["resolved"]
-    asked = {name: value for name, value in resolved.groups()["data"].items() if name in resolved.requested}
-    known = declarations("reconstruct")
-    execution = {name: value for name, value in inference["plan"].execution.items() if name in known}
-    named = str(resolved.values["backend"].value or inference["backend"].name)
-    sources = _sources({**asked, **execution, **FIT, "backend": named}, None, {}, None)
-    common, _ = _decide("reconstruct", sources, lambda data: Facts(scan_facts(file, data)), rows=rows, allow_unsupported=True)
-    return Payload(**common)
+    spec = decided.row.spec
+    if one.value and spec is not None and "reconstruct" not in spec.capabilities:
+        told = f"backend '{spec.name}' does not provide 'reconstruct', which refine_probe needs."
+        raise CapabilityError(told, remedy="Give a good probe with --probe FILE.", source=one.where, backend=spec.name)
 
 
 def _first_inference(file: ScanFile, fit: Mapping[str, Any], rows: tuple[BackendInfo, ...]) -> InferencePayload | None:
