@@ -68,7 +68,7 @@ def fitted_classes(
 
     Args:
         trials: of the scan, its positions turned as they are stated.
-        done: told how many trials of about how many are done.
+        done: called with how many trials of about how many are done.
         where: the phases that are tried, of each class; None for all that there is room for. The best of three and more is
             refined.
     """

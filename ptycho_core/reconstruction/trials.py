@@ -1,4 +1,4 @@
-"""Short fits of a part of a scan, from which it is reported what its file does not state: the probe's phase, the way of the axes.
+"""Short fits of a part of a scan, which show what its file does not state: the phase of the probe, the way of the axes.
 
 R of the frames that are fitted can be low for a wrong reason: a probe without curvature is small, its windows hardly share a part
 of the object, and each pattern is fitted alone. So what counts is R of frames that take no part in the fit.
@@ -51,8 +51,8 @@ FRAMES, SIZE = 80, 64
 APART: Final = 1 / 16
 """Of the window: frames that lie closer to one that is taken are left out, so that those of a dense scan cover some area."""
 
-JUDGING: Final = 4
-"""One in so many of the inner frames judges."""
+HELD_OUT: Final = 4
+"""One in so many of the inner frames takes no part in the fit."""
 
 LEAST: Final = 16
 """Frames from which some are held out; fewer check themselves."""
@@ -71,7 +71,7 @@ class Trials:
     Attributes:
         scan: a part of it, in memory, its patterns cropped to `SIZE` pixels at most.
         counts: (frame, N, N), float32, these patterns.
-        judging: numbers of the validation frames, int64, ascending.
+        held_out: numbers of the frames held out, int64, ascending.
         pupil: the beam on the detector, as it is cropped.
         fit: runs a job.
         groups: the settings of a job.
@@ -79,7 +79,7 @@ class Trials:
 
     scan: Scan
     counts: NDArray[np.float32]
-    judging: NDArray[np.int64]
+    held_out: NDArray[np.int64]
     pupil: Pupil
     fit: Fit
     groups: Mapping[str, Mapping[str, Value]]
@@ -92,16 +92,16 @@ class Trials:
         part = with_size(replace(with_frames(scan, chosen), probe=None, object_guess=None), size)
         counts = part.patterns.read(slice(None))
         patterns = ArrayPatterns(lambda: counts, counts.shape, counts.dtype, where=str(scan.source), mask=part.mask)
-        judging = np.isin(chosen, inner[::JUDGING]) if len(chosen) >= LEAST else np.ones(len(chosen), dtype=np.bool_)
-        used = len(chosen) - int(judging.sum()) or len(chosen)
+        held_out = np.isin(chosen, inner[::HELD_OUT]) if len(chosen) >= LEAST else np.ones(len(chosen), dtype=np.bool_)
+        used = len(chosen) - int(held_out.sum()) or len(chosen)
         own = {**groups["reconstruction"], "batch_size": -(-used // BATCHES)}
         return cls(
-            replace(part, patterns=patterns), counts, np.flatnonzero(judging), pupil.cropped(size), fit,
+            replace(part, patterns=patterns), counts, np.flatnonzero(held_out), pupil.cropped(size), fit,
             {**groups, "reconstruction": own},
         )  # fmt: skip
 
     def misfit(self, q: float, turned: Orientation, *, scale: float = 1.0) -> float:
-        """R of the validation frames, after a short fit of the others; infinite where the fit fails.
+        """R of the frames held out, after a short fit of the others; infinite where the fit fails.
 
         Args:
             q: phase of the probe in rad at the edge of the detector, as it is cropped.
@@ -111,8 +111,8 @@ class Trials:
         positions = turned.of_points(self.scan.positions) * scale
         origin, shape = object_canvas(positions, self.scan.size, MARGIN)
         positions = positions - origin
-        used = np.setdiff1d(np.arange(len(positions)), self.judging)
-        used = used if len(used) else self.judging
+        used = np.setdiff1d(np.arange(len(positions)), self.held_out)
+        used = used if len(used) else self.held_out
         result = self.fit(
             ReconstructJob(
                 with_frames(replace(self.scan, positions=positions), used),
@@ -122,8 +122,8 @@ class Trials:
                 self.groups,
             )
         )
-        model = result.object, result.probe, positions[self.judging], result.background
-        differences, amplitudes = frame_sums(self.counts[self.judging], self.scan.mask, *model).sum(axis=0)
+        model = result.object, result.probe, positions[self.held_out], result.background
+        differences, amplitudes = frame_sums(self.counts[self.held_out], self.scan.mask, *model).sum(axis=0)
         found = float(differences / amplitudes) if amplitudes > 0 else math.nan
         return found if math.isfinite(found) else math.inf
 
