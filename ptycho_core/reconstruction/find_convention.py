@@ -146,7 +146,7 @@ def _found(payload: ReconstructionPayload, looked: LookedOver, hub: EventHub, be
     decided = margin >= CLEAR
     rows = [_row(one, payload, looked, one.curve.best / shrunk) for one in found]
     settings = _settings(payload, looked, found[0], rows[0]) if decided else {}
-    notes = (_note_on_twin(rows[0]), _note_on_scale(found[0].misfit, scales)) if decided else (_note_on_few(trials.judging),)
+    notes = (_note_on_twin(rows[0]), _note_on_scale(found[0].misfit, scales)) if decided else (_note_on_few(trials.held_out),)
     seconds = round(time.perf_counter() - began, 3)
     doubts = tuple(one.sentence for one in looked.doubts)
     return Convention(tuple(rows), margin, decided, settings, scales, notes, doubts, seconds)
