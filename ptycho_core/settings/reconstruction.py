@@ -74,7 +74,7 @@ class ReconstructionSettings:
         "and fits them too in the end; 0 for none.",
     )  # fmt: skip
     tolerance: float = setting(
-        0.4, above=0, maximum=100, verbs=_VERBS,
+        0.25, above=0, maximum=100, verbs=_VERBS,
         help="the joint fit ends when ten iterations change the object by less than this share of what photon noise leaves "
         "uncertain.",
     )  # fmt: skip
