@@ -28,6 +28,8 @@ sys.exit(main(sys.argv[3:]))
 """
 
 pytest.register_assert_rewrite("execution_flags", "liveness_table")
+pytest_plugins = ("truth_backend",)
+"""Of ``tests/training``: a small backend that trains and infers, for the tests of several folders."""
 
 WATCHED = """
 import json, sys
@@ -86,6 +88,14 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
 def backend(request: pytest.FixtureRequest) -> str:
     """Name of the backend under test."""
     return str(request.config.getoption("--backend"))
+
+
+@pytest.fixture(scope="module")
+def only_the_backend_under_test(backend: str) -> Iterator[None]:
+    """It need not be named, here or in the processes that tests start; small backends of tests are there as well."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PTYCHO_BACKENDS_ALLOW", f"{backend},reference,truth")
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -26,9 +26,9 @@ BACKENDS = ("torch", "tensorflow")
 VERBS = ("train", "infer", "reconstruct")
 
 CASES = {
-    "train": ("tests/learning/test_every_setting_of_learning_acts.py", "TRAIN", "test_the_setting_acts_on_a_training"),
-    "infer": ("tests/learning/test_every_setting_of_learning_acts.py", "INFER", "test_the_setting_acts_on_an_inference"),
-    "reconstruct": ("tests/reconstruction/test_every_setting_acts.py", "ACTS", "test_the_setting_acts"),
+    "train": ("tests/liveness/test_every_setting_of_learning_acts.py", "TRAIN", "test_the_setting_acts_on_a_training"),
+    "infer": ("tests/liveness/test_every_setting_of_learning_acts.py", "INFER", "test_the_setting_acts_on_an_inference"),
+    "reconstruct": ("tests/liveness/test_every_setting_acts.py", "ACTS", "test_the_setting_acts"),
 }
 """File, name of the cases by setting, and the test that runs the real command twice for each, with every backend."""
 

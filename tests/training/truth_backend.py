@@ -1,7 +1,5 @@
 """A complete small backend without framework: it trains nothing but keeps the contract, and infers the truth up to phases."""
 
-import contextlib
-import importlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -94,19 +92,6 @@ class Truth:
         return ReconstructResult(job.object, job.probe, job.positions, None, [], np.zeros(0, np.int64), "it stays with the start")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _only_the_backend_under_test(backend):
-    """It need not be named, here or in the processes that tests start; the small one above is there as well."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PTYCHO_BACKENDS_ALLOW", f"{backend},truth")
-        yield
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _nothing_is_drawn(undrawn):
-    """Pictures are tried in ``tests/imaging``."""
-
-
 @pytest.fixture
 def truth():
     """The backend, registered; it has no framework, so that any other may be loaded."""
@@ -143,16 +128,3 @@ def _trained(scans, tmp_path_factory):
 def run(_trained, truth, tmp_path):
     """The folder of a training with the first scan."""
     return Path(shutil.copytree(_trained, tmp_path / "run"))
-
-
-@pytest.fixture
-def operations(backend):
-    """The array operations of the backend under test, by precision."""
-    devices = importlib.import_module(f"ptycho_backend_{backend}.devices")
-    with contextlib.ExitStack() as stack:
-
-        def made(precision):
-            execution = {"precision": precision, "threads": 1, "deterministic": "on"}
-            return stack.enter_context(devices.operations(ExecutionPlan("cpu", execution, {}, {})))
-
-        yield made

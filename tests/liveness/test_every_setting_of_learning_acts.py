@@ -24,6 +24,8 @@ from ptycho_core.scan.kept import KeptPatterns
 from ptycho_core.scan.reading import READER_NAME
 from ptycho_core.settings.groups import declarations
 
+pytestmark = pytest.mark.usefixtures("only_the_backend_under_test", "undrawn")
+
 SMALL = {"--epochs": "1", "--network-width": "4", "--update-steps": "2", "--batch-size": "12"}
 SUPERVISED = ["--model-type", "supervised"]
 SGD = ["--optimizer", "sgd", "--learning-rate", "0.01"]

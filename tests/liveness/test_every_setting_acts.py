@@ -19,6 +19,8 @@ from ptycho_core.formats.product import Reconstruction, load_reconstruction
 from ptycho_core.scan.reading import READER_NAME
 from ptycho_core.settings.groups import declarations
 
+pytestmark = pytest.mark.usefixtures("only_the_backend_under_test")
+
 
 class Run:
     """One run of the command, and what it left."""
