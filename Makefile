@@ -42,7 +42,7 @@ test: $(VENV)/.plugins check
 	$(MAKE) --no-print-directory --jobs=2 $(PARTS)
 
 test-all: $(VENV)/.owners $(VENV)/.jax $(PTYCHODUS)/.installed check
-	$(MAKE) --no-print-directory --jobs=2 $(PARTS) part-jax ALSO="-m ''"
+	$(MAKE) --no-print-directory --jobs=2 $(PARTS) part-numpy part-jax ALSO="-m ''"
 
 part-torch:
 	$(TESTS) $(ALSO) $(addprefix --ignore=,$(APART))
@@ -53,6 +53,10 @@ part-apart:
 part-tensorflow:
 	$(TESTS) $(ALSO) --backend tensorflow $(OF_BACKENDS) \
 		$(if $(ALSO),$(filter-out $(addsuffix /%,$(OF_BACKENDS)),$(ONCE)),$(addprefix --ignore=,$(ONCE)))
+
+# What the backend of the core makes of each setting.
+part-numpy:
+	$(TESTS) $(ALSO) --backend numpy $(addprefix tests/liveness/test_,every_setting_acts.py every_setting_of_learning_acts.py options_by_backend.py) -k "not training"
 
 part-jax: $(VENV)/.jax
 	$(TESTS) $(ALSO) examples/plugins/jax/tests
@@ -120,9 +124,5 @@ $(PTYCHODUS)/.installed: constraints.txt
 
 # The pages that are made from declarations, parsers, manifests and tests; a test compares each.
 pages:
-	$(BIN)/python -m ptycho_core.settings.document > docs/reference/settings.md
-	$(BIN)/python -m ptycho_core.settings.matrix torch tensorflow > docs/override-matrix.md
-	$(BIN)/python -m ptycho_core.cli.flags docs/cli/equivalents.toml > docs/cli/flag-inventory.md
-	$(BIN)/python -m ptycho_core.cli.schema > docs/cli/argparse-schema.md
-	$(BIN)/python tests/liveness/liveness_table.py > docs/options-by-backend.md
+	$(BIN)/python tests/liveness/settings_pages.py
 	$(BIN)/python -m ptycho_core.formats.document docs/formats

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from ptycho_core.backends import registry
 from ptycho_core.backends.known import known_backends
+from ptycho_core.backends.registry import find_named
 
 PATIENT = """
 import sys, time
@@ -92,8 +94,15 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def only_the_backend_under_test(backend: str) -> Iterator[None]:
-    """It need not be named, here or in the processes that tests start; small backends of tests are there as well."""
+    """It need not be named, here or in the processes that tests start; small backends of tests are there as well.
+
+    One that is taken only where it is alone is so here.
+    """
+    spec = find_named(backend)[0].spec
     with pytest.MonkeyPatch.context() as patch:
+        if spec is not None and spec.only_alone:
+            own = tuple(claim for claim in registry.scan() if claim.name in (backend, "reference"))
+            patch.setattr(registry, "scan", lambda: own)
         patch.setenv("PTYCHO_BACKENDS_ALLOW", f"{backend},reference,truth")
         yield
 
