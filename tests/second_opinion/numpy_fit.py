@@ -370,7 +370,7 @@ def moved(before, now, light):
     """The share by which an object has changed where there is light, but for scale, phase, ramp of phase and place."""
     row, column = np.meshgrid(*(np.arange(length) for length in now.shape), indexing="ij")
     free = [now, 1j * now, 1j * row * now, 1j * column * now, np.gradient(now, axis=0), np.gradient(now, axis=1)]
-    columns = [(np.sqrt(light) * one).ravel() for one in (*free, now - before)]
+    columns = [(np.sqrt(light) * one)[1:-1, 1:-1].ravel() for one in (*free, now - before)]
     drifts, change = np.array(columns[:-1]).view(float).T, columns[-1].view(float)
     left = change - drifts @ np.linalg.lstsq(drifts, change)[0]
     return np.sqrt((left**2).sum() / (np.abs(columns[0]) ** 2).sum())
