@@ -5,13 +5,13 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ptycho_core.networks.description import convolutions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["initial_weights"]
 
@@ -30,6 +30,8 @@ def initial_weights(description: Mapping[str, Any], seed: int) -> dict[str, npt.
     Raises:
         DataError: the description does not hold together.
     """
+    import numpy as np
+
     weights: dict[str, npt.NDArray[np.float32]] = {}
     for layer, channels in convolutions(description):
         name, out, side = str(layer["name"]), int(layer["channels"]), int(layer["kernel"])
