@@ -142,6 +142,6 @@ def test_the_guide_is_run_as_it_stands(tmp_path):
         )
         assert done.returncode == 0, done.stderr
     found, wanted = np.load(tmp_path / "object.npy"), np.load(tmp_path / "scan.npz")["object_true"]
-    inside = np.s_[25:-25, 25:-25]
-    found = found[inside] * np.exp(-1j * np.angle((found[inside] * wanted[inside].conj()).sum()))
-    assert np.abs(found - wanted[inside]).mean() < 0.35 * np.abs(wanted[inside] - wanted[inside].mean()).mean() + 0.1
+    apart = [one[25:-25, 25:-25] - one[25:-25, 25:-25].mean() for one in (found, wanted)]
+    likeness = abs(np.vdot(*apart)) / np.linalg.norm(apart[0]) / np.linalg.norm(apart[1])
+    assert likeness > 0.5, "0.66 was measured; patches in wrong places give 0.1 and less"
