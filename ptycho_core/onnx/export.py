@@ -120,6 +120,6 @@ def _check(network: Mapping[str, Any]) -> None:
     if network["gridsize"] != 1:
         raise CapabilityError(
             f"The model sees groups of {network['gridsize'] ** 2} frames (gridsize {network['gridsize']}), whose windows are "
-            "added on a canvas of their own, where they happen to lie. That is no fixed graph.",
+            "added on a separate canvas, where they happen to lie. That is no fixed graph.",
             remedy="Train with --gridsize 1, or use 'ptycho infer'.",
         )
