@@ -56,7 +56,7 @@ part-tensorflow:
 
 # What the backend of the core makes of each setting.
 part-numpy:
-	$(TESTS) $(ALSO) --backend numpy $(addprefix tests/liveness/test_,every_setting_acts.py every_setting_of_learning_acts.py options_by_backend.py) -k "not training"
+	$(TESTS) $(ALSO) --backend numpy tests/liveness -k "not on_a_training"
 
 part-jax: $(VENV)/.jax
 	$(TESTS) $(ALSO) examples/plugins/jax/tests
