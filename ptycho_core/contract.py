@@ -50,6 +50,8 @@ class OptionSpec:
     maximum: float | None = None
     verbs: tuple[str, ...] = ()
     """The verbs that it acts in; empty: all that the backend claims."""
+    network: bool = False
+    """Whether it acts in the layers of a network alone: without one it is refused."""
 
 
 @dataclass(frozen=True)
@@ -206,6 +208,7 @@ class InferJob:
         positions: (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner on the scan's canvas.
         groups: (frame, C), int64, the frames that the network sees together for each frame, that frame first.
         settings: the groups *data* and *execution* by name, and *model* as the model file states it.
+        background: (N, N), counts added to each pattern, or None; only estimates of tiles, without a network, come with one.
     """
 
     scan: Scan
@@ -214,6 +217,7 @@ class InferJob:
     positions: NDArray[np.float64]
     groups: NDArray[np.int64]
     settings: Mapping[str, Mapping[str, Value]]
+    background: FloatArray | None = None
 
 
 @dataclass(frozen=True)
