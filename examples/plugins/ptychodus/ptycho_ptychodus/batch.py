@@ -8,11 +8,11 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from ptycho_core.errors import SettingsError, did_you_mean
 from ptychodus.api.exit_codes import ExitCode
 from ptychodus.api.io import StandardFileLayout, save_product
 from ptychodus.api.reconstruct import TrainableReconstructor
 
+from ptycho_core.errors import SettingsError, did_you_mean
 from ptycho_ptychodus.library import JobFailedError
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ def execute(library: Library, core: Any, action: str, given: Path, results: Path
         library: of ptycho.
         core: ``ptychodus.model.ModelCore``.
         action: ``reconstruct`` or ``train``.
-        given, results: the folders.
+        given: the folder of the input.
+        results: the folder of the results.
         act: the batch mode itself.
 
     Raises:
@@ -87,4 +88,5 @@ def _check(library: Library, core: Any, action: str, path: Path) -> None:  # noq
 
 def _without_trace(record: logging.LogRecord) -> bool:
     """Whether a record is anything but the trace of a job whose failure was told in a sentence."""
-    return not (record.exc_info and isinstance(record.exc_info[1], JobFailedError))
+    failure = record.exc_info[1] if record.exc_info else None
+    return not isinstance(failure, JobFailedError)

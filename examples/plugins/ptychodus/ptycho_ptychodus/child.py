@@ -1,7 +1,7 @@
 """The process of one job, as the host sees it and as it sees the host.
 
 Standard input brings the order, a line of JSON; then each line asks to stop, and its end says that the host is gone: the process
-ends at once. Standard output brings lines of JSON: ``log``, ``progress``, ``product``, ``model``, and ``error``.
+ends at once. Standard output brings lines of JSON: ``log``, ``progress``, ``product``, ``model`` and ``error``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -32,11 +32,7 @@ _GRACE: Final = 2.0  # seconds for a process that has nothing left to do
 
 
 class Job:
-    """A job that runs.
-
-    Args:
-        order: ``verb``, ``scans``, ``output``, ``model``, ``settings``, ``snapshot_seconds`` and ``folder``, which goes with the job.
-    """
+    """A job that runs, by an order with ``verb``, ``scans``, ``model``, ``settings``, ``snapshot_seconds`` and its ``folder``."""
 
     def __init__(self, order: Mapping[str, Any]) -> None:
         self._errors = Path(order["folder"]) / "stderr.txt"
@@ -52,51 +48,44 @@ class Job:
     def lines(self, stopping: Callable[[], bool]) -> Iterator[dict[str, Any]]:
         """What it tells until it ends; it is asked to stop when ``stopping`` says so. A process that dies tells an ``error``."""
         asked = False
-        while True:
+        line: str | None = ""
+        while line is not None:
             if not asked and stopping():
                 self._say("stop")
                 asked = True
             with suppress(queue.Empty):
-                if (line := self._lines.get(timeout=_LOOK)) is None:
-                    break
-                yield json.loads(line)
+                if (line := self._lines.get(timeout=_LOOK)) is not None:
+                    yield json.loads(line)
         if status := self._process.wait():
-            told = self._errors.read_text("utf-8", "replace").strip().splitlines()
-            yield {"what": "error", "message": " ".join([f"The process of the job died (status {status}).", *told[-1:]])}
+            last = self._errors.read_text("utf-8", "replace").strip().splitlines()[-1:]
+            yield {"what": "error", "message": " ".join([f"The process of the job died (status {status}).", *last])}
 
     def close(self) -> None:
         """See the process gone."""
         with suppress(OSError):
             self._process.stdin.close()  # type: ignore[union-attr]
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.kill()
+        self._process.wait()
 
     def _say(self, line: str) -> None:
         with suppress(OSError):  # it died, which `lines` tells
             print(line, file=self._process.stdin, flush=True)
 
     def _listen(self) -> None:
-        for line in self._process.stdout or ():
-            self._lines.put(line)
+        with self._process.stdout or nullcontext(()) as lines:
+            for line in lines:
+                self._lines.put(line)
         self._lines.put(None)
 
 
 class Teller:
-    """An observer that tells the host what happens.
-
-    Args:
-        stream: standard output.
-        order: of the job.
-        goal: epochs and iterations that are planned.
-    """
+    """An observer that tells the host what happens, of which ``goal`` epochs and iterations are planned."""
 
     def __init__(self, stream: TextIO, order: Mapping[str, Any], goal: int = 0) -> None:
-        self._stream, self._folder, self._products = stream, Path(order["folder"]), 0
-        self.snapshot_seconds = order["snapshot_seconds"]
-        self._goal, self._done, self._stage, self._before = goal, 0, "", 0
+        self._stream, self._folder, self.snapshot_seconds = stream, Path(order["folder"]), order["snapshot_seconds"]
+        self._goal, self._done, self._stage, self._before, self._products = goal, 0, "", 0, 0
 
     def tell(self, what: str, **values: object) -> None:
         """Write a line."""
@@ -106,7 +95,7 @@ class Teller:
         """Take an event."""
         values = {name: value for name, value in event.values.items() if isinstance(value, int | float)}
         if event.kind in ("started", "message"):
-            self.tell("log", level="WARNING" if "doubt" in event.values else "INFO", message=event.message)
+            self.tell("log", level="warning" if "doubt" in event.values else "info", message=event.message)
         elif event.kind == "epoch":
             if event.stage != self._stage:
                 self._stage, self._before = event.stage, self._done
@@ -123,7 +112,8 @@ class Teller:
         self._products += 1
         path = self._folder / f"{self._products}.npz"
         frames = np.arange(len(now.positions)) if now.frames is None else now.frames
-        np.savez(path, object=now.object, probe=now.probe, positions=now.positions, origin=now.origin, frames=frames)  # type: ignore[arg-type]
+        arrays: dict[str, Any] = {name: getattr(now, name) for name in ("object", "probe", "positions", "origin")}
+        np.savez(path, **arrays, frames=frames)
         self.tell("product", path=str(path), last=last)
 
 
@@ -132,37 +122,36 @@ def _run(order: Mapping[str, Any], stream: TextIO) -> None:
     from ptycho_core.cli.verdict import figures_of, said_of
     from ptycho_core.settings import payload as payloads
 
-    settings = order["settings"]
+    scans, settings = order["scans"], order["settings"]
     if order["verb"] == "train":
         from ptycho_core.model import model_file
         from ptycho_core.training.run import run_payload as train
 
-        training = payloads.create_training_payload(order["scans"], order["output"], settings)
+        training = payloads.create_training_payload(scans, Path(order["folder"]) / "run", settings)
         teller = Teller(stream, order, int(str(training.groups["training"]["epochs"])))
         train(training, observers=[teller])
-        shutil.copyfile(model_file(Path(order["output"])), order["model"])
-        teller.tell("model")
-        return
-    (scan,) = order["scans"]
+        shutil.copyfile(model_file(training.output_dir), order["model"])
+        return teller.tell("model")
     if order["verb"] == "infer":
         from ptycho_core.inference.run import run_payload as infer
 
         teller = Teller(stream, order)
-        found, metrics = infer(payloads.create_inference_payload(order["model"], scan, None, settings), observers=[teller])
+        found, metrics = infer(payloads.create_inference_payload(order["model"], scans[0], None, settings), observers=[teller])
     else:
         from ptycho_core.reconstruction.verb import run_reconstruction
 
-        fit = payloads.create_reconstruction_payload(scan, None, settings)
+        fit = payloads.create_reconstruction_payload(scans[0], None, settings)
         planned = fit.groups["reconstruction"]
         teller = Teller(stream, order, sum(int(str(planned[name] or 0)) for name in ("epochs", "iterations")))
         found, metrics = run_reconstruction(fit, observers=[teller])
     teller.snapshot(found, last=True)
     for line in (figures_of(metrics), said_of(metrics)):
-        teller.tell("log", level="INFO" if metrics["verdict"] == "good" else "WARNING", message=line)
+        teller.tell("log", level="info" if metrics["verdict"] == "good" else "warning", message=line)
+    return None
 
 
 def _watch(folder: str) -> None:
-    """Hand each wish to stop to the main thread; without a host, end the process and all that it started, and leave nothing behind."""
+    """Hand each wish to stop to the main thread; without a host, leave nothing behind and end all that the process started."""
     while os.read(0, 1024):
         _thread.interrupt_main()
     shutil.rmtree(folder, ignore_errors=True)
@@ -171,14 +160,14 @@ def _watch(folder: str) -> None:
     os._exit(1)
 
 
-def main() -> int:
-    """Run the job that standard input orders; 0, as an error is told."""
+def main() -> NoReturn:
+    """Run the job that standard input orders, and end."""
     from ptycho_core.errors import PtychoError
     from ptycho_core.failures import in_one_line
 
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a framework prints is no line
-    with open(0, "rb", buffering=0, closefd=False) as stdin:  # noqa: PTH123 - no path; what comes later is for `_watch`
+    with open(0, "rb", buffering=0, closefd=False) as stdin:
         order = json.loads(stdin.readline())
     threading.Thread(target=_watch, args=[order["folder"]], daemon=True).start()
     try:
@@ -188,10 +177,9 @@ def main() -> int:
     except BaseException as error:  # noqa: BLE001 - whatever it is, the host gets a sentence
         said = str(error) if isinstance(error, PtychoError) else in_one_line(error, "ptycho_core")
         Teller(stream, order).tell("error", message=said)
-    return 0
+    stream.close()
+    os._exit(0)  # all is written, and a framework takes seconds to leave
 
 
 if __name__ == "__main__":
-    from ptycho_core.cli.main import end_process
-
-    end_process(main)
+    main()

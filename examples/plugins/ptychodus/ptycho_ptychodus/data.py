@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import ptycho_core
 from ptychodus.api.assemble import AssembledDiffractionData
 from ptychodus.api.geometry import PixelGeometry
 from ptychodus.api.io import StandardFileLayout, save_diffraction_data, save_product
@@ -14,6 +13,8 @@ from ptychodus.api.object import Object, ObjectCenter
 from ptychodus.api.probe import ProbeSequence
 from ptychodus.api.probe_positions import ProbePosition, ProbePositionSequence
 from ptychodus.api.product import Product, ProductMetadata
+
+import ptycho_core
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,8 +62,8 @@ def taken_back(path: Path, given: Product, shift: NDArray[np.float64], losses: S
     """A product of the arrays that a job wrote.
 
     Args:
-        path: npz with the arrays of a `ptycho_core.Reconstruction`: ``object``, ``probe``, ``positions``, ``origin`` and ``frames``,
-            the numbers given by `hand_over`.
+        path: npz with ``object``, ``probe``, ``positions`` and ``origin`` of a `ptycho_core.Reconstruction`, and ``frames``, the
+            numbers given by `hand_over`.
         given: what the job began with; its metadata and the numbers of its positions stay.
         shift: as `hand_over` gave it.
         losses: the course of the fit.
@@ -80,10 +81,13 @@ def placed(
     shift: NDArray[np.float64] | float, pixel: float, points: Sequence[ProbePosition], metadata: ProductMetadata,
     losses: Sequence[LossValue] = (),
 ) -> Product:  # fmt: skip
-    """A product in metres: in ptychodus the middle ``(N − 1) / 2`` of a window and ``(W − 1) / 2`` of an object say where they lie.
+    """A product in metres: in ptychodus the middles ``(N − 1) / 2`` of windows and ``(W − 1) / 2`` of the object have places.
 
     Args:
-        object, probe, positions, origin: as of a `ptycho_core.Reconstruction`.
+        object: (rows, columns), complex; the next three too as of a `ptycho_core.Reconstruction`.
+        probe: (mode, N, N), complex, in counts.
+        positions: (frame, 2), float64.
+        origin: (2,), float64.
         shift: see `hand_over`.
         pixel: of the object, in metres.
         points: whose numbers and photon counts stay.

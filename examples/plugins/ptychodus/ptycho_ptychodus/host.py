@@ -1,6 +1,6 @@
 """The command ``ptycho-ptychodus``: ptychodus, unchanged, with ptycho's reconstructors and its pages of settings.
 
-ptychodus has no door for a library. Three of its functions are wrapped, and their signatures checked before: the constructors that
+ptychodus has no door for a library. Three of its functions are wrapped, after a look at their signatures: the constructors that
 get libraries and pages, and the batch mode, which would lose an unknown algorithm, the last product and the reason of a failure.
 """
 
@@ -13,7 +13,7 @@ from importlib import import_module, metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from ptycho_core.errors import BackendUnusableError, PtychoError
+from ptycho_core.errors import PtychoError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,14 +54,14 @@ class Host:
         """Wrap what has to be.
 
         Raises:
-            BackendUnusableError: ptychodus is not there, of another version, or not as it was.
+            UsageError: ptychodus is not there, of another version, or not as it was.
         """
         try:
             found = metadata.version("ptychodus")
         except metadata.PackageNotFoundError:
-            raise BackendUnusableError("ptychodus is not installed.", remedy=_REMEDY) from None
+            raise UsageError("ptychodus is not installed.", remedy=_REMEDY) from None
         if not found.startswith(f"{_VERSION}."):
-            raise BackendUnusableError(f"ptychodus {found} is installed; this works with {_VERSION} alone.", remedy=_REMEDY)
+            raise UsageError(f"ptychodus {found} is installed; this works with {_VERSION} alone.", remedy=_REMEDY)
         _wrap("model.processing.core:ProcessingCore.__init__", _LIBRARIES, self._with_library)
         _wrap("model.core:ModelCore.batch_mode_execute", _BATCH, self._in_batch)
         if find_spec("PyQt5") is not None:
@@ -92,7 +92,7 @@ def _wrap(place: str, names: str, act: Callable[..., Any]) -> None:
     there = getattr(import_module(f"ptychodus.{module}"), owner, None)
     original = getattr(there, name, None)
     if original is None or list(inspect.signature(original).parameters) != ["self", *names.split()]:
-        raise BackendUnusableError(f"{path} of ptychodus does not take ({', '.join(names.split())}).", remedy=_REMEDY)
+        raise UsageError(f"{path} of ptychodus does not take ({', '.join(names.split())}).", remedy=_REMEDY)
 
     @wraps(original)
     def around(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - of ptychodus

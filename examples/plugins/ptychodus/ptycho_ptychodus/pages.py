@@ -35,9 +35,7 @@ class Pages(ReconstructorViewControllerFactory):  # type: ignore[misc]
                 words = ("true", "false") if one.kind == "bool" else one.choices
                 tip = f"{one.help} ({', '.join(filter(None, [one.unit, one.allowed, f'default {one.show(one.default)}']))})"
                 if words:
-                    builder.add_combo_box(
-                        parameter, [*(["auto"] * one.optional), *words], label, tool_tip=tip, group=title
-                    )
+                    builder.add_combo_box(parameter, [*(["auto"] * one.optional), *words], label, tool_tip=tip, group=title)
                 else:
                     builder.add_line_edit(parameter, label, tool_tip=tip, group=title)
         return builder.build_widget()

@@ -19,7 +19,7 @@ __all__ = ["SNAPSHOT", "VERBS", "Settings"]
 
 VERBS: Final = ("reconstruct", "train", "infer")
 SNAPSHOT: Final = Declaration(
-    "snapshot_seconds", "ptychodus", "float", False, 10.0, "how often a running fit hands its object out; in batch mode each is a file",
+    "snapshot_seconds", "ptychodus", "float", False, 10.0, "how often a running fit shows its object, a file in batch mode",
     unit="s", minimum=0,
 )  # fmt: skip
 _STATED: Final = ("backend", "start", "logger", "progress", "figures", "enable_checkpointing")
@@ -27,7 +27,7 @@ _STATED: Final = ("backend", "start", "logger", "progress", "figures", "enable_c
 
 
 def _taken(verb: str) -> dict[str, Declaration]:
-    """The settings of a verb but for what the host states: the data are its, and of a trained network the model file's are sealed."""
+    """The settings of a verb but for what the host states: the data are its. A model file seals those of its network."""
     sealed = ("data", "model", "inference") if verb == "infer" else ("data",)
     found = {name: one for name, one in declarations(verb).items() if name not in _STATED}
     return {name: one for name, one in found.items() if one.group not in sealed or name == "clip_negative"}
@@ -57,7 +57,7 @@ class Settings:
 
     def sections(self, verb: str, backend: str) -> list[str]:
         """The sections that a job reads."""
-        return [one for one in (f"Ptycho{verb.capitalize()}", _own(backend)) if one in self.declared]
+        return [one for one in (f"Ptycho{verb.capitalize()}", _own(backend), "Ptychodus") if one in self.declared]
 
     def asked(self, verb: str, backend: str) -> dict[str, Value]:
         """What differs from its default, by the names of the Python API: a default is no request.
@@ -69,7 +69,7 @@ class Settings:
         for section in self.sections(verb, backend):
             for name, one in self.declared[section].items():
                 value = self.value(section, name)
-                if value != one.default and verb in one.verbs:
+                if value != one.default and verb in one.verbs and one is not SNAPSHOT:
                     found[one.name] = value
         return found
 
