@@ -129,33 +129,36 @@ def test_a_network_is_trained_and_infers(given, batch, ptycho, look, tmp_path):
     )
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        (
-            "[Processing]\nAlgorithm = ptycho_tortch\n",
-            "there is no algorithm 'ptycho_tortch'. Did you mean 'ptycho_torch'? There are ",
-        ),
-        ("[PtychoReconstrct]\nepochs = 3\n", "there is no section [PtychoReconstrct]. Did you mean 'PtychoReconstruct'?"),
-        ("[PtychoReconstruct]\nepoch = 3\n", "[PtychoReconstruct] has no setting 'epoch'. Did you mean 'epochs'?"),
-        ("[PtychoReconstruct]\nrefine_probe = ture\n", "refine_probe = 'ture' must be true or false"),
-        ("[Processing\n", "is no settings file"),
-        ("", "there is no algorithm 'none_none'"),
-    ],
-)
-def test_settings_that_cannot_be_are_refused_before_anything_is_read(settings, said, given, batch):
-    folder = given("plain", settings)
-    status, found = batch("reconstruct", folder)
+def test_an_unknown_algorithm_is_refused_before_anything_is_read(given, batch):
+    folder = given("plain", "[Processing]\nAlgorithm = ptycho_tortch\n")
+    status, said = batch("reconstruct", folder)
     assert status == 2
-    assert said in found
-    assert "Traceback" not in found
+    assert "there is no algorithm 'ptycho_tortch'. Did you mean 'ptycho_torch'? There are " in said
+    assert "Traceback" not in said
     assert not list((folder.parent / "results").glob("*"))
 
 
-def test_a_fit_that_should_train_says_what_does(given, batch):
-    status, said = batch("train", given("plain", SHORT.format("torch")))
-    assert status == 2
-    assert "the algorithm 'ptycho_torch' does not train. Did you mean 'ptycho_torch-network'?" in said
+REFUSED = {
+    "[PtychoReconstrct]\nepochs = 3\n": "there is no section [PtychoReconstrct]. Did you mean 'PtychoReconstruct'?",
+    "[PtychoReconstruct]\nepoch = 3\n": "[PtychoReconstruct] has no setting 'epoch'. Did you mean 'epochs'?",
+    "[PtychoReconstruct]\nrefine_probe = ture\n": "refine_probe = 'ture' must be true or false",
+    "[PtychoReconstruct]\nepochs = -3\n": "epochs = -3 must be at least 0",
+    "[Globus]\nComputeEndpointID = 7\n": "settings.ini: badly formed hexadecimal UUID string.",
+    "[Processing\n": "is no settings file",
+    "": "there is no algorithm 'none_none'",
+    SHORT.format("torch"): "the algorithm 'ptycho_torch' does not train. Did you mean 'ptycho_torch-network'?",
+}
+
+
+def test_settings_that_cannot_be_are_refused(given, host, env, tmp_path):
+    folders = [given("plain", settings) for settings in REFUSED]
+    status, said = ended([host / "python", HERE / "refused.py", *folders], env, tmp_path)
+    assert status == 0, said
+    lines = [line for line in said.splitlines() if line.startswith("refused: ")]
+    assert len(lines) == len(REFUSED), said
+    for line, expected in zip(lines, REFUSED.values(), strict=True):
+        assert expected in line
+    assert "Traceback" not in said
 
 
 def test_the_near_field_is_refused_in_a_sentence(given, batch):
