@@ -35,9 +35,7 @@ class NotedEvents:
         notes: the sentences, each once.
     """
 
-    def __init__(
-        self, hub: EventHub, origin: NDArray[np.float64] | None = None, frames: NDArray[np.int64] | None = None
-    ) -> None:
+    def __init__(self, hub: EventHub, origin: NDArray[np.float64] | None = None, frames: NDArray[np.int64] | None = None) -> None:
         self._hub, self._origin, self._frames = hub, origin, frames
         self.notes: list[str] = []
 

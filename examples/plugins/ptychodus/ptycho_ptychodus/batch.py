@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import threading
@@ -13,7 +12,6 @@ from ptychodus.api.io import StandardFileLayout, save_product
 from ptychodus.api.reconstruct import TrainableReconstructor
 
 from ptycho_core.errors import SettingsError, did_you_mean
-from ptycho_ptychodus.library import JobFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +42,6 @@ def execute(library: Library, core: Any, action: str, given: Path, results: Path
     _check(library, core, action, StandardFileLayout.SETTINGS.path(given))
     if core.processing_core.algorithm_parameter.get_current_reconstructor() not in list(library):
         return act()
-    logging.getLogger("ptychodus.model.task_manager").addFilter(_without_trace)
 
     def stop(number: int, _: object) -> None:
         library.stop.set()
@@ -84,9 +81,3 @@ def _check(library: Library, core: Any, action: str, path: Path) -> None:  # noq
         raise SettingsError(f"{path}: there is no algorithm '{asked}'.{did_you_mean(asked, there)} There are {', '.join(there)}.")
     if action == "train" and not isinstance(chosen.get_current_reconstructor(), TrainableReconstructor):
         raise SettingsError(f"{path}: the algorithm '{asked}' does not train.{did_you_mean(f'{asked}-network', there)}")
-
-
-def _without_trace(record: logging.LogRecord) -> bool:
-    """Whether a record is anything but the trace of a job whose failure was told in a sentence."""
-    failure = record.exc_info[1] if record.exc_info else None
-    return not isinstance(failure, JobFailedError)

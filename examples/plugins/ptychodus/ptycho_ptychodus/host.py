@@ -43,6 +43,8 @@ def run() -> int:
     except PtychoError as error:
         print(f"ptycho-ptychodus: {error}", file=sys.stderr)
         return error.exit_status
+    except KeyboardInterrupt:
+        return 130
 
 
 class Host:

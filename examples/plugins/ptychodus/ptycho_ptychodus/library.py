@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 from contextlib import closing
@@ -60,6 +61,7 @@ class Library(ReconstructorLibrary):  # type: ignore[misc]
 
     def __init__(self, registry: Any) -> None:  # noqa: ANN401 - of ptychodus
         super().__init__(self.name)
+        logging.getLogger("ptychodus.model.task_manager").addFilter(_without_trace)
         specs = [row.spec for row in find_backends() if row.state == "ok" and row.spec is not None and not row.only_by_name]
         self.settings, self.stop = Settings(registry, specs), threading.Event()
         self._all: list[Reconstructor] = [Fit(self, one.name) for one in specs if "reconstruct" in one.capabilities]
@@ -140,6 +142,12 @@ class Library(ReconstructorLibrary):  # type: ignore[misc]
         """What ptychodus gets; its window shows the log."""
         self.get_logger().error("%s", why)
         return JobFailedError(str(why))
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    """Whether a record is anything but the trace of a job whose failure was told in a sentence."""
+    failure = record.exc_info[1] if record.exc_info else None
+    return not isinstance(failure, JobFailedError)
 
 
 def _values(line: Mapping[str, Any], name: str) -> list[LossValue]:

@@ -234,3 +234,14 @@ def test_the_guide_does_what_it_says(host, env, tmp_path):
         status, said = ended(["bash", "-c", command], own, tmp_path)
         assert status == 0, said
     assert (tmp_path / "results/product.h5").is_file()
+
+
+def test_another_signature_is_refused_by_name(host, env, tmp_path):
+    changed = "from ptychodus.model.processing.core import ProcessingCore as it; it.__init__ = lambda self, other: None"
+    run = "from ptycho_ptychodus.host import run; raise SystemExit(run())"
+    status, said = ended([host / "python", "-c", f"{changed}\n{run}"], env, tmp_path)
+    assert status == 2
+    assert (
+        "ProcessingCore.__init__ of ptychodus does not take (task_manager, settings_registry, product_api, algorithm_lib" in said
+    )
+    assert "pip install 'ptychodus==1.7.*'" in said
