@@ -426,6 +426,9 @@ class Snapshot:
         object: (rows, columns), complex.
         probe: (mode, N, N), complex, scaled to counts.
         positions: (frame, 2), float64, in pixels of ``object``.
+        origin: (2,), float64: ``positions + origin`` are positions as the scan's file states them. The core fills it in.
+        frames: (frame,), int64, ascending, the number that the scan's file gives each frame; None where they are 0, 1, 2 …. The
+            core fills it in.
     """
 
     stage: str
@@ -433,6 +436,8 @@ class Snapshot:
     object: ComplexArray
     probe: ComplexArray
     positions: NDArray[np.float64]
+    origin: NDArray[np.float64] | None = None
+    frames: NDArray[np.int64] | None = None
 
 
 class EventSink(Protocol):
