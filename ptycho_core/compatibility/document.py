@@ -32,11 +32,11 @@ def help_page(command: str) -> str:
     """What ``--help`` prints."""
     ours = f"ptycho {COMMANDS[command]}"
     parts = [f"usage: {_USAGE[command]}", ""]
-    told = (
+    words = (
         f"{ours} in the words of PtychoPINN, {'training' if command == 'train' else 'inference'}. Flags are written with hyphens"
     )
-    told += f" or underscores, values after a blank or '='. Every further flag of '{ours}' is taken too, such as --overwrite."
-    parts += [*textwrap.wrap(told, 79), ""]
+    words += f" or underscores, values after a blank or '='. Every further flag of '{ours}' is taken too, such as --overwrite."
+    parts += [*textwrap.wrap(words, 79), ""]
     for one in entries(command).values():
         parts += textwrap.wrap(_becomes(one).replace("`", ""), 79, initial_indent=f"  {_shown(one)}  ", subsequent_indent=" " * 6)
     applied = {**argument_defaults(command), **setting_defaults(command, supervised=False)}

@@ -32,7 +32,7 @@ def format_page(one: ScanFormat) -> str:
     lines += [f"* Some files need `python -m pip install 'ptycho-core[{one.extra}]'`."] if one.extra else []
     lines += ["", "## Units, axes, signs", "", *(f"* {sentence}" for sentence in one.conventions)]
     if one.written_as:
-        lost = "; ".join(told for part, told in PARTS.items() if part not in one.keeps)
+        lost = "; ".join(text for part, text in PARTS.items() if part not in one.keeps)
         lines += ["", "## Writes", "", f"`ptycho convert SOURCE OUT --to {one.written_as}`. {one.writes}", ""]
         lines += [f"A file has no place for: {lost}."] if lost else []
     return "\n".join(lines) + "\n"
