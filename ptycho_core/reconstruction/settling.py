@@ -59,7 +59,8 @@ class Settling:
         return object_change(before, self._seen[-1], slopes, (row[:, None], column), self._illumination) < self._least
 
     def _at(self, image: NDArray[Any], down: int = 0, across: int = 0) -> NDArray[Any]:
-        return image[np.ix_(self._rows + down, self._columns + across)]
+        found: NDArray[Any] = image[np.ix_(self._rows + down, self._columns + across)]
+        return found
 
 
 def object_change(
