@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.contract import EventSink, ExecutionPlan, ReconstructJob, ReconstructResult
+    from ptycho_core.reconstruction.position_search import Searching
 
     Complex = NDArray[np.complex128]
     Real = NDArray[np.float64]
@@ -94,6 +95,9 @@ class _Engine:
             return difference / self._amplitudes(np.concatenate(order))
 
         return epoch
+
+    def placing(self, model: _Model) -> Searching:
+        raise NotImplementedError("it fits no positions")
 
     def joint(self, model: _Model, used: NDArray[np.int64], likelihood: str, total_variation: float) -> _Joint:
         return _Joint(self, model, used, likelihood, total_variation, refine_probe=self._options.refine_probe)
