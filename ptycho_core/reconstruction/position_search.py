@@ -15,7 +15,7 @@ from ptycho_core.reconstruction.schedule import batches, keep_inside
 from ptycho_core.scan.canvas import probe_width, spacing_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -74,9 +74,10 @@ RESCUE_MARGIN: Final = 4.0
 RESCUE_CUTOFF: Final = 0.15
 """They are searched for within the radius and these pixels around where they are stated to be, on an object low-passed so far."""
 
-PASSES: Final = 2
-AGAIN: Final = 0.6
-"""How often it is all done, and the part of the radius from the second time on."""
+FIRST: Final = ((3, 1.0, 4, 0.25), (3, 1.0, 5, 0.28), (4, 0.6, 4, 0.3), (3, 0.3, 3, 0.3))
+AGAIN: Final = ((3, 0.8, 4, 0.28), (3, 0.5, 4, 0.3), (2, 0.3, 3, 0.3))
+"""The first time through, and once more: epochs, radius as a part of the whole, grid points along it, and the cutoff of the
+object times the step of the grid."""
 
 LEAST_BATCH: Final = 16
 
@@ -122,10 +123,10 @@ class Level(NamedTuple):
     cutoff: float
 
 
-def levels_of(radius: float) -> tuple[Level, ...]:
-    """From the radius down to single pixels; the object shows as much structure as the grid of trials resolves."""
+def levels_of(radius: float, parts: Sequence[tuple[int, float, int, float]]) -> tuple[Level, ...]:
+    """From a radius down to single pixels, by `FIRST` or `AGAIN`; the object shows as much as the grid of trials resolves."""
     found = list[Level]()
-    for epochs, part, points, cutoff in ((3, 1.0, 4, 0.25), (3, 1.0, 5, 0.28), (4, 0.6, 4, 0.3), (3, 0.3, 3, 0.3)):
+    for epochs, part, points, cutoff in parts:
         step = max(1, round(part * radius / points))
         if step > 1:
             found.append(Level(epochs, part * radius, step, cutoff / step))
@@ -251,10 +252,9 @@ class Search:
         self._every = np.arange(engine.number)
         self._sequence = ordered(self._every, self._random)  # one for all epochs: each frame waits for all others
         self.positions = stated.copy()
-        first, again = levels_of(reach.radius), levels_of(AGAIN * reach.radius)
-        self._passes = [first, *[again] * (PASSES - 1)]
+        self._passes = [levels_of(reach.radius, parts) for parts in (FIRST, AGAIN)]
         rescue = FRESH_EPOCHS + FINEST.epochs
-        self._total = 1 + sum(level.epochs for levels in self._passes for level in levels) + PASSES * rescue
+        self._total = 1 + sum(sum(level.epochs for level in levels) + rescue for levels in self._passes)
         self._epoch = 0
 
     def iterate(self) -> Iterator[Placed]:

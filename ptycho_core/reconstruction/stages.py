@@ -178,6 +178,7 @@ class Run(Generic[M]):
             self._notes.append(f"the patterns of {len(kept)} frames do not determine their positions, which stay as they were")
         for note in self._notes:
             self._events.emit(Event("message", message=note))
+        how = self._options.refine_positions
         plan, sums, judging = self._planned, self._engine.frame_sums(best), self._held_out.judging
         judged = None if self._held_out_r is None else np.stack([self._held_out_r * sums[judging, 1], sums[judging, 1]], axis=1)
         return ReconstructResult(
@@ -195,6 +196,7 @@ class Run(Generic[M]):
                 "device": plan.device,
                 "threads": plan.execution["threads"],
                 "positions_kept": kept.tolist(),
+                **({"position_search": how} if how in SEARCHES else {}),
             },
             frame_sums=sums,
         )
