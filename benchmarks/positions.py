@@ -35,7 +35,7 @@ class Row(NamedTuple):
     simulate: tuple
     bar: str
     spoil: object = None
-    settings: dict = {}
+    settings: dict | None = None
     seeds: tuple = (11, 12, 13, 14, 15)
 
 
@@ -119,7 +119,9 @@ def measure(row, seed, backend):
             arrays["positions_px"] = row.spoil(arrays["positions_px"], seed)
             np.savez(path, **arrays)
         began = time.process_time()
-        payload = create_reconstruction_payload(path, None, {"backend": backend, "threads": 1, **row.settings}, environment={})
+        payload = create_reconstruction_payload(
+            path, None, {"backend": backend, "threads": 1, **(row.settings or {})}, environment={}
+        )
         found, metrics = run_payload(payload)
         seconds = time.process_time() - began
     as_is, mapped, lost = error(found.positions, arrays["positions_true_px"])

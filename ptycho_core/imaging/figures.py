@@ -144,7 +144,10 @@ def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
 
 @default_style()
 def figure_of_frames(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Where each frame lies and how the fit moved it there, and R, counts and shift by frame number, in the color of R; rows as in ``frames.csv``."""
+    """Where each frame lies, how the fit moved it there, and R, counts and shift by frame number, in the color of R.
+
+    Rows are as in ``frames.csv``.
+    """
     columns = {name: np.array([_number(row.get(name)) for row in rows]) for name in rows[0]}
     shift = np.hypot(columns["shift_row"], columns["shift_column"])
     held_out = columns["held_out"] > 0
