@@ -157,8 +157,9 @@ def figure_of_frames(rows: Sequence[Mapping[str, Any]]) -> Figure:
     colors: dict[str, Any] = {"c": columns["misfit"], "s": 14, "cmap": "viridis_r"}
     place = figure.add_subplot(grid[:, 0])
     if shift.any():
-        ends = [(columns[name] - columns[f"shift_{name}"], columns[name]) for name in ("column", "row")]
-        place.plot(*ends, color="0.6", linewidth=0.8, zorder=0)
+        gap = np.full(len(rows), np.nan)  # one line for all frames, with gaps
+        ends = [(columns[name] - columns[f"shift_{name}"], columns[name], gap) for name in ("column", "row")]
+        place.plot(*(np.stack(points, 1).ravel() for points in ends), color="0.6", linewidth=0.8, zorder=0)
     place.scatter(columns["column"], columns["row"], **colors)
     place.set(
         xlabel="column (px)",

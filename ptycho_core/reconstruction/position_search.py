@@ -70,9 +70,9 @@ LEFT_BEHIND: Final = 1.5
 NEIGHBORS: Final = 8
 """Frames that a frame is compared with."""
 
-RESCUE_MARGIN: Final = 4.0
-RESCUE_CUTOFF: Final = 0.15
-"""They are searched for within the radius and these pixels around where they are stated to be, on an object low-passed so far."""
+RESCUE_REACH: Final = 1.5
+RESCUE_STEP: Final = 3
+"""Those are searched for further than all, around where they are stated to be: some lie beyond the radius."""
 
 FIRST: Final = ((3, 1.0, 4, 0.25), (3, 1.0, 5, 0.28), (4, 0.6, 4, 0.3), (3, 0.3, 3, 0.3))
 AGAIN: Final = ((3, 0.8, 4, 0.28), (3, 0.5, 4, 0.3), (2, 0.3, 3, 0.3))
@@ -131,9 +131,9 @@ def levels_of(radius: float, parts: Sequence[tuple[int, float, int, float]]) -> 
         if step > 1:
             found.append(Level(epochs, part * radius, step, cutoff / step))
     finest = found[-1] if found else None
-    while finest is not None and finest.step > 3:  # a wide search needs more levels to come down to a pixel
+    while finest is not None and finest.step > 2:  # a wide search needs more levels to come down to a pixel
         step = max(2, round(finest.step / 2))
-        finest = Level(3, 3.0 * step, step, 0.3 / step)
+        finest = Level(3, 2.0 * finest.step, step, 0.3 / step)
         found.append(finest)
     return (*found, FINEST)
 
@@ -286,7 +286,7 @@ class Search:
             yield self._after(self._engine.epoch(order))
         self.positions[left] = self._stated[left]
         self._put()
-        for level in (Level(1, self._reach.radius + RESCUE_MARGIN, 2, RESCUE_CUTOFF), FINEST):
+        for level in (Level(1, RESCUE_REACH * self._reach.radius, RESCUE_STEP, 0.3 / RESCUE_STEP), FINEST):
             trial = Trial(disc(level.radius, level.step), level.cutoff)
             self._choosing(trial, level.step)(left, self._engine.misfits(left, trial))
         yield from self._at(FINEST)
