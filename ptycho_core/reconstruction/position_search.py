@@ -67,6 +67,9 @@ BATCHES: Final = 25
 LEFT_BEHIND: Final = 1.5
 """Relative misfit of a frame over the median of its neighbors, from which on it is searched for alone."""
 
+FAR_BEHIND: Final = 2.5
+"""The same over the median of all frames: those that are lost together spoil each other's neighborhood."""
+
 NEIGHBORS: Final = 8
 """Frames that a frame is compared with."""
 
@@ -78,8 +81,6 @@ FIRST: Final = ((3, 1.0, 4, 0.25), (3, 1.0, 5, 0.28), (4, 0.6, 4, 0.3), (3, 0.3,
 AGAIN: Final = ((3, 0.8, 4, 0.28), (3, 0.5, 4, 0.3), (2, 0.3, 3, 0.3))
 """The first time through, and once more: epochs, radius as a part of the whole, grid points along it, and the cutoff of the
 object times the step of the grid."""
-
-LEAST_BATCH: Final = 16
 
 FRESH_EPOCHS: Final = 3
 """Epochs that make the object anew without them."""
@@ -196,7 +197,7 @@ def with_affine_part_of(stated: FloatArray, found: FloatArray, scale: float) -> 
 
 def ordered(frames: IntArray, random: np.random.Generator) -> list[IntArray]:
     """Frames in random order, in batches of which few frames overlap."""
-    return batches(frames, max(LEAST_BATCH, -(-len(frames) // BATCHES)), random)
+    return batches(frames, -(-len(frames) // BATCHES), random)
 
 
 class Searching(Protocol):
@@ -298,7 +299,8 @@ class Search:
         own = self._engine.misfits(self._every, Trial(np.zeros((1, 2), dtype=np.int64), 0.0))[:, 0]
         relative = own / np.maximum(self._engine.counts, 1.0)
         near = cKDTree(self.positions).query(self.positions, k=min(NEIGHBORS + 1, len(own)))[1][:, 1:]
-        return np.flatnonzero(relative > LEFT_BEHIND * np.median(relative[near], axis=1))
+        limits = np.minimum(LEFT_BEHIND * np.median(relative[near], axis=1), FAR_BEHIND * np.median(relative))
+        return np.flatnonzero(relative > limits)
 
     def _choosing(self, trial: Trial, step: int) -> Choose:
         """What moves a batch to the places of least misfit, those far from the stated ones a little less likely."""

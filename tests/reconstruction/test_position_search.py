@@ -99,7 +99,7 @@ def test_a_misfit_takes_background_and_mask_into_account(engine: Any, level: flo
     placing = Placing(state, engine.frames(scan, scan.mask, "float64"), DEFAULT)
     placing.state.object = state.object
     modelled = intensities(scan.object, np.asarray(placing.state.probe), whole, scan.background if level else None)
-    apart = (np.sqrt(modelled + COUNTS_FLOOR / 4) - np.sqrt(scan.counts)) * scan.mask
+    apart = (np.sqrt(modelled + COUNTS_FLOOR / 4) - np.sqrt(scan.counts.astype(float))) * scan.mask
     expected = 4 * (apart[:, ::2, ::2] ** 2).sum((1, 2))  # the zero frequency of 16 pixels lies at an even one
     found = placing.misfits(np.arange(len(scan)), Trial(disc(0, 1), 0.0))[:, 0]
     assert distance(found, expected) < 1e-12
@@ -209,6 +209,7 @@ def test_a_search_can_be_stopped_and_shown(engine: Any) -> None:
 def test_frames_left_behind_are_searched_for_from_where_they_are_stated(engine: Any) -> None:
     scan = small_scan(side=7)
     stated = np.rint(scan.positions)
+    scan = replace(scan, counts=intensities(scan.object, scan.probe, stated).astype(np.float32) * scan.mask)
     placing = Placing(engine.state(scan.object, scan.probe, stated), engine.frames(scan, scan.mask, "float64"), DEFAULT)
     search = Search(placing, stated, scan.object.shape, 16, Reach(2.0, 6.0), 0)
     placing.state.object, placing.state.probe = engine.tensor(scan.object), engine.tensor(scan.probe)

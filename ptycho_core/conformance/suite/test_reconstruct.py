@@ -20,6 +20,7 @@ from ptycho_core.contract import ReconstructResult
 from ptycho_core.errors import CapabilityError
 from ptycho_core.formats.opening import open_scan
 from ptycho_core.imaging.metrics import data_misfit, frame_sums, position_error
+from ptycho_core.reconstruction.affine_search import affine_map
 from ptycho_core.scan.canvas import object_canvas
 
 if TYPE_CHECKING:
@@ -339,6 +340,24 @@ def test_positions_are_refined(bench: Bench) -> None:
     start = {"object": np.ones(shape, np.complex64), "probe": truth["probe"], "positions": moved}
     settings = bench.settings(**bench.as_taken({"refine_positions": True, "epochs": 25, "iterations": 15, "batch_size": 9}))
     result = bench.call("reconstruct", scan, settings, start=start)["result"]
+    assert position_error(result.positions, right) < 0.5 * position_error(moved, right)
+
+
+@kit("reconstruct", "position-search", needs=("test_it_improves_a_known_scan",))
+@pytest.mark.parametrize("how", ["search", "affine"])
+def test_positions_that_are_far_off_are_found(bench: Bench, how: str) -> None:
+    scan = bench.scan(modes=1)
+    truth = run(bench, QUICK)["start"]
+    origin, shape = object_canvas(truth["positions"], N, 16)
+    right = truth["positions"] - origin
+    asked: dict[str, Value] = {"refine_positions": how, "epochs": 25, "iterations": 15, "batch_size": 9, "refine_probe": False}
+    moved = affine_map(right, np.array([0.04, 0.0, 0.03, 0.0]))
+    if how == "search":
+        moved = right.copy()
+        moved[[6, 8, 16, 18]] += [[4, -3], [-3, -4], [-4, 3], [3, 4]]
+        asked |= {"position_error": 1.0, "position_radius": 6.0}
+    start = {"object": np.ones(shape, np.complex64), "probe": truth["probe"], "positions": moved}
+    result = bench.call("reconstruct", scan, bench.settings(**bench.as_taken(asked)), start=start)["result"]
     assert position_error(result.positions, right) < 0.5 * position_error(moved, right)
 
 
