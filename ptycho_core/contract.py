@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 CONTRACT: Final[tuple[int, int]] = (2, 0)
 """Version of the contract (major, minor). A backend's major must be the same and its minor not newer."""
 
-CAPABILITIES: Final[frozenset[str]] = frozenset({"train", "infer", "reconstruct", "evaluate", "positions", "background"})
+CAPABILITIES: Final[frozenset[str]] = frozenset(
+    {"train", "infer", "reconstruct", "evaluate", "positions", "position-search", "background"}
+)
 """Words a manifest may claim: the four verbs, then what ``reconstruct`` can do besides object and probe."""
 
 VERBS: Final[tuple[str, ...]] = ("train", "infer", "reconstruct", "evaluate")
@@ -426,6 +428,9 @@ class Snapshot:
         object: (rows, columns), complex.
         probe: (mode, N, N), complex, scaled to counts.
         positions: (frame, 2), float64, in pixels of ``object``.
+        origin: (2,), float64: ``positions + origin`` are positions as the scan's file states them. The core fills it in.
+        frames: (frame,), int64, ascending, the number that the scan's file gives each frame; None where they are 0, 1, 2 …. The
+            core fills it in.
     """
 
     stage: str
@@ -433,6 +438,8 @@ class Snapshot:
     object: ComplexArray
     probe: ComplexArray
     positions: NDArray[np.float64]
+    origin: NDArray[np.float64] | None = None
+    frames: NDArray[np.int64] | None = None
 
 
 class EventSink(Protocol):

@@ -298,11 +298,12 @@ def _check_network(model_path: str | Path | None, decided: Decided) -> None:
     if model_path is None and precision.value == "bf16-mixed":
         told = f"{precision.where}: bf16-mixed acts in the layers of a network, and there is no model."
         raise SettingsError(told, remedy="Take another precision, or give a model.", source=precision.where)
-    for option in () if spec is None else spec.options:
-        asked = resolved.options[f"{decided.row.name}.{option.name}"]
-        if model_path is None and option.network and asked.value != option.default:
-            told = f"{asked.where}: {option.name} acts in the layers of a network, and there is no model."
-            raise SettingsError(told, remedy="Leave it out, or give a model.", source=asked.where)
+    if model_path is None and spec is not None:
+        for option in spec.options:
+            asked = resolved.options[f"{spec.name}.{option.name}"]
+            if option.network and asked.value != option.default:
+                told = f"{asked.where}: {option.name} acts in the layers of a network, and there is no model."
+                raise SettingsError(told, remedy="Leave it out, or give a model.", source=asked.where)
     for name, none in (("refine_probe", False), ("background", "none")):
         one = resolved.values[name]
         if one.value == none:
