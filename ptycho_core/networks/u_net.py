@@ -10,7 +10,7 @@ import itertools
 from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.networks.bare import tile_estimate
-from ptycho_core.networks.description import GROUP_VERSION, TILE_VERSION
+from ptycho_core.networks.description import CANVAS_VERSION, GROUP_VERSION, TILE_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,12 @@ __all__ = ["ESTIMATE_CHANNELS", "describe"]
 
 ESTIMATE_CHANNELS: Final = 5
 """Channels a pattern of the input: estimate less one (real, imaginary), its next step (real, imaginary), illumination."""
+
+CANVAS_CHANNELS: Final = 6
+"""Channels of the canvas of a tile: the first four as of a pattern, then two of the illumination of all frames together."""
+
+_CANVAS_STEPS = 5
+"""Steps of the estimate before a network on the canvas: half of those that suffice without one."""
 
 _STEPS = 4
 """Update steps for each pattern of a group: one alone is soon fitted, what neighbours tell of the smooth phase takes longer."""
@@ -47,6 +53,8 @@ def describe(size: int, settings: Mapping[str, Any], likelihood: str = "amplitud
     """
     gridsize, asked = int(settings["gridsize"]), settings["update_steps"]
     frames, name = gridsize**2, str(settings["network"])
+    if name == "canvas":
+        return _on_canvas(size, settings, likelihood)
     tile = settings.get("estimate") == "tile"
     of_group = {"steps": _STEPS * frames if asked is None else int(asked), "alpha": _ALPHA, "momentum": _MOMENTUM}
     levels, blocks = (_COMPACT_LEVELS, 1) if name == "compact" else (len(_LEVELS), int(settings["network_depth"]))
@@ -60,6 +68,21 @@ def describe(size: int, settings: Mapping[str, Any], likelihood: str = "amplitud
         "input_channels": ESTIMATE_CHANNELS * frames,
         "output_channels": 2 * frames,
         "layers": _layers(int(settings["network_width"]) * gridsize, 2 * frames, levels, blocks),
+    }
+
+
+def _on_canvas(size: int, settings: Mapping[str, Any], likelihood: str) -> dict[str, Any]:
+    """A compact network that sees the whole canvas of a tile: many times fewer pixels than the windows of its frames have."""
+    return {
+        "name": "canvas",
+        "version": CANVAS_VERSION,
+        "size": size,
+        "gridsize": 1,
+        "estimate": tile_estimate(settings["update_steps"], likelihood, _CANVAS_STEPS),
+        "output": {"form": str(settings["output_form"]), "activation": str(settings["amplitude_activation"])},
+        "input_channels": CANVAS_CHANNELS,
+        "output_channels": 2,
+        "layers": _layers(int(settings["network_width"]), 2, _COMPACT_LEVELS, 1),
     }
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ptycho_core.backends.discovery import LOGGER, OBSERVERS, EntryPointClaim, scan
 from ptycho_core.engine.losses import BUILT_IN, OF_OBJECTS, Loss
 from ptycho_core.errors import SettingsError
+from ptycho_core.settings.data import RECONSTRUCT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -183,8 +184,8 @@ def loss_weights(training: Mapping[str, object], model_type: str) -> dict[str, f
         training: the *training* settings.
         model_type: ``physics-informed`` or ``supervised``.
     """
-    supervised = model_type == "supervised"
-    auto = {"amplitude": 0.0 if supervised else 1.0, "realspace": 1.0 if supervised else 0.0}
+    labeled = model_type == "supervised" or training["labels"] == RECONSTRUCT
+    auto = {"amplitude": 0.0 if labeled else 1.0, "realspace": 1.0 if labeled else 0.0}
     found = {}
     for name in (*losses(), *OF_OBJECTS):
         value = training[f"{name}_weight"]

@@ -7,7 +7,10 @@ from typing import ClassVar
 
 from ptycho_core.settings.declare import setting
 
-__all__ = ["LATER", "WITHOUT_MODEL", "ModelSettings"]
+__all__ = ["CANVAS", "LATER", "WITHOUT_MODEL", "ModelSettings"]
+
+CANVAS = "canvas"
+"""The network that sees the canvas of a tile."""
 
 LATER = ("estimate",)
 """Those that model files written before them do not state; what was done then is their default."""
@@ -50,19 +53,20 @@ class ModelSettings:
     )  # fmt: skip
     update_steps: int | None = setting(
         None, minimum=0, maximum=1000, verbs=_VERBS, flags=("--steps",),
-        help="update steps from a flat object, with the known probe, that make what the network sees; auto is 4 gridsize², and "
-        "10 with estimate tile. Without a model they make what infer gives. More helps where the probe is well known, and "
-        "costs time.",
+        help="update steps from a flat object, with the known probe, that make what the network sees; auto is 4 gridsize², "
+        "10 with estimate tile, and 5 with network canvas. Without a model they make what infer gives. More helps where the "
+        "probe is well known, and costs time.",
     )  # fmt: skip
-    estimate: str = setting(
-        "group", choices=("group", "tile"), verbs=_VERBS,
+    estimate: str | None = setting(
+        None, choices=("group", "tile"), verbs=_VERBS,
         help="what the network sees of a pattern: what its own group of frames tells, or all neighbors of its tile, as infer "
-        "without a model estimates them. tile takes gridsize 1 and merge batch; its steps cost more and a network adds less.",
+        "without a model estimates them; auto is group, and tile with --network canvas. tile takes gridsize 1 and merge batch; "
+        "its steps cost more and a network adds less.",
     )  # fmt: skip
     network: str = setting(
-        "compact", choices=("compact", "deep"), verbs=_VERBS,
-        help="the network: compact, or deep, which sees twice as far and has more layers. deep for many scans and the time to "
-        "learn from them.",
+        "compact", choices=("compact", "deep", "canvas"), verbs=_VERBS,
+        help="the network: compact, or deep, which sees twice as far and has more layers, or canvas, which sees a whole tile of "
+        "neighbors, with --estimate tile. deep for many scans and the time to learn from them, canvas to halve the steps.",
     )  # fmt: skip
     network_depth: int = setting(
         2, minimum=1, maximum=8, verbs=_VERBS,

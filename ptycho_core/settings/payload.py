@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.errors import CapabilityError, SettingsError
 from ptycho_core.settings.audit import audit
+from ptycho_core.settings.data import RECONSTRUCT
 from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.planning import plan_for, resolve_for
 from ptycho_core.settings.resolution import REQUESTING, Facts, Resolved
@@ -225,7 +226,7 @@ def create_training_payload(
     sources = _sources(overrides, execution_config, environment, config_file)
     stated = None if resume is None else (lambda _: resumption_facts(resume))
     common, _ = _decide(
-        "train", sources, stated, lambda found: _check_scans(found.resolved, scans, validation),
+        "train", sources, stated, lambda found: _check_scans(found, scans, validation),
         allow_unsupported=allow_unsupported,
     )  # fmt: skip
     places, judging = (tuple(scan_path(scan) for scan in some) for some in (scans, validation))
@@ -364,14 +365,18 @@ def _folder(output_dir: str | Path | None) -> Path | None:
     return None if output_dir is None else Path(output_dir)
 
 
-def _check_scans(resolved: Resolved, scans: Sequence[str | Path], validation: Sequence[str | Path]) -> None:
-    """That each scan is there, and the settings that depend on how many there are."""
+def _check_scans(decided: Decided, scans: Sequence[str | Path], validation: Sequence[str | Path]) -> None:
+    """That each scan is there, the settings that depend on how many there are, and that labels can be made."""
     from ptycho_core.formats.opening import scan_path
 
+    resolved, spec = decided.resolved, decided.row.spec
     for scan in (*scans, *validation):
         scan_path(scan)
     labels, split = resolved.values["labels"], resolved.values["validation_split"]
-    if labels.value is not None and len(scans) > 1:
+    if labels.value == RECONSTRUCT and spec is not None and "reconstruct" not in spec.capabilities:
+        told = f"backend '{spec.name}' does not provide 'reconstruct', which labels {RECONSTRUCT} need."
+        raise CapabilityError(told, remedy="Give an object with --labels FILE.", source=labels.where, backend=spec.name)
+    if labels.value not in (None, RECONSTRUCT) and len(scans) > 1:
         told = f"{labels.where}: labels is the object of one scan, and there are {len(scans)}."
         raise SettingsError(told, remedy="Store each object in its scan's file as 'object_true'.", source=labels.where)
     if split.value and split.origin in REQUESTING and validation:

@@ -145,7 +145,9 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
     from ptycho_core.jobs.doubts import looked_over, of_scans, say_doubts
     from ptycho_core.scan.kept import kept
     from ptycho_core.settings.components import losses_of
+    from ptycho_core.settings.data import RECONSTRUCT
     from ptycho_core.training.data import check_sizes, training_data
+    from ptycho_core.training.labels import with_labels
     from ptycho_core.training.prepare import continued_model, initial_model, scan_records
 
     groups = payload.groups
@@ -163,6 +165,8 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
     doubts = say_doubts(hub, of_scans(opened))
     for note in (*notes, *_repeated(audit["scans"])):
         hub.emit(Event("message", message=note))
+    if groups["training"]["labels"] == RECONSTRUCT:
+        data = with_labels(data, model.physics["probe"], payload, hub)
     return TrainJob(data, model, payload.output_dir, groups, losses_of(groups)), doubts, notes
 
 
