@@ -298,6 +298,10 @@ class ArrayOps(ABC):
         """Arrays one after the other along an axis."""
 
     @abstractmethod
+    def einsum(self, subscripts: str, first: Array, second: Array, /) -> Array:
+        """Sum over products of two arrays, both real or both complex, written as NumPy writes it: ``"ij,jk->ik"``."""
+
+    @abstractmethod
     def split(self, vector: Array, lengths: Sequence[int]) -> Sequence[Array]:
         """Parts of a vector, one after the other."""
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from ptycho_core.networks.architecture import Architecture, Layers, Pictures
 from ptycho_core.networks.bare import describe_bare
+from ptycho_core.networks.described import BUILT_IN, built_in, describe
 from ptycho_core.networks.description import check_description, estimates_tiles, sees_canvas, tensor_shapes
 from ptycho_core.networks.initial import initial_weights
-from ptycho_core.networks.u_net import describe
 
 __all__ = [
+    "BUILT_IN",
+    "Architecture",
+    "Layers",
+    "Pictures",
+    "built_in",
     "check_description",
     "describe",
     "describe_bare",

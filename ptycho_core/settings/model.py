@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ptycho_core.settings.declare import setting
+from ptycho_core.networks import BUILT_IN
+from ptycho_core.networks.u_net import Deep
+from ptycho_core.settings.declare import declared_by, setting
 
-__all__ = ["CANVAS", "LATER", "WITHOUT_MODEL", "ModelSettings"]
-
-CANVAS = "canvas"
-"""The network that sees the canvas of a tile."""
+__all__ = ["LATER", "WITHOUT_MODEL", "ModelSettings"]
 
 LATER = ("estimate",)
 """Those that model files written before them do not state; what was done then is their default."""
@@ -64,18 +63,13 @@ class ModelSettings:
         "its steps cost more and a network adds less.",
     )  # fmt: skip
     network: str = setting(
-        "compact", choices=("compact", "deep", "canvas"), verbs=_VERBS,
+        "compact", choices=tuple(kind.name for kind in BUILT_IN), foreign=True, verbs=_VERBS,
         help="the network: compact, or deep, which sees twice as far and has more layers, or canvas, which sees a whole tile of "
-        "neighbors, with --estimate tile. deep for many scans and the time to learn from them, canvas to halve the steps.",
+        "neighbors. deep for many scans and the time to learn from them, canvas to halve the steps. Installed packages add "
+        "others.",
     )  # fmt: skip
-    network_depth: int = setting(
-        2, minimum=1, maximum=8, verbs=_VERBS,
-        help="residual blocks at each level of --network deep. More for many scans; each costs time.",
-    )  # fmt: skip
-    network_width: int = setting(
-        16, minimum=4, maximum=256, multiple=4, verbs=_VERBS,
-        help="channels of the network's first layer, for each of gridsize. Wider learns more from many scans and takes longer.",
-    )  # fmt: skip
+    network_depth: int = declared_by(Deep, "depth")
+    network_width: int = declared_by(Deep, "width")
     output_form: str = setting(
         "real-imaginary", choices=("real-imaginary", "amplitude-phase"), verbs=_VERBS,
         help="what the network's two outputs mean. amplitude-phase where a bound on the amplitude is known.",

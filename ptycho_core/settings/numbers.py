@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ptycho_core.networks.u_net import Canvas
 from ptycho_core.settings.components import resolved_weights
-from ptycho_core.settings.model import CANVAS
 
 if TYPE_CHECKING:
     from ptycho_core.contract import Value
@@ -18,7 +18,7 @@ BATCH_SIZES: Final = (32, 128)
 
 def estimate_of(network: Value) -> str:
     """The estimate before a network that nothing else was asked for."""
-    return "tile" if network == CANVAS else "group"
+    return "tile" if network == Canvas.name else "group"
 
 
 def numbered(verb: str, groups: dict[str, dict[str, Value]]) -> dict[str, dict[str, Value]]:
@@ -30,7 +30,7 @@ def numbered(verb: str, groups: dict[str, dict[str, Value]]) -> dict[str, dict[s
     if "training" in groups:
         found["training"] = resolved_weights(groups["training"], str(model["model_type"]))
         if found["training"]["batch_size"] is None:
-            found["training"]["batch_size"] = BATCH_SIZES[model["network"] == CANVAS]
+            found["training"]["batch_size"] = BATCH_SIZES[model["network"] == Canvas.name]
     execution = groups.get("execution", {})
     if "inference_batch_size" in execution and execution["inference_batch_size"] is None:
         size = found["training"]["batch_size"] if verb == "train" else 1

@@ -260,7 +260,9 @@ def _own(overrides: Mapping[str, object], spec: BackendSpec) -> Mapping[str, obj
 def _stated(stated: Mapping[str, tuple[Value, str]], known: Mapping[str, Declaration], origin: str) -> list[Given]:
     """What files state of what is known; the rest is passed over."""
     return [
-        Given(name, known[name].check(value, where), origin, where) for name, (value, where) in stated.items() if name in known
+        Given(name, known[name].of_model.check(value, where), origin, where)
+        for name, (value, where) in stated.items()
+        if name in known
     ]
 
 

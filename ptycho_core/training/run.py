@@ -144,7 +144,7 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
     from ptycho_core.formats.opening import open_scan
     from ptycho_core.jobs.doubts import looked_over, of_scans, say_doubts
     from ptycho_core.scan.kept import kept
-    from ptycho_core.settings.components import losses_of
+    from ptycho_core.settings.components import losses_of, network_of
     from ptycho_core.settings.data import RECONSTRUCT
     from ptycho_core.training.data import check_sizes, training_data
     from ptycho_core.training.labels import with_labels
@@ -158,7 +158,7 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
     data = training_data(scans[:number], groups, scans[number:])
     audit = {**payload.audit, "scans": scan_records(data)}
     if payload.resume is None:
-        model = initial_model(data, groups, audit, _producer(payload))
+        model = initial_model(data, groups, audit, _producer(payload), network_of(groups, data.size))
     else:
         model = continued_model(payload.resume, audit, _producer(payload))
     hub.emit(_started(payload, data, len(model.history)))
