@@ -9,13 +9,19 @@ from ptycho_core.networks import BUILT_IN
 from ptycho_core.networks.u_net import Deep
 from ptycho_core.settings.declare import declared_by, setting
 
-__all__ = ["LATER", "WITHOUT_MODEL", "ModelSettings"]
+__all__ = ["LATER", "OF_TRAINING", "WITHOUT_MODEL", "ModelSettings"]
 
 LATER = ("estimate",)
 """Those that model files written before them do not state; what was done then is their default."""
 
 WITHOUT_MODEL = ("update_steps", "probe_mask_diameter", "probe_mask_edge", "probe_smoothing")
 """Those that act in an inference without a model; the others are what a network is."""
+
+OF_TRAINING = frozenset(
+    ("model_type", "neighbor_count", "modes", "merge", "train_probe", "train_scale", "probe_scale", "probe_mask_diameter",
+     "probe_mask_edge", "probe_smoothing")
+)  # fmt: skip
+"""Those that say how a network learns and of its probes; with the others alone a description and its weights go."""
 
 _VERBS = ("train", "infer")
 """At inference the model file states them all, and no other value is accepted."""

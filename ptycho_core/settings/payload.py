@@ -94,12 +94,15 @@ class ResolutionPayload(ReconstructionPayload):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPayload(Payload):
-    """A training: files of the scans, of the validation scans, folder of the run, and the checkpoint to continue from."""
+    """A training: files of the scans, of the validation scans, folder of the run, the checkpoint to continue from, and the model
+    whose weights it begins with.
+    """
 
     scans: tuple[Path, ...]
     validation: tuple[Path, ...]
     output_dir: Path
     resume: Path | None
+    start_model: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +195,7 @@ def create_training_payload(
     *,
     validation: Sequence[str | Path] = (),
     resume: str | Path | None = None,
+    start_model: str | Path | None = None,
     config_file: str | Path | SettingsSource | None = None,
     environment: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
@@ -206,32 +210,52 @@ def create_training_payload(
         validation: paths of validation scans.
         resume: a checkpoint to continue from. Its settings are facts; only ``epochs`` and, the seed aside, execution settings may
             differ.
+        start_model: a model file, or the folder of a run, whose network and weights the training begins with.
         config_file: settings in TOML, or what takes the place of such a file.
         environment: variables; those of the process if None.
         allow_unsupported: continue without the options that the backend does not support.
 
     Raises:
-        SettingsError: for an unknown or impossible setting, or one that differs from the checkpoint's.
+        SettingsError: for an unknown or impossible setting, or one that differs from the checkpoint's or the model's network.
         BackendUnusableError: if the backend cannot be used.
         CapabilityError: if it does not provide what was asked for.
-        DataError: if there is no such scan, or the checkpoint cannot be used.
-        UsageError: if no scan is given.
+        DataError: if there is no such scan, or the checkpoint or the model cannot be used.
+        UsageError: if no scan is given, or both a checkpoint and a model.
     """
     from ptycho_core.errors import UsageError
     from ptycho_core.formats.opening import scan_path
-    from ptycho_core.settings.facts import resumption_facts
+    from ptycho_core.model import model_file
+    from ptycho_core.settings.facts import fine_tuning_facts, resumption_facts
 
     if not scans:
         raise UsageError("There is no scan to learn from.", remedy="Give at least one.")
+    if resume is not None and start_model is not None:
+        raise UsageError("--resume continues a training and --from begins one.", remedy="Give --resume or --from.")
     sources = _sources(overrides, execution_config, environment, config_file)
-    stated = None if resume is None else (lambda _: resumption_facts(resume))
+    stated: Callable[[Mapping[str, Value]], Facts] | None = None
+    if resume is not None:
+        stated = partial(_facts_of, resumption_facts, resume)
+    elif start_model is not None:
+        stated = partial(_facts_of, fine_tuning_facts, start_model)
     common, _ = _decide(
         "train", sources, stated, lambda found: _check_scans(found, scans, validation),
         allow_unsupported=allow_unsupported,
     )  # fmt: skip
     places, judging = (tuple(scan_path(scan) for scan in some) for some in (scans, validation))
     checkpoint = None if resume is None else Path(resume)
-    return TrainingPayload(scans=places, validation=judging, output_dir=Path(output_dir), resume=checkpoint, **common)
+    start = None if start_model is None else model_file(Path(start_model))
+    return TrainingPayload(
+        scans=places, validation=judging, output_dir=Path(output_dir), resume=checkpoint, start_model=start, **common
+    )
+
+
+def _facts_of(
+    facts: Callable[[str | Path], Facts],
+    model: str | Path,
+    _: Mapping[str, Value],
+) -> Facts:
+    """Facts of a model file, whatever is asked for of a scan."""
+    return facts(model)
 
 
 def create_inference_payload(
