@@ -30,6 +30,7 @@ CANVAS_CHANNELS: Final = (6, 2)
 """Channels that a network on the canvas takes (the first four as of a frame, two of the light of all frames) and gives."""
 
 _CANVAS_FOLDS: Final = 3  # the sides of a canvas are multiples of eight
+_OF_A_SIZE: Final = ("attention", "spectral_convolution")
 
 LIKELIHOODS: Final = ("amplitude", "poisson")
 FORMS: Final = ("real-imaginary", "amplitude-phase")
@@ -102,6 +103,9 @@ def _check_canvas(description: Mapping[str, Any]) -> None:
     if channels != CANVAS_CHANNELS or not description["layers"]:
         told = f"{channels[0]} input and {channels[1]} output channels in {len(description['layers'])} layers"
         raise DataError(f"The network on the canvas has {told}; {CANVAS_CHANNELS[0]} and {CANVAS_CHANNELS[1]} are expected.")
+    sized = next((str(layer["op"]) for layer in description["layers"] if layer["op"] in _OF_A_SIZE), None)
+    if sized is not None:
+        raise DataError(f"The network on the canvas has the operation {sized!r}, which needs a picture of known size.")
     deepest = _walked(description)[1]
     if deepest > _CANVAS_FOLDS:
         raise DataError(

@@ -107,7 +107,7 @@ def _without_model() -> tuple[dict[str, tuple[Value, str]], frozenset[str]]:
 
 
 def fine_tuning_facts(model: str | Path) -> Facts:
-    """What a model states for a training that begins with its weights: its *model* settings; those are sealed that make the network.
+    """What a model states for a training that begins with its weights: its *model* settings, sealed if they make the network.
 
     Raises:
         DataError: the file does not exist or cannot be used.

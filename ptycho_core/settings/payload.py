@@ -94,8 +94,9 @@ class ResolutionPayload(ReconstructionPayload):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPayload(Payload):
-    """A training: files of the scans, of the validation scans, folder of the run, the checkpoint to continue from, and the model
-    whose weights it begins with.
+    """A training: files of the scans, of the validation scans, folder of the run, the checkpoint to continue from.
+
+    Or, in ``start_model``, the model whose weights it begins with.
     """
 
     scans: tuple[Path, ...]

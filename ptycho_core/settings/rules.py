@@ -25,7 +25,7 @@ _METRES = ("photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
 _ACTS_WITH = {
     "amplitude_activation": ("output_form", ("amplitude-phase",)),
     "network_depth": ("network", ("deep",)),
-    "network_width": ("network", ("compact", "deep")),
+    "network_width": ("network", ("compact", "deep", "canvas")),
     "weight_decay": ("optimizer", ("adamw",)),
     "adam_beta1": ("optimizer", ("adam", "adamw")),
     "adam_beta2": ("optimizer", ("adam", "adamw")),

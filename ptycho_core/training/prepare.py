@@ -69,7 +69,7 @@ def initial_model(
         network = describe(data.size, asked, likelihood, architecture)
         weights = initial_weights(network, seed)
     else:
-        network, weights = _network_of(start, data, likelihood), dict(start.weights)
+        network, weights = dict(_network_of(start, data, likelihood)), dict(start.weights)
     return Model(
         network=network,
         weights=weights,
