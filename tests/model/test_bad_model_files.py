@@ -18,6 +18,7 @@ from safetensors.numpy import load, save
 from ptycho_core.cli.main import main
 from ptycho_core.errors import DataError
 from ptycho_core.model import load_model, read_model_manifest, save_model
+from ptycho_core.modelfile.manifest import VERSION
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 STATE, OPTIMIZER = "training/state.json", "training/optimizer.safetensors"
@@ -165,7 +166,7 @@ def test_a_foreign_manifest_is_refused(file, tamper):
     refused(file, "manifest.json: the field 'format' is 'other', not 'ptycho model'")
 
 
-@pytest.mark.parametrize("version", [2, 10**6])
+@pytest.mark.parametrize("version", [VERSION + 1, 10**6])
 def test_a_newer_version_is_told_before_anything_else_that_may_differ(file, tamper, version):
     def change(manifest):
         manifest.update(version=version, more={}, network={"kind": "from the future"})
@@ -173,7 +174,7 @@ def test_a_newer_version_is_told_before_anything_else_that_may_differ(file, tamp
 
     tamper.edit_manifest(file, change, sealed=False, extra=[("more.bin", b"")])
     for by in (load_model, read_model_manifest):
-        refused(file, f"is of version {version}; this ptycho reads up to version 1. Update ptycho-core", by=by)
+        refused(file, f"is of version {version}; this ptycho reads up to version {VERSION}. Update ptycho-core", by=by)
 
 
 @pytest.mark.parametrize("version", [0, -1, 1.0, "1", None, True])
@@ -195,7 +196,7 @@ def test_a_manifest_that_lacks_a_field_or_has_one_of_another_type_is_refused(fil
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"more": 1}, "has the field 'more', which version 1 does not know"),
+        ({"more": 1}, f"has the field 'more', which version {VERSION} does not know"),
         ({"facts": {"size": 32, "gridsize": "two", "modes": 2}}, "fact 'gridsize' must be a whole number from 1; it is 'two'"),
         ({"facts": {"size": 32.0, "gridsize": 2, "modes": 2}}, "fact 'size' must be a whole number from 1; it is 32.0"),
         ({"facts": {"size": 32, "gridsize": 2}}, "fact 'modes' must be a whole number from 1; it is None"),
@@ -433,10 +434,10 @@ def test_another_archive_put_after_a_model_file_is_not_taken_for_it(file):
 
 
 def test_every_refusal_is_exit_status_5_at_the_command_line(file, tamper, capsys):
-    tamper.edit_manifest(file, lambda manifest: manifest.update(version=2))
+    tamper.edit_manifest(file, lambda manifest: manifest.update(version=VERSION + 1))
     assert main(["model", "inspect", str(file)]) == 5
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(f"ptycho: {file}: manifest.json: the file is of version 2")
+    assert err.startswith(f"ptycho: {file}: manifest.json: the file is of version {VERSION + 1}")
     assert main(["model", "inspect", str(file.parent)]) == 5
     assert "has no best.ptycho" in capsys.readouterr().err
