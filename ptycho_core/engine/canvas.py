@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.engine.arrays import Array, ArrayOps
 
-__all__ = ["CanvasBatch", "CanvasEstimate", "apart", "canvas_deviation", "canvas_distance", "corrected"]
+__all__ = ["LIT_SHARE", "CanvasBatch", "CanvasEstimate", "apart", "canvas_deviation", "canvas_distance", "corrected"]
 
 _ROUNDING: Final = 1e-6
 """Below this a distance of two complex numbers counts as its square, so that its gradient at zero is zero."""
@@ -24,7 +24,8 @@ _ROUNDING: Final = 1e-6
 _COVER: Final = 0.1
 _FRAMES: Final = 20.0
 _MOST: Final = 2.0
-_SHARE: Final = 0.5
+LIT_SHARE: Final = 0.5
+"""Of the greatest light of a canvas: where so much falls, a pixel counts half of what it can."""
 
 
 class CanvasEstimate(NamedTuple):
@@ -85,7 +86,7 @@ def canvas_distance(xp: ArrayOps, picture: Array, label: Array, light: Array) ->
 
     φ is the best phase of the whole canvas, taken as a constant. Where little light falls, little is asked.
     """
-    weight = light / (light + _SHARE * xp.max(light))
+    weight = light / (light + LIT_SHARE * xp.max(light))
     turn = unit_phase(xp, xp.sum(xp.sum(xp.times_real(label * xp.conj(xp.constant(picture)), weight), 1), 0))
     return xp.sum64(apart(xp, picture * turn, label) * weight) / xp.sum64(weight)
 

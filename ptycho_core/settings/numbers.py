@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 __all__ = ["estimate_of", "numbered"]
 
-BATCH_SIZES: Final = (32, 128)
+BATCH_SIZE: Final = 32
+CANVAS_BATCH_SIZE: Final = 128
 """Groups in a step; a network on the canvas learns from tiles like those that it will be given."""
 
 
@@ -30,7 +31,7 @@ def numbered(verb: str, groups: dict[str, dict[str, Value]]) -> dict[str, dict[s
     if "training" in groups:
         found["training"] = resolved_weights(groups["training"], str(model["model_type"]))
         if found["training"]["batch_size"] is None:
-            found["training"]["batch_size"] = BATCH_SIZES[model["network"] == Canvas.name]
+            found["training"]["batch_size"] = CANVAS_BATCH_SIZE if model["network"] == Canvas.name else BATCH_SIZE
     execution = groups.get("execution", {})
     if "inference_batch_size" in execution and execution["inference_batch_size"] is None:
         size = found["training"]["batch_size"] if verb == "train" else 1

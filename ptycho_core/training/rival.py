@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ptycho_core.contract import Event
+from ptycho_core.engine.canvas import LIT_SHARE
 from ptycho_core.errors import DataError
 from ptycho_core.inference.probe import ChosenProbe
 from ptycho_core.inference.run import infer_job, stitched
@@ -43,8 +44,6 @@ _FRAMES: Final = 512
 
 _LONGEST: Final = 5
 """The untrained pass takes at most so many times the steps that it is timed with: more hardly improve it."""
-
-_SHARE: Final = 0.5
 
 
 class _Part(NamedTuple):
@@ -188,7 +187,7 @@ class _Runner:
 
 def _error(found: NDArray[np.complex64], known: NDArray[np.complex64], part: _Part) -> float:
     """``‖√w (O e^{iφ} − T)‖ / ‖√w T‖`` with the best phase φ and w = L / (L + max L / 2) of the light L."""
-    weight = part.light / (part.light + _SHARE * part.light.max())
+    weight = part.light / (part.light + LIT_SHARE * part.light.max())
     one, other = found.astype(np.complex128), known.astype(np.complex128)
     overlap = (weight * other * one.conj()).sum()
     turn = overlap / max(abs(overlap), np.finfo(float).tiny)
