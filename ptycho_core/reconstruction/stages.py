@@ -241,8 +241,8 @@ class Run(Generic[M]):
 
     def _pie(self, stage: str, model: M, epochs: int, training: IntArray) -> Iterator[M]:
         """Epochs of rPIE; the state is handed on as it is, unless R got much worse, which ends the stage."""
+        best, lowest = model, math.inf
         model = model.copy()
-        best, lowest = model.copy(), math.inf
         update = self._engine.epochs(model, coarse=stage == "coarse")
         places: list[npt.NDArray[np.float64]] = []
         for epoch in range(1, epochs + 1):

@@ -14,6 +14,7 @@ from ptycho_core.conformance.suite.inputs import perturbed_model
 from ptycho_core.contract import ExecutionPlan
 from ptycho_core.errors import CapabilityError
 from ptycho_core.evaluation import evaluate
+from ptycho_core.formats.product import load_reconstruction
 from ptycho_core.numpy_backend.arrays import NumpyArrays
 from ptycho_core.numpy_backend.devices import operations
 from ptycho_core.numpy_backend.network import ChannelsLast, convolution, fold, unfold
@@ -86,8 +87,17 @@ def test_no_array_of_a_float32_fit_is_of_double_precision(scan, tmp_path, monkey
     assert {"fft2_ortho", "abs2", "times_real", "scatter_add", "shift_ramps", "overlap_sum", "as_real"} <= seen
 
 
+def test_whatever_is_asked_it_gives_the_same_bits(scan, tmp_path):
+    objects = []
+    for number, words in enumerate((["--no-deterministic"], ["--deterministic", "strict"])):
+        folder = tmp_path / str(number)
+        assert main(["reconstruct", str(scan), "-o", str(folder), "--backend", "numpy", *words, *QUICK]) == 0
+        objects.append(load_reconstruction(folder).object)
+    assert np.array_equal(*objects)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_act_on_transforms_and_products_and_are_put_back(threads, monkeypatch):
+def test_threads_act_on_transforms_and_products_and_go_back(threads, monkeypatch):
     asked, transform = [], fft.fft2
     monkeypatch.setattr(fft, "fft2", lambda *given, **more: asked.append(more["workers"]) or transform(*given, **more))
     before = threadpool_info()

@@ -3,6 +3,8 @@
 import pytest
 from replayed import BASE, Held, Network, write_scans
 
+pytestmark = pytest.mark.usefixtures("only_the_backend_under_test", "undrawn")
+
 
 @pytest.fixture
 def lessons(tmp_path):

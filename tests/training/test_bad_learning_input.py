@@ -13,6 +13,8 @@ import pytest
 from ptycho_core.cli.main import main
 from ptycho_core.model import load_model
 
+pytestmark = pytest.mark.usefixtures("only_the_backend_under_test", "undrawn")
+
 SMALL = {"--epochs": "1", "--network-width": "4", "--update-steps": "2", "--batch-size": "20", "--threads": "1"}
 NAMES = ["best.ptycho", "last.ptycho"]
 

@@ -4,8 +4,12 @@ import json
 import signal
 import time
 
+import pytest
+
 import ptycho_core
 from ptycho_core.model import load_model
+
+pytestmark = pytest.mark.usefixtures("only_the_backend_under_test", "undrawn")
 
 QUICK = {"network_width": 8, "update_steps": 4, "threads": 1, "batch_size": 12}
 

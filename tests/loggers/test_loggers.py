@@ -16,6 +16,8 @@ from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.loggers import table
 from ptycho_core.model import load_model
 
+pytestmark = pytest.mark.usefixtures("only_the_backend_under_test", "undrawn")
+
 SMALL = {"epochs": 2, "network_width": 4, "update_steps": 1, "batch_size": 20, "threads": 1}
 """Three steps an epoch."""
 

@@ -17,6 +17,8 @@ from ptycho_core.errors import DataError
 from ptycho_core.model import TrainingState, load_model, save_model
 from ptycho_core.scan.reading import READER_NAME
 
+pytestmark = pytest.mark.usefixtures("only_the_backend_under_test", "undrawn")
+
 TIMES = ("seconds", "patterns_per_second")
 SMALL = {"epochs": 3, "network_width": 4, "update_steps": 2, "batch_size": 10, "threads": 1}
 """Six batches of ten frames an epoch."""

@@ -17,6 +17,8 @@ from ptycho_core.settings.resolution import resolve
 from ptycho_core.training.data import training_data
 from ptycho_core.training.prepare import initial_model
 
+pytestmark = pytest.mark.usefixtures("only_the_backend_under_test", "undrawn")
+
 FILES = {"reconstruction.h5", "settings.json", "metrics.json", "object.png", "probe.png"}
 
 

@@ -9,6 +9,8 @@ from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.product import StoredObject
 from ptycho_core.reconstruction.start import prepare_start
 
+pytestmark = pytest.mark.usefixtures("only_the_backend_under_test", "undrawn")
+
 
 @pytest.mark.parametrize("name", ["", "best.ptycho", "last.ptycho"])
 def test_the_start_is_what_the_model_gives_where_the_scan_lies(run, scans, tmp_path, capsys, name):

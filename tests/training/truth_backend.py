@@ -1,7 +1,5 @@
 """A complete small backend without framework: it trains nothing but keeps the contract, and infers the truth up to phases."""
 
-import contextlib
-import importlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +8,7 @@ import numpy as np
 import pytest
 
 from ptycho_core import backends
+from ptycho_core.backends.registry import find_named
 from ptycho_core.cli.main import main
 from ptycho_core.contract import (
     BackendSpec,
@@ -94,19 +93,6 @@ class Truth:
         return ReconstructResult(job.object, job.probe, job.positions, None, [], np.zeros(0, np.int64), "it stays with the start")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _only_the_backend_under_test(backend):
-    """It need not be named, here or in the processes that tests start; the small one above is there as well."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PTYCHO_BACKENDS_ALLOW", f"{backend},truth")
-        yield
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _nothing_is_drawn(undrawn):
-    """Pictures are tried in ``tests/imaging``."""
-
-
 @pytest.fixture
 def truth():
     """The backend, registered; it has no framework, so that any other may be loaded."""
@@ -128,14 +114,32 @@ def scans(tmp_path_factory):
     return simulated(folder / "first.npz", "--seed", "3"), simulated(folder / "second.npz", "--seed", "4")
 
 
+def train_with_truth(*words):
+    """The command, with the backend registered for as long as it runs."""
+    backends.register("truth", Truth(), SPEC)
+    try:
+        assert main(["train", *map(str, words), "--backend", "truth", "--quiet"]) == 0
+    finally:
+        backends.unregister("truth")
+
+
+@pytest.fixture(scope="session")
+def train(backend):
+    """``train(*words)``: the command with the backend under test, or with the small one where that does not train."""
+
+    def train(*words):
+        if "train" not in find_named(backend)[0].spec.capabilities:
+            return train_with_truth(*words)
+        assert main(["train", *map(str, words), "--backend", backend, "--quiet"]) == 0
+        return None
+
+    return train
+
+
 @pytest.fixture(scope="session")
 def _trained(scans, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "run"
-    backends.register("truth", Truth(), SPEC)
-    try:
-        assert main(["train", str(scans[0]), "-o", str(folder), "--backend", "truth", "--epochs", "1", "--quiet"]) == 0
-    finally:
-        backends.unregister("truth")
+    train_with_truth(scans[0], "-o", folder, "--epochs", "1")
     return folder
 
 
@@ -143,16 +147,3 @@ def _trained(scans, tmp_path_factory):
 def run(_trained, truth, tmp_path):
     """The folder of a training with the first scan."""
     return Path(shutil.copytree(_trained, tmp_path / "run"))
-
-
-@pytest.fixture
-def operations(backend):
-    """The array operations of the backend under test, by precision."""
-    devices = importlib.import_module(f"ptycho_backend_{backend}.devices")
-    with contextlib.ExitStack() as stack:
-
-        def made(precision):
-            execution = {"precision": precision, "threads": 1, "deterministic": "on"}
-            return stack.enter_context(devices.operations(ExecutionPlan("cpu", execution, {}, {})))
-
-        yield made

@@ -1,6 +1,6 @@
 """A small scan of an aperture out of focus, whose file holds no probe."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,8 @@ def small_scan(path: Path, turned: str = "as-stated", photons: float = 1e5, fram
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _only_the_backend_under_test(backend: str) -> Iterator[None]:
-    """It need not be named."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PTYCHO_BACKENDS_ALLOW", backend)
-        yield
+def _alone(only_the_backend_under_test: None) -> None:
+    """The backend need not be named."""
 
 
 @pytest.fixture(scope="session")

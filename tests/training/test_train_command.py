@@ -17,6 +17,8 @@ from ptycho_core.hookspecs import hookimpl
 from ptycho_core.model import load_model
 from ptycho_core.networks import initial_weights
 
+pytestmark = pytest.mark.usefixtures("only_the_backend_under_test", "undrawn")
+
 FILES = {"best.ptycho", "last.ptycho", "settings.json", "metrics.json", "log.csv", "losses.png"}
 
 

@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 import ptycho_core
 from ptycho_core.formats.opening import open_scan
 from ptycho_core.inference.probe import choose_probe
 from ptycho_core.model import load_model
+
+pytestmark = pytest.mark.usefixtures("only_the_backend_under_test", "undrawn")
 
 
 def test_a_learned_probe_is_that_of_the_scan_by_its_place(truth, scans, tmp_path):

@@ -13,6 +13,8 @@ from ptycho_core.formats.product import load_reconstruction
 from ptycho_core.model import read_model_manifest
 from ptycho_core.settings.payload import create_inference_payload, create_reconstruction_payload, create_training_payload
 
+pytestmark = pytest.mark.usefixtures("only_the_backend_under_test", "undrawn")
+
 ASKED = ["--seed", "3", "--accelerator", "cpu", "--precision", "float64", "--no-deterministic", "--quiet"]
 SMALL = ["--epochs", "1", "--network-width", "4", "--update-steps", "2", "--batch-size", "12"]
 

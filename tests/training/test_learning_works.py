@@ -10,6 +10,8 @@ from ptycho_core.cli.main import main
 from ptycho_core.formats.product import load_reconstruction
 from ptycho_core.model import load_model
 
+pytestmark = pytest.mark.usefixtures("only_the_backend_under_test", "undrawn")
+
 QUICK = {"network_width": 8, "update_steps": 0, "batch_size": 12, "threads": 1, "learning_rate": 3e-3}
 """No update steps: the network sees the patterns taken back to the sample, and has much to learn."""
 

@@ -11,6 +11,8 @@ from ptycho_core.cli.json_events import VERSION, JsonEvents
 from ptycho_core.cli.main import main
 from ptycho_core.contract import Event
 
+pytestmark = pytest.mark.usefixtures("only_the_backend_under_test", "undrawn")
+
 KEYS = ["version", "kind", "time", "stage", "epoch", "total", "values", "message", "path"]
 
 
