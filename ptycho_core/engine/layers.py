@@ -29,6 +29,8 @@ def on_planes(xp: ArrayOps, layer: Mapping[str, Any], planes: Array, weights: Se
     match layer["op"]:
         case "attention":
             return _attended(xp, layer, planes)
+        case "gelu":
+            return gelu(xp, planes)
         case "group_normalization":
             return _normalized_in_groups(xp, layer, planes, weights)
         case "layer_normalization":

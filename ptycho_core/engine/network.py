@@ -94,7 +94,7 @@ class Network:
                 return xp.convolution(picture, weights[0], weights[1], int(layer["stride"]), mixed=self._mixed)
             case "fold":
                 return xp.fold(picture)
-            case "gelu":
+            case "gelu" if not self._mixed:
                 return gelu(xp, picture)
             case "silu":
                 return xp.silu(picture)

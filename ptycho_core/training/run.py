@@ -163,6 +163,7 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
 
     Raises:
         DataError: a scan or its probe cannot be used, or the checkpoint was trained with other scans.
+        SettingsError: the network that is asked for cannot be built.
     """
     from ptycho_core.formats.opening import open_scan
     from ptycho_core.jobs.doubts import looked_over, of_scans, say_doubts
@@ -177,6 +178,7 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
     groups = payload.groups
     opened = [looked_over(kept(open_scan(path, groups["data"]))) for path in (*payload.scans, *payload.validation)]
     check_sizes([scan for scan, *_ in opened])  # before anything is computed for them
+    architecture = None if payload.resume is not None else network_of(groups, opened[0][0].size)
     opened, notes = (opened, []) if payload.resume is not None else _with_probes(opened, payload, hub)
     scans, number = [scan for scan, *_ in opened], len(payload.scans)
     data = training_data(scans[:number], groups, scans[number:])
@@ -184,7 +186,7 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
     if payload.resume is None:
         start = None if payload.start_model is None else load_model(payload.start_model)
         audit |= {} if start is None else {"start_model": str(payload.start_model)}
-        model = initial_model(data, groups, audit, _producer(payload), network_of(groups, data.size), start)
+        model = initial_model(data, groups, audit, _producer(payload), architecture, start)
     else:
         model = continued_model(payload.resume, audit, _producer(payload))
     hub.emit(_started(payload, data, len(model.history)))

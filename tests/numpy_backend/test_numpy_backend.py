@@ -10,11 +10,16 @@ from threadpoolctl import threadpool_info
 
 from ptycho_core.backends import discovery, registry
 from ptycho_core.cli.main import main
+from ptycho_core.conformance.parity import relative_distance
+from ptycho_core.conformance.reference.network import channels
+from ptycho_core.conformance.suite.every_operation import EveryOperation
 from ptycho_core.conformance.suite.inputs import perturbed_model
 from ptycho_core.contract import ExecutionPlan
+from ptycho_core.engine.network import Network
 from ptycho_core.errors import CapabilityError
 from ptycho_core.evaluation import evaluate
 from ptycho_core.formats.product import load_reconstruction
+from ptycho_core.networks import describe, initial_weights
 from ptycho_core.numpy_backend.arrays import NumpyArrays
 from ptycho_core.numpy_backend.devices import operations
 from ptycho_core.numpy_backend.network import ChannelsLast, convolution, fold, unfold
@@ -149,3 +154,16 @@ def test_a_batch_of_a_training_is_evaluated_without_gradients(scan, tmp_path):
     assert found.gradients == {}
     with pytest.raises(CapabilityError, match="needs automatic differentiation"):
         evaluate(replace(recipe, gradients=True), backend="numpy", precision="float64")
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("float64", 1e-13), ("float32", 2e-6)])
+def test_a_network_of_every_operation_is_that_of_the_reference(precision, limit):
+    asked = {"gridsize": 1, "update_steps": None, "output_form": "real-imaginary", "amplitude_activation": "none"}
+    description, random = describe(32, asked, architecture=EveryOperation()), np.random.default_rng(3)
+    weights = {name: one + random.normal(0, 0.1, one.shape) for name, one in initial_weights(description, 1).items()}
+    given, xp = random.standard_normal((2, 5, 32, 32)), NumpyArrays(np.dtype(precision))
+    layout = xp.layout(description)
+    held = [xp.from_numpy(layout.native(name, one)) for name, one in weights.items()]
+    found = Network(xp, description, layout, mixed=False)(held, xp.from_numpy(given))
+    assert found.dtype == precision
+    assert relative_distance(found, channels(description, weights, given)) < limit
