@@ -110,6 +110,9 @@ def _check_untrained(found: Mapping[str, Any], where: str) -> None:
         value = found.get(name)
         if name not in _UNTRAINED or name not in found or type(value) not in _UNTRAINED[name]:
             raise DataError(f"{where}: '{name}' in 'untrained' is {_short(value)}; that is no figure of version {VERSION}.")
+    names = found.get("scans", [])
+    if not all(isinstance(name, str) for name in names):
+        raise DataError(f"{where}: 'scans' in 'untrained' is {_short(names)}; a list of text is expected.")
 
 
 def check_hashes(hashes: Mapping[str, Any], members: list[str], where: str) -> None:
