@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
     if not payload.groups["execution"]["progress"]:
         say_notes([*metrics["doubts"], *metrics["notes"]])
     say(f"{figures_of(metrics)}; {metrics['frames']} patterns in {metrics['seconds']:.1f} s: {args.output_dir}")
-    say(said_of(metrics))
     if args.model is not None:
         say(told_next_to_untrained(metrics["untrained"]))
+    say(said_of(metrics))
     say_taken(payload)
     return status_of(args, metrics)

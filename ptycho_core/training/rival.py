@@ -6,6 +6,7 @@ however low its loss is.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -126,7 +127,8 @@ def _measured(payload: TrainingPayload, parts: list[_Part], model: Model, hub: E
     found = {name: [run(part, make(part)) for part in parts] for name, make in passes.items()}
     seconds = {name: sum(one.seconds for one in some) for name, some in found.items()}
     each = max((seconds["twice"] - seconds["same"]) / steps, 0.1 * seconds["same"] / steps)
-    equal = min(max(steps, steps + int((seconds["network"] - seconds["same"]) / each)), _LONGEST * steps)
+    worth = math.ceil((seconds["network"] - seconds["same"]) / each)
+    equal = min(max(steps + worth, steps + 1 if tile else 1), _LONGEST * steps)  # a network behind steps is never free
     rivals = [run(part, _bare(equal, payload)(part)) for part in parts]
     errors = {
         name: float(np.average([_error(one.object, true, part) for one, true, part in zip(some, known, parts, strict=True)],

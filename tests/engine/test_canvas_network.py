@@ -87,7 +87,7 @@ def train(*words, backend, more=("--threads", "1", "--quiet", "--no-figures", "-
 def learned(scans, tmp_path_factory, backend):
     """A run that learned from the reconstructions of two scans, and is validated on a third."""
     folder = tmp_path_factory.mktemp("learned") / "run"
-    words = ["--labels", "reconstruct", "--epochs", "25", "--batch-size", "40", "--learning-rate", "3e-3", "--network-width", "8"]
+    words = ["--labels", "reconstruct", "--epochs", "16", "--batch-size", "40", "--learning-rate", "3e-3", "--network-width", "8"]
     assert train(*scans[:2], "-o", folder, "--validation", scans[2], *words, backend=backend) == 0
     return folder
 
@@ -106,12 +106,12 @@ def test_it_learns_from_what_scans_reconstruct_themselves_and_is_held_against_th
     assert (
         main(["infer", str(scans[2]), "--model", str(learned), "-o", str(learned / "out"), "--backend", backend, "--quiet"]) == 0
     )
-    last = capsys.readouterr().out.splitlines()[-1]
+    told = capsys.readouterr().out.splitlines()[-2]  # the verdict stays last
     word = "better than" if figures["better"] else "no better than"
-    assert last.startswith(
+    assert told.startswith(
         f"The network is {word} untrained: error {figures['network']:.4g}, untrained {figures['untrained']:.4g}"
     )
-    assert last.endswith("on 120 frames of 7.npz that it did not learn from.")
+    assert told.endswith("on 120 frames of 7.npz that it did not learn from.")
 
 
 def test_batches_change_no_bit_of_an_inference_and_the_reference_infers_alike(learned, scans, backend, monkeypatch):
@@ -122,68 +122,6 @@ def test_batches_change_no_bit_of_an_inference_and_the_reference_infers_alike(le
     assert np.linalg.norm(found[0].object - wanted) <= 2e-5 * np.linalg.norm(wanted)
     untrained = ptycho_core.infer(scans[2], backend=backend, threads=1, update_steps=5).object
     assert np.linalg.norm(untrained - wanted) > 1e-3 * np.linalg.norm(wanted)
-
-
-def test_a_training_goes_on_bit_for_bit(scans, tmp_path, backend):
-    words = [
-        "--labels",
-        "reconstruct",
-        "--batch-size",
-        "60",
-        "--network-width",
-        "4",
-        "--scheduler",
-        "constant",
-        "--deterministic",
-        "on",
-    ]
-    for name, epochs in (("whole", "3"), ("parts", "2")):
-        assert train(scans[0], "-o", tmp_path / name, *words, "--epochs", epochs, backend=backend) == 0
-    assert train(scans[0], "-o", tmp_path / "parts", "--resume", "--epochs", "3", backend=backend, more=("--quiet",)) == 0
-    whole, parts = (load_model(tmp_path / name / "last.ptycho", training=True) for name in ("whole", "parts"))
-    assert all(np.array_equal(whole.weights[name], parts.weights[name]) for name in whole.weights)
-    assert all(np.array_equal(whole.physics[name], parts.physics[name]) for name in whole.physics)
-    assert whole.training.arrays.keys() == parts.training.arrays.keys()
-    assert all(np.array_equal(value, parts.training.arrays[name]) for name, value in whole.training.arrays.items())
-    metrics = json.loads((tmp_path / "parts" / "metrics.json").read_text())
-    assert metrics["untrained"] == {}
-
-
-def test_a_training_begins_with_a_model(learned, scans, tmp_path, backend, capsys):
-    still = ["--model-type", "supervised", "--learning-rate", "1e-30", "--epochs", "1"]
-    assert (
-        main(
-            ["train", str(scans[2]), "-o", str(tmp_path / "run"), "--from", str(learned), *still, "--backend", backend, "--quiet"]
-        )
-        == 0
-    )
-    first, second = load_model(learned), load_model(tmp_path / "run")
-    assert all(np.array_equal(first.weights[name], second.weights[name]) for name in first.weights)
-    assert second.network == first.network
-    assert len(second.history) == 1
-    assert len(second.physics["probe"]) == 1
-    capsys.readouterr()
-    for words, told in (
-        (["--network-width", "16"], "network_width"),
-        (["--resume"], "Give --resume or --from"),
-    ):
-        assert (
-            main(["train", str(scans[2]), "-o", str(tmp_path / "run"), "--from", str(learned), *words, "--backend", backend]) == 2
-        )
-        assert told in capsys.readouterr().err
-    assert main(["train", str(scans[2]), "-o", str(learned), "--from", str(learned), "--overwrite", "--backend", backend]) != 0
-    larger = simulated(tmp_path, 8, "--size", "48", "--frames", "40")
-    assert main(["train", str(larger), "-o", str(tmp_path / "other"), "--from", str(learned), "--backend", backend]) == 5
-    assert "the model to begin with takes 32 x 32" in capsys.readouterr().err
-
-
-def test_patterns_may_be_what_is_compared(scans, tmp_path, backend):
-    words = ["--epochs", "2", "--batch-size", "60", "--network-width", "4", "--validation-split", "0.3"]
-    assert train(scans[0], "-o", tmp_path / "run", *words, backend=backend) == 0
-    model = load_model(tmp_path / "run")
-    assert all(row["misfit"] > 0 for row in model.history)
-    assert model.untrained["compared_with"] == "reconstruction"
-    assert model.untrained["frames"] == 36
 
 
 @pytest.mark.long
