@@ -164,8 +164,10 @@ def network_names() -> dict[str, str]:
     return {one.name: one.told if one.reason else "" for one in components("network")}
 
 
-def network_of(settings: Mapping[str, Mapping[str, Value]], size: int) -> Architecture:
+def network_of(settings: Mapping[str, Mapping[str, Value]], size: int) -> Architecture | None:
     """The network that the settings of a training, by group, name, made with what they say of it.
+
+    None where none of that name is installed: only a model file can have named it, which holds its layers.
 
     Args:
         settings: the groups *model* and, where other distributions bring networks, *networks*.
@@ -175,9 +177,12 @@ def network_of(settings: Mapping[str, Mapping[str, Value]], size: int) -> Archit
         SettingsError: its settings make no network that can be built; the message says why.
     """
     model, given = settings["model"], settings.get("networks", {})
-    kind = networks().get(str(model["network"]))
-    if kind is None:
+    name = str(model["network"])
+    if name in {one.name for one in BUILT_IN_NETWORKS}:
         return built_in(model)
+    kind = networks().get(name)
+    if kind is None:
+        return None
     one = next(one for one in components("network") if one.found is kind)
     try:
         return _built(kind(**{item.name: given[f"{kind.name}_{item.name}"] for item in fields(kind)}), size, model)

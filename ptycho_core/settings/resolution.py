@@ -62,6 +62,11 @@ class Sourced:
     where: str
     losers: tuple[Given, ...] = ()
 
+    @property
+    def by_model(self) -> bool:
+        """Whether a model file states it, whatever else does."""
+        return "model" in (self.origin, *(one.origin for one in self.losers))
+
     def as_dict(self) -> dict[str, Any]:
         """The same for JSON."""
         beat = [{"value": one.value, "origin": one.origin, "where": one.where} for one in self.losers]

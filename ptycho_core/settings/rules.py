@@ -203,11 +203,15 @@ def _check_settings_of_losses(values: Mapping[str, Sourced]) -> None:
 
 
 def _check_settings_of_networks(values: Mapping[str, Sourced]) -> None:
-    """A setting of a network acts only where that network is taken."""
+    """A setting of a network acts only where that network is taken, and its layers are made."""
     for kind in networks().values():
         asked = next((name for item in fields(kind) if _asked(values, name := f"{kind.name}_{item.name}")), None)
-        if asked is not None and values["network"].value != kind.name:
+        if asked is None:
+            continue
+        if values["network"].value != kind.name:
             _refuse(values, asked, f"{asked} acts only with network {kind.name}, and network is {_show(values, 'network')}")
+        if values["network"].by_model and not values[asked].by_model:
+            _refuse(values, asked, f"{asked} acts only where layers are made, and those of network {kind.name} are the model's")
 
 
 def _check_logger(values: Mapping[str, Sourced]) -> None:
