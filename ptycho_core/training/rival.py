@@ -178,7 +178,7 @@ class _Runner:
         self._backend, self._hub = payload.backend, QuietEvents(hub)
         self._groups, self._plan = plan_of_trial(payload.backend, payload.groups, payload.plan, {}, verb="infer")
         self._groups["model"] = payload.groups["model"]
-        self._clock = time.process_time if self._plan.device == "cpu" else time.perf_counter
+        self._clock = time.process_time if self._plan.execution["accelerator"] == "cpu" else time.perf_counter
 
     def __call__(self, part: _Part, model: Model) -> _Pass:
         began = self._clock()
