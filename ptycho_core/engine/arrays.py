@@ -427,6 +427,10 @@ class ArrayOps(ABC):
         """``network(weights, pictures)``, translated where an option of the backend asks for it."""
         return network
 
+    def untranslated(self, function: Callable[..., Array]) -> Callable[..., Array]:
+        """A function of complex arrays inside what `accelerated` translates, as it is called where translators lack them."""
+        return function
+
     def facts(self) -> dict[str, Value]:
         """What the record of a training says of the framework's part."""
         return {}

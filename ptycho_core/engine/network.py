@@ -62,6 +62,7 @@ class Network:
         last_use = {name: index for index, layer in enumerate(self._layers) for name in layer["from"]}
         self._finished = [[name for name, use in last_use.items() if use == index] for index in range(len(self._layers))]
         self._tensors = Counter(name.rpartition(".")[0] for name in tensor_shapes(description))
+        self._spectral = xp.untranslated(on_planes)
         self._pass = xp.accelerated(self._passed)
 
     def __call__(self, weights: Sequence[Array], features: Array) -> Array:
@@ -100,5 +101,7 @@ class Network:
                 return xp.silu(picture)
             case "unfold":
                 return xp.unfold(picture)
+            case "spectral_convolution":
+                return self._layout.enter(self._spectral(xp, layer, self._layout.planes(picture), weights))
             case _:
                 return self._layout.enter(on_planes(xp, layer, self._layout.planes(picture), weights))

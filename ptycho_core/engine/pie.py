@@ -92,7 +92,7 @@ def pie_epoch(
         state.object, state.probe = updated.object, updated.probe
         misfits.append(updated.misfit)
         if len(misfits) == BATCHES_PER_KICK:
-            # A GPU is not made to wait at each batch; numbers that stay on a CPU lie between the large arrays, whose room is lost.
+            # A GPU is not made to wait at each batch; numbers that stay on a CPU lie between large arrays, whose room is lost.
             misfit, misfits = sum(map(float, misfits), misfit), []
         if updated.steps is not None:
             moved = state.positions[batch] + position_step * bounded(xp.to_numpy(updated.steps))

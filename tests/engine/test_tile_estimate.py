@@ -17,6 +17,7 @@ from ptycho_core.conformance.suite.inputs import known_scan, perturbed_model
 from ptycho_core.engine.evaluate import evaluate
 from ptycho_core.engine.tile import Tile
 from ptycho_core.evaluation import opened
+from ptycho_core.formats.product import load_reconstruction
 from ptycho_core.model import load_model
 from ptycho_core.networks.bare import tile_estimate
 from ptycho_core.physics import intensities
@@ -26,7 +27,7 @@ LIMITS = {"float64": 1e-12, "float32": 2e-5}
 """Relative l2 after ten steps. Measured at most 2e-15 and 6e-7, with either backend."""
 
 
-def tile(*, modes, masked, light):
+def tile(*, modes, masked, light, background=None):
     """Probe, positions between the pixels, counts in the order of the FFT, and good pixels."""
     random = np.random.default_rng(11)
     row, column = np.mgrid[:N, :N] - N / 2 + 0.3
@@ -36,22 +37,33 @@ def tile(*, modes, masked, light):
     positions[:2] = np.floor(positions[:2])
     r, c = np.mgrid[: N + 24, : N + 24]
     truth = (0.75 + 0.2 * np.sin(r / 2.5) * np.cos(c / 3)) * np.exp(0.8j * np.sin(r / 4 + c / 3))
+    expected = intensities(truth, probe, positions) + (0 if background is None else np.fft.fftshift(background))
     good = np.fft.ifftshift(random.random((N, N)) > (0.05 if masked else -1))
-    counts = np.fft.ifftshift(random.poisson(intensities(truth, probe, positions)), axes=(1, 2))
+    counts = np.fft.ifftshift(random.poisson(expected), axes=(1, 2))
     return probe, positions, np.where(good, counts, 0), good
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "modes", "masked", "light"),
-    [("amplitude", 1, False, 1.0), ("amplitude", 3, True, 1.0), ("poisson", 2, True, 0.1)],
+    ("likelihood", "modes", "masked", "light", "behind"),
+    [
+        ("amplitude", 1, False, 1.0, 0.0),
+        ("amplitude", 3, True, 1.0, 20.0),
+        ("poisson", 2, True, 0.1, 0.0),
+        ("poisson", 1, True, 0.1, 0.5),
+    ],
 )
 @pytest.mark.parametrize("precision", LIMITS)
-def test_ten_steps_give_what_they_give_in_the_reference(precision, likelihood, modes, masked, light, operations):
-    probe, positions, counts, good = tile(modes=modes, masked=masked, light=light)
+def test_ten_steps_give_what_they_give_in_the_reference(precision, likelihood, modes, masked, light, behind, operations):
+    background = behind * np.linspace(0, 2, N * N).reshape(N, N) if behind else None
+    probe, positions, counts, good = tile(modes=modes, masked=masked, light=light, background=background)
     asked, xp = tile_estimate(10, likelihood), operations(precision)
-    wanted = TileFit(probe.astype(complex), positions, np.sqrt(counts), good, asked)
+    wanted = TileFit(probe.astype(complex), positions, np.sqrt(counts), good, asked, background)
     mask = xp.from_numpy(good.astype(np.float32)) if masked else None
-    found = Tile(xp, xp.from_numpy(probe), positions, xp.sqrt(xp.from_numpy(counts.astype(np.float32))), mask, asked)
+    amplitudes, added = (
+        xp.sqrt(xp.from_numpy(counts.astype(np.float32))),
+        None if background is None else xp.from_numpy(background),
+    )
+    found = Tile(xp, xp.from_numpy(probe), positions, amplitudes, mask, asked, added)
     wanted.fit()
     found.fit()
     patches, step = wanted.patches()
@@ -133,6 +145,9 @@ def test_what_only_a_network_has_is_refused_and_steps_are_taken(known, tmp_path,
     assert "gridsize = 2 contradicts an inference without --model, which fixes it at 1" in capsys.readouterr().err
     assert infer(known, tmp_path / "out", backend, "--precision", "bf16-mixed") == 2
     assert "bf16-mixed acts in the layers of a network, and there is no model." in capsys.readouterr().err
+    if backend == "torch":
+        assert infer(known, tmp_path / "out", backend, "--opt", "torch.compile=true") == 2
+        assert "compile acts in the layers of a network, and there is no model." in capsys.readouterr().err
     objects = [ptycho_core.infer(known, backend=backend, update_steps=steps) for steps in (6, 1)]
     scores = [ptycho_core.score(one, known).nrmse for one in objects]
     assert scores[0] < 0.6 * scores[1]
@@ -157,6 +172,23 @@ def test_a_guessed_probe_is_refined_where_that_is_asked_for(tmp_path, backend, c
     assert found["refined"].nrmse < 0.6 * found["guess"].nrmse
     metrics = json.loads((tmp_path / "refined" / "metrics.json").read_text())
     assert metrics["probe"] == "the scan's own, refined"
+
+
+def test_a_background_is_fitted_and_taken_into_account_where_that_is_asked_for(known, tmp_path, backend):
+    with np.load(known) as file:
+        arrays = {name: file[name] for name in file.files}
+    counts = arrays["intensity"] + np.random.default_rng(2).poisson(60.0, arrays["intensity"].shape)
+    np.savez(tmp_path / "grey.npz", **arrays | {"intensity": counts.astype(np.uint16)})
+    found = {}
+    for name in ("none", "constant"):
+        assert infer(tmp_path / "grey.npz", tmp_path / name, backend, "--threads", "1", "--background", name) == 0
+        metrics = json.loads((tmp_path / name / "metrics.json").read_text())
+        found[name] = ptycho_core.score(tmp_path / name, known).nrmse, metrics["misfit"]
+    assert found["constant"][0] < 0.6 * found["none"][0]
+    assert found["constant"][1] < 0.6 * found["none"][1]
+    background = load_reconstruction(tmp_path / "constant").background
+    assert np.ptp(background) == 0
+    assert background.mean() == pytest.approx(60, rel=0.1)
 
 
 def test_a_scan_without_a_probe_gets_one_that_is_made(known, tmp_path, backend, capsys):

@@ -73,6 +73,7 @@ UNSUPPORTED = {
     ("torch", "torch.compile"): (("applied", "unsupported"), "unsupported where no compiler is found, and on `reconstruct`"),
     ("tensorflow", "pin_memory"): (("unsupported",), "TensorFlow has no pinned memory to offer"),
     ("numpy", "pin_memory"): (("unsupported",), "pinned memory serves copies to a GPU"),
+    ("numpy", "allow_mixed_frameworks"): (("applied",), "it has no framework, and nothing to allow"),
 }
 """What the plan answers where it may not be able to do what is asked, and why not."""
 

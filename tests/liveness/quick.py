@@ -9,11 +9,10 @@ QUICK = {
 }
 
 
-def scan_and_model(folder, backend):
+def scan_and_model(folder, train):
     """Write ``scan.npz``, 36 frames of 32 pixels, and ``model``, the run of a network that was trained with it."""
     assert main(["simulate", str(folder / "scan.npz"), "--size", "32", "--frames", "36", "--seed", "8"]) == 0
-    words = ["--backend", backend, *QUICK["train"], "--quiet"]
-    assert main(["train", str(folder / "scan.npz"), "-o", str(folder / "model"), *words]) == 0
+    train(folder / "scan.npz", "-o", folder / "model", *QUICK["train"])
 
 
 def quiet(run):

@@ -378,8 +378,13 @@ INFER: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
     "precision": ([], ["--precision", "float64"], other_object),
     "seed": ([], ["--seed", "1"], lambda a, b: not np.allclose(a.result.probe[1], b.result.probe[1])),
     "refine_probe": ([], ["--refine-probe"], lambda a, b: not np.allclose(a.result.probe, b.result.probe)),
+    "background": (
+        [],
+        ["--background", "constant"],
+        lambda a, b: a.result.background is None and b.result.background.shape == (32, 32),
+    ),
 }
-NO_MODEL = {"refine_probe"}
+NO_MODEL = {"refine_probe", "background"}
 """Those that act without a model alone; how the *model* settings act there, ``test_tile_estimate.py`` tries."""
 
 SCANS = {"size": "wide.npz"}

@@ -369,6 +369,12 @@ class TorchArrays(ArrayOps):
         self._translated.append(Translated(network))
         return self._translated[-1]
 
+    def untranslated(self, function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        if not self._translate:
+            return function
+        called: Callable[..., torch.Tensor] = torch.compiler.disable(function)
+        return called
+
     def facts(self) -> dict[str, Value]:
         return {"compilations": sum(one.translations for one in self._translated)}
 
