@@ -372,7 +372,7 @@ class TorchArrays(ArrayOps):
     def untranslated(self, function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         if not self._translate:
             return function
-        called: Callable[..., torch.Tensor] = torch.compiler.disable(function)
+        called: Callable[..., torch.Tensor] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
         return called
 
     def facts(self) -> dict[str, Value]:
