@@ -46,7 +46,9 @@ class Momentum:
         self._batches += 1
         if self._batches % BATCHES_PER_KICK:
             return
-        self._object_velocity = MOMENTUM_DECAY * self._object_velocity + (state.object - self._object)
+        # A large object is a large array: what is not needed any more makes room at once.
+        self._object = state.object - self._object
+        self._object_velocity = MOMENTUM_DECAY * self._object_velocity + self._object
         state.object = state.object + MOMENTUM_STEP * self._object_velocity
         self._object = state.xp.copy(state.object)
         if refine_probe:
@@ -87,6 +89,7 @@ def pie_epoch(
     update, alpha = xp.compiled(_update), xp.scalar(object_alpha)
     choices = {"forward": forward, "refine_probe": refine_probe, "refine_positions": position_step > 0}
     misfits: list[Array] = []
+    misfit = 0.0
     for batch, amplitudes in frames.in_turn(order):
         if before is not None:
             before(batch, amplitudes)
@@ -94,13 +97,16 @@ def pie_epoch(
         updated = update(state.fields, Measured(amplitudes, frames.mask), windows, alpha, **choices)
         state.object, state.probe = updated.object, updated.probe
         misfits.append(updated.misfit)
+        if len(misfits) == BATCHES_PER_KICK:
+            # A GPU is not made to wait at each batch; numbers that stay on a CPU lie between large arrays, whose room is lost.
+            misfit, misfits = sum(map(float, misfits), misfit), []
         if updated.steps is not None:
             moved = state.positions[batch] + position_step * bounded(xp.to_numpy(updated.steps))
             state.positions[batch] = keep_inside(moved, tuple(state.object.shape), frames.size)
         if momentum is not None:
             momentum.after_batch(state, refine_probe=refine_probe)
     used = np.concatenate(order)
-    return sum(map(float, misfits)) / max(float(frames.amplitude_sums[used].sum()), 1.0)
+    return sum(map(float, misfits), misfit) / max(float(frames.amplitude_sums[used].sum()), 1.0)
 
 
 class _Updated(NamedTuple):

@@ -178,10 +178,12 @@ def fit(
     from ptycho_core.imaging.verdict import judge
     from ptycho_core.notes import NotedEvents
     from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, rows_of, signs_of
+    from ptycho_core.scan.selection import chosen_frames
     from ptycho_core.settings.components import losses_of
 
     scan, groups = looked.scan, payload.groups
-    start, noted = _start(scan, payload, inferred), NotedEvents(hub)
+    start = _start(scan, payload, inferred)
+    noted = NotedEvents(hub, start.origin, chosen_frames(scan))
     for note in start.notes:
         noted.emit(Event("message", message=note))
     check = FrameCheck.of(scan)  # before the backend takes the patterns over

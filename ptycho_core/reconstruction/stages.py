@@ -28,8 +28,8 @@ from ptycho_core.reconstruction.schedule import (
     choose_plan,
     keep_inside,
     positions_settled,
-    settled,
 )
+from ptycho_core.reconstruction.settling import Settling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,6 +88,9 @@ class Fit(Protocol[M_co]):
     """A joint fit under way; ``misfit`` is R at the last evaluation."""
 
     misfit: float
+
+    def illumination(self) -> Array:
+        """``Σ|P|²`` over modes and frames at each pixel of the object, at the start: NumPy (rows, columns)."""
 
     def iterate(self) -> Iterator[tuple[M_co, float]]:
         """Yield (model, loss a frame) after each iteration."""
@@ -274,8 +277,8 @@ class Run(Generic[M]):
 
     def _pie(self, stage: str, model: M, epochs: int, training: IntArray) -> Iterator[M]:
         """Epochs of rPIE; the state is handed on as it is, unless R got much worse, which ends the stage."""
+        best, lowest = model, math.inf
         model = model.copy()
-        best, lowest = model.copy(), math.inf
         update = self._engine.epochs(model, coarse=stage == "coarse")
         places: list[npt.NDArray[np.float64]] = []
         for epoch in range(1, epochs + 1):
@@ -297,24 +300,24 @@ class Run(Generic[M]):
     def _joint(self, stage: str, model: M, weight: float, most: int, used: IntArray) -> Iterator[M]:
         """The joint fit of the frames ``used``; with frames to stop by, ends before it fits them clearly worse."""
         joint = self._engine.joint(model, used, self._plan.likelihood, weight)
-        losses: list[float] = []
-        lowest = math.inf
+        most, lowest = min(most, self._options.iterations), math.inf
+        noise = 1 / math.sqrt(max(self._dose(model), 1e-300))
+        settling = Settling(self._engine.arrays(model)[0], joint.illumination(), self._options.tolerance * noise)
         for iteration, (now, loss) in enumerate(joint.iterate(), 1):
             if not (math.isfinite(loss) and now.is_finite()):
                 self._notes.append(f"{stage}: iteration {iteration} is not finite; went back to the best state")
                 return
-            losses.append(loss)
             held = self._record(stage, iteration, most, loss, joint.misfit, now)
             if held is not None and held > HELD_OUT_RISE * lowest:
                 self._stopped_by = f"{stage}: frames held out fit worse"
                 return
             lowest = lowest if held is None else min(held, lowest)
             yield now
-            if settled(losses, self._options.tolerance):
-                self._stopped_by = f"{stage}: the loss changes by less than the tolerance"
-                return
             if iteration >= most:
                 self._stopped_by = f"{stage}: all iterations done"
+                return
+            if settling.due(iteration) and settling.reached(self._engine.arrays(now)[0]):
+                self._stopped_by = f"{stage}: the object changes by less than the tolerance"
                 return
 
     def _search_total_variation(self, model: M) -> Iterator[M]:
@@ -336,14 +339,18 @@ class Run(Generic[M]):
 
     def _too_few(self, model: M) -> bool:
         """Whether there are too few photons to fit anything to, which is said then."""
-        engine = self._engine
-        counts = engine.mean_counts * engine.size**2 * engine.number
-        dose = object_dose(counts, engine.arrays(model)[1], model.positions)
+        dose = self._dose(model)
         if dose >= LEAST_DOSE:
             return False
         self._weight, self._stopped_by = None, "too few photons"
         self._notes.append(f"{dose:.2g} counts for each pixel of the object are too few to fit anything to: the start is kept")
         return True
+
+    def _dose(self, model: M) -> float:
+        """Counts for each pixel of the scanned area."""
+        engine = self._engine
+        counts = engine.mean_counts * engine.size**2 * engine.number
+        return object_dose(counts, engine.arrays(model)[1], model.positions)
 
     def _roughen(self, model: M) -> Iterator[M]:
         """Halve the weight of the total variation, from much, until the frames held out fit worse.

@@ -33,7 +33,8 @@ class ReconstructionSettings:
     )  # fmt: skip
     iterations: int = setting(
         80, minimum=0, verbs=_VERBS,
-        help="largest number of iterations of the joint fit of object and probe, which stops by itself; 0 leaves it out.",
+        help="largest number of iterations of each stage of the joint fit of object and probe, which stops by itself; 0 leaves "
+        "it out.",
     )  # fmt: skip
     batch_size: int = setting(
         16, minimum=1, verbs=_VERBS,
@@ -86,8 +87,9 @@ class ReconstructionSettings:
         "and fits them too in the end; 0 for none.",
     )  # fmt: skip
     tolerance: float = setting(
-        5e-4, above=0, maximum=1, verbs=_VERBS,
-        help="the joint fit ends when ten iterations lower its loss by less than this share.",
+        0.25, above=0, maximum=100, verbs=_VERBS,
+        help="the joint fit ends when ten iterations change the object by less than this share of what photon noise leaves "
+        "uncertain.",
     )  # fmt: skip
     memory_gib: float = setting(
         2.0, minimum=0, unit="GiB", verbs=_VERBS,

@@ -167,7 +167,7 @@ class _Joint:
         self._refine_probe, self.misfit = refine_probe, math.nan
         corners, _ = split_positions(model.positions[used])
         power = np.broadcast_to((np.abs(model.probe) ** 2).sum(axis=0), (len(used), engine.size, engine.size))
-        light = np.zeros(model.object.shape)
+        self._light = light = np.zeros(model.object.shape)
         add_windows(light, power, corners)
         seen = (np.abs(cut_windows(model.object, corners, engine.size)) ** 2).sum(axis=0)
         self._object_scale = (light + ILLUMINATION_FLOOR * light.max() + _TINY) ** -0.5
@@ -175,6 +175,10 @@ class _Joint:
         counts = max(float(np.quantile(light[light > 0], 0.7)), 1.0) if light.any() else 1.0
         # The weight is relative to the photon noise of an object pixel, and smaller differences than half of it count as squares.
         self._variation, self._rounding = variation * math.sqrt(counts), 0.5 / math.sqrt(counts)
+
+    def illumination(self) -> Real:
+        """``Σ|P|²`` at each pixel of the object, at the start."""
+        return self._light
 
     def iterate(self) -> Iterator[tuple[_Model, float]]:
         """Yield (model, loss a frame) after each iteration."""

@@ -287,7 +287,7 @@ def test_half_a_turn_of_the_scan_turns_the_object(bench: Bench) -> None:
 @kit("reconstruct", needs=("test_it_begins_with_what_it_is_given",))
 def test_a_tolerance_ends_the_fit_or_is_refused(bench: Bench) -> None:
     lengths = []
-    for tolerance in (1.0, 1e-9):
+    for tolerance in (100.0, 1e-9):
         settings = bench.settings(epochs=0, iterations=14, tolerance=tolerance)
         try:
             found = bench.call("reconstruct", bench.scan(modes=1), settings, start=true_start(bench))
@@ -295,7 +295,7 @@ def test_a_tolerance_ends_the_fit_or_is_refused(bench: Bench) -> None:
             refusal_of(error, "tolerance", "iterations")
             return
         lengths.append(len(found["result"].history))
-    assert lengths[0] < lengths[1], "from the truth on, where the loss hardly falls, tolerance 1 ends no sooner than 1e-9"
+    assert lengths[0] < lengths[1], "from the truth on, where the object hardly changes, tolerance 100 ends no sooner than 1e-9"
 
 
 @kit("reconstruct", needs=("test_reconstruct_gives_numpy_arrays_of_the_contract",))
