@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 CONTRACT: Final[tuple[int, int]] = (2, 0)
 """Version of the contract (major, minor). A backend's major must be the same and its minor not newer."""
 
-CAPABILITIES: Final[frozenset[str]] = frozenset({"train", "infer", "reconstruct", "evaluate", "positions", "background"})
+CAPABILITIES: Final[frozenset[str]] = frozenset(
+    {"train", "infer", "reconstruct", "evaluate", "positions", "position-search", "background"}
+)
 """Words a manifest may claim: the four verbs, then what ``reconstruct`` can do besides object and probe."""
 
 VERBS: Final[tuple[str, ...]] = ("train", "infer", "reconstruct", "evaluate")

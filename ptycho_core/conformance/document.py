@@ -33,6 +33,7 @@ _MEANING = {
     "reconstruct": "`ptycho reconstruct`",
     "evaluate": "forward model, loss terms, gradients",
     "positions": "`--refine-positions`",
+    "position-search": "`--refine-positions=search` and `=affine`",
     "background": "`--background`",
 }
 

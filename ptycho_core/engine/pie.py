@@ -16,6 +16,8 @@ from ptycho_core.reconstruction.constants import COUNTS_FLOOR, PROBE_ALPHA
 from ptycho_core.reconstruction.schedule import keep_inside
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from ptycho_core.engine.arrays import Array, ArrayOps
@@ -64,7 +66,8 @@ def pie_epoch(
     object_alpha: float,
     refine_probe: bool,
     position_step: float,
-    momentum: Momentum,
+    momentum: Momentum | None,
+    before: Callable[[NDArray[np.int64], Array], None] | None = None,
 ) -> float:
     """Update ``state`` by every batch of ``order``.
 
@@ -76,7 +79,8 @@ def pie_epoch(
         object_alpha: 0 to 1, see the module's source.
         refine_probe: whether the probe is updated.
         position_step: factor on the Gauss-Newton steps of the positions; 0 leaves them.
-        momentum: counts every batch.
+        momentum: counts every batch; None for none.
+        before: gets each batch and its amplitudes before its turn, and may move its positions.
 
     Returns:
         R over the frames of the epoch, each before its own update.
@@ -87,6 +91,8 @@ def pie_epoch(
     misfits: list[Array] = []
     misfit = 0.0
     for batch, amplitudes in frames.in_turn(order):
+        if before is not None:
+            before(batch, amplitudes)
         windows = windows_at(xp, state.positions[batch], state.object, frames.size, with_remainders=position_step > 0)
         updated = update(state.fields, Measured(amplitudes, frames.mask), windows, alpha, **choices)
         state.object, state.probe = updated.object, updated.probe
@@ -97,7 +103,8 @@ def pie_epoch(
         if updated.steps is not None:
             moved = state.positions[batch] + position_step * bounded(xp.to_numpy(updated.steps))
             state.positions[batch] = keep_inside(moved, tuple(state.object.shape), frames.size)
-        momentum.after_batch(state, refine_probe=refine_probe)
+        if momentum is not None:
+            momentum.after_batch(state, refine_probe=refine_probe)
     used = np.concatenate(order)
     return sum(map(float, misfits), misfit) / max(float(frames.amplitude_sums[used].sum()), 1.0)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ptycho_core.contract import Event, Observer, ReconstructJob, ReconstructResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -204,16 +204,15 @@ def fit(
 
 def _start(scan: Scan, payload: ReconstructionPayload, inferred: StoredObject | None) -> Start:
     from ptycho_core.reconstruction.start import prepare_start
+    from ptycho_core.settings.reconstruction import ReconstructionSettings
 
     groups = payload.groups
-    asked, probe = groups["reconstruction"], groups["data"]["probe"]
+    probe = groups["data"]["probe"]
     return prepare_start(
         scan,
-        modes=int(asked["modes"] or 1),
+        ReconstructionSettings(**groups["reconstruction"]),  # type: ignore[arg-type]
         seed=int(groups["execution"]["seed"] or 0),
-        start=None if asked["start"] is None else Path(str(asked["start"])),
         probe=None if probe is None else str(probe),
-        refine_positions=bool(asked["refine_positions"]),
         inferred=inferred,
     )
 

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Decided", "plan_for", "plan_of_trial", "plan_verb", "resolve_for"]
 
-_NEEDS = {"refine_positions": (False, "positions"), "background": ("none", "background")}
-"""Settings that a backend must have a capability for, with the value that needs none."""
+_NEEDS = {
+    "refine_positions": {"on": "positions", "search": "position-search", "affine": "position-search"},
+    "background": {"constant": "background", "pixel": "background"},
+}
+"""The capability that a backend must have for the value of a setting."""
 
 
 class Decided(NamedTuple):
@@ -171,9 +174,9 @@ def _check_manifest(resolved: Resolved, spec: BackendSpec, rows: tuple[BackendIn
 
     verb = resolved.verb
     needed = {verb: ""} | {
-        capability: resolved.values[name].where
-        for name, (without, capability) in _NEEDS.items()
-        if name in resolved.values and resolved.values[name].value != without
+        needs[str(resolved.values[name].value)]: resolved.values[name].where
+        for name, needs in _NEEDS.items()
+        if name in resolved.values and resolved.values[name].value in needs
     }
     for word, where in needed.items():
         if word not in spec.capabilities:

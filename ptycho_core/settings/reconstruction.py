@@ -61,9 +61,22 @@ class ReconstructionSettings:
     refine_probe: bool = setting(
         True, verbs=_VERBS, help="fit the probe too. Turn off for a probe known better than the scan can tell."
     )
-    refine_positions: bool = setting(
-        False, verbs=_VERBS, help="fit the positions too. Turn on where the stage is not to be trusted to a pixel."
-    )
+    refine_positions: str = setting(
+        "off", choices=("off", "on", "search", "affine"), switch_words=("on", "off"), verbs=_VERBS,
+        help="fit the positions too, where the stage is not to be trusted to a pixel. on moves them by parts of a pixel at a "
+        "time; search first looks for each frame many pixels around, where the stage jumps or drifts; affine first finds the "
+        "scale, rotation and shear of the whole scan.",
+    )  # fmt: skip
+    position_error: float | None = setting(
+        None, above=0, unit="pixels", verbs=_VERBS,
+        help="error of the positions that a search expects, rms along each axis; auto takes the step of the scan, and at most "
+        "0.3 of the probe's width.",
+    )  # fmt: skip
+    position_radius: float | None = setting(
+        None, above=0, unit="pixels", verbs=_VERBS,
+        help="how far a search looks for a frame around its stated position; auto takes three times the position error. It must "
+        "reach the frame that is off most.",
+    )  # fmt: skip
     background: str = setting(
         "none", choices=("none", "constant", "pixel"), verbs=_VERBS,
         help="fit counts that do not come from the sample: none, one number, or one for each pixel of the detector.",
@@ -82,3 +95,8 @@ class ReconstructionSettings:
         2.0, minimum=0, unit="GiB", verbs=_VERBS,
         help="patterns are kept in memory, on the device, up to this size; larger scans are read again batch by batch.",
     )  # fmt: skip
+
+    @property
+    def moves_positions(self) -> bool:
+        """Whether positions are fitted."""
+        return self.refine_positions != "off"

@@ -36,6 +36,8 @@ _ACTS_WITH = {
     "plateau_factor": ("scheduler", ("plateau",)),
     "plateau_patience": ("scheduler", ("plateau",)),
     "min_learning_rate": ("scheduler", ("exponential", "warmup-cosine", "plateau")),
+    "position_error": ("refine_positions", ("search",)),
+    "position_radius": ("refine_positions", ("search",)),
 }
 """Settings that act only while another one has one of these values."""
 

@@ -615,6 +615,11 @@ RECONSTRUCT = {
         "test_reconstruct.py::test_positions_are_refined",
         ("reconstruct", "positions"),
     ),
+    "searches_no_positions": planning(
+        accepting("refine_positions"),
+        "test_reconstruct.py::test_positions_that_are_far_off_are_found",
+        ("reconstruct", "position-search"),
+    ),
     "no_background": planning(
         accepting("background"),
         "test_reconstruct.py::test_a_background_is_fitted",

@@ -74,6 +74,8 @@ def other_readers(a: Run, b: Run) -> bool:
 
 
 GEOMETRY = ["--photon-energy-ev", "8000", "--detector-distance-m", "1", "--detector-pixel-size-m", "75e-6"]
+SEARCHED = ["--refine-positions", "search", "--position-error", "1"]
+
 ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
     "signal": ([], ["--signal", "amplitude"], changed),
     "photons": ([], ["--photons", "1e3"], lambda a, b: power(b) == pytest.approx(power(a) * 1e3 / a.counts, rel=1e-3)),
@@ -142,6 +144,8 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
         ["--epochs", "5", "--refine-positions"],
         lambda a, b: not same_positions(a, b),
     ),
+    "position_error": (SEARCHED, [*SEARCHED[:2], "--position-error", "2.5"], lambda a, b: not same_positions(a, b)),
+    "position_radius": (SEARCHED, [*SEARCHED, "--position-radius", "2"], lambda a, b: not same_positions(a, b)),
     "background": (
         [],
         ["--background", "pixel"],

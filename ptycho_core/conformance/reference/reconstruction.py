@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ptycho_core.conformance.reference.losses import variation
+from ptycho_core.conformance.reference.search import Placing
 from ptycho_core.contract import EvaluateJob
 from ptycho_core.imaging.metrics import frame_sums
 from ptycho_core.physics import evaluate
@@ -20,6 +21,7 @@ from ptycho_core.physics.propagation import backpropagate, propagate, shift
 from ptycho_core.physics.windows import add_windows, cut_windows, split_positions
 from ptycho_core.reconstruction.constants import COUNTS_FLOOR, ILLUMINATION_FLOOR, PROBE_ALPHA
 from ptycho_core.reconstruction.lbfgs import minimise
+from ptycho_core.reconstruction.position_search import SEARCH_ALPHA
 from ptycho_core.reconstruction.schedule import keep_inside
 from ptycho_core.reconstruction.stages import Run
 from ptycho_core.settings.reconstruction import ReconstructionSettings
@@ -94,6 +96,11 @@ class _Engine:
             return difference / self._amplitudes(np.concatenate(order))
 
         return epoch
+
+    def placing(self, model: _Model) -> Placing:
+        options = replace(self._options, object_alpha=SEARCH_ALPHA, refine_probe=False)
+        update = _Engine(self.counts, self.mask, options)._update  # noqa: SLF001 - of the same class
+        return Placing(model.copy(), self.counts, self.mask, update)
 
     def joint(self, model: _Model, used: NDArray[np.int64], likelihood: str, total_variation: float) -> _Joint:
         return _Joint(self, model, used, likelihood, total_variation, refine_probe=self._options.refine_probe)
