@@ -128,6 +128,7 @@ def test_a_graph_that_is_not_the_model_is_not_written(tmp_path, capsys, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["a.ptycho"]
 
 
+@pytest.mark.long
 def test_the_guide_is_run_as_it_stands(tmp_path):
     (shown,), (code,) = (re.findall(rf"```{language}\n(.*?)```", GUIDE, flags=re.DOTALL) for language in ("sh", "python"))
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PTYCHO_")}
