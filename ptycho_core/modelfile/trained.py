@@ -119,7 +119,7 @@ def check_state(state: Mapping[str, Any], epochs: int, where: str) -> None:
 def told_next_to_untrained(untrained: Mapping[str, Any]) -> str:
     """What a network is worth, a sentence, of the figures that a model file keeps."""
     if not untrained:
-        return "The network was not compared with the untrained pass."
+        return "The network was not compared with the untrained pass, which takes validation frames."
     where = f"on {untrained['frames']} frames of {', '.join(untrained['scans'])} that it did not learn from"
     figures = (
         f"error {untrained['network']:.4g}, untrained {untrained['untrained']:.4g} after as long ({untrained['steps']} steps)"

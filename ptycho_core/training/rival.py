@@ -64,7 +64,7 @@ class _Part(NamedTuple):
 
 
 def measured(payload: TrainingPayload, data: TrainingData, model: Model, hub: EventSink) -> dict[str, Any]:
-    """What a model file keeps as ``untrained``; empty where nothing was measured, which is then said.
+    """What a model file keeps as ``untrained``; empty where nothing validates, or nothing could be measured, which is then told.
 
     Args:
         payload: of the training.
@@ -77,7 +77,7 @@ def measured(payload: TrainingPayload, data: TrainingData, model: Model, hub: Ev
     spec = payload.backend.spec
     lacking = [word for word in ("infer", *(() if labeled else ("reconstruct",))) if word not in spec.capabilities]
     if not numbers:
-        return _unmeasured(hub, "no frames validate it (--validation SCAN, --validation-split)")
+        return {}
     if lacking:
         return _unmeasured(hub, f"backend '{spec.name}' does not provide '{lacking[0]}'")
     hub.emit(Event("message", message="comparing the network with the untrained pass on frames that it did not learn from"))

@@ -37,7 +37,7 @@ def test_inspect_says_what_is_in_a_model(file, make, capsys):
         "2 epochs; the last: epoch = 2, loss = 1.25",
         "weights.safetensors is as the manifest says",
         f"scan 0: {np.sum(np.abs(model.physics['probe']) ** 2):.5g} counts in an empty pattern, intensity scale exp(0.25)",
-        "untrained   The network was not compared with the untrained pass.",
+        "untrained   The network was not compared with the untrained pass, which takes validation frames.",
         "training    -",
     ):
         assert words in text
