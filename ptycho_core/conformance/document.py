@@ -34,6 +34,7 @@ _MEANING = {
     "evaluate": "forward model, loss terms, gradients",
     "positions": "`--refine-positions`",
     "background": "`--background`",
+    "flux": "`--refine-flux`",
 }
 
 

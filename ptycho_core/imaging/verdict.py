@@ -59,8 +59,8 @@ class Limits:
 
 FITTED: Final = Limits(
     fitted=1.3, held_out=1.4, small=3.0,
-    advice="Something is not in the model; modes (--modes), positions (--refine-positions), background (--background) or bad "
-    "pixels (--mask auto) are the usual causes.",
+    advice="Something is not in the model; modes (--modes), positions (--refine-positions), background (--background), "
+    "flux (--refine-flux) or bad pixels (--mask auto) are the usual causes.",
 )  # fmt: skip
 """Of a reconstruction."""
 

@@ -58,7 +58,8 @@ class FrameCheck:
         given = np.asarray(result.frame_sums)
         if given.shape != (len(scan), 2):
             return f"The backend gives sums of shape {given.shape} for R; ({len(scan)}, 2) is expected, so ptycho computed R."
-        model = result.object, result.probe, result.positions[self.frames], result.background
+        flux = None if result.flux is None else result.flux[self.frames]
+        model = result.object, result.probe, result.positions[self.frames], result.background, flux
         expected, found = frame_sums(self.counts, scan.mask, *model), given[self.frames]
         allowed = RELATIVE * expected + OF_AMPLITUDES * expected[:, 1:]
         wrong = ~(np.abs(found - expected) <= allowed).all(axis=1)
@@ -103,7 +104,7 @@ class FrameMisfits:
         trouble = "" if result.frame_sums is None else check.trouble(scan, result)
         model, held_out = (result.object, result.probe, result.positions), np.asarray(result.held_out, dtype=np.int64)
         if result.frame_sums is None or trouble:
-            sums = scan_sums(scan, *model, background=result.background)
+            sums = scan_sums(scan, *model, background=result.background, flux=result.flux)
         else:
             sums = np.asarray(result.frame_sums, dtype=np.float64)
         everything = np.arange(len(scan))
@@ -119,7 +120,8 @@ class FrameMisfits:
         spread = np.union1d(spread, held_out[:NOISE_FRAMES])
         worst = np.setdiff1d(np.argsort(-_ratio(sums))[:WORST_FRAMES], spread)
         sampled = np.concatenate([spread, worst])
-        noise = noise_sums(scan.mask, model[0], model[1], model[2][sampled], result.background)
+        flux = None if result.flux is None else result.flux[sampled]
+        noise = noise_sums(scan.mask, model[0], model[1], model[2][sampled], result.background, flux)
         fitted = everything if refitted else np.setdiff1d(everything, held_out)
         return cls(sums, held_out, of_held_out, fitted, sampled, noise, len(spread), tuple(notes))
 
@@ -183,7 +185,7 @@ def signs_of(
 def rows_of(
     scan: Scan, start: Start, result: ReconstructResult, found: FrameMisfits, counts: NDArray[np.float64]
 ) -> list[dict[str, Any]]:
-    """A row for each frame, as in ``frames.csv``: its number in the file, place, shift by the fit, counts and R."""
+    """A row for each frame, as in ``frames.csv``: its number in the file, place, shift by the fit, flux, counts and R."""
     numbers, held_out = frame_numbers(scan), set(found.held_out.tolist())
     kept = set(result.facts.get("positions_kept", ()))
     over = dict(zip(found.sampled.tolist(), found.sums[found.sampled, 0] / np.maximum(found.noise, 1e-300), strict=True))
@@ -195,6 +197,7 @@ def rows_of(
             "column": float(places[frame, 1]),
             "shift_row": float(shifts[frame, 0]),
             "shift_column": float(shifts[frame, 1]),
+            "flux": None if result.flux is None else float(result.flux[frame]),
             "counts": float(counts[frame]) if np.isfinite(counts[frame]) else None,
             "misfit": float(misfits[frame]),
             "misfit_over_noise": over.get(frame),

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     Find = Callable[[Scan, Evidence], Iterator[Doubt]]
 
-__all__ = ["DOUBTS_OF_COUNTS", "no_counts"]
+__all__ = ["DOUBTS_OF_COUNTS", "FLUX", "doubts_of_dose", "no_counts"]
+
+FLUX: Final = "flux"
+"""The kind of doubt that a fit of the flux answers."""
 
 _FAR_OFF: Final = 3.0
 """A frame is far off where its counts are so many times the median, or the median so many times its counts."""
@@ -214,14 +217,23 @@ def mask_hides_much(scan: Scan, _evidence: Evidence) -> Iterator[Doubt]:
 
 def dose_varies(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
     """Frames differ by more than photon noise and the object explain; see ``ptycho_core.scan.dose``."""
-    if scan.probe is None or (evidence.sums <= 0).any() or float(np.ptp(scan.positions, axis=0).min()) < 1:
+    yield from doubts_of_dose(scan, evidence.frames, evidence.sums / (1.0 if evidence.unit is None else evidence.unit))
+
+
+def doubts_of_dose(scan: Scan, frames: NDArray[np.int64], photons: NDArray[np.float64]) -> Iterator[Doubt]:
+    """The same of some frames (k,) and their photons in good pixels (k,)."""
+    if scan.probe is None or (photons <= 0).any() or float(np.ptp(scan.positions, axis=0).min()) < 1:
         return  # nor do positions without an extent say what the object explains
-    unit = 1.0 if evidence.unit is None else evidence.unit
-    found = unexplained(scan.positions[evidence.frames], evidence.sums / unit, scan.probe)
+    counts = photons if scan.flux is None else photons / scan.flux[frames]
+    found = unexplained(scan.positions[frames], counts, scan.probe)
     if found > _JITTER:
-        said = f"The counts of frames vary by {found:.1%} more than photon noise and the object explain"
-        cause = "the beam seems to change from frame to frame, which no fit takes into account, or positions are wrong"
-        yield Doubt("dose", "doubtful", f"{said}: {cause}. Divide each frame by a monitor of the beam before it is stored.")
+        known = "" if scan.flux is None else ", even over the flux that the scan states"
+        said = f"The counts of frames vary by {found:.1%} more than photon noise and the object explain{known}"
+        cause = "the beam seems to change from frame to frame, or positions are wrong"
+        todo = (
+            "'ptycho reconstruct' fits the dose of each frame (--refine-flux); other jobs take a monitor's values (--flux FILE)"
+        )
+        yield Doubt(FLUX, "doubtful", f"{said}: {cause}. {todo}.")
 
 
 DOUBTS_OF_COUNTS: Final[tuple[Find, ...]] = (

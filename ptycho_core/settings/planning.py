@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Decided", "plan_for", "plan_of_trial", "plan_verb", "resolve_for"]
 
-_NEEDS = {"refine_positions": (False, "positions"), "background": ("none", "background")}
-"""Settings that a backend must have a capability for, with the value that needs none."""
+_NEEDS = {"refine_positions": (False, "positions"), "background": ("none", "background"), "refine_flux": (False, "flux")}
+"""Settings that a backend must have a capability for, with the value that needs none; nor does auto."""
 
 
 class Decided(NamedTuple):
@@ -168,7 +168,7 @@ def _check_manifest(resolved: Resolved, spec: BackendSpec, rows: tuple[BackendIn
     needed = {verb: ""} | {
         capability: resolved.values[name].where
         for name, (without, capability) in _NEEDS.items()
-        if name in resolved.values and resolved.values[name].value != without
+        if name in resolved.values and resolved.values[name].value not in (without, None)
     }
     for word, where in needed.items():
         if word not in spec.capabilities:

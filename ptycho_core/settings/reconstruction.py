@@ -63,6 +63,11 @@ class ReconstructionSettings:
     refine_positions: bool = setting(
         False, verbs=_VERBS, help="fit the positions too. Turn on where the stage is not to be trusted to a pixel."
     )
+    refine_flux: bool | None = setting(
+        None, verbs=_VERBS,
+        help="fit the dose of each frame too. auto does so where the counts of the frames vary by more than photon noise and the "
+        "object explain. Turn off where monitor values (--flux) are exact.",
+    )  # fmt: skip
     background: str = setting(
         "none", choices=("none", "constant", "pixel"), verbs=_VERBS,
         help="fit counts that do not come from the sample: none, one number, or one for each pixel of the detector.",

@@ -144,12 +144,14 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
     from ptycho_core.formats.opening import open_scan
     from ptycho_core.jobs.doubts import looked_over, of_scans, say_doubts
     from ptycho_core.scan.kept import kept
+    from ptycho_core.scan.selection import with_even_dose
     from ptycho_core.settings.components import losses_of
     from ptycho_core.training.data import check_sizes, training_data
     from ptycho_core.training.prepare import continued_model, initial_model, scan_records
 
     groups = payload.groups
     opened = [looked_over(kept(open_scan(path, groups["data"]))) for path in (*payload.scans, *payload.validation)]
+    opened = [looked._replace(scan=with_even_dose(looked.scan)) for looked in opened]
     check_sizes([scan for scan, *_ in opened])  # before anything is computed for them
     opened, notes = (opened, []) if payload.resume is not None else _with_probes(opened, payload, hub)
     scans, number = [scan for scan, *_ in opened], len(payload.scans)

@@ -39,10 +39,12 @@ def test_the_gradient_agrees_with_central_differences(engine: Any, likelihood: L
     counts = random.poisson(intensities(1 + 0.3 * noise(random, 24, 25), probe, positions)).astype(np.float64)
     mask = random.random((SIZE, SIZE)) > 0.1
     level = None if background is None else random.uniform(1, 3, background)
+    state = engine.state(transmission, probe, positions, level)
+    state.flux = random.uniform(0.5, 2, FRAMES)
     joint = Joint(
-        engine.state(transmission, probe, positions, level), engine.frames(Patterns(counts), mask, "float64"), np.arange(FRAMES),
+        state, engine.frames(Patterns(counts), mask, "float64"), np.arange(FRAMES),
         forward=FORWARD_MODELS["far-field"], likelihood=likelihood, refine_probe=True, refine_positions=True,
-        tv_weight=variation,
+        tv_weight=variation, refine_flux=True,
     )  # fmt: skip
     point = joint._pack()
     _, gradient = joint._evaluate(point)

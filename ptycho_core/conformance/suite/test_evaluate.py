@@ -121,6 +121,16 @@ def test_gradients(bench: Bench, precision: str) -> None:
     assert {name: value for name, value in far.items() if not value <= LIMITS[precision].gradient} == {}
 
 
+@kit("evaluate", "flux", needs=("test_gradients",))
+def test_the_flux_is_a_factor_on_the_light_of_a_frame(bench: Bench, precision: str) -> None:
+    job = random_batch()
+    job = replace(job, flux=np.linspace(0.5, 2, len(job.positions)))
+    found, wanted, limits = asked(bench, "flux", job, precision), reference(job), LIMITS[precision]
+    assert distance(found.intensities, wanted.intensities) <= limits.forward, "the background has no part in it"
+    far = {name: distance(found.gradients[name], value) for name, value in wanted.gradients.items()}
+    assert {name: value for name, value in far.items() if not value <= limits.gradient} == {}
+
+
 @kit("evaluate", needs=NUMPY)
 def test_gradients_are_given_only_where_they_are_wanted(bench: Bench) -> None:
     assert asked(bench, "plain", plain(random_batch())).gradients == {}
