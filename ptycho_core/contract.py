@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 CONTRACT: Final[tuple[int, int]] = (2, 0)
 """Version of the contract (major, minor). A backend's major must be the same and its minor not newer."""
 
-CAPABILITIES: Final[frozenset[str]] = frozenset({"train", "infer", "reconstruct", "evaluate", "positions", "background", "flux"})
+CAPABILITIES: Final[frozenset[str]] = frozenset(
+    {"train", "infer", "reconstruct", "evaluate", "positions", "background", "flux", "saturation"}
+)
 """Words a manifest may claim: the four verbs, then what ``reconstruct`` can do besides object and probe."""
 
 VERBS: Final[tuple[str, ...]] = ("train", "infer", "reconstruct", "evaluate")
@@ -233,6 +235,8 @@ class EvaluateJob:
         weights: weight of each loss term by name (``nll``, ``amplitude``, ``mae``, ``tv``).
         gradients: whether gradients of the weighted sum are wanted.
         flux: (frame,), above 0, what multiplies the light of each frame, but not the background; None for 1.
+        saturation: counts that have reached it are lower bounds: modelled counts beyond them are compared as if they were equal;
+            None where there are none.
     """
 
     object: ComplexArray
@@ -244,6 +248,7 @@ class EvaluateJob:
     weights: Mapping[str, float] = field(default_factory=lambda: {"amplitude": 1.0})
     gradients: bool = True
     flux: FloatArray | None = None
+    saturation: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

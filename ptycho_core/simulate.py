@@ -50,6 +50,7 @@ class SimulationSettings:
         defocus_fraction: the guess of the probe has this part of the true defocus (of the diameter for a disk), and one mode.
         photons: mean counts in a pattern of an empty object.
         flux_error: relative standard deviation of the dose of frames about their mean.
+        saturation: counts at which the detector ends, or 0 for none.
         noise: False leaves out the Poisson noise; counts are then fractions.
         amplitude: range of the object's amplitude.
         phase: range of the object's phase, rad.
@@ -72,6 +73,7 @@ class SimulationSettings:
     defocus_fraction: float = 0.85
     photons: float = 1e6
     flux_error: float = 0.0
+    saturation: float = 0.0
     noise: bool = True
     amplitude: tuple[float, float] = (0.6, 1.0)
     phase: tuple[float, float] = (0.0, 1.0)
@@ -117,6 +119,7 @@ _RANGES = (
     ("defocus_fraction", 0, 10),
     ("photons", 1, 1e14),
     ("flux_error", 0, 1),
+    ("saturation", 0, 2**32 - 1),
     ("seed", 0, 2**63 - 1),
 )
 
@@ -285,6 +288,8 @@ def _counts(
             if counts.max() > np.iinfo(np.uint32).max:
                 raise DataError(f"A pixel would count {counts.max()}, beyond 32 bits.", remedy="Take fewer photons.")
             result[frames] = counts
+        if chosen.saturation:
+            np.minimum(result[frames], chosen.saturation, out=result[frames], casting="unsafe")
         if progress is not None:
             progress(min(start + _CHUNK, len(positions)), len(positions))
     return result.astype(np.uint16) if chosen.noise and result.max() <= np.iinfo(np.uint16).max else result

@@ -73,6 +73,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     detector.add_argument(
         "--photons", metavar="COUNTS", type=float, help="mean counts in a pattern of an empty object (default 1e6)"
     )
+    detector.add_argument("--saturation", metavar="COUNTS", type=float, help="counts at which a pixel ends (default 0: no end)")
     detector.add_argument("--no-noise", dest="noise", action="store_false", help="mean counts, float32, without Poisson noise")
     parser.set_defaults(func=run, leaves_files=True)
 

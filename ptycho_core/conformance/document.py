@@ -35,6 +35,7 @@ _MEANING = {
     "positions": "`--refine-positions`",
     "background": "`--background`",
     "flux": "`--refine-flux`",
+    "saturation": "`--saturation`",
 }
 
 

@@ -15,6 +15,7 @@ from ptycho_core.engine.forward import DEFAULT
 from ptycho_core.engine.losses import BUILT_IN, built_in, good, weights_of
 from ptycho_core.engine.objective import Objective
 from ptycho_core.engine.regularization import mean_variation, total_variation
+from ptycho_core.engine.saturation import bounded_above, ceiling, where_free
 from ptycho_core.engine.state import Fields, Measured, Windows, windows_at
 from ptycho_core.physics import DATA_TERMS, INTENSITY_FLOOR, VARIATION_ROUNDING
 
@@ -128,7 +129,7 @@ def _parts(
         windows = windows_at(xp, np.asarray(job.positions, np.float64)[frames], fields.object, size, with_remainders=True)
         if job.flux is not None:
             windows = windows._replace(flux=xp.from_numpy(np.asarray(job.flux, np.float64)[frames]))
-        measured = Measured(xp.from_numpy(np.sqrt(counts[frames])), good)
+        measured = Measured(xp.from_numpy(np.sqrt(counts[frames])), good, ceiling(xp, job.saturation))
         yield part(fields, measured, windows, weights, forward=DEFAULT, gradients=job.gradients)
 
 
@@ -145,14 +146,15 @@ def _part(
     exits = forward.exit_wave(xp, fields, windows)
     waves = forward.propagate(xp, exits.wave)
     modelled = forward.measure(xp, waves, fields.background)
-    floored, (amplitudes, mask) = modelled + INTENSITY_FLOOR, measured
+    floored = bounded_above(xp, modelled, measured, INTENSITY_FLOOR) + INTENSITY_FLOOR
+    amplitudes, mask = measured.amplitudes, measured.mask
 
     losses = [kind() for kind in BUILT_IN]
     sums = {loss.name: xp.sum64(good(loss.values(xp, floored, amplitudes), mask)) for loss in losses}
     if not gradients:
         return _Part(modelled, sums, None, None, None, None, None)
     slopes = [weight * loss.derivative(xp, floored, amplitudes) for loss, weight in zip(losses, weights, strict=True)]
-    factor = good(sum(slopes), mask)
+    factor = where_free(xp, good(sum(slopes), mask), modelled, measured, INTENSITY_FLOOR)
     wave = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, factor, waves))
     with_flux = windows.flux is not None
     by = forward.exit_adjoint(xp, exits, wave, fields.probe, with_probe=True, with_positions=True, with_flux=with_flux)

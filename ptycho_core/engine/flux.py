@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ptycho_core.engine.saturation import bounded_above
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.engine.arrays import Array, ArrayOps
+    from ptycho_core.engine.state import Measured
 
 __all__ = ["best_steps", "flux_steps", "moved"]
 
@@ -41,15 +44,14 @@ def flux_steps(xp: ArrayOps, light: Array, modelled: Array, residual: Array, mas
     return 2 * xp.sum(slope * residual, (1, 2)) / (xp.sum(slope * slope, (1, 2)) + xp.tiny)
 
 
-def best_steps(
-    xp: ArrayOps, light: Array, background: Array | None, amplitudes: Array, mask: Array | None, floor: float
-) -> Array:
+def best_steps(xp: ArrayOps, light: Array, background: Array | None, measured: Measured, floor: float) -> Array:
     """The change of ``log f``, real (frame,), after which a frame fits best; arguments as of `flux_steps`."""
-    total = xp.zeros_like(xp.sum(light, (1, 2)))
+    mask, total = measured.mask, xp.zeros_like(xp.sum(light, (1, 2)))
     for _ in range(ROUNDS):
         now = light * xp.exp(total)[:, None, None]
-        modelled = xp.root_of_sum(now if background is None else now + background, floor)
-        residual = amplitudes - modelled
+        modelled = bounded_above(xp, now if background is None else now + background, measured, floor)
+        modelled = xp.root_of_sum(modelled, floor)
+        residual = measured.amplitudes - modelled
         step = flux_steps(xp, now, modelled, residual if mask is None else residual * mask, mask)
         total = total + xp.at_most(xp.at_least(step, -LARGEST_STEP), LARGEST_STEP)
     return total

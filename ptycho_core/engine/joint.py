@@ -14,6 +14,7 @@ import numpy as np
 
 from ptycho_core.engine.flux import best_steps
 from ptycho_core.engine.regularization import total_variation
+from ptycho_core.engine.saturation import bounded_above, where_free
 from ptycho_core.engine.state import Fields, Measured, State, Windows, windows_at, windows_of
 from ptycho_core.reconstruction.constants import COUNTS_FLOOR, ILLUMINATION_FLOOR
 from ptycho_core.reconstruction.lbfgs import minimise
@@ -72,7 +73,7 @@ def score(
     compare = xp.compiled(_score)
     for part, amplitudes in frames.in_turn(_portions(frames, chosen, state)):
         windows = windows_of(state, part, frames.size)
-        measured = Measured(amplitudes, frames.mask)
+        measured = Measured(amplitudes, frames.mask, frames.ceiling)
         loss, absolute = compare(state.fields, windows, measured, forward=forward, likelihood=likelihood)
         total, misfit = total + float(loss), misfit + float(absolute)
     return total / max(len(chosen), 1), misfit / max(float(frames.amplitude_sums[chosen].sum()), 1.0)
@@ -82,7 +83,8 @@ def _score(
     xp: ArrayOps, fields: Fields, windows: Windows, measured: Measured, *, forward: ForwardModel, likelihood: Loss
 ) -> tuple[Array, Array]:
     waves = forward.propagate(xp, forward.exit_wave(xp, fields, windows).wave)
-    found = likelihood.compare(xp, forward.measure(xp, waves, fields.background), measured)
+    intensity = bounded_above(xp, forward.measure(xp, waves, fields.background), measured, COUNTS_FLOOR)
+    found = likelihood.compare(xp, intensity, measured)
     return found.loss, found.absolute
 
 
@@ -93,7 +95,9 @@ def frame_sums(state: State, frames: DevicePatterns, *, forward: ForwardModel) -
     for part, amplitudes in frames.in_turn(_portions(frames, np.arange(frames.number), state)):
         windows = windows_of(state, part, frames.size)
         waves = forward.propagate(xp, forward.exit_wave(xp, state.fields, windows).wave)
-        difference = xp.abs(xp.sqrt(forward.measure(xp, waves, state.background)) - amplitudes)
+        intensity = forward.measure(xp, waves, state.background)
+        intensity = bounded_above(xp, intensity, Measured(amplitudes, frames.mask, frames.ceiling), 0.0)
+        difference = xp.abs(xp.sqrt(intensity) - amplitudes)
         difference = difference if frames.mask is None else difference * frames.mask
         found[part, 0] = xp.frame_sums(difference, everything)[0]
     return found
@@ -105,7 +109,7 @@ def with_best_flux(state: State, frames: OnDevice, chosen: NDArray[np.int64], *,
     flux = np.ones(frames.number) if found.flux is None else found.flux
     for part, amplitudes in frames.in_turn(_portions(frames, chosen, state)):
         windows = windows_of(state, part, frames.size)
-        change = steps(state.fields, windows, Measured(amplitudes, frames.mask), forward=forward)
+        change = steps(state.fields, windows, Measured(amplitudes, frames.mask, frames.ceiling), forward=forward)
         flux[part] *= np.exp(np.nan_to_num(xp.to_numpy(change).astype(np.float64)))
     found.flux = flux
     return found
@@ -113,7 +117,7 @@ def with_best_flux(state: State, frames: OnDevice, chosen: NDArray[np.int64], *,
 
 def _best_steps(xp: ArrayOps, fields: Fields, windows: Windows, measured: Measured, *, forward: ForwardModel) -> Array:
     light = forward.measure(xp, forward.propagate(xp, forward.exit_wave(xp, fields, windows).wave), None)
-    return best_steps(xp, light, fields.background, measured.amplitudes, measured.mask, COUNTS_FLOOR)
+    return best_steps(xp, light, fields.background, measured, COUNTS_FLOOR)
 
 
 class Joint:
@@ -255,7 +259,9 @@ class Joint:
         total = misfit = 0.0
         for part, amplitudes in frames.in_turn(_portions(frames, self._used, state)):
             windows = windows_of(state, part, frames.size, whole=self._whole[part], with_remainders=self._refine_positions)
-            gradient, by, loss, absolute = add(gradient, state.fields, windows, Measured(amplitudes, frames.mask), **choices)
+            gradient, by, loss, absolute = add(
+                gradient, state.fields, windows, Measured(amplitudes, frames.mask, frames.ceiling), **choices
+            )
             if positions is not None:
                 positions[part] = xp.to_numpy(by.positions)
             if flux is not None:
@@ -304,7 +310,10 @@ def _with_portion(
     """``gradient`` with that of a few frames added, what belongs to each of them, loss, sum of absolute amplitude differences."""
     exits = forward.exit_wave(xp, fields, windows)
     waves = forward.propagate(xp, exits.wave)
-    loss, factor, absolute = likelihood.compare(xp, forward.measure(xp, waves, fields.background), measured)
+    intensity = forward.measure(xp, waves, fields.background)
+    bounded = bounded_above(xp, intensity, measured, COUNTS_FLOOR)
+    loss, factor, absolute = likelihood.compare(xp, bounded, measured)
+    factor = where_free(xp, factor, intensity, measured, COUNTS_FLOOR)
     by_background = gradient.background
     if by_background is not None:
         by_pixel = xp.sum(factor, 0)

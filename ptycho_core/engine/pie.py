@@ -12,6 +12,7 @@ import numpy as np
 
 from ptycho_core.engine.flux import flux_steps, moved
 from ptycho_core.engine.positions import bounded, gauss_newton_steps
+from ptycho_core.engine.saturation import bounded_above
 from ptycho_core.engine.state import Fields, Measured, State, Windows, windows_of
 from ptycho_core.reconstruction.constants import COUNTS_FLOOR, PROBE_ALPHA
 from ptycho_core.reconstruction.schedule import keep_inside
@@ -93,7 +94,7 @@ def pie_epoch(
     misfits: list[Array] = []
     for batch, amplitudes in frames.in_turn(order):
         windows = windows_of(state, batch, frames.size, with_remainders=position_step > 0)
-        updated = update(state.fields, Measured(amplitudes, frames.mask), windows, alpha, **choices)
+        updated = update(state.fields, Measured(amplitudes, frames.mask, frames.ceiling), windows, alpha, **choices)
         state.object, state.probe = updated.object, updated.probe
         misfits.append(updated.misfit)
         if updated.steps is not None:
@@ -136,7 +137,8 @@ def _update(
     """One batch: object and, where asked, probe and steps of positions and flux, all from the fields as they were."""
     exits = forward.exit_wave(xp, fields, windows)
     waves = forward.propagate(xp, exits.wave)
-    modelled = xp.root_of_sum(forward.measure(xp, waves, fields.background), COUNTS_FLOOR)
+    intensity = bounded_above(xp, forward.measure(xp, waves, fields.background), measured, COUNTS_FLOOR)
+    modelled = xp.root_of_sum(intensity, COUNTS_FLOOR)
     residual = measured.amplitudes - modelled
     if measured.mask is not None:
         residual = residual * measured.mask

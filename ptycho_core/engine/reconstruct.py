@@ -45,7 +45,7 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink, xp:
     """
     options, readers = ReconstructionSettings(**job.settings["reconstruction"]), Readers.planned(plan.execution)  # type: ignore[arg-type]
     likelihoods = {loss.likelihood: loss for loss in (job.losses or built_in()).values() if loss.likelihood is not None}
-    frames = DevicePatterns(xp, job.scan.patterns, job.scan.mask, options.memory_gib * 2**30, readers)
+    frames = DevicePatterns(xp, job.scan.patterns, job.scan.mask, options.memory_gib * 2**30, readers, options.saturation)
     engine = _Engine(frames, options, likelihoods)
     found = Run(engine, options, plan, events).result(engine.start(job))
     return replace(found, facts={**found.facts, **readers.facts()})

@@ -62,10 +62,17 @@ class Fields(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """Amplitudes of a batch, real (frame, N, N), and the mask, real (N, N) or None, both in FFT order."""
+    """What was measured in a batch, in FFT order.
+
+    Attributes:
+        amplitudes: real (frame, N, N).
+        mask: real (N, N), or None.
+        ceiling: the amplitude, a number, from which on a pixel is saturated, or None.
+    """
 
     amplitudes: Array
     mask: Array | None
+    ceiling: Array | None = None
 
 
 class Windows(NamedTuple):

@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from ptycho_core.contract import Event, Observer, ReconstructJob, ReconstructResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from ptycho_core.contract import Value
     from ptycho_core.events import EventHub
     from ptycho_core.files.folder import Claim
     from ptycho_core.formats.product import Reconstruction, StoredObject
     from ptycho_core.jobs.beam import Made
     from ptycho_core.jobs.doubts import LookedOver
     from ptycho_core.reconstruction.start import Start
-    from ptycho_core.scan.doubt import Doubt
     from ptycho_core.scan.scan import Scan
     from ptycho_core.settings.payload import ReconstructionPayload
 
@@ -184,45 +182,30 @@ def fit(
     """
     from ptycho_core.imaging.verdict import judge
     from ptycho_core.notes import NotedEvents
+    from ptycho_core.reconstruction.answered import answered
     from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, rows_of, signs_of
-    from ptycho_core.scan.doubts_of_counts import FLUX
     from ptycho_core.scan.selection import with_even_dose
     from ptycho_core.settings.components import losses_of
 
     scan = looked.scan if "flux" in payload.backend.spec.capabilities else with_even_dose(looked.scan)
-    groups = _with_choice_of_flux(payload, looked.doubts)
+    chosen = answered(payload.groups, looked.doubts, payload.backend.spec.capabilities)
     start, noted = _start(scan, payload, inferred), NotedEvents(hub)
-    fits_flux = bool(groups["reconstruction"]["refine_flux"])
-    if fits_flux and payload.groups["reconstruction"]["refine_flux"] is None:
-        noted.emit(Event("message", message="refine_flux: the dose of each frame is fitted, as the counts of frames vary"))
-    for note in start.notes:
+    for note in (*chosen.notes, *start.notes):
         noted.emit(Event("message", message=note))
     check = FrameCheck.of(scan)  # before the backend takes the patterns over
     flat = check.flat(scan, start)
-    job = ReconstructJob(scan, start.object, start.probe, start.positions, groups, losses_of(groups), scan.flux)
+    job = ReconstructJob(scan, start.object, start.probe, start.positions, chosen.groups, losses_of(chosen.groups), scan.flux)
     result = _with_power(payload.backend.reconstruct(job, payload.plan, noted), start.probe)
-    fits = FrameMisfits.of(scan, result, check)
+    fits = FrameMisfits.of(scan, result, check, chosen.saturation)
     for note in fits.notes:
         noted.emit(Event("message", message=note))
-    doubts = [one for one in looked.doubts if not (fits_flux and one.kind == FLUX)]
-    verdict = judge(signs_of(scan, result, fits, check, flat, doubts))
+    verdict = judge(signs_of(scan, result, fits, check, flat, chosen.doubts))
     metrics = {**fits.as_dict(), **verdict.as_dict(), "doubts": [one.sentence for one in looked.doubts]}
     metrics |= {"stopped_by": result.stopped_by, "interrupted": result.interrupted, "notes": noted.notes}
     if made is not None:
         metrics |= {"made_probe": made.record, "notes": [made.note, *noted.notes]}
     rows = rows_of(scan, start, result, fits, looked.counts)
-    return Found(_collect(payload, scan, start, result, metrics), metrics, rows)
-
-
-def _with_choice_of_flux(payload: ReconstructionPayload, doubts: Iterable[Doubt]) -> dict[str, dict[str, Value]]:
-    """The settings by group, ``refine_flux`` resolved: auto fits it where the dose is in doubt, if the backend can."""
-    from ptycho_core.scan.doubts_of_counts import FLUX
-
-    groups = {name: dict(group) for name, group in payload.groups.items()}
-    if groups["reconstruction"]["refine_flux"] is None:
-        can = "flux" in payload.backend.spec.capabilities
-        groups["reconstruction"]["refine_flux"] = can and any(one.kind == FLUX for one in doubts)
-    return groups
+    return Found(_collect(payload, scan, start, result, metrics, chosen.saturation), metrics, rows)
 
 
 def _start(scan: Scan, payload: ReconstructionPayload, inferred: StoredObject | None) -> Start:
@@ -263,7 +246,12 @@ _KEPT = (
 
 
 def _collect(
-    payload: ReconstructionPayload, scan: Scan, start: Start, result: ReconstructResult, metrics: dict[str, Any]
+    payload: ReconstructionPayload,
+    scan: Scan,
+    start: Start,
+    result: ReconstructResult,
+    metrics: dict[str, Any],
+    saturation: float | None,
 ) -> Reconstruction:
     from ptycho_core.formats.product import Reconstruction, title_and_scale
 
@@ -273,6 +261,7 @@ def _collect(
         "stored_size": scan.stored_size,
         "stopped_by": result.stopped_by,
         "interrupted": result.interrupted,
+        "saturation": saturation,
         **{name: metrics[name] for name in _KEPT if name in metrics},
     }
     own = {"origin": start.origin, "mask": scan.mask, "settings": payload.audit}

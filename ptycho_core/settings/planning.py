@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Decided", "plan_for", "plan_of_trial", "plan_verb", "resolve_for"]
 
-_NEEDS = {"refine_positions": (False, "positions"), "background": ("none", "background"), "refine_flux": (False, "flux")}
+_NEEDS = {
+    "refine_positions": (False, "positions"),
+    "background": ("none", "background"),
+    "refine_flux": (False, "flux"),
+    "saturation": (0.0, "saturation"),
+}
 """Settings that a backend must have a capability for, with the value that needs none; nor does auto."""
 
 

@@ -29,7 +29,8 @@ class ReconstructionSettings:
     )  # fmt: skip
     epochs: int | None = setting(
         None, minimum=0, verbs=_VERBS,
-        help="passes over the scan in small batches (rPIE) before the joint fit; auto takes more where positions are refined.",
+        help="passes over the scan in small batches (rPIE) before the joint fit; auto takes more where positions are "
+        "refined or pixels saturate.",
     )  # fmt: skip
     iterations: int = setting(
         80, minimum=0, verbs=_VERBS,
@@ -67,6 +68,11 @@ class ReconstructionSettings:
         None, verbs=_VERBS,
         help="fit the dose of each frame too. auto does so where the counts of the frames vary by more than photon noise and the "
         "object explain. Turn off where monitor values (--flux) are exact.",
+    )  # fmt: skip
+    saturation: float | None = setting(
+        None, minimum=0, unit="counts", verbs=_VERBS,
+        help="counts at which the detector ends: pixels that have reached it count at least so much. auto finds it where pixels "
+        "of many frames end at one value; 0 for none.",
     )  # fmt: skip
     background: str = setting(
         "none", choices=("none", "constant", "pixel"), verbs=_VERBS,

@@ -435,6 +435,12 @@ EVALUATE = {
         claims=("evaluate", "reconstruct", "flux"),
         long=True,
     ),
+    "saturation_left_out": evaluating(
+        "return right(saturation=None)",
+        "test_saturated_counts_are_lower_bounds[float64]",
+        claims=("evaluate", "reconstruct", "saturation"),
+        long=True,
+    ),
     "gradients_unasked": evaluating("return right(gradients=True)", "test_gradients_are_given_only_where_they_are_wanted"),
     "mask_shifted_the_other_way": evaluating(
         "return right(mask=None if job.mask is None else np.fft.fftshift(np.fft.fftshift(job.mask)))",
@@ -643,6 +649,13 @@ RECONSTRUCT = {
             "    return replace(found, flux=np.ones(len(found.positions)) if wanted else None)",
             "",
         ).code,
+        long=True,
+    ),
+    "leaves_the_saturation": planning(
+        accepting("saturation"),
+        "test_reconstruct.py::test_a_saturated_pixel_is_a_lower_bound",
+        ("reconstruct", "saturation"),
+        code=reconstructing("return right(asking(job, 'reconstruction', saturation=0.0))", "").code,
         long=True,
     ),
     "deaf": reconstructing("return right(events=Deaf(events))", "test_reconstruct_stops_when_asked_with_the_best_so_far"),

@@ -26,7 +26,18 @@ def plan(precision="float64", device="cpu"):
 
 
 def scan_job(
-    *, size=16, modes=2, frames=37, whole=False, background=True, mask=True, flux=True, photons=2e4, weights=ALL, seed=0
+    *,
+    size=16,
+    modes=2,
+    frames=37,
+    whole=False,
+    background=True,
+    mask=True,
+    flux=True,
+    level=None,
+    photons=2e4,
+    weights=ALL,
+    seed=0,
 ):
     """A batch whose counts come from another object than the one evaluated: a fit under way."""
     random = np.random.default_rng(seed)
@@ -44,11 +55,12 @@ def scan_job(
         object=transmission,
         probe=probe,
         positions=positions,
-        counts=random.poisson(intensities(truth, probe, positions, stray, flux=dose)).astype(float),
+        counts=np.minimum(random.poisson(intensities(truth, probe, positions, stray, flux=dose)).astype(float), level or np.inf),
         mask=random.random((size, size)) > 0.1 if mask else None,
         background=stray,
         weights=weights,
         flux=dose,
+        saturation=level,
     )
 
 
@@ -60,6 +72,7 @@ CASES = {
     "no mask": {"mask": False},
     "no background": {"background": False},
     "the same dose in every frame": {"flux": False},
+    "saturated pixels": {"level": 60.0},
     "one frame": {"frames": 1},
     "65 frames": {"frames": 65},
     "odd size": {"size": 15},

@@ -31,6 +31,7 @@ def small_job(seed=0, size=5, frames=4):
         mask=mask,
         background=random.uniform(0.5, 1.0, (size, size)),
         flux=random.uniform(0.5, 2.0, frames),
+        saturation=11.0,
     )
 
 

@@ -149,6 +149,7 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
         ["--no-refine-flux", "--flux", "{folder}/flux.csv"],
         lambda a, b: changed(a, b) and b.result.flux == pytest.approx(np.linspace(0.5, 1.5, 36)),
     ),
+    "saturation": ([], ["--saturation", "40"], changed),
     "background": (
         [],
         ["--background", "pixel"],

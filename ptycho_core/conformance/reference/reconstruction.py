@@ -17,6 +17,7 @@ from ptycho_core.conformance.reference.losses import variation
 from ptycho_core.contract import EvaluateJob
 from ptycho_core.imaging.metrics import frame_sums
 from ptycho_core.physics import evaluate, intensities
+from ptycho_core.physics.losses import bounded_above
 from ptycho_core.physics.propagation import backpropagate, propagate, shift
 from ptycho_core.physics.windows import add_windows, cut_windows, split_positions
 from ptycho_core.reconstruction.constants import COUNTS_FLOOR, ILLUMINATION_FLOOR, PROBE_ALPHA
@@ -121,6 +122,9 @@ class _Engine:
         for frame in chosen:
             root = np.sqrt(intensities(model.object, model.probe, model.positions[frame, None])[0, self.mask])
             measured = np.sqrt(self.counts[frame, self.mask])
+            if self._options.saturation:  # a bound says little of the dose
+                below = measured < np.sqrt(0.999 * self._options.saturation)
+                root, measured = root[below], measured[below]
             if found.flux is not None and root.any() and measured.any():
                 found.flux[frame] = ((root * measured).sum() / (root * root).sum()) ** 2
         return found
@@ -132,7 +136,15 @@ class _Engine:
         return model.object, model.probe, None
 
     def frame_sums(self, model: _Model) -> Real:
-        return frame_sums(self.counts, self.mask, model.object, model.probe, model.positions, flux=model.flux)
+        return frame_sums(
+            self.counts,
+            self.mask,
+            model.object,
+            model.probe,
+            model.positions,
+            flux=model.flux,
+            saturation=self._options.saturation,
+        )
 
     def evaluated(
         self, model: _Model, chosen: NDArray[np.int64], likelihood: str, *, gradients: bool
@@ -141,11 +153,16 @@ class _Engine:
         term = _TERMS[likelihood]
         job = EvaluateJob(
             model.object, model.probe, model.positions[chosen], self.counts[chosen], self.mask, None, {term: 1.0}, gradients,
-            None if model.flux is None else model.flux[chosen],
+            None if model.flux is None else model.flux[chosen], self._options.saturation or None,
         )  # fmt: skip
         found, pixels = evaluate(job), len(chosen) * np.count_nonzero(self.mask)
         misfit = found.losses["mae"] * pixels / self._amplitudes(chosen)
         return found.losses[term] * pixels, misfit, {name: slope * pixels for name, slope in found.gradients.items()}
+
+    def bounded(self, frames: NDArray[np.int64], intensity: Real) -> Real:
+        """Modelled counts of frames, no more than a saturated pixel counts."""
+        level = self._options.saturation
+        return bounded_above(intensity, self.counts[frames], level, COUNTS_FLOOR) if level else intensity
 
     def _amplitudes(self, frames: NDArray[np.int64]) -> float:
         return max(float(np.sqrt(self.counts[frames]).sum()), 1.0)
@@ -157,7 +174,7 @@ class _Engine:
         flux = model.flux_of(frames)[:, None, None]
         probes = np.sqrt(flux)[:, None] * shift(model.probe, d)
         waves = propagate(probes * patches[:, None])
-        intensity = (np.abs(waves) ** 2).sum(axis=1)
+        intensity = self.bounded(frames, (np.abs(waves) ** 2).sum(axis=1))
         modelled = np.sqrt(intensity + COUNTS_FLOOR)
         residual = np.where(self.mask, np.sqrt(self.counts[frames]) - modelled, 0.0)
         change = backpropagate((residual / modelled)[:, None] * waves)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +40,7 @@ def known_scan(
     garbage: int = 0,
     background: float = 0.0,
     fluctuation: float = 0.0,
+    end: float = math.inf,
     light: float = 1.0,
     order: str = "as scanned",
     spoilt: tuple[int, ...] = (),
@@ -52,6 +54,7 @@ def known_scan(
         masked: whether some pixels are bad, so that no symmetry brings the mask to itself.
         garbage: seed of what bad pixels hold.
         background: counts added to every pixel.
+        end: counts at which pixels end.
         fluctuation: range of the dose of frames about their mean, which `known_flux` gives.
         light: factor on the probe's amplitude.
         order: ``reversed`` for the same frames in reverse order.
@@ -70,7 +73,7 @@ def known_scan(
     shape = (int(positions[:, 0].max()) + size + 2, int(positions[:, 1].max()) + size + 2)
     truth = known_object(shape, PHASE)
     flux = known_flux(fluctuation)
-    counts = random.poisson(intensities(truth, probe, positions, flux=flux) + background)
+    counts = np.minimum(random.poisson(intensities(truth, probe, positions, flux=flux) + background), end)
     mask = random.random((size, size)) >= (_BAD if masked else -1)
     bad = np.random.default_rng(garbage).integers(0, 4 * int(counts.max()), counts.shape)
     counts = np.where(mask, counts, bad)

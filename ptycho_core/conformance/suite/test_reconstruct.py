@@ -57,6 +57,9 @@ HELD: dict[str, Value] = {"held_out": 0.2, "modes": 2}
 ALIKE = {"float64": 1e-9, "float32": 1e-4}
 """Relative L2 of what is computed from the same numbers in another order."""
 
+CLIPPED = 4000.0
+"""Counts at which the brightest pixels of the known scan end."""
+
 SAME_FLUX = 0.95
 """Correlation of a fitted flux with the true one."""
 
@@ -166,6 +169,16 @@ def test_the_flux_is_fitted(bench: Bench) -> None:
     assert flux.mean() == pytest.approx(1)
     assert np.corrcoef(flux, wanted)[0, 1] > SAME_FLUX
     assert run(bench, FULL, scan=scan)["result"].flux is None
+
+
+@kit("reconstruct", "saturation", needs=("test_it_improves_a_known_scan",))
+def test_a_saturated_pixel_is_a_lower_bound(bench: Bench) -> None:
+    scan = bench.scan(modes=1, end=CLIPPED)
+    bounded, fooled = (run(bench, FULL | {"saturation": level}, scan=scan)["result"] for level in (CLIPPED, 0.0))
+    opened, whole = open_scan(scan), open_scan(bench.scan(modes=1))
+    far = [data_misfit(whole, one.object, one.probe, one.positions) for one in (bounded, fooled)]
+    assert far[0] < far[1], "the counts that were lost are found again by overlap"
+    assert opened.patterns.read(slice(None)).max() == CLIPPED
 
 
 @kit("reconstruct", needs=("test_reconstruct_gives_numpy_arrays_of_the_contract",))
