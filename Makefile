@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PTYCHODUS := build/ptychodus
+HOST := build/ptychodus-host
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 # A waiting thread that spins takes the processor from the one it waits for.
 export OMP_WAIT_POLICY := PASSIVE
@@ -10,7 +11,8 @@ export OMP_WAIT_POLICY := PASSIVE
 # A process holds one framework. What is no backend's, and what compares them in processes of their own, runs with the first.
 TESTS := $(BIN)/python -m pytest
 KIT := $(TESTS) -q --pyargs ptycho_core.conformance
-OF_BACKENDS := tests/evaluate tests/reconstruction tests/learning tests/liveness tests/compatibility/test_migration_page.py tests/golden/test_golden.py tests/tensorflow tests/ptycho_backend_tensorflow
+OF_BACKENDS := tests/engine tests/reconstruction tests/liveness $(wildcard tests/training/test_learning_*.py) \
+	tests/compatibility/test_migration_page.py tests/golden/test_golden.py tests/tensorflow tests/ptycho_backend_tensorflow
 
 .PHONY: demo test test-all report check pages clean
 
@@ -26,11 +28,13 @@ demo: $(VENV)/.installed
 	@echo "The refined picture is demo/refined/object.png, the network's demo/inferred/object.png; side by side: demo/comparison/score.png."
 
 # Decided by the common text alone: 'make test' runs these with the first framework, 'make test-all' with both.
-ONCE := $(addprefix tests/learning/test_,bad_learning_input.py loggers.py progress_of_learning.py json_events.py learning_commands.py the_audit_is_one.py train_command.py) \
+ONCE := $(addprefix tests/cli/test_,json_events.py learning_commands.py progress_of_learning.py the_audit_is_one.py) \
+	$(addprefix tests/inference/test_,chosen_probe.py infer_command.py) tests/loggers \
 	$(addprefix tests/liveness/test_,clipping_acts.py reading_acts.py the_frame_axis_acts.py) \
-	$(addprefix tests/reconstruction/test_,resolution.py verdict.py)
+	$(addprefix tests/reconstruction/test_,resolution.py verdict.py) \
+	$(addprefix tests/training/test_,bad_learning_input.py train_command.py)
 # These start their own processes and need neither framework here; the lane that is free first takes them.
-APART := tests/components tests/packaging tests/process tests/results tests/parity
+APART := tests/components tests/packaging tests/process tests/files tests/parity
 
 # Two at a time: the tests in a process with the first framework, those in one with the second, then the rest and the kit.
 PARTS := part-torch part-tensorflow part-apart part-kit-tensorflow part-kit-torch part-kit-reference part-kit-numpy
@@ -38,8 +42,8 @@ PARTS := part-torch part-tensorflow part-apart part-kit-tensorflow part-kit-torc
 test: $(VENV)/.plugins check
 	$(MAKE) --no-print-directory --jobs=2 $(PARTS)
 
-test-all: $(VENV)/.owners $(VENV)/.jax $(PTYCHODUS)/.installed check
-	$(MAKE) --no-print-directory --jobs=2 $(PARTS) part-jax ALSO="-m ''"
+test-all: $(VENV)/.owners $(VENV)/.jax $(PTYCHODUS)/.installed $(HOST)/.installed check
+	$(MAKE) --no-print-directory --jobs=2 $(PARTS) part-numpy part-jax ALSO="-m ''"
 
 part-torch:
 	$(TESTS) $(ALSO) $(addprefix --ignore=,$(APART))
@@ -48,7 +52,12 @@ part-apart:
 	$(TESTS) $(ALSO) $(APART)
 
 part-tensorflow:
-	$(TESTS) $(ALSO) --backend tensorflow $(OF_BACKENDS) $(if $(ALSO),,$(addprefix --ignore=,$(ONCE)))
+	$(TESTS) $(ALSO) --backend tensorflow $(OF_BACKENDS) \
+		$(if $(ALSO),$(filter-out $(addsuffix /%,$(OF_BACKENDS)),$(ONCE)),$(addprefix --ignore=,$(ONCE)))
+
+# What the backend of the core makes of each setting.
+part-numpy:
+	$(TESTS) $(ALSO) --backend numpy tests/liveness -k "not on_a_training"
 
 part-jax: $(VENV)/.jax
 	$(TESTS) $(ALSO) examples/plugins/jax/tests
@@ -114,11 +123,17 @@ $(PTYCHODUS)/.installed: constraints.txt
 	$(PTYCHODUS)/bin/python -m pip --disable-pip-version-check install --quiet --no-warn-conflicts --constraint constraints.txt nexusformat
 	touch $@
 
+# ptychodus with all that its batch mode and its window need, but for services far away. The frameworks are those of $(VENV).
+$(HOST)/.installed: constraints.txt $(VENV)/.plugins
+	$(PYTHON) -m venv $(HOST)
+	echo "import site; site.addsitedir('$$($(abspath $(BIN))/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
+		> $$($(HOST)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/frameworks.pth
+	$(HOST)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt --no-deps ptychodus
+	$(HOST)/bin/python -m pip --disable-pip-version-check install --quiet --no-warn-conflicts --constraint constraints.txt \
+		colorcet hdf5plugin httpx psutil scikit-learn tifffile watchdog 'pydantic-ai-slim[openai]>=1,<3' PyQt5
+	touch $@
+
 # The pages that are made from declarations, parsers, manifests and tests; a test compares each.
 pages:
-	$(BIN)/python -m ptycho_core.settings.document > docs/reference/settings.md
-	$(BIN)/python -m ptycho_core.settings.matrix torch tensorflow > docs/override-matrix.md
-	$(BIN)/python -m ptycho_core.cli.flags docs/cli/equivalents.toml > docs/cli/flag-inventory.md
-	$(BIN)/python -m ptycho_core.cli.schema > docs/cli/argparse-schema.md
-	$(BIN)/python tests/liveness/liveness_table.py > docs/options-by-backend.md
+	$(BIN)/python tests/liveness/settings_pages.py
 	$(BIN)/python -m ptycho_core.formats.document docs/formats

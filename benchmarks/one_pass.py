@@ -22,12 +22,20 @@ import ptycho_core
 from ptycho_core.cli.main import main as ptycho
 from ptycho_core.formats.plain_npz import write_plain_npz
 from ptycho_core.formats.product import read_object
+from ptycho_core.simulation import objects
+from ptycho_core.simulation.objects import NATURAL
 
 DENSE = ["--scan", "random", "--field", 192, "--step", 4.2933, "--defocus-fraction", 1]
 """2000 patterns of 64 x 64 pixels; each object pixel is seen by 10 to 28 windows."""
 
 OBJECTS = {"lines": ["--object", "random-lines", "--seed", 101], "natural": ["--object", "natural", "--seed", 101]}
 """Objects that took no part in choosing any number of the method."""
+
+PICTURES = ("camera", "chelsea", "coffee", "page", "text", "rocket")
+"""Other pictures than the twelve that `ptycho simulate` draws two of: figures depend on what is drawn."""
+
+PAIRS = {"rocket and bricks": (103, NATURAL), "cat and cup": (101, PICTURES), "cup and cat": (103, PICTURES)}
+"""Further natural objects, amplitude and phase: the seed, and the pictures that it draws from. "natural" is coins and bricks."""
 
 FITS = (0, 5, 20)
 """Iterations of the `reconstruct`, with one epoch and the probe as it is, that are measured next to dense scans; elsewhere 5."""
@@ -36,11 +44,13 @@ NETWORKS = {"network, 4 patterns": (0.89, 0.82), "network, 1 pattern": (0.58, 0.
 """SSIM of amplitude and phase of networks that were trained for 360 seconds on lines (`benchmarks/learning.py`)."""
 
 
-def simulated(place, name, *arguments):
-    """A scan made by `ptycho simulate`, made once."""
+def simulated(place, name, *arguments, pictures=NATURAL):
+    """A scan made by `ptycho simulate`, made once; a natural object is two of the ``pictures``."""
     path = place / f"{name.replace(' ', '-').replace(',', '')}.npz"
     if not path.exists():
+        objects.NATURAL = pictures
         assert ptycho(["simulate", str(path), *map(str, arguments)]) == 0
+        objects.NATURAL = NATURAL
     return path
 
 
@@ -96,6 +106,16 @@ def scans(place):
             words_of = ["--frames", 400, "--overlap", overlap, "--defocus-fraction", 1]
             yield f"{family}, overlap {overlap:.0%}", lambda w=words_of, o=overlap, made=made: made(f"overlap {o}", *w), (10, 30)
 
+    for pair, (seed, pictures) in PAIRS.items():
+
+        def drawn(name, *more, pair=pair, seed=seed, pictures=pictures):
+            words = ["--object", "natural", "--seed", seed, *DENSE, *more]
+            return simulated(place, f"{pair}, {name}", *words, pictures=pictures)
+
+        yield f"{pair}, dense", lambda drawn=drawn: drawn("dense"), (6, 10)
+        yield f"{pair}, 300 of 2000 frames", lambda drawn=drawn: thinned(place, drawn("dense"), 300), (16,)
+        yield f"{pair}, 1e4 counts", lambda drawn=drawn: drawn("1e4", "--photons", 1e4), (8,)
+
 
 def timed(job):
     """CPU seconds of a call, and what it gave."""
@@ -111,6 +131,7 @@ def measure(scan, steps, fits, backend, threads, runs):
     jobs = {f"reconstruct, {k} iterations": lambda k=k: ptycho_core.reconstruct(scan, **how, **short, iterations=k) for k in fits}
     if "defocus" in scan.name:
         jobs["10 steps, probe refined"] = lambda: ptycho_core.infer(scan, **how, update_steps=10, refine_probe=True)
+        jobs["10 steps, probe auto"] = lambda: ptycho_core.infer(scan, **how, update_steps=10, probe="auto")
     jobs |= {f"{k} steps": lambda k=k: ptycho_core.infer(scan, **how, update_steps=k) for k in steps}
     beside = "reconstruct, 5 iterations"
     results = {number: job() for number, job in jobs.items()}  # a warm-up
@@ -177,7 +198,7 @@ def main():
         for name, make, steps in scans(place):
             if args.rows and not any(word in name for word in args.rows):
                 continue
-            fits = FITS if name.endswith("dense") else (5,)
+            fits = FITS if name in {f"{family}, dense" for family in OBJECTS} else (5,)
             for row in measure(make(), steps, fits, args.backend, args.threads, args.runs):
                 found.append({"scan": name, **row})
                 print(", ".join(f"{key} {value}" for key, value in found[-1].items() if value != ""), flush=True)

@@ -1,7 +1,7 @@
 """What the models of ``docs/physics.md`` reach: the same scan without the fault, with it, and with it modeled.
 
-``python benchmarks/physics.py --backend torch`` simulates each scan, runs the real command and prints NRMSE, R over that of photon
-noise, CPU seconds and the verdict. ``--seeds N`` takes several scans of each.
+``python benchmarks/physics.py --backend torch`` simulates each scan, runs the real command and prints NRMSE, R over that of
+photon noise, CPU seconds and the verdict. ``--seeds N`` takes several scans of each.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ CONTRACT: Final[tuple[int, int]] = (2, 0)
 """Version of the contract (major, minor). A backend's major must be the same and its minor not newer."""
 
 CAPABILITIES: Final[frozenset[str]] = frozenset(
-    {"train", "infer", "reconstruct", "evaluate", "positions", "background", "flux", "saturation"}
+    {"train", "infer", "reconstruct", "evaluate", "positions", "position-search", "background", "flux", "saturation"}
 )
 """Words a manifest may claim: the four verbs, then what ``reconstruct`` can do besides object and probe."""
 
@@ -52,6 +52,8 @@ class OptionSpec:
     maximum: float | None = None
     verbs: tuple[str, ...] = ()
     """The verbs that it acts in; empty: all that the backend claims."""
+    network: bool = False
+    """Whether it acts in the layers of a network alone: without one it is refused."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,7 @@ class InferJob:
         positions: (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner on the scan's canvas.
         groups: (frame, C), int64, the frames that the network sees together for each frame, that frame first.
         settings: the groups *data* and *execution* by name, and *model* as the model file states it.
+        background: (N, N), counts added to each pattern, or None; only estimates of tiles, without a network, come with one.
     """
 
     scan: Scan
@@ -219,6 +222,7 @@ class InferJob:
     positions: NDArray[np.float64]
     groups: NDArray[np.int64]
     settings: Mapping[str, Mapping[str, Value]]
+    background: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -434,6 +438,9 @@ class Snapshot:
         object: (rows, columns), complex.
         probe: (mode, N, N), complex, scaled to counts.
         positions: (frame, 2), float64, in pixels of ``object``.
+        origin: (2,), float64: ``positions + origin`` are positions as the scan's file states them. The core fills it in.
+        frames: (frame,), int64, ascending, the number that the scan's file gives each frame; None where they are 0, 1, 2 …. The
+            core fills it in.
     """
 
     stage: str
@@ -441,6 +448,8 @@ class Snapshot:
     object: ComplexArray
     probe: ComplexArray
     positions: NDArray[np.float64]
+    origin: NDArray[np.float64] | None = None
+    frames: NDArray[np.int64] | None = None
 
 
 class EventSink(Protocol):

@@ -110,10 +110,10 @@ def _written_as(word: str) -> list[ScanFormat]:
     if found := named or [form for form in written if form.written_as == word]:
         return found
     words = sorted({form.written_as for form in written})
-    told = f"Written are {', '.join(words)}."
+    message = f"Written are {', '.join(words)}."
     if any(form.name == word for form in usable_formats()):
-        raise SettingsError(f"--to {word}: this format is read, and not written.", remedy=told)
-    raise SettingsError(f"--to {word:.60}: there is no such format.{did_you_mean(word, words)}", remedy=told)
+        raise SettingsError(f"--to {word}: this format is read, and not written.", remedy=message)
+    raise SettingsError(f"--to {word:.60}: there is no such format.{did_you_mean(word, words)}", remedy=message)
 
 
 def _refuse_model(path: Path) -> None:
@@ -187,9 +187,9 @@ def _check_parts(form: ScanFormat, contents: Contents, source: str) -> None:
     """
     for name in form.needs:
         if name in _NEEDED and getattr(contents, name) is None:
-            told, remedy = _NEEDED[name]
+            message, remedy = _NEEDED[name]
             remedy = _ELSEWHERE if name == "patterns" and not contents.record else remedy
-            raise DataError(f"{source} {told}, which a file of {form.title} needs.", remedy=remedy)
+            raise DataError(f"{source} {message}, which a file of {form.title} needs.", remedy=remedy)
 
 
 def _check_scale(form: ScanFormat, contents: Contents, source: str, facts: Callable[[], set[str]]) -> None:
@@ -213,8 +213,8 @@ def _check_scale(form: ScanFormat, contents: Contents, source: str, facts: Calla
     if contents.object_pixel_m is not None and "detector_distance_m" in missing:
         missing.remove("detector_pixel_size_m")  # it follows from the object's pixel
     words, flags = _listed([_WORDS[name] for name in missing]), _listed([f"--{name.replace('_', '-')}" for name in missing])
-    told = f"{source} does not state {words}, and a file of {form.title} has its positions in metres."
-    raise DataError(told, remedy=f"Give {flags}.")
+    message = f"{source} does not state {words}, and a file of {form.title} has its positions in metres."
+    raise DataError(message, remedy=f"Give {flags}.")
 
 
 def _check_plausible(form: ScanFormat, contents: Contents, source: str) -> None:
@@ -226,8 +226,8 @@ def _check_plausible(form: ScanFormat, contents: Contents, source: str) -> None:
     for name in ("detector_distance_m", "detector_pixel_size_m"):
         value = getattr(contents, name)
         if name in form.needs and plausible(name, value, "m", source, []) != value:
-            told = f"{source}: {_WORDS[name]} would be {value:.3g} m, which no reader takes for metres."
-            raise DataError(told, remedy="Give another --detector-distance-m, or --detector-pixel-size-m.")
+            message = f"{source}: {_WORDS[name]} would be {value:.3g} m, which no reader takes for metres."
+            raise DataError(message, remedy="Give another --detector-distance-m, or --detector-pixel-size-m.")
 
 
 def _stated_by(source: str | Path, asked: DataSettings) -> set[str]:

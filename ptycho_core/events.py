@@ -114,7 +114,7 @@ def stop_on_interrupt(hub: EventHub, first: str) -> Iterator[None]:
         yield
         return
 
-    told = f"\nptycho: {first}; press Ctrl-C again to stop at once\n".encode()
+    text = f"\nptycho: {first}; press Ctrl-C again to stop at once\n".encode()
     stderr = _another_stderr()
     found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     before = {number: handler for number, handler in found.items() if handler is not None}  # None: a host's, which stays
@@ -129,7 +129,7 @@ def stop_on_interrupt(hub: EventHub, first: str) -> Iterator[None]:
         if stderr is not None:
             # Past sys.stderr, whose buffer may be in use by the very code that was interrupted.
             with suppress(OSError):  # no one reads it any more, or its disk is full
-                os.write(stderr, told)
+                os.write(stderr, text)
 
     for number in before:
         signal.signal(number, handle)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ptycho_core.contract import Event
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ptycho_core.contract import EventSink, Snapshot
     from ptycho_core.events import EventHub
 
@@ -25,13 +29,14 @@ class NotedEvents:
 
     Args:
         hub: of the job.
+        origin, frames: of its snapshots, where it has any.
 
     Attributes:
         notes: the sentences, each once.
     """
 
-    def __init__(self, hub: EventHub) -> None:
-        self._hub = hub
+    def __init__(self, hub: EventHub, origin: NDArray[np.float64] | None = None, frames: NDArray[np.int64] | None = None) -> None:
+        self._hub, self._origin, self._frames = hub, origin, frames
         self.notes: list[str] = []
 
     def emit(self, event: Event) -> None:
@@ -51,8 +56,8 @@ class NotedEvents:
         return self._hub.snapshot_due
 
     def show(self, snapshot: Snapshot) -> None:
-        """Pass a snapshot on."""
-        self._hub.show(snapshot)
+        """Pass a snapshot on, with its place in the scan."""
+        self._hub.show(replace(snapshot, origin=self._origin, frames=self._frames))
 
 
 class QuietEvents:

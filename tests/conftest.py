@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from ptycho_core.backends import registry
 from ptycho_core.backends.known import known_backends
+from ptycho_core.backends.registry import find_named
 
 PATIENT = """
 import sys, time
@@ -28,6 +30,8 @@ sys.exit(main(sys.argv[3:]))
 """
 
 pytest.register_assert_rewrite("execution_flags", "liveness_table")
+pytest_plugins = ("truth_backend",)
+"""Of ``tests/training``: a small backend that trains and infers, for the tests of several folders."""
 
 WATCHED = """
 import json, sys
@@ -86,6 +90,21 @@ def _no_waiting_for_the_disk() -> Iterator[None]:
 def backend(request: pytest.FixtureRequest) -> str:
     """Name of the backend under test."""
     return str(request.config.getoption("--backend"))
+
+
+@pytest.fixture(scope="module")
+def only_the_backend_under_test(backend: str) -> Iterator[None]:
+    """It need not be named, here or in the processes that tests start; small backends of tests are there as well.
+
+    One that is taken only where it is alone is so here.
+    """
+    spec = find_named(backend)[0].spec
+    with pytest.MonkeyPatch.context() as patch:
+        if spec is not None and spec.only_alone:
+            own = tuple(claim for claim in registry.scan() if claim.name in (backend, "reference"))
+            patch.setattr(registry, "scan", lambda: own)
+        patch.setenv("PTYCHO_BACKENDS_ALLOW", f"{backend},reference,truth")
+        yield
 
 
 @pytest.fixture(scope="session")

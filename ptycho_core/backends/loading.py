@@ -196,8 +196,8 @@ class Backend:
             if batch is _END:
                 return
             if not isinstance(batch, contract.InferBatch | contract.InferTile):
-                told = f"yielded {type(batch).__name__}; the contract requires an InferBatch or an InferTile"
-                self.violation(told, "ptycho_infer")
+                text = f"yielded {type(batch).__name__}; the contract requires an InferBatch or an InferTile"
+                self.violation(text, "ptycho_infer")
             yield batch
 
     @contextmanager

@@ -55,6 +55,7 @@ OPTION_KEYS: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "minimum": ((int, float), False),
     "maximum": ((int, float), False),
     "verbs": (list, False),
+    "network": (bool, False),
 }
 _OPTION_TYPES: dict[str, tuple[type, ...]] = {"bool": (bool,), "int": (int,), "float": (int, float), "str": (str,)}
 _WORDS = {str: "text", list: "a list", dict: "a table", bool: "true or false", int: "a whole number", float: "a number"}

@@ -158,8 +158,8 @@ def _check_losses(request: ExecutionRequest, title: str, honours: Collection[str
     for one in loss_declarations():
         weight = request.settings.get(one.group, {}).get(one.name)
         if one.name.endswith("_weight") and weight and one.name not in {*request.requested, *honours}:
-            told = f"the checkpoint was trained with {one.name} {weight}, and {title} does not compute that loss."
-            raise CapabilityError(told, remedy="Continue with the backend that it began with.")
+            message = f"the checkpoint was trained with {one.name} {weight}, and {title} does not compute that loss."
+            raise CapabilityError(message, remedy="Continue with the backend that it began with.")
 
 
 def _not_done(

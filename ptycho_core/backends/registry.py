@@ -107,8 +107,8 @@ def backends_that(
     rows = find_backends() if rows is None else rows
     found = [row for row in rows if row.spec is not None and can(row.spec)]
     words = dict.fromkeys(row.name if row.state == "ok" else f"{row.name} ({row.state})" for row in found)
-    told = f"Installed ones that provide it: {', '.join(words)}." if found else "No installed backend provides it."
-    return f"{told} {how_to_install()}" if is_verb and all(row.only_by_name for row in found) else told
+    text = f"Installed ones that provide it: {', '.join(words)}." if found else "No installed backend provides it."
+    return f"{text} {how_to_install()}" if is_verb and all(row.only_by_name for row in found) else text
 
 
 def register(name: str, plugin: object, manifest: contract.BackendSpec | Path | None = None) -> None:
@@ -219,8 +219,8 @@ def _only(found: tuple[BackendInfo, ...]) -> BackendInfo:
     reasons = "; ".join(f"{row.name}: {row.reason}{'. ' + row.remedy if row.remedy else ''}" for row in rows)
     flags = " or ".join(f"--backend {row.name}" for row in last if row.state == "ok")
     remedy = f"{flags} would do without it." if flags else ""
-    told = f"no installed backend is usable. {reasons}{'' if reasons.endswith(('.', '?')) else '.'}"
-    raise BackendUnusableError(told, state=rows[0].state, remedy=remedy, backend=rows[0].name)
+    message = f"no installed backend is usable. {reasons}{'' if reasons.endswith(('.', '?')) else '.'}"
+    raise BackendUnusableError(message, state=rows[0].state, remedy=remedy, backend=rows[0].name)
 
 
 def _not_installed(name: str, given: str, rows: Iterable[BackendInfo], lists: AccessLists) -> Exception:

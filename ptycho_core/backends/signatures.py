@@ -175,8 +175,10 @@ def write_signatures(folder: Path) -> Path:
     for before in sorted(folder.glob(f"{contract.CONTRACT[0]}.*.json")):
         broken = breaks(json.loads(before.read_text("utf-8")), present)
         if broken:
-            told = "; ".join(broken)
-            raise errors.UsageError(f"the contract breaks {before.stem}: {told}.", remedy="Raise the major version of CONTRACT.")
+            listed = "; ".join(broken)
+            raise errors.UsageError(
+                f"the contract breaks {before.stem}: {listed}.", remedy="Raise the major version of CONTRACT."
+            )
     path.write_text(text, "utf-8")
     return path
 

@@ -138,8 +138,8 @@ def _print(found: Comparison) -> None:
     for row in ({name: name for name in head if name != "WHY"}, *rows):
         cells = [_aligned(name, row.get(name, ""), width) for name, width in zip(head, widths, strict=True)]
         print("  ".join(cells).rstrip())
-    told = f"quality against {found.reference or f'the result of {found.first}'}; " if "NRMSE" in head else ""
-    say(f"{told}everything is in {found.folder}")
+    text = f"quality against {found.reference or f'the result of {found.first}'}; " if "NRMSE" in head else ""
+    say(f"{text}everything is in {found.folder}")
 
 
 def _cells(entry: Entry, found: Comparison) -> dict[str, str]:

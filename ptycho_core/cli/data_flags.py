@@ -16,13 +16,13 @@ def add_data_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("data: what the file does not say of itself")
     for one in _data_settings():
         common: dict[str, Any] = {"dest": f"setting_{one.name}", "default": argparse.SUPPRESS}
-        told = (one.help + (f" ({one.unit})" if one.unit else "")).replace("%", "%%")
+        text = (one.help + (f" ({one.unit})" if one.unit else "")).replace("%", "%%")
         if one.kind == "bool":
-            group.add_argument(one.flag, *one.flags, action="store_const", const="true", help=told, **common)
+            group.add_argument(one.flag, *one.flags, action="store_const", const="true", help=text, **common)
             group.add_argument(one.negated, action="store_const", const="false", help=argparse.SUPPRESS, **common)
             continue
         metavar = "{" + ",".join(one.choices) + "}" if one.choices else one.kind.upper()
-        group.add_argument(one.flag, *one.flags, metavar=metavar, help=told, **common)
+        group.add_argument(one.flag, *one.flags, metavar=metavar, help=text, **common)
 
 
 def given_data(args: argparse.Namespace) -> dict[str, Any]:

@@ -60,8 +60,8 @@ def _cells(row: FormatRow) -> tuple[str, str, str, str, str, str]:
 
 def _data(row: FormatRow) -> dict[str, Any]:
     one = row.found
-    told = {} if one is None else {
+    facts = {} if one is None else {
         "title": one.title, "reads": one.reads, "recognized_by": one.recognized_by, "extensions": list(one.extensions),
         "conventions": list(one.conventions), "extra": one.extra, "written_as": one.written_as, "writes": one.writes,
     }  # fmt: skip
-    return {"name": row.name, "provided_by": row.source, "left_out": row.reason, **told}
+    return {"name": row.name, "provided_by": row.source, "left_out": row.reason, **facts}

@@ -129,9 +129,9 @@ def _told(error: BaseException, events: JsonEvents | None, *, quietly: bool) -> 
 def _interrupted(events: JsonEvents | None, args: argparse.Namespace) -> int:
     """Say that the command was stopped at once, and whether it left something unfinished; the exit status."""
     folder = getattr(args, "output_dir", None)
-    told = "interrupted" if folder is None or not _unfinished(folder) else f"interrupted; what is in {folder} is not complete"
-    say(f"ptycho: {told}", error=True)
-    _tell_failure(events, told, "interrupted", INTERRUPTED)
+    text = "interrupted" if folder is None or not _unfinished(folder) else f"interrupted; what is in {folder} is not complete"
+    say(f"ptycho: {text}", error=True)
+    _tell_failure(events, text, "interrupted", INTERRUPTED)
     return INTERRUPTED
 
 

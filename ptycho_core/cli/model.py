@@ -1,4 +1,4 @@
-"""``ptycho model``: say what is in a model file, or verify it with several backends."""
+"""``ptycho model``: say what is in a model file, verify it with several backends, or export it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ _PROBE = "scan {}: {counts:.5g} counts in an empty pattern, intensity scale exp(
 
 def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
     """Add ``model`` and its subcommands."""
+    from ptycho_core.cli.export_model import add_export
     from ptycho_core.cli.verify_model import add_verify
 
-    parser = subparsers.add_parser("model", help="say what is in a model file, or verify it")
+    parser = subparsers.add_parser("model", help="say what is in a model file, verify or export it")
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     inspect = actions.add_parser(
         "inspect",
@@ -35,6 +36,7 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     inspect.add_argument("--json", action="store_true", help="print JSON instead of text, with every setting")
     inspect.set_defaults(func=run)
     add_verify(actions)
+    add_export(actions)
 
 
 def run(args: argparse.Namespace) -> int:

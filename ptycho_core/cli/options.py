@@ -30,6 +30,7 @@ _TITLES = {
     "reconstruction": "reconstruction: what is computed",
     "inference": "inference: what the pass computes",
     "losses": "losses: of those that other distributions bring",
+    "networks": "networks: of those that other distributions bring",
     "execution": "execution: how it is run",
 }
 

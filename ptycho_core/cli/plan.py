@@ -113,8 +113,8 @@ def say_settings(audit: Mapping[str, Any], entries: Mapping[str, Any] | None = N
     """Print a table of settings: name, value, source, and what became of it where that is not simply as resolved."""
     verb, rows = audit["verb"], []
     for name, one in (audit["settings"] if entries is None else entries).items():
-        told = "; ".join([*_became(verb, name, one), *_beat(verb, name, one)])
-        rows.append(tuple(shown(cell, _CELL) for cell in (name, _show(verb, name, one["value"]), _source(one), told)))
+        words = "; ".join([*_became(verb, name, one), *_beat(verb, name, one)])
+        rows.append(tuple(shown(cell, _CELL) for cell in (name, _show(verb, name, one["value"]), _source(one), words)))
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     for row in rows:
         cells = [*(text.ljust(width) for text, width in zip(row, widths, strict=False)), row[3]]
@@ -145,8 +145,8 @@ def _became(verb: str, name: str, entry: Mapping[str, Any]) -> Iterable[str]:
 
 
 def _beat(verb: str, name: str, entry: Mapping[str, Any]) -> Sequence[str]:
-    told = ", ".join(f"{_show(verb, name, one['value'])} ({_source(one)})" for one in entry["beat"])
-    return [f"beat {told}"] if told else []
+    text = ", ".join(f"{_show(verb, name, one['value'])} ({_source(one)})" for one in entry["beat"])
+    return [f"beat {text}"] if text else []
 
 
 def _differs(entry: Mapping[str, Any]) -> bool:

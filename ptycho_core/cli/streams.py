@@ -43,12 +43,12 @@ class Stream:
 
     def write(self, text: str) -> int:
         """Write, or lose, a text."""
-        told = text if self._steers else harmless(text)
+        cleaned = text if self._steers else harmless(text)
         with self._kept():
             try:
-                self.stream.write(told)
+                self.stream.write(cleaned)
             except UnicodeEncodeError as error:  # nothing of it was written
-                self.stream.write(told.encode(error.encoding, "backslashreplace").decode(error.encoding))
+                self.stream.write(cleaned.encode(error.encoding, "backslashreplace").decode(error.encoding))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:

@@ -186,8 +186,8 @@ class Request:
             if not owner:
                 check_name(key, known, where)
             elif owner not in backends:
-                told = f"'{key}' is an option of backend '{owner}', which is not among those that are compared"
-                raise SettingsError(f"{where}: {told}: {', '.join(sorted(backends))}.", source=where)
+                message = f"'{key}' is an option of backend '{owner}', which is not among those that are compared"
+                raise SettingsError(f"{where}: {message}: {', '.join(sorted(backends))}.", source=where)
 
 
 def _owner(key: str) -> str:

@@ -190,10 +190,10 @@ def _keep(place: Path, error: PtychoError) -> str:
     """The reason in one line; the trace, or the last words, of a backend that did not refuse but failed goes to a file."""
     if not isinstance(error, BackendError) or isinstance(error, CapabilityError):
         return str(error)
-    told, text = place / ERRORS, "\n".join((str(error), *getattr(error, "__notes__", ()))) + "\n"
+    trace, text = place / ERRORS, "\n".join((str(error), *getattr(error, "__notes__", ()))) + "\n"
     try:
         place.mkdir(parents=True, exist_ok=True)
-        write_whole(told, text.encode(errors="backslashreplace"))
+        write_whole(trace, text.encode(errors="backslashreplace"))
     except (OSError, OutputError):  # the table has the reason
         return str(error)
-    return f"{error.message} See {told}." if not error.remedy or "--traceback" in error.remedy else str(error)
+    return f"{error.message} See {trace}." if not error.remedy or "--traceback" in error.remedy else str(error)

@@ -54,8 +54,8 @@ class Scoring:
         if not self.pictures and self.reference is not None:
             self.pictures.append((self.label, found.reference, found.reference))
         self.pixel_size_m = self.pixel_size_m or result.pixel_size_m
-        told = "" if fixed is result else f", NRMSE {found.nrmse:.3g}"
-        self.pictures.append((f"{name}{told}", found.registration.aligned, found.reference))
+        text = "" if fixed is result else f", NRMSE {found.nrmse:.3g}"
+        self.pictures.append((f"{name}{text}", found.registration.aligned, found.reference))
         quality = {} if self.reference is None else _numbers(found)
         if self._first is None:
             self.first, self._first = name, result

@@ -1,13 +1,8 @@
-"""The help of the two commands, and the tables of the page for users of PtychoPINN, made from the table of its spellings.
-
-``python -m ptycho_core.compatibility.document docs/migrating-from-ptychopinn.md`` brings the page's tables up to date.
-"""
+"""The help of the two commands, and the tables of the page for users of PtychoPINN, made from the table of its spellings."""
 
 from __future__ import annotations
 
-import sys
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptycho_core.compatibility.table import COMMANDS, NONE, Entry, argument_defaults, entries, setting_defaults
@@ -16,7 +11,7 @@ from ptycho_core.settings.groups import declarations
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["TABLES", "defaults_table", "flag_table", "help_page", "with_tables"]
+__all__ = ["TABLES", "defaults_table", "flag_table", "help_page"]
 
 _USAGE = {
     "train": "ptycho_train --train_data_file SCAN [--test_data_file SCAN] [--output_dir RUN] [flags]",
@@ -37,11 +32,11 @@ def help_page(command: str) -> str:
     """What ``--help`` prints."""
     ours = f"ptycho {COMMANDS[command]}"
     parts = [f"usage: {_USAGE[command]}", ""]
-    told = (
+    words = (
         f"{ours} in the words of PtychoPINN, {'training' if command == 'train' else 'inference'}. Flags are written with hyphens"
     )
-    told += f" or underscores, values after a blank or '='. Every further flag of '{ours}' is taken too, such as --overwrite."
-    parts += [*textwrap.wrap(told, 79), ""]
+    words += f" or underscores, values after a blank or '='. Every further flag of '{ours}' is taken too, such as --overwrite."
+    parts += [*textwrap.wrap(words, 79), ""]
     for one in entries(command).values():
         parts += textwrap.wrap(_becomes(one).replace("`", ""), 79, initial_indent=f"  {_shown(one)}  ", subsequent_indent=" " * 6)
     applied = {**argument_defaults(command), **setting_defaults(command, supervised=False)}
@@ -83,15 +78,6 @@ def defaults_table() -> str:
 
 TABLES: Mapping[str, Callable[[], str]] = {"flags": flag_table, "defaults": defaults_table}
 """The tables of the page by the name in their marks."""
-
-
-def with_tables(page: str) -> str:
-    """The page with each table, which stands between ``<!-- NAME -->`` and ``<!-- end -->``, made anew."""
-    for name, made in TABLES.items():
-        before, mark, after = page.partition(f"<!-- {name} -->\n")
-        if mark:
-            page = f"{before}{mark}{made()}\n<!-- end -->{after.partition('<!-- end -->')[2]}"
-    return page
 
 
 def _default(one: Entry) -> str:
@@ -150,8 +136,3 @@ def _shown_flag(name: str, text: str) -> str:
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
-
-
-if __name__ == "__main__":
-    place = Path(sys.argv[1])
-    place.write_text(with_tables(place.read_text("utf-8")), "utf-8")

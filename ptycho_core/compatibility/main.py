@@ -82,9 +82,9 @@ def _ours(command: str, arguments: Mapping[str, Typed], rest: list[str]) -> argp
     """The arguments as our command parses them, so that it gets all that it knows."""
     from ptycho_core.cli.main import parse
 
-    for name, told in _NEEDED[command].items():
+    for name, argument in _NEEDED[command].items():
         if name not in arguments:
-            raise UsageError(f"ptycho_{command} needs {told}.")
+            raise UsageError(f"ptycho_{command} needs {argument}.")
     scan, output = str(arguments["scan"].value), str(arguments["output_dir"].value)
     if command == "train":
         judging = ["--validation", str(arguments["validation"].value)] if "validation" in arguments else []

@@ -108,8 +108,8 @@ def entries(command: str) -> dict[str, Entry]:
     found = {}
     for section in ("both", "train", "inference"):
         for name, given in table[section].items() if section in ("both", command) else ():
-            told: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in given.items()}
-            found[name] = Entry(name=name, **told)
+            values: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in given.items()}
+            found[name] = Entry(name=name, **values)
     return found
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.contract import ACCELERATORS, CAPABILITIES, PRECISIONS, VERBS
 from ptycho_core.errors import DataError
-from ptycho_core.settings.document import markdown_table
+from ptycho_core.files.markdown import markdown_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +33,7 @@ _MEANING = {
     "reconstruct": "`ptycho reconstruct`",
     "evaluate": "forward model, loss terms, gradients",
     "positions": "`--refine-positions`",
+    "position-search": "`--refine-positions=search` and `=affine`",
     "background": "`--background`",
     "flux": "`--refine-flux`",
     "saturation": "`--saturation`",

@@ -298,6 +298,10 @@ class ArrayOps(ABC):
         """Arrays one after the other along an axis."""
 
     @abstractmethod
+    def einsum(self, subscripts: str, first: Array, second: Array, /) -> Array:
+        """Sum over products of two arrays, both real or both complex, written as NumPy writes it: ``"ij,jk->ik"``."""
+
+    @abstractmethod
     def split(self, vector: Array, lengths: Sequence[int]) -> Sequence[Array]:
         """Parts of a vector, one after the other."""
 
@@ -422,6 +426,10 @@ class ArrayOps(ABC):
     def accelerated(self, network: Callable[..., Array]) -> Callable[..., Array]:
         """``network(weights, pictures)``, translated where an option of the backend asks for it."""
         return network
+
+    def untranslated(self, function: Callable[..., Array]) -> Callable[..., Array]:
+        """A function of complex arrays inside what `accelerated` translates, as it is called where translators lack them."""
+        return function
 
     def facts(self) -> dict[str, Value]:
         """What the record of a training says of the framework's part."""

@@ -50,6 +50,7 @@ def infer_tiles(
         probe, mask = xp.from_numpy(np.array(job.probe)), None
         if not job.scan.mask.all():
             mask = xp.from_numpy(np.fft.ifftshift(job.scan.mask).astype(np.float32))
+        background = None if job.background is None else xp.from_numpy(np.fft.ifftshift(job.background))
         layers = job.model.network["layers"]
         network = _Correction(xp, job.model, probe, mixed=plan.execution["precision"] == MIXED) if layers else None
     with closing(readers.read(job.scan.patterns.read, tiles)) as ahead:
@@ -58,7 +59,7 @@ def infer_tiles(
                 return
             with operations(plan):
                 amplitudes = xp.sqrt(xp.from_numpy(np.fft.ifftshift(counts, axes=(-2, -1)), pinned=readers.pinned))
-                tile = Tile(xp, probe, job.positions[frames], amplitudes, mask, job.model.network["estimate"])
+                tile = Tile(xp, probe, job.positions[frames], amplitudes, mask, job.model.network["estimate"], background)
                 tile.fit()
                 found = np.array(xp.to_numpy(tile.picture())) if network is None else network.patches(tile.estimate())
             if network is None:

@@ -163,9 +163,13 @@ class Joint:
                 return
             yield self._unpack(step.point), step.loss / max(len(self._used), 1)
 
+    def illumination(self) -> NDArray[np.floating]:
+        """``sum |P|^2`` over modes and used frames at every object pixel, at the start: (rows, columns)."""
+        return self._xp.to_numpy(self._illumination)
+
     def _typical_illumination(self) -> float:
         """Counts that fell on an object pixel, well inside the scan: 0.7 quantile over the illuminated ones, at least 1."""
-        illumination = self._xp.to_numpy(self._illumination)
+        illumination = self.illumination()
         illuminated = illumination[illumination > 0].astype(np.float64)
         return max(float(np.quantile(illuminated, 0.7)), 1.0) if illuminated.size else 1.0
 

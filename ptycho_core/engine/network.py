@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
+
+from ptycho_core.engine.layers import gelu, on_planes
+from ptycho_core.networks import tensor_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,22 +22,28 @@ class Layout(Protocol):
     """How a framework holds weights and pictures of a network."""
 
     def native(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
-        """An array of the description's tensor ``name``, (out, in, kernel, kernel) or (out,), as it is held."""
+        """An array of the description's tensor ``name`` as it is held.
+
+        Those of a convolution are (out, in, kernel, kernel) and (out,); any other is held as it is.
+        """
 
     def canonical(self, name: str, value: NDArray[Any]) -> NDArray[Any]:
         """The inverse of `native`."""
 
     def weight(self, value: Array) -> Array:
-        """A native weight as `ArrayOps.convolution` takes it."""
+        """A native weight as `ArrayOps.convolution` takes it; one that is no convolution's as it is."""
 
-    def enter(self, features: Array) -> Array:
-        """Pictures of real (batch, channels, N, N)."""
+    def enter(self, planes: Array) -> Array:
+        """Pictures of real (batch, channel, row, column)."""
+
+    def planes(self, picture: Array) -> Array:
+        """The inverse of `enter`, in the precision of the arrays, with the channels in the order that they have."""
 
     def ordered(self, picture: Array, layer: str, place: int) -> Array:
         """A picture with its channels in the order in which ``layer`` takes its input number ``place``."""
 
     def leave(self, channels: Array) -> Array:
-        """The inverse of `enter`, for what the last layer gives."""
+        """As `planes`, with the channels in the order of the description, for what the last layer gives."""
 
 
 class Network:
@@ -51,6 +61,8 @@ class Network:
         self._layers: list[Mapping[str, Any]] = list(description["layers"])
         last_use = {name: index for index, layer in enumerate(self._layers) for name in layer["from"]}
         self._finished = [[name for name, use in last_use.items() if use == index] for index in range(len(self._layers))]
+        self._tensors = Counter(name.rpartition(".")[0] for name in tensor_shapes(description))
+        self._spectral = xp.untranslated(on_planes)
         self._pass = xp.accelerated(self._passed)
 
     def __call__(self, weights: Sequence[Array], features: Array) -> Array:
@@ -67,23 +79,29 @@ class Network:
         for layer, finished in zip(self._layers, self._finished, strict=True):
             name = layer["name"]
             given = [self._layout.ordered(values[one], name, place) for place, one in enumerate(layer["from"])]
-            if layer["op"] == "convolution":
-                weight, bias = next(following), next(following)
-                found = self._xp.convolution(given[0], weight, bias, int(layer["stride"]), mixed=self._mixed)
-            else:
-                found = self._of_layer(layer["op"], given)
-            values[name] = self._xp.brief(found) if self._mixed else found
+            values[name] = self._of_layer(layer, given, [next(following) for _ in range(self._tensors[name])])
+            if self._mixed:
+                values[name] = self._xp.brief(values[name])
             for one in finished:  # what no later layer needs
                 del values[one]
         return values[self._layers[-1]["name"]]
 
-    def _of_layer(self, operation: str, given: list[Array]) -> Array:
-        match operation:
+    def _of_layer(self, layer: Mapping[str, Any], given: list[Array], weights: list[Array]) -> Array:
+        xp, picture = self._xp, given[0]
+        match layer["op"]:
             case "add":
-                return given[0] + given[1]
-            case "silu":
-                return self._xp.silu(given[0])
+                return picture + given[1]
+            case "convolution":
+                return xp.convolution(picture, weights[0], weights[1], int(layer["stride"]), mixed=self._mixed)
             case "fold":
-                return self._xp.fold(given[0])
+                return xp.fold(picture)
+            case "gelu" if not self._mixed:
+                return gelu(xp, picture)
+            case "silu":
+                return xp.silu(picture)
+            case "unfold":
+                return xp.unfold(picture)
+            case "spectral_convolution":
+                return self._layout.enter(self._spectral(xp, layer, self._layout.planes(picture), weights))
             case _:
-                return self._xp.unfold(given[0])
+                return self._layout.enter(on_planes(xp, layer, self._layout.planes(picture), weights))

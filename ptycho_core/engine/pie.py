@@ -18,6 +18,8 @@ from ptycho_core.reconstruction.constants import COUNTS_FLOOR, PROBE_ALPHA
 from ptycho_core.reconstruction.schedule import keep_inside
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from ptycho_core.engine.arrays import Array, ArrayOps
@@ -46,7 +48,9 @@ class Momentum:
         self._batches += 1
         if self._batches % BATCHES_PER_KICK:
             return
-        self._object_velocity = MOMENTUM_DECAY * self._object_velocity + (state.object - self._object)
+        # A large object is a large array: what is not needed any more makes room at once.
+        self._object = state.object - self._object
+        self._object_velocity = MOMENTUM_DECAY * self._object_velocity + self._object
         state.object = state.object + MOMENTUM_STEP * self._object_velocity
         self._object = state.xp.copy(state.object)
         if refine_probe:
@@ -64,7 +68,8 @@ def pie_epoch(
     object_alpha: float,
     refine_probe: bool,
     position_step: float,
-    momentum: Momentum,
+    momentum: Momentum | None,
+    before: Callable[[NDArray[np.int64], Array], None] | None = None,
     refine_flux: bool = False,
 ) -> float:
     """Update ``state`` by every batch of ``order``.
@@ -77,7 +82,8 @@ def pie_epoch(
         object_alpha: 0 to 1, see the module's source.
         refine_probe: whether the probe is updated.
         position_step: factor on the Gauss-Newton steps of the positions; 0 leaves them.
-        momentum: counts every batch.
+        momentum: counts every batch; None for none.
+        before: gets each batch and its amplitudes before its turn, and may move its positions.
         refine_flux: whether the flux of each frame is updated.
 
     Returns:
@@ -92,19 +98,26 @@ def pie_epoch(
         "refine_flux": refine_flux,
     }
     misfits: list[Array] = []
+    misfit = 0.0
     for batch, amplitudes in frames.in_turn(order):
+        if before is not None:
+            before(batch, amplitudes)
         windows = windows_of(state, batch, frames.size, with_remainders=position_step > 0)
         updated = update(state.fields, Measured(amplitudes, frames.mask, frames.ceiling), windows, alpha, **choices)
         state.object, state.probe = updated.object, updated.probe
         misfits.append(updated.misfit)
+        if len(misfits) == BATCHES_PER_KICK:
+            # A GPU is not made to wait at each batch; numbers that stay on a CPU lie between large arrays, whose room is lost.
+            misfit, misfits = sum(map(float, misfits), misfit), []
         if updated.steps is not None:
             places = state.positions[batch] + position_step * bounded(xp.to_numpy(updated.steps))
             state.positions[batch] = keep_inside(places, tuple(state.object.shape), frames.size)
         if updated.flux is not None and state.flux is not None:
             state.flux[batch] = moved(state.flux[batch], xp.to_numpy(updated.flux))
-        momentum.after_batch(state, refine_probe=refine_probe)
+        if momentum is not None:
+            momentum.after_batch(state, refine_probe=refine_probe)
     used = np.concatenate(order)
-    return sum(map(float, misfits)) / max(float(frames.amplitude_sums[used].sum()), 1.0)
+    return sum(map(float, misfits), misfit) / max(float(frames.amplitude_sums[used].sum()), 1.0)
 
 
 class _Updated(NamedTuple):

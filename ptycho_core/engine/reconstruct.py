@@ -13,6 +13,7 @@ from ptycho_core.engine.joint import Joint, frame_sums, score, with_best_flux
 from ptycho_core.engine.losses import built_in
 from ptycho_core.engine.patterns import DevicePatterns, InnerPatterns
 from ptycho_core.engine.pie import Momentum, pie_epoch
+from ptycho_core.engine.search import Placing
 from ptycho_core.engine.state import State
 from ptycho_core.reconstruction.schedule import keep_inside
 from ptycho_core.reconstruction.stages import Run
@@ -94,6 +95,9 @@ class _Engine:
 
         return epoch
 
+    def placing(self, model: State) -> Placing:
+        return Placing(model, self._frames, self._forward)
+
     def joint(self, model: State, used: NDArray[np.int64], likelihood: str, total_variation: float) -> Joint:
         return Joint(
             model,
@@ -102,7 +106,7 @@ class _Engine:
             forward=self._forward,
             likelihood=self._likelihoods[likelihood],
             refine_probe=self._options.refine_probe,
-            refine_positions=self._options.refine_positions,
+            refine_positions=self._options.moves_positions,
             tv_weight=total_variation,
             refine_flux=bool(self._options.refine_flux),
         )

@@ -32,6 +32,9 @@ DARK: Final = 1e-3
 PORTION_PIXELS: Final = 1 << 17
 """Detector pixels treated at once on a CPU, whose second-level cache holds their waves.  A GPU takes 64 times as many."""
 
+LEAST_SHARE: Final = 0.01
+"""Least share of the counts that the object is taken to have let through, whatever the background."""
+
 STEP: Final = 8
 """The sides of a canvas are multiples of it, for the sake of its transforms."""
 
@@ -74,6 +77,7 @@ class Tile:
         amplitudes: real (frame, N, N), roots of the counts, in the order of the FFT, 0 at bad pixels.
         mask: real (N, N), 1 for good pixels, or None.
         asked: ``estimate`` of the network's description.
+        background: real (N, N), counts added to each pattern, in the order of the FFT, or None.
 
     Attributes:
         object: complex (rows, columns), on the tile's canvas, whose ``[0, 0]`` is the first whole row and column of the windows.
@@ -87,8 +91,11 @@ class Tile:
         amplitudes: Array,
         mask: Array | None,
         asked: Mapping[str, Any],
+        background: Array | None = None,
     ) -> None:
         self._xp, self._mask, self._asked, self._size = xp, mask, asked, int(probe.shape[-1])
+        added = ADDED[asked["likelihood"]]
+        self._added = xp.scalar(added) if background is None else background + added
         whole = np.floor(positions)
         corners = (whole - whole.min(axis=0)).astype(np.int64)
         rows, columns = (int(-(-(int(last) + self._size) // STEP) * STEP) for last in corners.max(axis=0))
@@ -107,6 +114,8 @@ class Tile:
         self._smooth = xp.from_numpy(_smooth_filter((rows, columns), float(asked["smooth"]), float(asked["cutoff"])))
         power = float(counts_of_empty(xp, probe, mask))
         counts = sum(float(xp.sum64(one.amplitudes * one.amplitudes)) for one in self._portions) / len(positions)
+        if background is not None:
+            counts = max(counts - float(xp.sum64(background if mask is None else background * mask)), LEAST_SHARE * counts)
         self._level = (counts / power if power > 0 else 0.0) ** 0.5
         self.object = xp.complex(canvas + self._level, canvas)
 
@@ -156,7 +165,7 @@ class Tile:
         xp, seen = self._xp, []
         slope, total = xp.compiled(_slope), xp.zeros_like(self.object)
         for one, given in zip(self._portions, waves, strict=True):
-            total, roots = slope(total, given, one, self._mask, poisson=poisson)
+            total, roots = slope(total, given, one, self._mask, self._added, poisson=poisson)
             seen.append(_Seen(given, roots))
         return total * float(self._size**2), seen
 
@@ -205,10 +214,10 @@ def _waves(xp: ArrayOps, canvas: Array, portion: _Portion) -> Array:
 
 
 def _slope(
-    xp: ArrayOps, total: Array, waves: Array, portion: _Portion, mask: Array | None, *, poisson: bool
+    xp: ArrayOps, total: Array, waves: Array, portion: _Portion, mask: Array | None, added: Array, *, poisson: bool
 ) -> tuple[Array, Array]:
     """``total`` with ``Σ conj(P) F⁻¹[r F]`` of some frames added, over N²; and one over the roots of the modelled intensities."""
-    roots = xp.rsqrt(xp.mode_sum(xp.abs2(waves)) + ADDED["poisson" if poisson else "amplitude"])
+    roots = xp.rsqrt(xp.mode_sum(xp.abs2(waves)) + added)
     ratio = portion.amplitudes * roots
     factor = 0.5 * (ratio * ratio - 1) if poisson else ratio - 1
     if mask is not None:

@@ -206,8 +206,8 @@ def _in_use(folder: Path, holder: _Holder | None) -> OutputError:
             f"The output folder {folder} is in use by another job.", remedy="Wait for it, or choose another folder."
         )
     since = f", since {holder.since}" if holder.since else ""
-    told = f"The output folder {folder} is in use by process {holder.pid} on {holder.host}{since}."
+    message = f"The output folder {folder} is in use by process {holder.pid} on {holder.host}{since}."
     if holder.here:
-        return OutputError(told, remedy="Wait for it, or choose another folder.")
+        return OutputError(message, remedy="Wait for it, or choose another folder.")
     remedy = f"Wait for it, or choose another folder; if it has ended, delete {folder / LOCK}."
-    return OutputError(told, remedy=remedy)
+    return OutputError(message, remedy=remedy)

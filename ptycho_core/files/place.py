@@ -68,8 +68,8 @@ def check_apart(outputs: Iterable[Path | None], inputs: Iterable[str | Path | No
                 raise OutputError(f"{path} and {other} would be the same file.", remedy="Choose another name for one of them.")
         for read in reads:
             if _same(path, read):
-                told = f"{path} would be written, but it is read" + ("." if path == read else f": it is {read}.")
-                raise OutputError(told, remedy="Choose another place for the output.")
+                message = f"{path} would be written, but it is read" + ("." if path == read else f": it is {read}.")
+                raise OutputError(message, remedy="Choose another place for the output.")
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -102,10 +102,10 @@ def _put_object(file: h5py.File, contents: Contents) -> None:
         own["loss_epochs"], own["loss_values"] = np.array([epoch for epoch, _ in course]), np.array([loss for _, loss in course])
 
 
-def _put_image(file: h5py.File, name: str, values: NDArray[Any], told: tuple[str, str], pixel: float | None) -> None:
-    """An image of real space; ``told`` are the kind of its values and its axes."""
+def _put_image(file: h5py.File, name: str, values: NDArray[Any], meaning: tuple[str, str], pixel: float | None) -> None:
+    """An image of real space; ``meaning`` is the kind of its values and its axes."""
     assert pixel is not None
     group = file.create_group(f"entry_1/{name}")
-    group.create_dataset("data", data=values).attrs["axes"] = told[1]
-    group["data_type"], group["data_space"] = told[0], "real"
+    group.create_dataset("data", data=values).attrs["axes"] = meaning[1]
+    group["data_type"], group["data_space"] = meaning[0], "real"
     group["image_size"] = np.array([values.shape[-1], values.shape[-2], 0]) * pixel

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ptycho_core.files.markdown import markdown_table
 from ptycho_core.formats.lost import PARTS
 from ptycho_core.formats.registry import formats
 
@@ -31,7 +32,7 @@ def format_page(one: ScanFormat) -> str:
     lines += [f"* Some files need `python -m pip install 'ptycho-core[{one.extra}]'`."] if one.extra else []
     lines += ["", "## Units, axes, signs", "", *(f"* {sentence}" for sentence in one.conventions)]
     if one.written_as:
-        lost = "; ".join(told for part, told in PARTS.items() if part not in one.keeps)
+        lost = "; ".join(text for part, text in PARTS.items() if part not in one.keeps)
         lines += ["", "## Writes", "", f"`ptycho convert SOURCE OUT --to {one.written_as}`. {one.writes}", ""]
         lines += [f"A file has no place for: {lost}."] if lost else []
     return "\n".join(lines) + "\n"
@@ -44,9 +45,9 @@ def _written(one: ScanFormat) -> str:
 def pages() -> dict[str, str]:
     """The pages of ptycho's own formats by the names of their files, and a list of them."""
     ours = [row.found for row in formats() if row.found is not None and row.source.partition(" ")[0] == _OURS]
-    table = ["| name | reads | recognized by | written |", "|---|---|---|---|"]
-    table += [f"| [`{one.name}`]({one.name}.md) | {one.title} | {one.recognized_by} | {_written(one)} |" for one in ours]
-    return {"README.md": _INDEX + "\n".join(table) + "\n"} | {f"{one.name}.md": format_page(one) for one in ours}
+    rows = ([f"[`{one.name}`]({one.name}.md)", one.title, one.recognized_by, _written(one)] for one in ours)
+    table = markdown_table(["name", "reads", "recognized by", "written"], rows)
+    return {"README.md": _INDEX + table} | {f"{one.name}.md": format_page(one) for one in ours}
 
 
 if __name__ == "__main__":

@@ -230,6 +230,6 @@ def chosen_cube(source: Source, cubes: Sequence[str], shape: Callable[[str], tup
     named = [key for key in cubes if source.dataset in (key, key.rpartition("/")[0])]
     if len(cubes) == 1 or named:
         return (named or cubes)[0]
-    told = ", ".join(f"'{key}' {shape(key)}" for key in cubes[:8])
+    listed = ", ".join(f"'{key}' {shape(key)}" for key in cubes[:8])
     none = f", and none at '{source.dataset:.80}'" if source.dataset else ""
-    raise DataError(f"{source.path} holds {len(cubes)} datacubes{none}: {told}.", remedy="Choose one with --dataset KEY.")
+    raise DataError(f"{source.path} holds {len(cubes)} datacubes{none}: {listed}.", remedy="Choose one with --dataset KEY.")

@@ -166,8 +166,8 @@ def _files(source: Source) -> _Files:
     """
     inside = _in_folder(source) if source.kind == "folder" else []
     if len(inside) > 1:
-        told = ", ".join(path.name for path in inside[:8])
-        raise DataError(f"{source.path} holds {len(inside)} files of frames: {told}.", remedy="Give one of them as SCAN.")
+        listed = ", ".join(path.name for path in inside[:8])
+        raise DataError(f"{source.path} holds {len(inside)} files of frames: {listed}.", remedy="Give one of them as SCAN.")
     place = next(iter(inside), source.path)
     main = source.hdf5 if place == source.path else source.companion(place)
     if not main.has("dp"):

@@ -76,13 +76,13 @@ def check_declared(what: str, shape: tuple[int, ...], itemsize: int, stored: int
     size = math.prod(shape) * itemsize
     if size <= SMALL:
         return
-    told = f"{what} of shape {shape} would take {size:.2g} bytes"
+    message = f"{what} of shape {shape} would take {size:.2g} bytes"
     if stored is not None and size > DENSEST * stored:
         remedy = "If it is right, store it without compression."
-        raise DataError(f"{told}; the file does not hold them: it has {stored} bytes of it.", remedy=remedy)
+        raise DataError(f"{message}; the file does not hold them: it has {stored} bytes of it.", remedy=remedy)
     free = available_bytes()
     if size > free:
-        raise DataError(f"{told}; {free:.2g} bytes of memory are free.", remedy="Use a machine with more memory.")
+        raise DataError(f"{message}; {free:.2g} bytes of memory are free.", remedy="Use a machine with more memory.")
 
 
 def in_double(what: str, values: NDArray[Any]) -> NDArray[Any]:

@@ -280,8 +280,8 @@ class Hdf5File:
         """Refuse values in another file, unless links are followed and it is a plain file that holds them."""
         neighbor = None if name == "." else self._neighbor(name)
         if not (follows_links() or neighbor or (self._beside and name == ".")):
-            told = "this file, by way of a virtual dataset" if name == "." else name
-            raise self._refusal(f"'{key}' lies in another file", f"lies in {told}")
+            elsewhere = "this file, by way of a virtual dataset" if name == "." else name
+            raise self._refusal(f"'{key}' lies in another file", f"lies in {elsewhere}")
         if name == ".":
             self._inside(inside, key)
             return

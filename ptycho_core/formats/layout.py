@@ -84,12 +84,12 @@ def described(path: Path, name: str = _NAME) -> type[ScanFormat]:
         SettingsError: the layout cannot be used; file and key are named.
     """
     layout = read_layout(path)
-    told = {
+    entries = {
         "name": name, "title": layout.title, "reads": layout.reads, "extensions": layout.extensions,
         "conventions": layout.conventions, "extra": layout.extra, "layout_path": path,
         "recognized_by": ", ".join(_shown(key) for key in layout.keys) or "its name", "__doc__": f"Reads {layout.title}.",
     }  # fmt: skip
-    return type(f"Described{path.stem.title()}", (Described,), told)
+    return type(f"Described{path.stem.title()}", (Described,), entries)
 
 
 def _shown(key: str) -> str:
@@ -227,8 +227,8 @@ def _stated(layout: Layout, files: list[Hdf5Source], frames: str, notes: list[st
                 used.append(one.key.strip("'"))
             break
         else:
-            told = " nor ".join(f"'{path}'" for place in places for path in place.paths) or "a detector of a known name"
-            notes.append(f"Geometry: there is no {told}, which the layout names for {name}.")
+            text = " nor ".join(f"'{path}'" for place in places for path in place.paths) or "a detector of a known name"
+            notes.append(f"Geometry: there is no {text}, which the layout names for {name}.")
     return found, used
 
 

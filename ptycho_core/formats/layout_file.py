@@ -173,8 +173,8 @@ class _Table:
     def text(self, key: str, choices: Sequence[str] = ()) -> str:
         value = self.values.get(key, "")
         if not isinstance(value, str) or (choices and key in self.values and value not in choices):
-            told = f"one of {', '.join(choices)}" if choices else "a text"
-            raise self.wrong(f"has {key} = {value!r:.60}; it must be {told}")
+            permitted = f"one of {', '.join(choices)}" if choices else "a text"
+            raise self.wrong(f"has {key} = {value!r:.60}; it must be {permitted}")
         return value
 
     def texts(self, key: str) -> tuple[str, ...]:

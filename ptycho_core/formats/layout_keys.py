@@ -58,9 +58,9 @@ def first_key(file: Hdf5Source, patterns: tuple[str, ...]) -> str | None:
     for pattern in patterns:
         found = matching(file, pattern)
         if len(found) > 1:
-            told = ", ".join(f"'{key}'" for key in found[:8])
+            listed = ", ".join(f"'{key}'" for key in found[:8])
             raise DataError(
-                f"{file.path} has several keys '{pattern}': {told}.",
+                f"{file.path} has several keys '{pattern}': {listed}.",
                 remedy="Choose frames with --dataset KEY, all else in a layout that you give with --format FILE.toml.",
             )
         if found:
@@ -81,9 +81,9 @@ def required_key(file: Hdf5Source, patterns: tuple[str, ...], what: str) -> str:
         DataError: there is none; the patterns, ``what`` they are for, and what the file holds are named.
     """
     if (key := first_key(file, patterns)) is None:
-        told = " nor ".join(f"'{one}'" for one in patterns)
+        listed = " nor ".join(f"'{one}'" for one in patterns)
         held = ", ".join(f"'{name:.40}'" for name in file.members("/", 12))
-        raise DataError(f"{file.path} has no {told}, where the layout says that {what} lie; it holds {held or 'nothing'}.")
+        raise DataError(f"{file.path} has no {listed}, where the layout says that {what} lie; it holds {held or 'nothing'}.")
     return key
 
 
@@ -109,9 +109,9 @@ def companion(source: Source, patterns: tuple[str, ...]) -> Path | None:
             wanted = wanted.replace(word, meaning)
         found = [path for path in _files(source.path.parent / folder) if re.fullmatch(wanted, path.name) and path != source.path]
         if len(found) > 1:
-            told = ", ".join(path.name for path in found[:8])
+            listed = ", ".join(path.name for path in found[:8])
             raise DataError(
-                f"{source.path}: several files could belong to it by their names, {told}.",
+                f"{source.path}: several files could belong to it by their names, {listed}.",
                 remedy="Move the others away, or name one with --positions FILE.",
             )
         if found:

@@ -110,10 +110,10 @@ class _Columns:
 
     def require(self, patterns: tuple[str, ...]) -> str:
         if (found := self.find(patterns)) is None:
-            told = " nor ".join(f"'{one}'" for one in patterns)
+            listed = " nor ".join(f"'{one}'" for one in patterns)
             held = ", ".join(self.table.names) or f"{self.table.values.shape[1]} columns without names"
             raise DataError(
-                f"{self.path} has no column {told}, where the layout says that positions lie; it has {held}.",
+                f"{self.path} has no column {listed}, where the layout says that positions lie; it has {held}.",
                 remedy="Name two columns with --positions FILE:ROW,COLUMN.",
             )
         return found
@@ -144,15 +144,15 @@ def _paired(place: PositionsPlace, given: _Held | _Columns, lengths: Sequence[in
                 f"{given.path}: '{keys[0]}' has shape {rows.shape} and '{keys[1]}' {across.shape}; both must be of one length."
             )
     values = np.stack(columns, axis=1) * np.array(place.signs)
-    told = " and ".join(f"'{key}'" for key in keys)
+    text = " and ".join(f"'{key}'" for key in keys)
     if not place.unit and not place.default_unit and not any(given.unit(key) for key in keys):
         notes.append("Positions: neither layout nor file states a unit; they are pixels of the object (--position-unit).")
     stated = {given.unit(key) for key in keys} - {""}
-    unit = unit_of_layout(place.unit, place.default_unit, stated, f"{given.path}: {told}", notes)
+    unit = unit_of_layout(place.unit, place.default_unit, stated, f"{given.path}: {text}", notes)
     numbers, number = None, given.find(place.numbers)
     if number is not None and len(values) != int(np.prod(lengths, dtype=np.int64)):
         numbers = _whole(given.values(number).reshape(-1), f"{given.path}: '{number}'")
-    where = told if isinstance(given, _Held) else f"columns {told} of {given.path}"
+    where = text if isinstance(given, _Held) else f"columns {text} of {given.path}"
     first = place.first.get(number or "", place.first.get("", 0))
     return FoundPositions(values, where, unit, numbers, first, keys if isinstance(given, _Held) else ())
 

@@ -59,8 +59,8 @@ def write_nexus(contents: Contents, path: Path, progress: Steps | None) -> tuple
             _links(file)
 
     stream_hdf5(path, fill)
-    told = "The definition asks for whole numbers in 'detector_1/data'; some of these counts are fractions."
-    return (_UNKNOWN,) if whole else (_UNKNOWN, told)
+    text = "The definition asks for whole numbers in 'detector_1/data'; some of these counts are fractions."
+    return (_UNKNOWN,) if whole else (_UNKNOWN, text)
 
 
 def _put(file: h5py.File, key: str, value: Any, units: str) -> None:  # noqa: ANN401 - a number or an array
@@ -100,8 +100,8 @@ def _motion(file: h5py.File, contents: Contents) -> None:
     for number, axis in enumerate("xy"):
         _put(file, f"{_MOVES}/{axis}", moved[:, number], "m")
         vector = np.eye(3)[number]
-        told = {"vector": vector, "transformation_type": "translation", "depends_on": "." if axis == "x" else f"/{_MOVES}/x"}
-        file[f"{_MOVES}/{axis}"].attrs.update(told)
+        entries = {"vector": vector, "transformation_type": "translation", "depends_on": "." if axis == "x" else f"/{_MOVES}/x"}
+        file[f"{_MOVES}/{axis}"].attrs.update(entries)
 
 
 def _links(file: h5py.File) -> None:

@@ -129,9 +129,9 @@ def recognized(source: Source, name: str = "auto") -> Recognized:
         raise _unknown(source)
     best = [one for one in found if one.evidence.strength == found[0].evidence.strength]
     if len(best) > 1:
-        told = "; ".join(f"{one.format.name}: it {one.evidence.reason}" for one in best)
+        listed = "; ".join(f"{one.format.name}: it {one.evidence.reason}" for one in best)
         raise DataError(
-            f"{source.path} could be read as several formats. {told}.", remedy=f"Choose with --format {best[0].format.name}."
+            f"{source.path} could be read as several formats. {listed}.", remedy=f"Choose with --format {best[0].format.name}."
         )
     return best[0]
 
@@ -174,12 +174,12 @@ def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, 
         aside = ("object_pixel_m", FREQUENCY_STEP)
         found = {name: one for name, one in raw.stated.items() if 0 < one.value < float("inf") and name not in aside}
         size = square_size(raw, asked)
-        told: dict[str, tuple[float | int, str]] = {"size": (max(size // asked.bin, 1), f"{place}: {raw.key}")}
+        entries: dict[str, tuple[float | int, str]] = {"size": (max(size // asked.bin, 1), f"{place}: {raw.key}")}
     else:
-        told = {}
+        entries = {}
     for name, one in found.items():
-        told[name] = (max(int(one.value) // asked.bin, 1) if name == "size" else float(one.value), f"{place}: {one.key}")
-    return told
+        entries[name] = (max(int(one.value) // asked.bin, 1) if name == "size" else float(one.value), f"{place}: {one.key}")
+    return entries
 
 
 def _of_no_format(source: Source) -> dict[str, tuple[float | int, str]]:

@@ -112,16 +112,16 @@ def _of_keys(path: Path, source: Source, kind: str) -> _Found:
         keys = source.columns or _obvious_keys(path, names)
         arrays = [file.floats(key, [1, 2]) for key in keys]
         units = [file.unit(key, unit_of(key.rpartition("/")[2])) for key in keys]
-    told = [f"'{key}'" for key in keys]
+    parts = [f"'{key}'" for key in keys]
     if len(arrays) == 1:
-        return _found(_pairs(arrays[0], f"{path}: {told[0]}"), units[0], told[0])
+        return _found(_pairs(arrays[0], f"{path}: {parts[0]}"), units[0], parts[0])
     if len(arrays) != 2 or arrays[0].size != arrays[1].size:
         shapes = ", ".join(f"'{key}' {one.shape}" for key, one in zip(keys, arrays, strict=True))
         raise DataError(f"{path}: positions are one key with pairs, or two keys with rows and columns; found {shapes}.")
     columns = [np.asarray(one, dtype=np.float64).reshape(-1) for one in arrays]
     order = position_columns([key.rpartition("/")[2] for key in keys]) or (0, 1)
     values, unit = _in_one_unit([columns[place] for place in order], [units[place] for place in order])
-    return _found(values, unit, f"{told[order[0]]} (row) and {told[order[1]]} (column)")
+    return _found(values, unit, f"{parts[order[0]]} (row) and {parts[order[1]]} (column)")
 
 
 def _obvious_keys(path: Path, names: Sequence[str]) -> tuple[str, ...]:
@@ -201,9 +201,9 @@ def table_positions(table: Table, columns: tuple[str, ...] = ()) -> _Found:
         DataError: there are no such columns.
     """
     row, column = _named(table, columns) if columns else _obvious(table)
-    told = [table.names[place] if table.names else str(place) for place in (row, column)]
+    parts = [table.names[place] if table.names else str(place) for place in (row, column)]
     values, unit = _in_one_unit([table.values[:, row], table.values[:, column]], [table.units[row], table.units[column]])
-    return _found(values, unit, f"columns '{told[0]}' (row) and '{told[1]}' (column)", _frame_numbers(table))
+    return _found(values, unit, f"columns '{parts[0]}' (row) and '{parts[1]}' (column)", _frame_numbers(table))
 
 
 def _named(table: Table, columns: tuple[str, ...]) -> tuple[int, int]:

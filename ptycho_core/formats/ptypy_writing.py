@@ -88,12 +88,12 @@ def _put_storage(
 ) -> None:
     """A storage: layers (layer, row, column), with ``position = pixel · _psize + _origin``."""
     assert values is not None
-    told = {
+    entries = {
         "ID": _STORAGE, "data": values, "shape": np.array(values.shape), "_psize": np.full(2, pixel), "_center": middle,
         "_origin": -middle * pixel, "_energy": energy, "nlayers": len(values), "fill_value": 0.0, "padding": 0,
         "layermap": np.arange(len(values)),
     }  # fmt: skip
-    for key, value in told.items():
+    for key, value in entries.items():
         _put(group, key, value, {"shape": "arraytuple", "layermap": "arraylist"}.get(key, ""))
 
 
@@ -106,8 +106,8 @@ def _group(parent: h5py.Group, key: str, kind: str) -> h5py.Group:
 def _put(group: h5py.Group, key: str, value: Any, kind: str = "") -> None:  # noqa: ANN401 - a number, a text or an array
     """An item with its type, by which ptypy builds it again; None is a zero of its own type."""
     data = group.create_dataset(key, data=np.zeros(1) if value is None else value)
-    told = "None" if value is None else "string" if isinstance(value, str) else "array" if np.ndim(value) else "scalar"
-    data.attrs["type"] = kind or told
+    text = "None" if value is None else "string" if isinstance(value, str) else "array" if np.ndim(value) else "scalar"
+    data.attrs["type"] = kind or text
 
 
 def _put_weights(chunk: h5py.Group, good: NDArray[np.bool_], frames: int) -> None:

@@ -144,7 +144,10 @@ def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
 
 @default_style()
 def figure_of_frames(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Where each frame lies, and R, counts, flux and shift by frame number, in the color of R; rows as in ``frames.csv``."""
+    """Where each frame lies, how the fit moved it there, and R, counts, flux and shift by frame number, in the color of R.
+
+    Rows are as in ``frames.csv``.
+    """
     columns = {name: np.array([_number(row.get(name)) for row in rows]) for name in rows[0]}
     shift = np.hypot(columns["shift_row"], columns["shift_column"])
     held_out = columns["held_out"] > 0
@@ -154,8 +157,17 @@ def figure_of_frames(rows: Sequence[Mapping[str, Any]]) -> Figure:
     grid = figure.add_gridspec(len(graphs), 2, width_ratios=(1, 1.5))
     colors: dict[str, Any] = {"c": columns["misfit"], "s": 14, "cmap": "viridis_r"}
     place = figure.add_subplot(grid[:, 0])
+    if shift.any():
+        gap = np.full(len(rows), np.nan)  # one line for all frames, with gaps
+        ends = [(columns[name] - columns[f"shift_{name}"], columns[name], gap) for name in ("column", "row")]
+        place.plot(*(np.stack(points, 1).ravel() for points in ends), color="0.6", linewidth=0.8, zorder=0)
     place.scatter(columns["column"], columns["row"], **colors)
-    place.set(xlabel="column (px)", ylabel="row (px)", aspect="equal", title="Frames, in the color of R")
+    place.set(
+        xlabel="column (px)",
+        ylabel="row (px)",
+        aspect="equal",
+        title="Frames, in the color of R" + ("; lines: from where they were stated" if shift.any() else ""),
+    )
     place.invert_yaxis()
     for line, (label, values) in enumerate(graphs):
         axes = figure.add_subplot(grid[line, 1])

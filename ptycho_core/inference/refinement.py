@@ -1,4 +1,4 @@
-"""A probe that is only a guess, fitted to a few tiles of a scan before the pass."""
+"""What is only guessed of a scan, its probe or its background, fitted to a few tiles before the pass."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ptycho_core.inference.probe import ChosenProbe
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["FIT", "probe_job", "with_probe_of"]
+__all__ = ["fit_job", "fit_settings", "with_probe_of"]
 
 FIT: Final[Mapping[str, Value]] = {"epochs": 5, "iterations": 20}
 """Settings of the fit: after them the probe of a guess with 70 % of the defocus serves as well as the true one."""
@@ -32,12 +32,18 @@ _TILES: Final = 2
 _MARGIN: Final = 2
 
 
-def probe_job(scan: Scan, chosen: ChosenProbe, settings: Mapping[str, Mapping[str, Value]]) -> ReconstructJob:
-    """The fit of a probe, from a flat object, to the frames of tiles in the inner part of a scan.
+def fit_settings(asked: Mapping[str, Value]) -> dict[str, Value] | None:
+    """Settings of the fit that the *inference* settings ask for, or None if they ask for none."""
+    given = {name: asked[name] for name in ("refine_probe", "background")}
+    return {**FIT, **given} if given != {"refine_probe": False, "background": "none"} else None
+
+
+def fit_job(scan: Scan, chosen: ChosenProbe, settings: Mapping[str, Mapping[str, Value]]) -> ReconstructJob:
+    """The fit, from a flat object, to the frames of tiles in the inner part of a scan.
 
     Args:
         scan: the scan.
-        chosen: the guess.
+        chosen: the probe, or a guess.
         settings: the groups of a reconstruction by name.
     """
     tiles = scan_tiles(scan.positions, scan.size)

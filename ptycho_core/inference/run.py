@@ -167,41 +167,46 @@ def infer_payload(
         scan, named, notes, doubts = made.scan, made.record["made_from"], [made.note], (*doubts, *made.doubts)
     given = None if named is None else str(named)
     if payload.model_path is None:
-        chosen = _refined(payload, scan, own_probe(scan, groups["model"], given=given), hub)
+        chosen, background = _refined(payload, scan, own_probe(scan, groups["model"], given=given), hub)
         model = untrained_model(scan, chosen, groups["model"])
     else:
         model = load_model(payload.model_path)
         _check_scan(scan, model, payload.model_path, payload)
-        chosen = choose_probe(scan, model, given=given, seed=int(groups["execution"]["seed"] or 0))
+        chosen, background = choose_probe(scan, model, given=given, seed=int(groups["execution"]["seed"] or 0)), None
     origin, shape = object_canvas(scan.positions, scan.size)
     how = f"model {payload.model_path}" if payload.model_path is not None else _steps_of(model)
     what = f"{len(scan)} patterns of {scan.source.name}, {how}, probe: {chosen.origin}"
     hub.emit(Event(announce, message=f"{what}, {payload.said}"))
     said = say_doubts(hub, doubts) if announce == "started" else []  # a job that has begun said them
     noted = NotedEvents(hub)
-    stitched = _stitch(payload, infer_job(scan, model, chosen.probe, scan.positions - origin, groups), shape, noted)
+    job = infer_job(scan, model, chosen.probe, scan.positions - origin, groups, background)
+    stitched = _stitch(payload, job, shape, noted)
     for note in (*notes, *chosen.notes, *stitched.notes):
         noted.emit(Event("message", message=note))
     seconds = round(time.perf_counter() - began, 3)
-    metrics = _metrics(payload, scan, chosen, stitched, origin)
+    metrics = _metrics(payload, job, chosen, stitched)
     metrics |= {"doubts": said, "notes": noted.notes, "model": _name_of(payload), "seconds": seconds}
     metrics |= {} if made is None else {"made_probe": made.record}
-    return _collect(payload, scan, chosen, stitched, origin), metrics
+    return _collect(payload, job, chosen, stitched, origin), metrics
 
 
-def _refined(payload: InferencePayload, scan: Scan, guess: ChosenProbe, hub: EventHub) -> ChosenProbe:
-    """The probe for the pass: fitted to a few tiles, where that is asked for."""
-    from ptycho_core.inference.refinement import FIT, probe_job, with_probe_of
+def _refined(
+    payload: InferencePayload, scan: Scan, guess: ChosenProbe, hub: EventHub
+) -> tuple[ChosenProbe, NDArray[np.floating[Any]] | None]:
+    """Probe and background for the pass: fitted to a few tiles, where that is asked for."""
+    from ptycho_core.inference.refinement import fit_job, fit_settings, with_probe_of
     from ptycho_core.notes import QuietEvents
     from ptycho_core.settings.planning import plan_of_trial
 
-    if not payload.groups["inference"]["refine_probe"]:
-        return guess
-    groups, plan = plan_of_trial(payload.backend, payload.groups, payload.plan, FIT)
-    result = payload.backend.reconstruct(probe_job(scan, guess, groups), plan, QuietEvents(hub))
+    asked = payload.groups["inference"]
+    settings = fit_settings(asked)
+    if settings is None:
+        return guess, None
+    groups, plan = plan_of_trial(payload.backend, payload.groups, payload.plan, settings)
+    result = payload.backend.reconstruct(fit_job(scan, guess, groups), plan, QuietEvents(hub))
     if hub.stop_requested:
         raise KeyboardInterrupt
-    return with_probe_of(guess, result)
+    return with_probe_of(guess, result) if asked["refine_probe"] else guess, result.background
 
 
 def _steps_of(model: Model) -> str:
@@ -219,6 +224,7 @@ def infer_job(
     probe: NDArray[np.complex64],
     positions: NDArray[np.float64],
     settings: Mapping[str, Mapping[str, Value]],
+    background: NDArray[np.floating[Any]] | None = None,
 ) -> InferJob:
     """The job of an inference, with the groups of all frames.
 
@@ -228,6 +234,7 @@ def infer_job(
         probe: (mode, N, N), in counts of the scan.
         positions: (frame, 2), float64, on the scan's canvas.
         settings: the groups *data*, *model* and *execution* by name.
+        background: (N, N), counts, or None.
 
     Raises:
         DataError: the scan has too few frames for a group.
@@ -237,7 +244,7 @@ def infer_job(
     among = model.facts["neighbor_count"]
     number = None if among is None else int(among)
     groups = inference_groups(positions, model.gridsize, neighbor_count=number, source=str(scan.source))
-    return InferJob(scan, model, probe, positions, groups, settings)
+    return InferJob(scan, model, probe, positions, groups, settings, background)
 
 
 def _check_scan(scan: Scan, model: Model, path: Path, payload: InferencePayload) -> None:
@@ -288,21 +295,20 @@ def _stitch(payload: InferencePayload, job: InferJob, shape: tuple[int, int], hu
     return stitcher.finish()
 
 
-def _metrics(
-    payload: InferencePayload, scan: Scan, chosen: ChosenProbe, stitched: StitchedObject, origin: NDArray[np.float64]
-) -> dict[str, Any]:
+def _metrics(payload: InferencePayload, job: InferJob, chosen: ChosenProbe, stitched: StitchedObject) -> dict[str, Any]:
     """How well object and probe explain the patterns, computed by the core from the result alone."""
     import numpy as np
 
     from ptycho_core.imaging.metrics import flat_misfit, frame_sums, noise_sums
     from ptycho_core.imaging.verdict import ESTIMATED, INFERRED, Signs, judge
 
+    scan = job.scan
     judged = np.unique(np.linspace(0, len(scan) - 1, _JUDGED).astype(np.int64))
-    counts, positions = scan.patterns.read(judged), scan.positions[judged] - origin
-    model = stitched.object, chosen.probe, positions
+    counts, positions = scan.patterns.read(judged), job.positions[judged]
+    model = stitched.object, job.probe, positions, job.background
     sums, noise = frame_sums(counts, scan.mask, *model).sum(axis=0), float(noise_sums(scan.mask, *model).sum())
     misfit, over_noise = (float(sums[0] / whole) if whole > 0 else float("nan") for whole in (sums[1], noise))
-    flat = flat_misfit(counts, scan.mask, stitched.object.shape, chosen.probe, positions)
+    flat = flat_misfit(counts, scan.mask, stitched.object.shape, job.probe, positions)
     signs = Signs(
         misfit, over_noise, flat=flat if over_noise > 0 and flat > 2 * misfit / over_noise else None,
         counts=float(counts[:, scan.mask].mean()),
@@ -319,15 +325,17 @@ def _metrics(
 
 
 def _collect(
-    payload: InferencePayload, scan: Scan, chosen: ChosenProbe, stitched: StitchedObject, origin: NDArray[np.float64]
+    payload: InferencePayload, job: InferJob, chosen: ChosenProbe, stitched: StitchedObject, origin: NDArray[np.float64]
 ) -> Reconstruction:
     from ptycho_core.formats.product import Reconstruction, title_and_scale
 
+    scan = job.scan
     return Reconstruction(
         object=stitched.object,
-        probe=chosen.probe,
-        positions=scan.positions - origin,
+        probe=job.probe,
+        positions=job.positions,
         origin=origin,
+        background=job.background,
         mask=scan.mask,
         settings=payload.audit,
         facts={

@@ -106,8 +106,8 @@ def with_stated_probe(scan: Scan, payload: Payload) -> Made | None:
     if phase is not None:
         return _made(scan, payload, beam_on_detector(scan, payload), phase)
     if pupil_of(scan, probe) is not None:
-        told = f"probe = {probe} does not say how far the probe is out of focus, and an inference makes no fits to find it."
-        raise SettingsError(told, remedy="Give --probe-defocus too.", source="data.probe")
+        message = f"probe = {probe} does not say how far the probe is out of focus, and an inference makes no fits to find it."
+        raise SettingsError(message, remedy="Give --probe-defocus too.", source="data.probe")
     return None
 
 
@@ -140,9 +140,9 @@ def trials_of(scan: Scan, pupil: Pupil, payload: Payload, hub: EventSink) -> Tri
 
     backend = payload.backend
     if "reconstruct" not in backend.spec.capabilities:
-        told = f"{scan.source} holds no probe, and backend '{backend.name}' does not provide 'reconstruct', which finds one."
+        message = f"{scan.source} holds no probe, and backend '{backend.name}' does not provide 'reconstruct', which finds one."
         remedy = "Give one with --probe FILE, or how far it is out of focus with --probe-defocus."
-        raise CapabilityError(told, remedy=remedy, backend=backend.name)
+        raise CapabilityError(message, remedy=remedy, backend=backend.name)
     groups, plan = plan_of_trial(backend, payload.groups, payload.plan, TRIAL)
     quiet, plans = QuietEvents(hub), [plan]
 
@@ -194,11 +194,11 @@ def _doubts_of_phase(own: FittedClass, stated: float | None) -> Sequence[Doubt]:
 
     if stated is not None or own.curve.margin >= UNCERTAIN:
         return ()
-    told = (
+    text = (
         f"How far the probe is out of focus is uncertain: another phase fits {own.curve.margin:.0%} worse than the one that was"
         " taken. State it with --probe-defocus, or give a probe with --probe FILE."
     )
-    return (Doubt("probe", "doubtful", told),)
+    return (Doubt("probe", "doubtful", text),)
 
 
 def _doubts_of_class(found: Sequence[FittedClass], own: FittedClass, payload: Payload) -> Sequence[Doubt]:
@@ -210,8 +210,8 @@ def _doubts_of_class(found: Sequence[FittedClass], own: FittedClass, payload: Pa
     if own.misfit < (1 + CLEAR) * best.misfit:
         return ()
     turned = turned_settings(best.name, str(data["orientation"]), float(str(data["rotation_deg"])))
-    told = (
+    text = (
         f"The scan's axes may run another way: with {flags_of(turned)} R of frames held out is {best.misfit:.3g} in place of"
         f" {own.misfit:.3g} in short fits. See 'ptycho find-convention'."
     )
-    return (Doubt("orientation", "doubtful", told),)
+    return (Doubt("orientation", "doubtful", text),)

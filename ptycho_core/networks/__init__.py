@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from ptycho_core.networks.architecture import Architecture, Layers, Pictures
 from ptycho_core.networks.bare import describe_bare
+from ptycho_core.networks.described import BUILT_IN, built_in, describe
 from ptycho_core.networks.description import check_description, estimates_tiles, tensor_shapes
 from ptycho_core.networks.initial import initial_weights
-from ptycho_core.networks.u_net import describe
 
-__all__ = ["check_description", "describe", "describe_bare", "estimates_tiles", "initial_weights", "tensor_shapes"]
+__all__ = [
+    "BUILT_IN",
+    "Architecture",
+    "Layers",
+    "Pictures",
+    "built_in",
+    "check_description",
+    "describe",
+    "describe_bare",
+    "estimates_tiles",
+    "initial_weights",
+    "tensor_shapes",
+]

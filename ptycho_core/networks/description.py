@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from ptycho_core.errors import DataError
+from ptycho_core.networks.operations import OPERATIONS, Picture, Tensor, whole_number
 
-__all__ = ["LIKELIHOODS", "OPERATIONS", "TILE_VERSION", "check_description", "convolutions", "estimates_tiles", "tensor_shapes"]
-
-OPERATIONS: Final = ("add", "convolution", "fold", "silu", "unfold")
-"""Operations of a layer; ``specs/network.md`` defines them."""
+__all__ = ["LIKELIHOODS", "TILE_VERSION", "check_description", "estimates_tiles", "tensor_shapes", "trained_tensors"]
 
 GROUP_VERSION: Final = 1
 TILE_VERSION: Final = 2
@@ -21,8 +19,6 @@ FORMS: Final = ("real-imaginary", "amplitude-phase")
 ACTIVATIONS: Final = ("softplus", "sigmoid", "none")
 
 _MOST_LAYERS = 1000
-_MOST_CHANNELS = 1 << 16
-_KERNELS = {(1, 1), (3, 1), (2, 2)}  # (side, stride)
 
 
 def check_description(description: Mapping[str, Any]) -> None:
@@ -36,7 +32,7 @@ def check_description(description: Mapping[str, Any]) -> None:
         told = f"The network's description is of version {description.get('version')!r}"
         raise DataError(f"{told}; this ptycho reads {GROUP_VERSION} and {TILE_VERSION}.")
     for field in ("size", "gridsize"):
-        _whole(description, field, "the network")
+        whole_number(description, field, "the network")
     estimate, output = description.get("estimate"), description.get("output")
     if not isinstance(estimate, Mapping) or not isinstance(output, Mapping):
         raise DataError("The network's description lacks 'estimate' or 'output'.")
@@ -82,46 +78,39 @@ def _number(value: object) -> float:
 
 
 def tensor_shapes(description: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every trained tensor, in the order of the layers.
+    """Name and shape of every trained tensor, all float32, in the order of the layers.
 
-    A convolution ``name`` has ``name.weight`` (out, in, kernel, kernel) and ``name.bias`` (out,), both float32.
-
-    Raises:
-        DataError: the description does not hold together.
-    """
-    shapes: dict[str, tuple[int, ...]] = {}
-    for layer, channels in convolutions(description):
-        out, side = int(layer["channels"]), int(layer["kernel"])
-        shapes[f"{layer['name']}.weight"] = (out, channels, side, side)
-        shapes[f"{layer['name']}.bias"] = (out,)
-    return shapes
-
-
-def convolutions(description: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], int]]:
-    """The convolutions of a description in order, each with the number of channels that it is given.
+    A convolution ``name`` has ``name.weight`` (out, in, kernel, kernel) and ``name.bias`` (out,).
 
     Raises:
         DataError: the description does not hold together.
     """
-    channels = {"input": _whole(description, "input_channels", "the network")}
-    folded = {"input": 0}
+    return {name: tensor.shape for name, tensor in trained_tensors(description).items()}
+
+
+def trained_tensors(description: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Every trained tensor by name, in the order of the layers, as it is at first.
+
+    Raises:
+        DataError: the description does not hold together.
+    """
     layers = description.get("layers")
     if layers == [] and estimates_tiles(description):  # the estimate itself is the answer
-        return []
+        return {}
     if not isinstance(layers, Sequence) or isinstance(layers, str) or not 0 < len(layers) <= _MOST_LAYERS:
         raise DataError("The network's description has no list 'layers' of 1 to 1000 layers.")
-    found = []
+    size = whole_number(description, "size", "the network")
+    known = {"input": Picture(whole_number(description, "input_channels", "the network"), 0)}
+    found: dict[str, Tensor] = {}
     for layer in layers:
-        name = _name(layer, channels)
-        given = _inputs(layer, name, channels)
-        if layer["op"] == "convolution":
-            _check_convolution(layer, name)
-            found.append((layer, channels[given[0]]))
-        channels[name], folded[name] = _result(layer, name, [(channels[one], folded[one]) for one in given])
-    last = str(layers[-1]["name"])
-    wanted = _whole(description, "output_channels", "the network")
-    if channels[last] != wanted or folded[last] != 0:
-        gives = f"{channels[last]} channels at 1/{2 ** folded[last]} of the size"
+        name = _name(layer, known)
+        operation = OPERATIONS[layer["op"]]
+        given = [known[one] for one in _inputs(layer, name, operation.inputs, known)]
+        known[name] = operation.gives(layer, given, size)
+        found |= {f"{name}.{part}": tensor for part, tensor in operation.tensors(layer, given[0]).items()}
+    last, wanted = str(layers[-1]["name"]), whole_number(description, "output_channels", "the network")
+    if known[last] != (wanted, 0):
+        gives = f"{known[last].channels} channels at 1/{2 ** known[last].halved} of the size"
         raise DataError(f"The network's last layer '{last}' gives {gives}, not {wanted} at full size.")
     return found
 
@@ -132,49 +121,16 @@ def _name(layer: Any, known: Mapping[str, Any]) -> str:  # noqa: ANN401 - JSON
     name = str(layer["name"])
     if name in known:
         raise DataError(f"The network's description has two layers named '{name}'.")
-    if layer.get("op") not in OPERATIONS:
-        raise DataError(f"Layer '{name}' has the operation {layer.get('op')!r}; known are {', '.join(OPERATIONS)}.")
+    if not isinstance(layer.get("op"), str) or layer["op"] not in OPERATIONS:
+        raise DataError(f"Layer '{name}' has the operation {layer.get('op')!r:.60}; known are {', '.join(OPERATIONS)}.")
     return name
 
 
-def _inputs(layer: Mapping[str, Any], name: str, known: Mapping[str, Any]) -> list[str]:
+def _inputs(layer: Mapping[str, Any], name: str, wanted: int, known: Mapping[str, Any]) -> list[str]:
     given = layer.get("from")
-    wanted = 2 if layer["op"] == "add" else 1
     if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != wanted:
         raise DataError(f"Layer '{name}' must have a list 'from' of {wanted}.")
     for one in given:
         if not isinstance(one, str) or one not in known:
             raise DataError(f"Layer '{name}' takes what layer {one!r} gives, but that does not come before it.")
     return [str(one) for one in given]
-
-
-def _check_convolution(layer: Mapping[str, Any], name: str) -> None:
-    side, stride = _whole(layer, "kernel", name), _whole(layer, "stride", name)
-    if (side, stride) not in _KERNELS:
-        raise DataError(f"Layer '{name}' has kernel {side} and stride {stride}; there are 1 and 1, 3 and 1, 2 and 2.")
-    gain = layer.get("gain", 1.0)
-    if isinstance(gain, bool) or not isinstance(gain, int | float) or not 0 <= gain <= 100:
-        raise DataError(f"Layer '{name}' has the gain {gain!r}; it must be a number from 0 to 100.")
-
-
-def _result(layer: Mapping[str, Any], name: str, given: list[tuple[int, int]]) -> tuple[int, int]:
-    """Channels of a layer's result, and how often its size was halved."""
-    channels, folded = given[0]
-    if layer["op"] == "convolution":
-        return _whole(layer, "channels", name), folded + (layer["stride"] == 2)
-    if layer["op"] == "fold":
-        return channels * 4, folded + 1
-    if layer["op"] == "unfold":
-        if channels % 4 or folded == 0:
-            raise DataError(f"Layer '{name}' cannot unfold {channels} channels at 1/{2**folded} of the size.")
-        return channels // 4, folded - 1
-    if len(set(given)) > 1:
-        raise DataError(f"Layer '{name}' adds what differs in channels or size: {given[0]} and {given[1]}.")
-    return channels, folded
-
-
-def _whole(place: Mapping[str, Any], key: str, name: str) -> int:
-    value = place.get(key)
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _MOST_CHANNELS:
-        raise DataError(f"The description of {name}: '{key}' is {value!r}; it must be a whole number from 1 to {_MOST_CHANNELS}.")
-    return value

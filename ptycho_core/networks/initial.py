@@ -5,13 +5,13 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from ptycho_core.networks.description import convolutions
+from ptycho_core.networks.description import trained_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = ["initial_weights"]
 
@@ -20,8 +20,9 @@ def initial_weights(description: Mapping[str, Any], seed: int) -> dict[str, npt.
     """Weights of every tensor of ``tensor_shapes(description)``.
 
     A convolution's weights are normal with standard deviation ``gain / √(in · kernel²)`` (LeCun et al., Efficient BackProp,
-    1998), its biases zero. Each tensor has its own random numbers, drawn in double precision from ``(seed, CRC-32 of its
-    name)``, so that one layer more or less leaves the others as they were.
+    1998), those of a spectral convolution with ``gain / √in`` in each part; biases are zero, factors of a normalization one. Each
+    tensor has its own random numbers, drawn in double precision from ``(seed, CRC-32 of the layer's name)``, so that one layer
+    more or less leaves the others as they were.
 
     Args:
         description: of the network.
@@ -30,11 +31,13 @@ def initial_weights(description: Mapping[str, Any], seed: int) -> dict[str, npt.
     Raises:
         DataError: the description does not hold together.
     """
+    import numpy as np
+
     weights: dict[str, npt.NDArray[np.float32]] = {}
-    for layer, channels in convolutions(description):
-        name, out, side = str(layer["name"]), int(layer["channels"]), int(layer["kernel"])
-        random = np.random.default_rng([seed, zlib.crc32(name.encode())])
-        deviation = float(layer.get("gain", 1.0)) / np.sqrt(channels * side**2)
-        weights[f"{name}.weight"] = (deviation * random.standard_normal((out, channels, side, side))).astype(np.float32)
-        weights[f"{name}.bias"] = np.zeros(out, dtype=np.float32)
+    for name, tensor in trained_tensors(description).items():
+        if tensor.deviation is None:
+            weights[name] = np.full(tensor.shape, tensor.value, dtype=np.float32)
+            continue
+        random = np.random.default_rng([seed, zlib.crc32(name.rpartition(".")[0].encode())])
+        weights[name] = (tensor.deviation * random.standard_normal(tensor.shape)).astype(np.float32)
     return weights

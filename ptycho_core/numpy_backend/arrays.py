@@ -194,6 +194,9 @@ class NumpyArrays(ArrayOps):
     def concat(self, arrays: Sequence[Array], axis: int = 0) -> Array:
         return np.concatenate(arrays, axis)
 
+    def einsum(self, subscripts: str, first: Array, second: Array) -> Array:
+        return np.einsum(subscripts, first, second, optimize=True)
+
     def split(self, vector: Array, lengths: Sequence[int]) -> Sequence[Array]:
         return np.split(vector, np.cumsum(lengths)[:-1])
 

@@ -33,9 +33,13 @@ class ChannelsLast:
         """Convolutions take native weights."""
         return value
 
-    def enter(self, features: NDArray[Any]) -> NDArray[Any]:
+    def enter(self, planes: NDArray[Any]) -> NDArray[Any]:
         """Channels last."""
-        return np.ascontiguousarray(features.transpose(0, 2, 3, 1))
+        return np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
+
+    def planes(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """Channels first."""
+        return np.ascontiguousarray(picture.transpose(0, 3, 1, 2))
 
     def ordered(self, picture: NDArray[Any], layer: str, place: int) -> NDArray[Any]:  # noqa: ARG002
         """Channels come as described."""
@@ -43,7 +47,7 @@ class ChannelsLast:
 
     def leave(self, channels: NDArray[Any]) -> NDArray[Any]:
         """Channels first."""
-        return np.ascontiguousarray(channels.transpose(0, 3, 1, 2))
+        return self.planes(channels)
 
 
 def convolution(given: NDArray[Any], weight: NDArray[Any], bias: NDArray[Any], stride: int) -> NDArray[Any]:

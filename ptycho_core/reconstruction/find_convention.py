@@ -122,8 +122,8 @@ def _check_probe(payload: ReconstructionPayload) -> None:
     probe = payload.resolved.values["probe"]
     made = None if probe.value is None else made_probe(str(probe.value))
     if probe.value is not None and (made is None or made.kind == "disk"):
-        told = f"probe = {probe.value} is left aside here: each class is tried with probes that are made for it."
-        raise SettingsError(told, remedy="Leave --probe out, or state an aperture or a zone plate.", source=probe.where)
+        message = f"probe = {probe.value} is left aside here: each class is tried with probes that are made for it."
+        raise SettingsError(message, remedy="Leave --probe out, or state an aperture or a zone plate.", source=probe.where)
 
 
 def _found(payload: ReconstructionPayload, looked: LookedOver, hub: EventHub, began: float) -> Convention:
@@ -192,8 +192,8 @@ def _note_on_twin(best: Mapping[str, Any]) -> str:
 def _note_on_scale(misfit: float, scales: Mapping[float, float]) -> str:
     from ptycho_core.reconstruction.convention import CLEAR
 
-    told = ", ".join(f"{r:.4f} times {scale:g}" for scale, r in scales.items())
-    head = f"Scale of the positions: R {misfit:.4f} as stated, {told}."
+    text = ", ".join(f"{r:.4f} times {scale:g}" for scale, r in scales.items())
+    head = f"Scale of the positions: R {misfit:.4f} as stated, {text}."
     lowest, largest = min(scales.values()), max(scales.values())
     if misfit > (1 + CLEAR) * lowest:
         return f"{head} Another scale fits clearly better: look at the unit of the positions and the object's pixel."

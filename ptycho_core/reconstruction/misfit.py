@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ptycho_core.imaging.metrics import flat_misfit, frame_sums, noise_sums, scan_sums
-from ptycho_core.imaging.verdict import OUTLIER, SMALL_MISFIT, Signs
+from ptycho_core.imaging.verdict import MISPLACED, OUTLIER, SMALL_MISFIT, Signs
 from ptycho_core.reconstruction.information import object_dose
 from ptycho_core.scan.selection import frame_numbers
 
@@ -137,12 +137,12 @@ class FrameMisfits:
             found["held_out_misfit_over_noise"] = self._over_noise(self.held_out, self.held_out_sums)
         return found
 
-    def bad_frames(self) -> NDArray[np.int64]:
-        """Numbers of the frames that fit far worse than most, compared with their photon noise; ascending."""
+    def bad_frames(self, outlier: float = OUTLIER) -> NDArray[np.int64]:
+        """Numbers of the frames that fit worse than most by a factor, compared with their photon noise; ascending."""
         with np.errstate(divide="ignore", invalid="ignore"):
             over = self.sums[self.sampled, 0] / self.noise
         usual = float(np.median(over[: self.spread]))
-        far = (over > OUTLIER * max(usual, 1.0)) & (_ratio(self.sums[self.sampled]) > SMALL_MISFIT)
+        far = (over > outlier * max(usual, 1.0)) & (_ratio(self.sums[self.sampled]) > SMALL_MISFIT)
         return np.sort(self.sampled[far])
 
     def _over_noise(self, frames: NDArray[np.int64], sums: NDArray[np.float64]) -> float:
@@ -169,6 +169,8 @@ def signs_of(
     """What the verdict on a reconstruction rests on; ``flat`` is R of a flat object over the frames of ``check``."""
     values = found.as_dict()
     counts = float(check.counts[:, scan.mask].mean())
+    searched = result.facts.get("position_search") is not None
+    bad = found.bad_frames(MISPLACED if searched else OUTLIER)
     noise = values["misfit"] / values["misfit_over_noise"] if values["misfit_over_noise"] > 0 else 0.0
     return Signs(
         misfit=values["misfit"],
@@ -179,9 +181,11 @@ def signs_of(
         uniform=bool(np.ptp(np.abs(result.object)) + np.ptp(np.angle(result.object)) < _UNIFORM),
         counts=counts,
         dose=object_dose(counts * scan.mask.size * len(scan), result.probe, result.positions),
-        bad_frames=tuple(frame_numbers(scan)[found.bad_frames()].tolist()),
+        bad_frames=tuple(frame_numbers(scan)[bad].tolist()),
+        searched=searched,
         interrupted=result.interrupted,
-        doubts=[(one.severity, one.sentence) for one in doubts],
+        # Counts that vary more than the object explains may do so by wrong positions, which a search has put right or R shows.
+        doubts=[(one.severity, one.sentence) for one in doubts if not (searched and one.kind == "dose")],
     )
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ptycho_core.contract import Event, Observer, ReconstructJob, ReconstructResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -184,12 +184,13 @@ def fit(
     from ptycho_core.notes import NotedEvents
     from ptycho_core.reconstruction.answered import answered
     from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, rows_of, signs_of
-    from ptycho_core.scan.selection import with_even_dose
+    from ptycho_core.scan.selection import chosen_frames, with_even_dose
     from ptycho_core.settings.components import losses_of
 
     scan = looked.scan if "flux" in payload.backend.spec.capabilities else with_even_dose(looked.scan)
     chosen = answered(payload.groups, looked.doubts, payload.backend.spec.capabilities)
-    start, noted = _start(scan, payload, inferred), NotedEvents(hub)
+    start = _start(scan, payload, inferred)
+    noted = NotedEvents(hub, start.origin, chosen_frames(scan))
     for note in (*chosen.notes, *start.notes):
         noted.emit(Event("message", message=note))
     check = FrameCheck.of(scan)  # before the backend takes the patterns over
@@ -210,16 +211,15 @@ def fit(
 
 def _start(scan: Scan, payload: ReconstructionPayload, inferred: StoredObject | None) -> Start:
     from ptycho_core.reconstruction.start import prepare_start
+    from ptycho_core.settings.reconstruction import ReconstructionSettings
 
     groups = payload.groups
-    asked, probe = groups["reconstruction"], groups["data"]["probe"]
+    probe = groups["data"]["probe"]
     return prepare_start(
         scan,
-        modes=int(asked["modes"] or 1),
+        ReconstructionSettings(**groups["reconstruction"]),  # type: ignore[arg-type]
         seed=int(groups["execution"]["seed"] or 0),
-        start=None if asked["start"] is None else Path(str(asked["start"])),
         probe=None if probe is None else str(probe),
-        refine_positions=bool(asked["refine_positions"]),
         inferred=inferred,
     )
 

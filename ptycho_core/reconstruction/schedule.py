@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +23,6 @@ __all__ = [
     "keep_inside",
     "likelihood_for",
     "positions_settled",
-    "settled",
     "spread_frames",
 ]
 
@@ -124,7 +122,7 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
     epochs = options.epochs
     if epochs is None:
         # What saturated pixels would have counted is found by overlap alone, and slowly.
-        epochs = 0 if few else 50 if options.refine_positions or options.saturation else 5
+        epochs = 0 if few else 50 if options.moves_positions or options.saturation else 5
     wanted = options.start is None and not few if options.coarse_start is None else options.coarse_start
     possible = size >= 64 and size % 4 == 0
     if options.coarse_start and not possible:
@@ -173,14 +171,6 @@ def batches(frames: IntArray, batch_size: int, random: np.random.Generator) -> l
     """``frames`` in random order, cut into batches, each sorted (sorted reads are faster)."""
     order = random.permutation(frames)
     return [np.sort(order[start : start + batch_size]) for start in range(0, len(order), batch_size)]
-
-
-def settled(losses: list[float], tolerance: float, span: int = 10) -> bool:
-    """Whether the last ``span`` steps lowered the loss by less than ``tolerance`` of it."""
-    if len(losses) <= span:
-        return False
-    before, now = losses[-span - 1], losses[-1]
-    return not math.isfinite(now) or before - now < tolerance * abs(now)
 
 
 def positions_settled(places: list[npt.NDArray[np.float64]], span: int = 5, least: int = 20, moved: float = 0.06) -> bool:

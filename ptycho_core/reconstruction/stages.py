@@ -15,9 +15,11 @@ import numpy.typing as npt
 
 from ptycho_core.contract import Event, ReconstructResult, Snapshot
 from ptycho_core.imaging.verdict import LEAST_DOSE
+from ptycho_core.reconstruction.affine_search import AffineSearch
 from ptycho_core.reconstruction.amplitude_ramp import without_ramp
 from ptycho_core.reconstruction.information import UNCERTAIN, object_dose, position_errors
 from ptycho_core.reconstruction.modes import orthogonalise_modes
+from ptycho_core.reconstruction.position_search import SEARCHES, Search, reach_of
 from ptycho_core.reconstruction.schedule import (
     HeldOut,
     Plan,
@@ -27,13 +29,14 @@ from ptycho_core.reconstruction.schedule import (
     choose_plan,
     keep_inside,
     positions_settled,
-    settled,
 )
+from ptycho_core.reconstruction.settling import Settling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ptycho_core.contract import EventSink, ExecutionPlan
+    from ptycho_core.reconstruction.position_search import Searching
     from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 __all__ = ["Engine", "Fit", "Run"]
@@ -88,6 +91,9 @@ class Fit(Protocol[M_co]):
 
     misfit: float
 
+    def illumination(self) -> Array:
+        """``Σ|P|²`` over modes and frames at each pixel of the object, at the start: NumPy (rows, columns)."""
+
     def iterate(self) -> Iterator[tuple[M_co, float]]:
         """Yield (model, loss a frame) after each iteration."""
 
@@ -113,6 +119,9 @@ class Engine(Protocol[M]):
 
     def epochs(self, model: M, *, coarse: bool) -> Callable[[list[IntArray], float], float]:
         """What updates ``model`` by batches of frames, with a factor on steps of positions, and gives R."""
+
+    def placing(self, model: M) -> Searching:
+        """What searches for the positions of a copy of the model, with a flat object and the probe of the mean pattern."""
 
     def joint(self, model: M, used: IntArray, likelihood: str, total_variation: float) -> Fit[M]:
         """The joint fit of the frames ``used``."""
@@ -155,11 +164,12 @@ class Run(Generic[M]):
         self._notes = list(self._plan.notes)
         self._stopped_by = "all epochs done"
         self._began, self._last = time.perf_counter(), 0.0
+        self._given = np.zeros((0, 2))  # positions of frames whose patterns do not determine them
         self._shown = 0  # rows of the history that a snapshot was handed out after
 
     def result(self, model: M) -> ReconstructResult:
         """Run all stages from ``model``; a stop is looked at after each epoch and iteration."""
-        best, interrupted, given = model, False, model.positions.copy()
+        best, interrupted, self._given = model, False, model.positions.copy()
         for state in self._stages(model):
             best = state
             if self._events.snapshot_due and len(self._history) > self._shown:
@@ -174,13 +184,14 @@ class Run(Generic[M]):
             background = np.broadcast_to(np.fft.fftshift(background), probe.shape[-2:]).copy()
         best.positions = keep_inside(best.positions, image.shape, self._engine.size)
         kept = np.zeros(0, dtype=np.int64)
-        if self._options.refine_positions:
+        if self._options.moves_positions:
             kept = np.flatnonzero(position_errors(image, probe, best.positions, background) > UNCERTAIN)
-            best.positions[kept] = given[kept]
+            best.positions[kept] = self._given[kept]
         if len(kept):
             self._notes.append(f"the patterns of {len(kept)} frames do not determine their positions, which stay as they were")
         for note in self._notes:
             self._events.emit(Event("message", message=note))
+        how = self._options.refine_positions
         plan, sums, judging = self._planned, self._engine.frame_sums(best), self._held_out.judging
         judged = None if self._held_out_r is None else np.stack([self._held_out_r * sums[judging, 1], sums[judging, 1]], axis=1)
         return ReconstructResult(
@@ -198,6 +209,7 @@ class Run(Generic[M]):
                 "device": plan.device,
                 "threads": plan.execution["threads"],
                 "positions_kept": kept.tolist(),
+                **({"position_search": how} if how in SEARCHES else {}),
             },
             frame_sums=sums,
             flux=best.flux,
@@ -243,6 +255,9 @@ class Run(Generic[M]):
         if self._plan.few_photons and not asked and self._too_few(model):
             yield best
             return
+        for now in self._placed(model):
+            best = now
+            yield best
         if self._plan.coarse_epochs:
             for small in self._pie("coarse", self._engine.coarse(model), self._plan.coarse_epochs, used):
                 best = self._engine.fine(small, model)
@@ -262,15 +277,36 @@ class Run(Generic[M]):
         if search:
             yield from self._search_total_variation(best)
 
+    def _placed(self, model: M) -> Iterator[M]:
+        """Search for positions that are off by many pixels; ``model`` has them in the end."""
+        how = self._options.refine_positions
+        if how not in SEARCHES:
+            return
+        image, probe, _ = self._engine.arrays(model)
+        placing, seed = self._engine.placing(model), int(self._planned.execution["seed"] or 0)
+        where = (placing, model.positions.copy(), image.shape, self._engine.size)
+        search: Search | AffineSearch
+        if how == "affine":
+            search = AffineSearch(*where, seed)
+        else:
+            search = Search(*where, reach_of(self._options, model.positions, probe), seed)
+        for done in search.iterate():
+            self._record(how, done.epoch, done.total, None, done.misfit, placing.state)
+            yield placing.state
+        model.positions = search.positions
+        if how == "affine":
+            self._given = model.positions.copy()
+        yield model
+
     def _pie(self, stage: str, model: M, epochs: int, training: IntArray) -> Iterator[M]:
         """Epochs of rPIE; the state is handed on as it is, unless R got much worse, which ends the stage."""
+        best, lowest = model, math.inf
         model = model.copy()
-        best, lowest = model.copy(), math.inf
         update = self._engine.epochs(model, coarse=stage == "coarse")
         places: list[npt.NDArray[np.float64]] = []
         for epoch in range(1, epochs + 1):
             # The object must show some structure before positions mean anything.
-            step = 1.0 if self._options.refine_positions and stage == "pie" and epoch > 3 else 0.0
+            step = 1.0 if self._options.moves_positions and stage == "pie" and epoch > 3 else 0.0
             misfit = update(batches(training, self._options.batch_size, self._random), step)
             if not model.is_finite() or misfit > 1.3 * lowest + 1e-3:
                 self._notes.append(f"{stage}: epoch {epoch} diverged (R {misfit:.3g}); went back to the best state")
@@ -281,30 +317,30 @@ class Run(Generic[M]):
             self._record(stage, epoch, epochs, None, misfit, model)
             yield model
             places.append(model.positions.copy())
-            if self._options.refine_positions and positions_settled(places):
+            if self._options.moves_positions and positions_settled(places):
                 return
 
     def _joint(self, stage: str, model: M, weight: float, most: int, used: IntArray) -> Iterator[M]:
         """The joint fit of the frames ``used``; with frames to stop by, ends before it fits them clearly worse."""
         joint = self._engine.joint(model, used, self._plan.likelihood, weight)
-        losses: list[float] = []
-        lowest = math.inf
+        most, lowest = min(most, self._options.iterations), math.inf
+        noise = 1 / math.sqrt(max(self._dose(model), 1e-300))
+        settling = Settling(self._engine.arrays(model)[0], joint.illumination(), self._options.tolerance * noise)
         for iteration, (now, loss) in enumerate(joint.iterate(), 1):
             if not (math.isfinite(loss) and now.is_finite()):
                 self._notes.append(f"{stage}: iteration {iteration} is not finite; went back to the best state")
                 return
-            losses.append(loss)
             held = self._record(stage, iteration, most, loss, joint.misfit, now)
             if held is not None and held > HELD_OUT_RISE * lowest:
                 self._stopped_by = f"{stage}: frames held out fit worse"
                 return
             lowest = lowest if held is None else min(held, lowest)
             yield now
-            if settled(losses, self._options.tolerance):
-                self._stopped_by = f"{stage}: the loss changes by less than the tolerance"
-                return
             if iteration >= most:
                 self._stopped_by = f"{stage}: all iterations done"
+                return
+            if settling.due(iteration) and settling.reached(self._engine.arrays(now)[0]):
+                self._stopped_by = f"{stage}: the object changes by less than the tolerance"
                 return
 
     def _search_total_variation(self, model: M) -> Iterator[M]:
@@ -326,14 +362,18 @@ class Run(Generic[M]):
 
     def _too_few(self, model: M) -> bool:
         """Whether there are too few photons to fit anything to, which is said then."""
-        engine = self._engine
-        counts = engine.mean_counts * engine.size**2 * engine.number
-        dose = object_dose(counts, engine.arrays(model)[1], model.positions)
+        dose = self._dose(model)
         if dose >= LEAST_DOSE:
             return False
         self._weight, self._stopped_by = None, "too few photons"
         self._notes.append(f"{dose:.2g} counts for each pixel of the object are too few to fit anything to: the start is kept")
         return True
+
+    def _dose(self, model: M) -> float:
+        """Counts for each pixel of the scanned area."""
+        engine = self._engine
+        counts = engine.mean_counts * engine.size**2 * engine.number
+        return object_dose(counts, engine.arrays(model)[1], model.positions)
 
     def _roughen(self, model: M) -> Iterator[M]:
         """Halve the weight of the total variation, from much, until the frames held out fit worse.
@@ -364,7 +404,7 @@ class Run(Generic[M]):
     def _judged(self, model: M) -> M:
         """Take R of the frames held out, before they are fitted too; where positions are refined they find theirs first."""
         judging = self._held_out.judging
-        if self._options.refine_positions:
+        if self._options.moves_positions:
             apart = model.copy()
             update = self._engine.epochs(apart, coarse=False)
             for _ in range(PLACE_EPOCHS):
@@ -391,7 +431,7 @@ class Run(Generic[M]):
     def _record(self, stage: str, epoch: int, total: int, loss: float | None, misfit: float, model: M) -> float | None:
         """Report an epoch; returns the loss of the frames to stop by."""
         held_misfit = held_loss = None
-        whole = stage != "coarse"  # the coarse model sees another detector
+        whole = stage not in ("coarse", *SEARCHES)  # the coarse model sees another detector, a search looks at all frames
         asked = stage != "all frames" and epoch % JUDGED_EVERY == 0 if self._plan.refit else True
         if whole and asked and len(self._held_out.judging):
             held_misfit = self._engine.score(model, self._held_out.judging, self._plan.likelihood)[1]

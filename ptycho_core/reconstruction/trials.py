@@ -36,7 +36,7 @@ __all__ = ["TRIAL", "Trials", "neighborhood"]
 
 TRIAL: Final[Mapping[str, Value]] = {
     "modes": 1, "epochs": 6, "iterations": 0, "object_alpha": 0.3, "coarse_start": False, "held_out": 0.0,
-    "refine_probe": True, "refine_positions": False, "background": "none", "start": None,
+    "refine_probe": True, "refine_positions": "off", "background": "none", "start": None,
     "refine_flux": False, "saturation": 0.0,
 }  # fmt: skip
 """The *reconstruction* settings of a trial. Its updates of the object are damped more than those of a whole fit, so that few

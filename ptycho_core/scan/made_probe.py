@@ -64,8 +64,8 @@ def pupil_of(scan: Scan, probe: str | None) -> Pupil | None:
         diameter = scan.size * scan.object_pixel_m / zone
         stop = diameter * blocked / whole
     if not 1 <= diameter <= 2 * scan.size or stop >= diameter:
-        told = f"an image {diameter:.3g} pixels wide with a stop of {stop:.3g}, on a detector of {scan.size}"
-        raise SettingsError(f"probe = {probe} makes {told}.", remedy="Look at its lengths and units.", source="data.probe")
+        picture = f"an image {diameter:.3g} pixels wide with a stop of {stop:.3g}, on a detector of {scan.size}"
+        raise SettingsError(f"probe = {probe} makes {picture}.", remedy="Look at its lengths and units.", source="data.probe")
     return Pupil.of_aperture(scan.size, diameter, stop)
 
 

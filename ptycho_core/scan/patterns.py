@@ -209,8 +209,8 @@ class ArrayPatterns:
             )
         if self._dark is not None:
             return "The dark is above these counts: use --clip-negative to set them to 0, or give a lower one with --dark."
-        told = "For noise round zero use --clip-negative, or give the counts before the dark was subtracted"
-        return f"{told}; mask bad pixels (--mask FILE)."
+        text = "For noise round zero use --clip-negative, or give the counts before the dark was subtracted"
+        return f"{text}; mask bad pixels (--mask FILE)."
 
     def _refuse_large(self, counts: NDArray[np.floating[Any]], frames: NDArray[np.integer[Any]] | slice) -> NoReturn:
         place, row, column = (int(index) for index in np.unravel_index(int(np.argmax(counts)), counts.shape))

@@ -90,9 +90,9 @@ def followed_object(scan: Scan, stored: StoredObject, where: object, *, own: boo
         return stored
     if before != scan.stored_size:
         found = "has no probe next to it" if before is None else f"belongs to patterns of {before} pixels"
-        told = f"{scan.source} is used with {scan.size} pixels in place of {scan.stored_size}"
+        resized = f"{scan.source} is used with {scan.size} pixels in place of {scan.stored_size}"
         raise DataError(
-            f"{where}: {told}, and the object {found}, so that it cannot follow.",
+            f"{where}: {resized}, and the object {found}, so that it cannot follow.",
             remedy=f"Give an object with its probe of {scan.stored_size} or {scan.size} pixels, or leave --size out.",
         )
     scale, pixel = scan.size / before, stored.pixel_size_m

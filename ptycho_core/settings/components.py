@@ -1,13 +1,15 @@
-"""Losses, metrics and loggers that distributions bring: found by entry points, held against the rules, left out where they fail.
+"""Losses, networks, metrics and loggers of distributions: found by entry points, held against rules, left out where they fail.
 
-An entry point in the group ``ptycho.losses`` names a class derived from `engine.losses.Loss`, one in ``ptycho.metrics`` a class
-derived from `imaging.metrics.Metric`, and one in ``ptycho.observers`` whose name begins with ``logger.`` a class derived from
-`loggers.logger.Logger`; the entry point has the name that the class states.  ptycho's loggers are found in the same way.  A
-class is imported where losses, metrics or that one logger are wanted, never to list it.  What is wrong with one is kept as its
-reason and named where it is asked for by name; nothing else suffers from it.
+An entry point in the group ``ptycho.losses`` names a class derived from `engine.losses.Loss`, one in ``ptycho.networks`` a class
+derived from `networks.Architecture`, one in ``ptycho.metrics`` a class derived from `imaging.metrics.Metric`, and one in
+``ptycho.observers`` whose name begins with ``logger.`` a class derived from `loggers.logger.Logger`; the entry point has the name
+that the class states.  ptycho's loggers are found in the same way.  A class is imported where losses, networks, metrics or that
+one logger are wanted, never to list it.  What is wrong with one is kept as its reason and named where it is asked for by name;
+nothing else suffers from it.
 
 A field of a loss that is made with ``setting(...)`` is a setting: ``weight`` is ``NAME_weight`` of the table ``[training]``,
-any other ``FIELD`` is ``NAME_FIELD`` of the table ``[losses]``, where both jobs that use losses look for it.
+any other ``FIELD`` is ``NAME_FIELD`` of the table ``[losses]``, where both jobs that use losses look for it.  A field of a
+network is ``NAME_FIELD`` of the table ``[networks]``, which a training takes.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.backends.discovery import LOGGER, OBSERVERS, EntryPointClaim, scan
 from ptycho_core.engine.losses import BUILT_IN, OF_OBJECTS, Loss
-from ptycho_core.errors import SettingsError
+from ptycho_core.errors import DataError, SettingsError
+from ptycho_core.networks import BUILT_IN as BUILT_IN_NETWORKS
+from ptycho_core.networks import Architecture, built_in, check_description, describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,14 +50,21 @@ __all__ = [
     "losses",
     "losses_of",
     "metrics",
+    "network_declarations",
+    "network_names",
+    "network_of",
+    "networks",
     "resolved_weights",
     "why_left_out",
 ]
 
-GROUPS: Final = {"loss": "ptycho.losses", "metric": "ptycho.metrics", "logger": OBSERVERS}
+GROUPS: Final = {"loss": "ptycho.losses", "network": "ptycho.networks", "metric": "ptycho.metrics", "logger": OBSERVERS}
 """The group of entry points of each kind of component."""
 
 _OURS: Final = "ptycho-core"
+
+_USUAL_SIZE: Final = 64
+"""Pixels across the patterns for which a network must give layers, with its settings at their defaults."""
 
 COMMAND_FLAGS: Final = ("--allow-unsupported", "--dry-run", "--follow-links", "--json-events", "--output-dir", "--require-good")
 """Flags of the commands that take settings which no setting of a loss may be spelled as; every such setting has a hyphen."""
@@ -64,7 +75,7 @@ class Component:
     """A component of another distribution.
 
     Attributes:
-        kind: ``loss``, ``metric`` or ``logger``.
+        kind: ``loss``, ``network``, ``metric`` or ``logger``.
         name: of its entry point.
         source: distribution and version that bring it.
         found: its class; None where it is left out.
@@ -122,8 +133,8 @@ def _examined(kind: str, claim: EntryPointClaim, others: Iterable[type]) -> Comp
         rivals = [other.source for other in _claims(kind) if other.name == claim.name]
         if len(rivals) > 1:
             raise _LeftOut(f"it is provided {len(rivals)} times: {', '.join(rivals)}")
-        if kind == "loss":
-            return replace(one, found=_loss(claim, others))
+        if kind in ("loss", "network"):
+            return replace(one, found=_loss(claim, others) if kind == "loss" else _network(claim, others))
         return replace(one, found=_metric(claim) if kind == "metric" else _logger(claim))
     except _LeftOut as reason:
         return replace(one, reason=str(reason))
@@ -140,6 +151,42 @@ def forget() -> None:
 def losses() -> dict[str, type[Loss]]:
     """The usable losses by name: the built-in ones in the order in which terms are summed, then others by name."""
     return {kind.name: kind for kind in (*BUILT_IN, *_usable("loss"))}
+
+
+def networks() -> dict[str, type[Architecture]]:
+    """The usable networks of other distributions by name."""
+    return {kind.name: kind for kind in _usable("network")}
+
+
+def network_names() -> dict[str, str]:
+    """The words that other distributions add to ``--network``; each with the reason if it is left out, else empty."""
+    return {one.name: one.told if one.reason else "" for one in components("network")}
+
+
+def network_of(settings: Mapping[str, Mapping[str, Value]], size: int) -> Architecture | None:
+    """The network that the settings of a training, by group, name, made with what they say of it.
+
+    None where none of that name is installed: only a model file can have named it, which holds its layers.
+
+    Args:
+        settings: the groups *model* and, where other distributions bring networks, *networks*.
+        size: N; the network must be one for such patterns.
+
+    Raises:
+        SettingsError: its settings make no network that can be built; the message says why.
+    """
+    model, given = settings["model"], settings.get("networks", {})
+    name = str(model["network"])
+    if name in {one.name for one in BUILT_IN_NETWORKS}:
+        return built_in(model)
+    kind = networks().get(name)
+    if kind is None:
+        return None
+    one = next(one for one in components("network") if one.found is kind)
+    try:
+        return _built(kind(**{item.name: given[f"{kind.name}_{item.name}"] for item in fields(kind)}), size, model)
+    except _LeftOut as reason:
+        raise SettingsError(f"{one.said} cannot be built as it is asked for: {reason}.") from reason
 
 
 def metrics() -> dict[str, type[Metric]]:
@@ -202,6 +249,11 @@ def loss_declarations() -> tuple[Declaration, ...]:
     return tuple(one for kind in _usable("loss") for one in _declarations(kind))
 
 
+def network_declarations() -> tuple[Declaration, ...]:
+    """The settings of the networks of other distributions."""
+    return tuple(one for kind in _usable("network") for one in _declarations(kind))
+
+
 def likelihoods() -> dict[str, str]:
     """The words that losses of other distributions add to ``--likelihood``; each with the reason if it is left out, else empty.
 
@@ -212,8 +264,8 @@ def likelihoods() -> dict[str, str]:
 
 
 def why_left_out(setting: str) -> str:
-    """Why there is no such setting, as a sentence: it would be that of a loss that is left out; empty where none would."""
-    left_out = (one for one in components("loss") if one.reason)
+    """Why there is no such setting, as a sentence: it would be that of what is left out; empty where none would."""
+    left_out = (one for kind in ("loss", "network") for one in components(kind) if one.reason)
     return next((one.told for one in left_out if setting.startswith(f"{one.name}_")), "")
 
 
@@ -221,10 +273,13 @@ def _usable(kind: str) -> list[Any]:
     return [one.found for one in components(kind) if one.found is not None]
 
 
-def _declarations(kind: type[Loss]) -> tuple[Declaration, ...]:
-    """The settings of a loss; those that are no weight serve a training, and a reconstruction where the loss does."""
+def _declarations(kind: type[Loss | Architecture]) -> tuple[Declaration, ...]:
+    """The settings of a network, or a loss; of it those that are no weight serve a reconstruction too where the loss does."""
     from ptycho_core.settings.declare import declaration_of
 
+    if issubclass(kind, Architecture):
+        made = (declaration_of(item, f"{kind.name}_{item.name}", "networks") for item in fields(kind))
+        return tuple(replace(one, verbs=tuple(verb for verb in one.verbs if verb == "train")) for one in made)
     found = []
     for item in fields(kind):
         is_weight = item.name == "weight"
@@ -242,18 +297,51 @@ def _loss(claim: EntryPointClaim, others: Iterable[type[Loss]]) -> type[Loss]:
     """
     if claim.name in {*OF_OBJECTS, *(kind.name for kind in BUILT_IN)}:
         raise _LeftOut("ptycho itself has a term of that name")
-    frameworks = _frameworks()
-    kind: type[Loss] = _imported(claim, Loss)
-    brought = sorted(_frameworks() - frameworks)
-    if brought:
-        raise _LeftOut(
-            f"it imports '{brought[0]}' when it is loaded; a loss computes on `ArrayOps` alone, and serves each backend"
-        )
-    _check_fields(kind)
+    kind: type[Loss] = _imported_alone(claim, Loss, "a loss computes on `ArrayOps` alone, and serves each backend")
+    _check_fields(kind, "uses the loss")
+    _check_weight(kind)
     _check_word(kind, [*BUILT_IN, *others])
     _check_settings(_declarations(kind), others)
     _check_made(kind, claim)
     return kind
+
+
+def _network(claim: EntryPointClaim, others: Iterable[type[Architecture]]) -> type[Architecture]:
+    """The class of a network, next to ``others`` that are already taken.
+
+    Raises:
+        _LeftOut: it breaks a rule; the message says which.
+    """
+    if claim.name in {"none", *(kind.name for kind in BUILT_IN_NETWORKS)}:
+        raise _LeftOut("ptycho itself has a network of that name")
+    told = "a network is layers as data, and serves each backend"
+    kind: type[Architecture] = _imported_alone(claim, Architecture, told)
+    _check_fields(kind, "makes a network")
+    _check_settings(_declarations(kind), [*others, *losses().values()])
+    _check_made(kind, claim)
+    _built(kind(), _USUAL_SIZE, {"gridsize": 1})
+    return kind
+
+
+def _built(made: Architecture, size: int, model: Mapping[str, Value]) -> Architecture:
+    """An architecture whose layers for patterns of a size, and *model* settings, are a network that can be built.
+
+    Raises:
+        _LeftOut: they are not; the message says why.
+    """
+    from ptycho_core.failures import in_one_line
+
+    asked = {"update_steps": None, "output_form": "real-imaginary", "amplitude_activation": "none", **model}
+    try:
+        check_description(describe(size, asked, architecture=made))
+    except KeyboardInterrupt:
+        raise
+    except DataError as error:
+        raise _LeftOut(f"for patterns of {size} x {size} pixels it gives no network: {error.message.rstrip('.')}") from error
+    except BaseException as error:
+        what = in_one_line(error, type(made).__module__.partition(".")[0])
+        raise _LeftOut(f"its layers for patterns of {size} x {size} pixels cannot be made: {what}") from error
+    return made
 
 
 def _metric(claim: EntryPointClaim) -> type[Metric]:
@@ -326,6 +414,16 @@ def _imported(claim: EntryPointClaim, base: type) -> Any:  # noqa: ANN401 - a cl
     return found
 
 
+def _imported_alone(claim: EntryPointClaim, base: type, why: str) -> Any:  # noqa: ANN401 - as `_imported`
+    """As `_imported`, of a class whose module imports no framework; ``why`` says for what reason."""
+    frameworks = _frameworks()
+    kind = _imported(claim, base)
+    brought = sorted(_frameworks() - frameworks)
+    if brought:
+        raise _LeftOut(f"it imports '{brought[0]}' when it is loaded; {why}")
+    return kind
+
+
 def _frameworks() -> set[str]:
     """The frameworks that are imported in this process."""
     from ptycho_core.backends.known import known_backends
@@ -333,8 +431,8 @@ def _frameworks() -> set[str]:
     return {known.module for known in known_backends().values()} & sys.modules.keys()
 
 
-def _check_fields(kind: type[Loss]) -> None:
-    """That each field is a setting that can be checked, and that ``weight`` is one that leaves the loss out by itself."""
+def _check_fields(kind: type[Loss | Architecture], use: str) -> None:
+    """That each field is a setting that can be checked, and serves a job that has ``use`` for it."""
     from ptycho_core.settings.declare import KINDS
 
     made = vars(kind).get("__dataclass_params__")
@@ -347,11 +445,15 @@ def _check_fields(kind: type[Loss]) -> None:
         if one.kind not in KINDS:
             raise _LeftOut(f"its setting '{one.name}' is a {one.kind}; there are {', '.join(KINDS)}")
         if not one.verbs:
-            raise _LeftOut(f"its setting '{one.name}' serves no job that uses the loss")
+            raise _LeftOut(f"its setting '{one.name}' serves no job that {use}")
         try:
             one.check(one.default, "its default")
         except SettingsError as error:
             raise _LeftOut(error.message.rstrip(".")) from error
+
+
+def _check_weight(kind: type[Loss]) -> None:
+    """That ``weight`` is a setting that leaves the loss out by itself."""
     weight = next((one for one in _declarations(kind) if one.name == f"{kind.name}_weight"), None)
     if weight is None or weight.kind not in ("float", "int") or weight.default != 0:
         raise _LeftOut("its class has no field 'weight', a number that is 0 by default")
@@ -370,7 +472,7 @@ def _check_word(kind: type[Loss], others: Iterable[type[Loss]]) -> None:
         raise _LeftOut(f"--likelihood {word} already means another loss")
 
 
-def _check_settings(declared: Iterable[Declaration], others: Iterable[type[Loss]]) -> None:
+def _check_settings(declared: Iterable[Declaration], others: Iterable[type[Loss | Architecture]]) -> None:
     """That no setting is spelled as one of ptycho, as a flag of a command, or as one of ``others``."""
     from ptycho_core.settings.declare import declarations_of
     from ptycho_core.settings.groups import GROUPS as SETTINGS

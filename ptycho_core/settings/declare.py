@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias, get_args
@@ -48,6 +48,7 @@ class Declaration:
         truths: the two of ``choices`` that true and false mean, which a flag alone and its ``--no-`` form stand for; or none.
         words: for a path, words that name no file and are values: ``auto`` then does not mean that there is none.
         number: for a path, whether a number may stand in its place.
+        foreign: whether a model file may state a word that is no choice here, because it holds what the word stood for.
         flags: further spellings on the command line.
         verbs: the jobs that take it.
     """
@@ -70,6 +71,7 @@ class Declaration:
     switch_words: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     number: bool = False
+    foreign: bool = False
     flags: tuple[str, ...] = ()
     verbs: tuple[str, ...] = VERBS
 
@@ -77,6 +79,11 @@ class Declaration:
     def flag(self) -> str:
         """Its spelling on the command line."""
         return "--" + self.name.replace("_", "-")
+
+    @property
+    def of_model(self) -> Declaration:
+        """The declaration that a model file's statement is held against."""
+        return replace(self, choices=()) if self.foreign else self
 
     @property
     def switches(self) -> bool:
@@ -230,6 +237,7 @@ def setting(
     switch_words: tuple[str, ...] = (),
     words: tuple[str, ...] = (),
     number: bool = False,
+    foreign: bool = False,
     flags: tuple[str, ...] = (),
     verbs: tuple[str, ...] = VERBS,
     path: bool = False,
@@ -248,6 +256,7 @@ def setting(
         "switch_words": switch_words,
         "words": words,
         "number": number,
+        "foreign": foreign,
         "flags": flags,
         "verbs": verbs,
     }

@@ -160,7 +160,8 @@ def _checked(stated: Mapping[str, tuple[Value, str]], verb: str) -> dict[str, tu
     known = declarations(verb)
     try:
         return {
-            name: (known[name].check(value, where) if name in known else value, where) for name, (value, where) in stated.items()
+            name: (known[name].of_model.check(value, where) if name in known else value, where)
+            for name, (value, where) in stated.items()
         }
     except SettingsError as error:
         raise DataError(error.message, remedy="The file is damaged, or of another program.") from error

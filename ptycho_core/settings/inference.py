@@ -21,3 +21,8 @@ class InferenceSettings:
         help="fit the probe to the frames of two tiles before the pass, as reconstruct would. Turn on where it is only a guess; "
         "it costs about as much as a pass over 2000 patterns. Not with a model, which has learned its probe.",
     )  # fmt: skip
+    background: str = setting(
+        "none", choices=("none", "constant", "pixel"), verbs=("infer",),
+        help="fit counts that do not come from the sample to the frames of two tiles before the pass, which takes them into "
+        "account: none, one number, or one for each pixel of the detector. Not with a model, which has learned without.",
+    )  # fmt: skip

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ptycho_core.settings.declare import setting
+from ptycho_core.networks import BUILT_IN
+from ptycho_core.networks.u_net import Deep
+from ptycho_core.settings.declare import declared_by, setting
 
 __all__ = ["LATER", "WITHOUT_MODEL", "ModelSettings"]
 
@@ -60,18 +62,12 @@ class ModelSettings:
         "without a model estimates them. tile takes gridsize 1 and merge batch; its steps cost more and a network adds less.",
     )  # fmt: skip
     network: str = setting(
-        "compact", choices=("compact", "deep"), verbs=_VERBS,
+        "compact", choices=tuple(kind.name for kind in BUILT_IN), foreign=True, verbs=_VERBS,
         help="the network: compact, or deep, which sees twice as far and has more layers. deep for many scans and the time to "
-        "learn from them.",
+        "learn from them. Installed packages add others.",
     )  # fmt: skip
-    network_depth: int = setting(
-        2, minimum=1, maximum=8, verbs=_VERBS,
-        help="residual blocks at each level of --network deep. More for many scans; each costs time.",
-    )  # fmt: skip
-    network_width: int = setting(
-        16, minimum=4, maximum=256, multiple=4, verbs=_VERBS,
-        help="channels of the network's first layer, for each of gridsize. Wider learns more from many scans and takes longer.",
-    )  # fmt: skip
+    network_depth: int = declared_by(Deep, "depth")
+    network_width: int = declared_by(Deep, "width")
     output_form: str = setting(
         "real-imaginary", choices=("real-imaginary", "amplitude-phase"), verbs=_VERBS,
         help="what the network's two outputs mean. amplitude-phase where a bound on the amplitude is known.",

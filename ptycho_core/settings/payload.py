@@ -292,18 +292,29 @@ def _inference_payload(
 
 
 def _check_network(model_path: str | Path | None, decided: Decided) -> None:
-    """A network has learned its probe, and gets none that was fitted to the scan; where there is none, it has no precision."""
-    one, precision = decided.resolved.values["refine_probe"], decided.resolved.values["precision"]
+    """A network has learned its probe, and gets none that was fitted to the scan; where there is none, nothing acts in it."""
+    resolved, spec = decided.resolved, decided.row.spec
+    precision = resolved.values["precision"]
     if model_path is None and precision.value == "bf16-mixed":
         told = f"{precision.where}: bf16-mixed acts in the layers of a network, and there is no model."
         raise SettingsError(told, remedy="Take another precision, or give a model.", source=precision.where)
-    if model_path is not None and one.value:
-        told = f"{one.where}: refine_probe acts only without a model; {model_path} has learned its probe."
-        raise SettingsError(told, remedy="Give one of the two.", source=one.where)
-    spec = decided.row.spec
-    if one.value and spec is not None and "reconstruct" not in spec.capabilities:
-        told = f"backend '{spec.name}' does not provide 'reconstruct', which refine_probe needs."
-        raise CapabilityError(told, remedy="Give a good probe with --probe FILE.", source=one.where, backend=spec.name)
+    if model_path is None and spec is not None:
+        for option in spec.options:
+            asked = resolved.options[f"{spec.name}.{option.name}"]
+            if option.network and asked.value != option.default:
+                told = f"{asked.where}: {option.name} acts in the layers of a network, and there is no model."
+                raise SettingsError(told, remedy="Leave it out, or give a model.", source=asked.where)
+    for name, none in (("refine_probe", False), ("background", "none")):
+        one = resolved.values[name]
+        if one.value == none:
+            continue
+        if model_path is not None:
+            told = f"{one.where}: {name} acts only without a model; {model_path} has learned its probe, and without a background."
+            raise SettingsError(told, remedy="Give one of the two.", source=one.where)
+        if spec is not None and "reconstruct" not in spec.capabilities:
+            told = f"backend '{spec.name}' does not provide 'reconstruct', which {name} needs."
+            remedy = "Leave it out; give a good probe with --probe FILE."
+            raise CapabilityError(told, remedy=remedy, source=one.where, backend=spec.name)
 
 
 def _first_inference(file: ScanFile, fit: Mapping[str, Any], rows: tuple[BackendInfo, ...]) -> InferencePayload | None:

@@ -34,7 +34,8 @@ class ReconstructionSettings:
     )  # fmt: skip
     iterations: int = setting(
         80, minimum=0, verbs=_VERBS,
-        help="largest number of iterations of the joint fit of object and probe, which stops by itself; 0 leaves it out.",
+        help="largest number of iterations of each stage of the joint fit of object and probe, which stops by itself; 0 leaves "
+        "it out.",
     )  # fmt: skip
     batch_size: int = setting(
         16, minimum=1, verbs=_VERBS,
@@ -61,9 +62,22 @@ class ReconstructionSettings:
     refine_probe: bool = setting(
         True, verbs=_VERBS, help="fit the probe too. Turn off for a probe known better than the scan can tell."
     )
-    refine_positions: bool = setting(
-        False, verbs=_VERBS, help="fit the positions too. Turn on where the stage is not to be trusted to a pixel."
-    )
+    refine_positions: str = setting(
+        "off", choices=("off", "on", "search", "affine"), switch_words=("on", "off"), verbs=_VERBS,
+        help="fit the positions too, where the stage is not to be trusted to a pixel. on moves them by parts of a pixel at a "
+        "time; search first looks for each frame many pixels around, where the stage jumps or drifts; affine first finds the "
+        "scale, rotation and shear of the whole scan.",
+    )  # fmt: skip
+    position_error: float | None = setting(
+        None, above=0, unit="pixels", verbs=_VERBS,
+        help="error of the positions that a search expects, rms along each axis; auto takes the step of the scan, and at most "
+        "0.3 of the probe's width.",
+    )  # fmt: skip
+    position_radius: float | None = setting(
+        None, minimum=1, unit="pixels", verbs=_VERBS,
+        help="how far a search looks for a frame around its stated position; auto takes three times the position error. It must "
+        "reach the frame that is off most.",
+    )  # fmt: skip
     refine_flux: bool | None = setting(
         None, verbs=_VERBS,
         help="fit the dose of each frame too. auto does so where the counts of the frames vary by more than photon noise and the "
@@ -84,10 +98,16 @@ class ReconstructionSettings:
         "and fits them too in the end; 0 for none.",
     )  # fmt: skip
     tolerance: float = setting(
-        5e-4, above=0, maximum=1, verbs=_VERBS,
-        help="the joint fit ends when ten iterations lower its loss by less than this share.",
+        0.25, above=0, maximum=100, verbs=_VERBS,
+        help="the joint fit ends when ten iterations change the object by less than this share of what photon noise leaves "
+        "uncertain.",
     )  # fmt: skip
     memory_gib: float = setting(
         2.0, minimum=0, unit="GiB", verbs=_VERBS,
         help="patterns are kept in memory, on the device, up to this size; larger scans are read again batch by batch.",
     )  # fmt: skip
+
+    @property
+    def moves_positions(self) -> bool:
+        """Whether positions are fitted."""
+        return self.refine_positions != "off"

@@ -62,6 +62,11 @@ class Sourced:
     where: str
     losers: tuple[Given, ...] = ()
 
+    @property
+    def by_model(self) -> bool:
+        """Whether a model file states it, whatever else does."""
+        return "model" in (self.origin, *(one.origin for one in self.losers))
+
     def as_dict(self) -> dict[str, Any]:
         """The same for JSON."""
         beat = [{"value": one.value, "origin": one.origin, "where": one.where} for one in self.losers]
@@ -260,7 +265,9 @@ def _own(overrides: Mapping[str, object], spec: BackendSpec) -> Mapping[str, obj
 def _stated(stated: Mapping[str, tuple[Value, str]], known: Mapping[str, Declaration], origin: str) -> list[Given]:
     """What files state of what is known; the rest is passed over."""
     return [
-        Given(name, known[name].check(value, where), origin, where) for name, (value, where) in stated.items() if name in known
+        Given(name, known[name].of_model.check(value, where), origin, where)
+        for name, (value, where) in stated.items()
+        if name in known
     ]
 
 

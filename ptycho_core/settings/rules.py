@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NoReturn
 
 from ptycho_core.errors import SettingsError
-from ptycho_core.settings.components import logger, loss_weights, losses
+from ptycho_core.settings.components import logger, loss_weights, losses, networks
 from ptycho_core.settings.resolution import REQUESTING
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _METRES = ("photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
 _ACTS_WITH = {
     "amplitude_activation": ("output_form", ("amplitude-phase",)),
     "network_depth": ("network", ("deep",)),
+    "network_width": ("network", ("compact", "deep")),
     "weight_decay": ("optimizer", ("adamw",)),
     "adam_beta1": ("optimizer", ("adam", "adamw")),
     "adam_beta2": ("optimizer", ("adam", "adamw")),
@@ -32,6 +33,8 @@ _ACTS_WITH = {
     "plateau_factor": ("scheduler", ("plateau",)),
     "plateau_patience": ("scheduler", ("plateau",)),
     "min_learning_rate": ("scheduler", ("exponential", "warmup-cosine", "plateau")),
+    "position_error": ("refine_positions", ("search",)),
+    "position_radius": ("refine_positions", ("search",)),
 }
 """Settings that act only while another one has one of these values."""
 
@@ -78,6 +81,7 @@ def check_together(resolved: Resolved) -> None:
     if _asked(values, "prefetch") and values["prefetch"].value is not None and not values["num_workers"].value:
         _refuse(values, "prefetch", f"prefetch acts only with workers, and num_workers is {_show(values, 'num_workers')}")
     _check_settings_of_losses(values)
+    _check_settings_of_networks(values)
     _check_logger(values)
     if "learning_rate" in values:
         _check_groups(values)
@@ -186,6 +190,18 @@ def _check_settings_of_losses(values: Mapping[str, Sourced]) -> None:
             _refuse(values, asked, f"{asked} acts only with likelihood {kind.likelihood}, and {now}")
         if "learning_rate" in values and not _number(values, f"{kind.name}_weight") > 0:
             _refuse(values, asked, f"{asked} acts only with a {kind.name}_weight above 0")
+
+
+def _check_settings_of_networks(values: Mapping[str, Sourced]) -> None:
+    """A setting of a network acts only where that network is taken, and its layers are made."""
+    for kind in networks().values():
+        asked = next((name for item in fields(kind) if _asked(values, name := f"{kind.name}_{item.name}")), None)
+        if asked is None:
+            continue
+        if values["network"].value != kind.name:
+            _refuse(values, asked, f"{asked} acts only with network {kind.name}, and network is {_show(values, 'network')}")
+        if values["network"].by_model and not values[asked].by_model:
+            _refuse(values, asked, f"{asked} acts only where layers are made, and those of network {kind.name} are the model's")
 
 
 def _check_logger(values: Mapping[str, Sourced]) -> None:

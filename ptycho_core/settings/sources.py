@@ -174,10 +174,10 @@ class SettingsFile:
                 continue
             group = next((one.group for declared in grouped().values() for one in declared if one.name == table), None)
             if group is not None and not isinstance(values, dict):
-                told = f"{path}: '{table}' is no table but a setting, and stands above all tables."
-                raise SettingsError(told, remedy=f"Put it below [{group}].", source=f"{path}: {table}")
-            told = f"{path}: '{table}' is no table of settings; there are {', '.join(known)}.{did_you_mean(table, known)}"
-            raise SettingsError(told, source=f"{path}: [{table}]")
+                message = f"{path}: '{table}' is no table but a setting, and stands above all tables."
+                raise SettingsError(message, remedy=f"Put it below [{group}].", source=f"{path}: {table}")
+            message = f"{path}: '{table}' is no table of settings; there are {', '.join(known)}.{did_you_mean(table, known)}"
+            raise SettingsError(message, source=f"{path}: [{table}]")
 
     def settings(self, verb: str) -> list[Given]:
         """The settings of a verb. Those of other verbs are checked and not used: one file serves many jobs.

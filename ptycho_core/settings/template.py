@@ -52,16 +52,16 @@ def template(verb: str, spec: BackendSpec | None = None, named: str = "") -> str
 
 
 def _head(verb: str, spec: BackendSpec | None) -> str:
-    told = [
+    parts = [
         f"Settings of a job: ptycho {verb} ... --config FILE. Flags and PTYCHO_* variables go before this file.",
         "Remove the # before a setting to ask for it; what is shown is its default, and to ask for a default is a request too: "
         "what could not act together with the others (the momentum of an optimizer that has none) is refused.",
     ]
     if verb == "infer":
-        told.append("What the network is stands in the model file and cannot be set.")
+        parts.append("What the network is stands in the model file and cannot be set.")
     if spec is None:
-        told.append(f"'ptycho config init {verb} --backend NAME' adds the options of a backend.")
-    return "\n".join(line for text in told for line in _comment(text))
+        parts.append(f"'ptycho config init {verb} --backend NAME' adds the options of a backend.")
+    return "\n".join(line for text in parts for line in _comment(text))
 
 
 def _entry(one: Declaration, key: str, spec: BackendSpec | None, named: str = "") -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.contract import Value
+    from ptycho_core.networks import Architecture
     from ptycho_core.scan.scan import Scan
     from ptycho_core.training.data import TrainingData
 
@@ -30,7 +31,11 @@ __all__ = ["continued_model", "initial_model", "scan_records"]
 
 
 def initial_model(
-    data: TrainingData, settings: Mapping[str, Mapping[str, Value]], audit: Mapping[str, Any], producer: Mapping[str, str]
+    data: TrainingData,
+    settings: Mapping[str, Mapping[str, Value]],
+    audit: Mapping[str, Any],
+    producer: Mapping[str, str],
+    architecture: Architecture | None = None,
 ) -> Model:
     """The model at the first step. The patterns of each scan are read once, for their mean counts.
 
@@ -39,6 +44,7 @@ def initial_model(
         settings: the groups *model* and *execution* by name.
         audit: kept with the model.
         producer: names and versions of the programs, kept with the model.
+        architecture: None for the built-in one that the settings name.
 
     Raises:
         DataError: a scan has no probe, more modes than asked for, or no counts; or the probe is dark.
@@ -54,7 +60,7 @@ def initial_model(
         light.append(empty_counts(one.scan, probe))
     teaching = [number for number, one in enumerate(data.scans) if len(one.train)]
     darkest = min(counts[number] / max(int(data.scans[number].scan.mask.sum()), 1) for number in teaching)
-    network = describe(data.size, asked, likelihood_for(darkest))
+    network = describe(data.size, asked, likelihood_for(darkest), architecture)
     return Model(
         network=network,
         weights=initial_weights(network, seed),

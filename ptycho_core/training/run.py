@@ -140,12 +140,13 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
 
     Raises:
         DataError: a scan or its probe cannot be used, or the checkpoint was trained with other scans.
+        SettingsError: the network that is asked for cannot be built.
     """
     from ptycho_core.formats.opening import open_scan
     from ptycho_core.jobs.doubts import looked_over, of_scans, say_doubts
     from ptycho_core.scan.kept import kept
     from ptycho_core.scan.selection import with_even_dose
-    from ptycho_core.settings.components import losses_of
+    from ptycho_core.settings.components import losses_of, network_of
     from ptycho_core.training.data import check_sizes, training_data
     from ptycho_core.training.prepare import continued_model, initial_model, scan_records
 
@@ -153,12 +154,13 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
     opened = [looked_over(kept(open_scan(path, groups["data"]))) for path in (*payload.scans, *payload.validation)]
     opened = [looked._replace(scan=with_even_dose(looked.scan)) for looked in opened]
     check_sizes([scan for scan, *_ in opened])  # before anything is computed for them
+    architecture = None if payload.resume is not None else network_of(groups, opened[0][0].size)
     opened, notes = (opened, []) if payload.resume is not None else _with_probes(opened, payload, hub)
     scans, number = [scan for scan, *_ in opened], len(payload.scans)
     data = training_data(scans[:number], groups, scans[number:])
     audit = {**payload.audit, "scans": scan_records(data)}
     if payload.resume is None:
-        model = initial_model(data, groups, audit, _producer(payload))
+        model = initial_model(data, groups, audit, _producer(payload), architecture)
     else:
         model = continued_model(payload.resume, audit, _producer(payload))
     hub.emit(_started(payload, data, len(model.history)))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from ptycho_core.compatibility.document import with_tables
 from ptycho_core.compatibility.main import main
 from ptycho_core.compatibility.table import COMMANDS, entries, setting_defaults
 from ptycho_core.settings.groups import declarations
@@ -96,11 +95,6 @@ def test_a_deprecated_spelling_names_one_that_is_not(command):
         for flag in one.deprecated.split():
             if flag.startswith("--"):
                 assert not table[flag[2:]].deprecated
-
-
-def test_the_page_holds_the_tables_as_they_are():
-    page = (ROOT / "docs" / "migrating-from-ptychopinn.md").read_text("utf-8")
-    assert with_tables(page) == page, "python -m ptycho_core.compatibility.document docs/migrating-from-ptychopinn.md"
 
 
 @pytest.mark.parametrize("command", COMMANDS)

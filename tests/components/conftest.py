@@ -30,7 +30,9 @@ class Site:
         self.folder = folder
         folder.mkdir(exist_ok=True)
 
-    def distribution(self, name: str, code: str, losses: str = "", metrics: str = "", observers: str = "") -> None:
+    def distribution(
+        self, name: str, code: str, losses: str = "", metrics: str = "", observers: str = "", networks: str = ""
+    ) -> None:
         """Install the module ``name`` with entry points, each a line ``NAME = module:attribute``."""
         (self.folder / f"{name}.py").write_text(textwrap.dedent(code))
         info = self.folder / f"{name}-1.0.dist-info"
@@ -38,6 +40,7 @@ class Site:
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(
             f"[ptycho.losses]\n{losses}\n[ptycho.metrics]\n{metrics}\n[ptycho.observers]\n{observers}\n"
+            f"[ptycho.networks]\n{networks}\n"
         )
 
     def guide(self) -> None:
@@ -94,7 +97,7 @@ class Site:
     def reasons(self, **variables: str) -> dict[str, str]:
         """Why each component is left out, empty for those that are not."""
         with self.here(**variables):
-            return {one.name: one.reason for kind in ("loss", "metric") for one in components(kind)}
+            return {one.name: one.reason for kind in ("loss", "network", "metric") for one in components(kind)}
 
 
 def forget_all() -> None:

@@ -122,6 +122,7 @@ def test_the_page_says_what_the_manifest_claims(name):
     words = verbs | {"evaluate": "forward model, loss terms, gradients"}
     words |= {
         "positions": "`--refine-positions`",
+        "position-search": "`--refine-positions=search` and `=affine`",
         "background": "`--background`",
         "flux": "`--refine-flux`",
         "saturation": "`--saturation`",

@@ -629,6 +629,11 @@ RECONSTRUCT = {
         "test_reconstruct.py::test_positions_are_refined",
         ("reconstruct", "positions"),
     ),
+    "searches_no_positions": planning(
+        accepting("refine_positions"),
+        "test_reconstruct.py::test_positions_that_are_far_off_are_found",
+        ("reconstruct", "position-search"),
+    ),
     "no_background": planning(
         accepting("background"),
         "test_reconstruct.py::test_a_background_is_fitted",
@@ -726,7 +731,8 @@ TRAIN = {
     ),
 }
 BATCH = "test_batches.py::test_a_batch_of_a_training"
-EVERY_BATCH = f"{BATCH}[float64-one+frame] {BATCH}[float64-four+frames]"
+EVERY_OPERATION = f"{BATCH}[float64-every+operation]"
+EVERY_BATCH = f"{BATCH}[float64-one+frame] {BATCH}[float64-four+frames] {EVERY_OPERATION}"
 TRAIN["another_batch"].told_by.update(ids("train", EVERY_BATCH))
 
 OPERATIONS = {
@@ -779,6 +785,15 @@ OPERATIONS = {
         """,
         f"{EVERY_BATCH} test_train.py::test_training_lowers_the_loss",
         ("evaluate", "train"),
+    ),
+    "weights_of_waves_conjugated": operating(
+        """
+        def einsum(self, subscripts, first, second):
+            return super().einsum(subscripts, first.conj(), second)
+        """,
+        EVERY_OPERATION,
+        ("evaluate", "train"),
+        long=True,
     ),
     "overlap_off_by_a_pixel": operating(
         """

@@ -25,7 +25,7 @@ FLOORS = (
     ("comparison", "conversion", "evaluation", "simulate"),
     ("reconstruction.find_convention", "reconstruction.halves", "reconstruction.verb"),
     ("inference.run", "reconstruction.run", "training.run"),
-    ("jobs",),
+    ("jobs", "onnx"),
     ("settings",),
     ("backends",),
     ("engine",),

@@ -70,7 +70,8 @@ def test_no_core_file_names_a_backend_of_a_third_party() -> None:
     for path in (ROOT / "examples" / "plugins").glob("*/setup.cfg"):
         setup = configparser.ConfigParser()
         setup.read(path)
-        names |= {line.partition("=")[0].strip() for line in setup["options.entry_points"]["ptycho.backends"].split("\n") if line}
+        claims = setup["options.entry_points"].get("ptycho.backends", "")  # a host has none
+        names |= {line.partition("=")[0].strip() for line in claims.split("\n") if line}
     assert "template" in names
     files = [path for path in CORE.rglob("*") if path.suffix in (".py", ".toml", ".in")]
     for name in names - {"template"} - FRAMEWORKS:  # words that are also something else

@@ -1,15 +1,13 @@
 """Which test proves that a setting or an option acts, by verb and backend, and what the backend's plan answers.
 
 The cases themselves stand where the tests are, by name of the setting; a new setting needs its case there and, only if it is
-tried elsewhere, answered otherwise or refused, a line here.
-``python tests/liveness/liveness_table.py > docs/options-by-backend.md`` brings the page up to date.
+tried elsewhere, answered otherwise or refused, a line here. ``settings_pages.py`` shows it on the page of the settings.
 """
 
 from __future__ import annotations
 
 import ast
 import importlib.util
-import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,17 +16,16 @@ from types import ModuleType
 from reading_flags import READING
 
 from ptycho_core.backends.registry import find_named
-from ptycho_core.settings.document import markdown_table
 from ptycho_core.settings.groups import declarations
 
 ROOT = Path(__file__).parents[2]
-BACKENDS = ("torch", "tensorflow")
+BACKENDS = ("torch", "tensorflow", "numpy")
 VERBS = ("train", "infer", "reconstruct")
 
 CASES = {
-    "train": ("tests/learning/test_every_setting_of_learning_acts.py", "TRAIN", "test_the_setting_acts_on_a_training"),
-    "infer": ("tests/learning/test_every_setting_of_learning_acts.py", "INFER", "test_the_setting_acts_on_an_inference"),
-    "reconstruct": ("tests/reconstruction/test_every_setting_acts.py", "ACTS", "test_the_setting_acts"),
+    "train": ("tests/liveness/test_every_setting_of_learning_acts.py", "TRAIN", "test_the_setting_acts_on_a_training"),
+    "infer": ("tests/liveness/test_every_setting_of_learning_acts.py", "INFER", "test_the_setting_acts_on_an_inference"),
+    "reconstruct": ("tests/liveness/test_every_setting_acts.py", "ACTS", "test_the_setting_acts"),
 }
 """File, name of the cases by setting, and the test that runs the real command twice for each, with every backend."""
 
@@ -67,6 +64,7 @@ ADJUSTED = {
         "deterministic",
     ): "on a CPU, which adds in a fixed order in any case, off is adjusted to on; on a GPU on is adjusted to strict",
     ("tensorflow", "threads"): "applied by the first job of a process; adjusted after it",
+    ("numpy", "deterministic"): "it adds in a fixed order in any case: off is adjusted to on",
 }
 """Where the plan may answer that it does something else, and when."""
 
@@ -74,6 +72,8 @@ UNSUPPORTED = {
     ("torch", "pin_memory"): (("applied", "unsupported"), "unsupported on a CPU, to which nothing is copied"),
     ("torch", "torch.compile"): (("applied", "unsupported"), "unsupported where no compiler is found, and on `reconstruct`"),
     ("tensorflow", "pin_memory"): (("unsupported",), "TensorFlow has no pinned memory to offer"),
+    ("numpy", "pin_memory"): (("unsupported",), "pinned memory serves copies to a GPU"),
+    ("numpy", "allow_mixed_frameworks"): (("applied",), "it has no framework, and nothing to allow"),
 }
 """What the plan answers where it may not be able to do what is asked, and why not."""
 
@@ -81,8 +81,17 @@ REFUSED = {
     "accelerator": {"tpu": "no backend offers it", "mps": "no backend offers it", "cuda": "where there is no usable GPU"},
     "precision": {"fp16-mixed": "no backend offers it"},
 }
-"""Values that are refused with status 4, and why."""
-REFUSALS = "tests/liveness/test_options_by_backend.py::test_a_value_that_a_backend_does_not_offer_is_refused"
+REFUSED_BY = {"numpy": {"accelerator": {"cuda": "it computes on the CPU"}, "precision": {"bf16-mixed": "NumPy has none"}}}
+"""Values that are refused with status 4, and why: those that are for every backend, and those of one."""
+
+OWN = {
+    ("numpy", "deterministic"): "tests/numpy_backend/test_numpy_backend.py::test_whatever_is_asked_it_gives_the_same_bits",
+    (
+        "numpy",
+        "threads",
+    ): "tests/numpy_backend/test_numpy_backend.py::test_threads_act_on_transforms_and_products_and_go_back",
+}
+"""Settings that a test of the backend shows instead."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +119,17 @@ def module(path: str) -> ModuleType:
 
 
 def names(verb: str, backend: str) -> list[str]:
-    """All settings of a verb, and the options of the backend."""
+    """All settings of a verb, and the options of the backend; none where it does not have the verb."""
     spec = find_named(backend)[0].spec
     assert spec is not None
+    if verb not in spec.capabilities:
+        return []
     return [*declarations(verb), *(f"{backend}.{one.name}" for one in spec.options)]
+
+
+def refused(name: str, backend: str) -> dict[str, str]:
+    """The values of a setting that a backend refuses, and why."""
+    return REFUSED.get(name, {}) | REFUSED_BY.get(backend, {}).get(name, {})
 
 
 def proof(verb: str, name: str, backend: str) -> Proof | None:
@@ -133,9 +149,9 @@ def proof(verb: str, name: str, backend: str) -> Proof | None:
         return Proof(verb, name, backend, tuple(ELSEWHERE[name][0]), answers, ELSEWHERE[name][1], note)
     if name not in cases:
         return None
-    refused = "; ".join(f"{value} is refused: {why}" for value, why in REFUSED.get(name, {}).items())
-    told = "; ".join(filter(None, [note, refused]))
-    return Proof(verb, name, backend, tuple(cases[name][1]), answers, f"{path}::{function}[{name}]", told)
+    refusals = "; ".join(f"{value} is refused: {why}" for value, why in refused(name, backend).items())
+    test = OWN.get((backend, name), f"{path}::{function}[{name}]")
+    return Proof(verb, name, backend, tuple(cases[name][1]), answers, test, "; ".join(filter(None, [note, refusals])))
 
 
 def is_there(test: str) -> bool:
@@ -143,54 +159,3 @@ def is_there(test: str) -> bool:
     path, _, function = test.partition("::")
     tree = ast.parse((ROOT / path).read_text("utf-8")) if (ROOT / path).is_file() else ast.Module([], [])
     return function.partition("[")[0] in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-
-
-_HEAD = """# Options by backend
-
-Made from the tests by `make pages`; do not edit. For each setting and option what a backend makes of it when it is asked for,
-and the test that shows it: the real command runs a tiny real job twice, with two values, and the difference is seen in what the
-job did or left. The tests run with every backend (`pytest --backend NAME`); a setting without such a test fails them. The answers
-are those of the backends' plans, which a test compares with this page.
-
-*applied*: done as asked. *adjusted*: done otherwise, and the run says how and why. *unsupported*: an error, unless
-`--allow-unsupported` continues without it. *refused*: an error; nothing is run.
-"""
-
-
-def page() -> str:
-    """The page, as Markdown."""
-    parts = [_HEAD]
-    for verb in VERBS:
-        rows = [_row(verb, name) for name in dict.fromkeys(name for backend in BACKENDS for name in names(verb, backend))]
-        parts.append(f"## {verb}\n\n{markdown_table(['setting', *BACKENDS, 'notes', 'proof'], rows)}")
-    rows = [
-        [f"`{name} = {value}`", *("refused" for _ in BACKENDS), why, _link(f"{REFUSALS}[{name}-{value}]")]
-        for name, values in REFUSED.items()
-        for value, why in values.items()
-    ]
-    parts.append(f"## Values that are refused\n\n{markdown_table(['value', *BACKENDS, 'notes', 'proof'], rows)}")
-    return "\n".join(parts)
-
-
-def _row(verb: str, name: str) -> list[str]:
-    found = {backend: proof(verb, name, backend) for backend in BACKENDS if name in names(verb, backend)}
-    cells = [" or ".join(one.answers) if (one := found.get(backend)) else "–" for backend in BACKENDS]
-    notes = {backend: one.note for backend, one in found.items() if one and one.note}
-    tests = {backend: one.test for backend, one in found.items() if one}
-    return [f"`{name}`", *cells, _merged(notes), _merged({backend: _link(test) for backend, test in tests.items()})]
-
-
-def _merged(told: dict[str, str]) -> str:
-    """One text where all backends have the same, else each with its backend."""
-    if len(set(told.values())) == 1 and len(told) != 1:
-        return next(iter(told.values()))
-    return "; ".join(f"{backend}: {text}" for backend, text in told.items())
-
-
-def _link(test: str) -> str:
-    path, _, function = test.partition("::")
-    return f"[`{function}`](../{path})"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

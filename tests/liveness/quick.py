@@ -1,4 +1,4 @@
-"""Jobs as small as they can be, and the scan and the model that they take."""
+"""Jobs as small as they can be, the scan and the model that they take, and what is seen of a job from outside."""
 
 from ptycho_core.cli.main import main
 
@@ -9,8 +9,12 @@ QUICK = {
 }
 
 
-def scan_and_model(folder, backend):
+def scan_and_model(folder, train):
     """Write ``scan.npz``, 36 frames of 32 pixels, and ``model``, the run of a network that was trained with it."""
     assert main(["simulate", str(folder / "scan.npz"), "--size", "32", "--frames", "36", "--seed", "8"]) == 0
-    words = ["--backend", backend, *QUICK["train"], "--quiet"]
-    assert main(["train", str(folder / "scan.npz"), "-o", str(folder / "model"), *words]) == 0
+    train(folder / "scan.npz", "-o", folder / "model", *QUICK["train"])
+
+
+def quiet(run):
+    """Whether a run said nothing, but that it had to take the backend that is taken for want of another."""
+    return all(line.startswith("Computed by backend") for line in run.stderr.splitlines())

@@ -12,10 +12,10 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, backend):
+def folder(tmp_path_factory, train):
     """A scan, the same with the noise of a detector round zero, and a model."""
     folder = tmp_path_factory.mktemp("clip")
-    scan_and_model(folder, backend)
+    scan_and_model(folder, train)
     with np.load(folder / "scan.npz") as file:
         arrays = dict(file)
     arrays["intensity"] = arrays["intensity"] + np.random.default_rng(3).normal(0, 0.4, arrays["intensity"].shape)

@@ -17,7 +17,7 @@ SIZE = 64
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, backend):
+def folder(tmp_path_factory, train):
     """A scan in the keys of PtyLab, and in those of ptychodus with other positions; a table, a probe, a model of 32 pixels."""
     folder = tmp_path_factory.mktemp("reading")
     assert main(["simulate", str(folder / "scan.npz"), "--size", str(SIZE), "--frames", "36", "--seed", "8"]) == 0
@@ -26,8 +26,8 @@ def folder(tmp_path_factory, backend):
     write_scan(folder, counts, pixels)
     np.savetxt(folder / "table.csv", 1.5 * pixels, delimiter=",", header="y,x")
     np.save(folder / "probe.npy", followed_probe(probe, SIZE, 32))
-    words = ["--format", "ptylab", "--size", "32", "--probe", str(folder / "probe.npy"), "--backend", backend, "--quiet"]
-    assert main(["train", str(folder / "scan.h5"), "-o", str(folder / "model"), *words, *QUICK["train"]]) == 0
+    words = ["--format", "ptylab", "--size", "32", "--probe", folder / "probe.npy"]
+    train(folder / "scan.h5", "-o", folder / "model", *words, *QUICK["train"])
     return folder
 
 

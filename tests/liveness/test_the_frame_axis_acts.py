@@ -13,10 +13,10 @@ pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, backend):
+def folder(tmp_path_factory, train):
     """As many frames as a frame has rows, in a layout that says not which axis counts them; and a model."""
     folder = tmp_path_factory.mktemp("axis")
-    scan_and_model(folder, backend)
+    scan_and_model(folder, train)
     with np.load(folder / "scan.npz") as file:
         counts = next(file[name] for name in ("intensity", "diffraction") if name in file.files)[:32]
         rows, columns = file["positions_px"][:32].T

@@ -10,10 +10,16 @@ from threadpoolctl import threadpool_info
 
 from ptycho_core.backends import discovery, registry
 from ptycho_core.cli.main import main
+from ptycho_core.conformance.parity import relative_distance
+from ptycho_core.conformance.reference.network import channels
+from ptycho_core.conformance.suite.every_operation import EveryOperation
 from ptycho_core.conformance.suite.inputs import perturbed_model
 from ptycho_core.contract import ExecutionPlan
+from ptycho_core.engine.network import Network
 from ptycho_core.errors import CapabilityError
 from ptycho_core.evaluation import evaluate
+from ptycho_core.formats.product import load_reconstruction
+from ptycho_core.networks import describe, initial_weights
 from ptycho_core.numpy_backend.arrays import NumpyArrays
 from ptycho_core.numpy_backend.devices import operations
 from ptycho_core.numpy_backend.network import ChannelsLast, convolution, fold, unfold
@@ -86,8 +92,17 @@ def test_no_array_of_a_float32_fit_is_of_double_precision(scan, tmp_path, monkey
     assert {"fft2_ortho", "abs2", "times_real", "scatter_add", "shift_ramps", "overlap_sum", "as_real"} <= seen
 
 
+def test_whatever_is_asked_it_gives_the_same_bits(scan, tmp_path):
+    objects = []
+    for number, words in enumerate((["--no-deterministic"], ["--deterministic", "strict"])):
+        folder = tmp_path / str(number)
+        assert main(["reconstruct", str(scan), "-o", str(folder), "--backend", "numpy", *words, *QUICK]) == 0
+        objects.append(load_reconstruction(folder).object)
+    assert np.array_equal(*objects)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_act_on_transforms_and_products_and_are_put_back(threads, monkeypatch):
+def test_threads_act_on_transforms_and_products_and_go_back(threads, monkeypatch):
     asked, transform = [], fft.fft2
     monkeypatch.setattr(fft, "fft2", lambda *given, **more: asked.append(more["workers"]) or transform(*given, **more))
     before = threadpool_info()
@@ -139,3 +154,16 @@ def test_a_batch_of_a_training_is_evaluated_without_gradients(scan, tmp_path):
     assert found.gradients == {}
     with pytest.raises(CapabilityError, match="needs automatic differentiation"):
         evaluate(replace(recipe, gradients=True), backend="numpy", precision="float64")
+
+
+@pytest.mark.parametrize(("precision", "limit"), [("float64", 1e-13), ("float32", 2e-6)])
+def test_a_network_of_every_operation_is_that_of_the_reference(precision, limit):
+    asked = {"gridsize": 1, "update_steps": None, "output_form": "real-imaginary", "amplitude_activation": "none"}
+    description, random = describe(32, asked, architecture=EveryOperation()), np.random.default_rng(3)
+    weights = {name: one + random.normal(0, 0.1, one.shape) for name, one in initial_weights(description, 1).items()}
+    given, xp = random.standard_normal((2, 5, 32, 32)), NumpyArrays(np.dtype(precision))
+    layout = xp.layout(description)
+    held = [xp.from_numpy(layout.native(name, one)) for name, one in weights.items()]
+    found = Network(xp, description, layout, mixed=False)(held, xp.from_numpy(given))
+    assert found.dtype == precision
+    assert relative_distance(found, channels(description, weights, given)) < limit

@@ -107,15 +107,15 @@ def training_job(scan_file, tmp_path_factory):
     """``training_job(modes=…, masked=…, **settings)``: a job whose model file has weights that are nowhere zero."""
     folder, known = tmp_path_factory.mktemp("parity-jobs"), {}
 
-    def make(*, modes=1, masked=False, **settings):
-        key = (modes, masked, *sorted(settings.items()))
+    def make(*, modes=1, masked=False, architecture=None, **settings):
+        key = (modes, masked, architecture, *sorted(settings.items()))
         if key in known:
             return known[key]
         path = scan_file(modes, masked)
         asked = {"modes": modes, "network_width": 4, "update_steps": 3, "seed": 2} | WEIGHTS | settings
         groups = resolve("train", overrides=asked).groups()
         data = training_data([open_scan(path, groups["data"])], groups)
-        model, random = initial_model(data, groups, {}, {}), np.random.default_rng(5)
+        model, random = initial_model(data, groups, {}, {}, architecture), np.random.default_rng(5)
         weights = {name: value + random.normal(0, 0.04, value.shape) for name, value in model.weights.items()}
         physics = dict(model.physics) | {"log_scale": np.full(1, 0.3, np.float32)}
         model = replace(model, weights={name: value.astype(np.float32) for name, value in weights.items()}, physics=physics)

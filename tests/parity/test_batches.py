@@ -5,6 +5,7 @@ import pytest
 
 from ptycho_core.conformance.limits import LIMITS, LIMITS_ON_CUDA
 from ptycho_core.conformance.parity import relative_distance as distance
+from ptycho_core.conformance.suite.every_operation import EveryOperation
 
 PAIRS = [("torch", "reference"), ("tensorflow", "reference"), ("torch", "tensorflow")]
 
@@ -15,6 +16,7 @@ CASES = {
     "four frames": {"gridsize": 2, "merge": "batch", "modes": 2, "masked": True} | LEARNS,
     "nine frames": {"gridsize": 3, "merge": "group", "modes": 3, "output_form": "real-imaginary"} | LEARNS,
     "a deep network": {"gridsize": 1, "merge": "none", "network": "deep", "network_depth": 1, "probe_scale": 1.2},
+    "every operation": {"gridsize": 1, "merge": "batch", "architecture": EveryOperation()} | LEARNS,
     "supervised": {"gridsize": 2, "merge": "group", "model_type": "supervised", "amplitude_weight": 0.0, "nll_weight": 0.0},
 }
 LONG = {

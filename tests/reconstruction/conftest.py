@@ -1,69 +1,20 @@
-"""A small simulated scan with known truth, the command line in a separate process, and the engine of the backend under test."""
+"""A small simulated scan with known truth, and the command line in this process and in a separate one."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from importlib import import_module
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
-from engine_fit import Fitted, fit
 
 from ptycho_core.cli.main import main
-from ptycho_core.contract import ExecutionPlan
-from ptycho_core.engine.arrays import ArrayOps
-from ptycho_core.engine.patterns import DevicePatterns
-from ptycho_core.engine.state import State
-
-
-class Engine:
-    """The engine on the array operations of a backend."""
-
-    def __init__(self, backend: str) -> None:
-        self.backend = backend
-        self.framework = import_module(backend)
-
-    def module(self, name: str) -> ModuleType:
-        return import_module(f"ptycho_backend_{self.backend}.{name}")
-
-    def operations(self, precision: str) -> ArrayOps:
-        dtype, arrays = getattr(self.framework, precision), self.module("arrays")
-        return arrays.TorchArrays("cpu", dtype) if self.backend == "torch" else arrays.tensorflow_arrays(dtype)
-
-    def tensor(self, values: Any) -> Any:
-        return (self.framework.as_tensor if self.backend == "torch" else self.framework.constant)(values)
-
-    def reconstruct(self, *arguments: Any, precision: str = "float32", **more: Any) -> Fitted:
-        return fit(self.operations(precision), *arguments, **more)
-
-    def state(self, thing: Any, probe: Any, positions: Any, background: Any = None) -> State:
-        """In double precision."""
-        level = None if background is None else self.tensor(background)
-        return State(self.operations("float64"), self.tensor(thing), self.tensor(probe), positions, level)
-
-    def frames(self, patterns: Any, mask: np.ndarray | None, precision: str, memory: float = 1e9) -> DevicePatterns:
-        return DevicePatterns(self.operations(precision), patterns, mask, memory)
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _only_the_backend_under_test(backend: str) -> Iterator[None]:
-    """It need not be named, here or in the processes that tests start."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PTYCHO_BACKENDS_ALLOW", f"{backend},reference")
-        yield
-
-
-@pytest.fixture(scope="module")
-def engine(backend: str) -> Iterator[Engine]:
-    """The backend's engine on one thread."""
-    found = Engine(backend)
-    execution = {"threads": 1, "precision": "float32", "deterministic": "on"}
-    with found.module("devices").configured(ExecutionPlan("cpu", execution, {}, {})):
-        yield found
+def _alone(only_the_backend_under_test: None) -> None:
+    """No test here names the backend."""
 
 
 @pytest.fixture(scope="session")

@@ -59,10 +59,10 @@ class NumpyFit:
     def run(self):
         """All stages."""
         options = self.options
-        if self.fewest and options.epochs is None and options.total_variation is None and self._dose() < 1:
+        if self.fewest and options.epochs is None and options.total_variation is None and self._dose(self.state) < 1:
             self.stopped_by = "too few photons"
             return self
-        usual = 0 if self.fewest else 50 if options.refine_positions else 5
+        usual = 0 if self.fewest else 50 if options.moves_positions else 5
         epochs = usual if options.epochs is None else options.epochs
         if self.coarse:
             self._coarse_epochs(min(epochs, 5))
@@ -82,17 +82,17 @@ class NumpyFit:
                 self.state = self._joint("all frames", self.state, weight, most, whole)
         return self
 
-    def _dose(self):
+    def _dose(self, state):
         """Counts for each pixel of an area as wide as the positions and the evenly lit disc that the probe is like."""
-        power = (np.abs(self.state.probe) ** 2).sum(axis=0)
+        power = (np.abs(state.probe) ** 2).sum(axis=0)
         width = 2 * power.sum() / np.sqrt(np.pi * (power**2).sum())
-        rows, columns = np.ptp(self.state.positions, axis=0) + width
+        rows, columns = np.ptp(state.positions, axis=0) + width
         mean = (self.roots**2).sum() / self.mask.sum()
         return mean * self.mask.size / (rows * columns)
 
     def _judge(self):
         """R of each frame held out, once it has found its place."""
-        if self.options.refine_positions:
+        if self.options.moves_positions:
             state, kicks = self.state, Kicks(self.state)
             for _ in range(5):
                 order = self.draw.permutation(self.judging)
@@ -142,7 +142,7 @@ class NumpyFit:
         best, lowest, places = state, math.inf, []
         for epoch in range(1, epochs + 1):
             order, difference = self.draw.permutation(self.used), 0.0
-            moves = stage == "pie" and self.options.refine_positions and epoch > 3
+            moves = stage == "pie" and self.options.moves_positions and epoch > 3
             for start in range(0, len(order), self.options.batch_size):
                 frames = np.sort(order[start : start + self.options.batch_size])
                 state, absolute = self._batch(state, roots, mask, frames, moves=moves)
@@ -156,7 +156,7 @@ class NumpyFit:
                 best, lowest = state, misfit
             self._record(stage, epoch, None, misfit, state)
             places.append(state.positions)
-            if self.options.refine_positions and epoch >= 20:
+            if self.options.moves_positions and epoch >= 20:
                 change = places[-1] - places[-6]
                 if np.sqrt(((change - change.mean(axis=0)) ** 2).mean()) < 0.06:
                     break
@@ -188,22 +188,23 @@ class NumpyFit:
 
     def _joint(self, stage, state, weight, most, used):
         """The last state that the joint fit reaches."""
-        problem, losses, lowest = Problem(self, state, weight, used), [], math.inf
+        problem, lowest, most = Problem(self, state, weight, used), math.inf, min(most, self.options.iterations)
+        passed, limit = [state.object], self.options.tolerance / np.sqrt(self._dose(state))
         for iteration, step in enumerate(minimise(problem.evaluate, problem.start, lambda a, b: float(a @ b)), 1):
             if step.stuck:
                 return state
             now = problem.state(step.point)
-            losses.append(step.loss / len(used))
-            held = self._record(stage, iteration, losses[-1], problem.misfit, now)
+            held = self._record(stage, iteration, step.loss / len(used), problem.misfit, now)
             if held is not None and held > 1.005 * lowest:
                 self.stopped_by = f"{stage}: frames held out fit worse"
                 return state
             lowest, state = math.inf if held is None else min(held, lowest), now
-            if iteration > 10 and losses[-11] - losses[-1] < self.options.tolerance * abs(losses[-1]):
-                self.stopped_by = f"{stage}: the loss changes by less than the tolerance"
-                return state
+            passed.append(now.object)
             if iteration == most:
                 self.stopped_by = f"{stage}: all iterations done"
+                return state
+            if iteration % 5 == 0 and iteration >= 10 and moved(passed[-11], passed[-1], problem.light) < limit:
+                self.stopped_by = f"{stage}: the object changes by less than the tolerance"
                 return state
         raise AssertionError("the minimiser has ended without a word")
 
@@ -288,7 +289,8 @@ class Problem:
         self._fit, self._from, self._used = fit, state, used
         self._corners, self.misfit = np.floor(state.positions[used]).astype(int), math.nan
         size, options = state.probe.shape[-1], fit.options
-        light, power = np.zeros(state.object.shape), (np.abs(state.probe) ** 2).sum(axis=0)
+        self.light = light = np.zeros(state.object.shape)
+        power = (np.abs(state.probe) ** 2).sum(axis=0)
         add_windows(light, np.broadcast_to(power, (len(used), size, size)), self._corners)
         seen = (np.abs(cut_windows(state.object, self._corners, size)) ** 2).sum(axis=0)
         counts = max(np.quantile(light[light > 0], 0.7), 1)
@@ -296,7 +298,7 @@ class Problem:
         self._scales = {"object": 1 / np.sqrt(light + 0.05 * light.max())}
         if options.refine_probe:
             self._scales["probe"] = np.broadcast_to(1 / np.sqrt(seen + 0.05 * seen.max()), state.probe.shape)
-        if options.refine_positions:
+        if options.moves_positions:
             far = (np.abs(np.fft.fft2(state.probe, norm="ortho")) ** 2).sum(axis=0)
             turns = 2 * np.pi * np.fft.fftfreq(size)
             curvature = np.array([(far.sum(axis=1) * turns**2).sum(), (far.sum(axis=0) * turns**2).sum()])
@@ -362,6 +364,16 @@ def spread(frames, share, draws):
     """A share of the frames, one of each run of neighbours."""
     number = round(share * len(frames))
     return np.array([draws.choice(run) for run in np.array_split(frames, number)] if number else [], dtype=int)
+
+
+def moved(before, now, light):
+    """The share by which an object has changed where there is light, but for scale, phase, ramp of phase and place."""
+    row, column = np.meshgrid(*(np.arange(length) for length in now.shape), indexing="ij")
+    free = [now, 1j * now, 1j * row * now, 1j * column * now, np.gradient(now, axis=0), np.gradient(now, axis=1)]
+    columns = [(np.sqrt(light) * one)[1:-1, 1:-1].ravel() for one in (*free, now - before)]
+    drifts, change = np.array(columns[:-1]).view(float).T, columns[-1].view(float)
+    left = change - drifts @ np.linalg.lstsq(drifts, change)[0]
+    return np.sqrt((left**2).sum() / (np.abs(columns[0]) ** 2).sum())
 
 
 def position_steps(seen, modelled, residual):

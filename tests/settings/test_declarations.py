@@ -11,7 +11,6 @@ from ptycho_core.contract import VERBS, OptionSpec
 from ptycho_core.errors import SettingsError
 from ptycho_core.settings import declare
 from ptycho_core.settings.declare import declarations_of, option_declaration
-from ptycho_core.settings.document import reference
 from ptycho_core.settings.groups import GROUPS, declarations
 from ptycho_core.settings.resolution import REQUESTING
 from ptycho_core.settings.sources import NOT_SETTINGS, ORIGINS
@@ -146,21 +145,6 @@ def test_an_option_of_a_backend_is_checked_as_a_setting_is():
     assert "acme.streams" in refused(one, 9)
     free = option_declaration("acme", OptionSpec("limit", "float", None, "no limit by default"))
     assert free.parse("none", "x") is None
-
-
-def test_the_reference_is_current():
-    page = (ROOT / "docs" / "reference" / "settings.md").read_text("utf-8")
-    assert page == reference(), "run: python -m ptycho_core.settings.document > docs/reference/settings.md"
-
-
-def test_the_reference_shows_every_setting_with_its_flag_and_default():
-    page = reference()
-    for one in EVERY:
-        section = page.partition(f"\n## {one.group}\n")[2].partition("\n## ")[0]
-        section = section.partition(f"### `{one.name}`\n")[2].partition("\n### ")[0]
-        assert f"`{one.flag}`" in section
-        assert f"- default: `{one.show(one.default)}`" in section
-        assert f"`{one.variable}`" in section
 
 
 def test_the_specification_names_the_groups_origins_and_variables_of_the_code():

@@ -57,6 +57,7 @@ class TensorFlowArrays(ArrayOps):
     mean = staticmethod(tf.reduce_mean)
     stack = staticmethod(tf.stack)
     reshape = staticmethod(tf.reshape)
+    einsum = staticmethod(tf.einsum)
     fft2 = staticmethod(tf.signal.fft2d)
     ifft2 = staticmethod(tf.signal.ifft2d)
     silu = staticmethod(silu)

@@ -115,5 +115,5 @@ def _processors() -> int:
 
 def _not_deterministic(said: str) -> CapabilityError:
     """What TensorFlow said, in its first line, and what to do."""
-    told = f"deterministic strict: {said.splitlines()[0].removesuffix('.')}."
-    return CapabilityError(told, remedy="--no-deterministic runs it all the same, in a new process.", backend="tensorflow")
+    message = f"deterministic strict: {said.splitlines()[0].removesuffix('.')}."
+    return CapabilityError(message, remedy="--no-deterministic runs it all the same, in a new process.", backend="tensorflow")

@@ -7,7 +7,7 @@ is built, and the few weights are permuted instead of the many channels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["ChannelOrders", "brief", "silu"]
+
+_EACH_CHANNEL_ALIKE: Final = ("add", "gelu", "resize", "silu")
+"""Operations that give the channels in the order that they are given; what is not named takes them as they are described."""
 
 
 class ChannelOrders:
@@ -29,12 +32,16 @@ class ChannelOrders:
         self._orders = _Orders(description)
 
     def native(self, name: str, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Of (out, in, kernel, kernel), or (out,)."""
+        """Of a convolution's (out, in, kernel, kernel), or (out,)."""
+        if name.rpartition(".")[0] not in self._orders.of_weights:
+            return value
         given, gives = self._orders.of_weights[name.rpartition(".")[0]]
         return value[gives][:, given].transpose(2, 3, 1, 0) if value.ndim == 4 else value[gives]
 
     def canonical(self, name: str, value: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The inverse of `native`."""
+        if name.rpartition(".")[0] not in self._orders.of_weights:
+            return value
         given, gives = self._orders.of_weights[name.rpartition(".")[0]]
         if value.ndim == 1:
             return value[np.argsort(gives)]
@@ -44,9 +51,13 @@ class ChannelOrders:
         """Convolutions take native weights."""
         return value
 
-    def enter(self, features: tf.Tensor) -> tf.Tensor:
+    def enter(self, planes: tf.Tensor) -> tf.Tensor:
         """Channels last."""
-        return tf.transpose(features, (0, 2, 3, 1))
+        return tf.transpose(planes, (0, 2, 3, 1))
+
+    def planes(self, picture: tf.Tensor) -> tf.Tensor:
+        """Channels first."""
+        return tf.transpose(picture, (0, 3, 1, 2))
 
     def ordered(self, picture: tf.Tensor, layer: str, place: int) -> tf.Tensor:
         """Channels in the order in which the layer takes its input number ``place``."""
@@ -54,7 +65,7 @@ class ChannelOrders:
 
     def leave(self, channels: tf.Tensor) -> tf.Tensor:
         """Channels first, in the order of the description."""
-        return tf.transpose(_permuted(channels, self._orders.last), (0, 3, 1, 2))
+        return self.planes(_permuted(channels, self._orders.last))
 
 
 class _Orders:
@@ -95,7 +106,10 @@ class _Orders:
             return inner
         if layer["op"] == "add":
             self._change(name, 1, given[1], first)
-        return first
+        if layer["op"] in _EACH_CHANNEL_ALIKE:
+            return first
+        self._change(name, 0, first, np.arange(len(first)))
+        return np.arange(int(layer.get("channels", len(first) // (3 if layer["op"] == "attention" else 1))))
 
     def _change(self, name: str, place: int, order: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> None:
         change = _change(order, wanted)

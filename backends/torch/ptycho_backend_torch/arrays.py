@@ -129,6 +129,7 @@ class TorchArrays(ArrayOps):
     fft2 = staticmethod(torch.fft.fft2)
     ifft2 = staticmethod(torch.fft.ifft2)
     silu = staticmethod(functional.silu)
+    einsum = staticmethod(torch.einsum)
     copy = staticmethod(torch.clone)
     constant = staticmethod(torch.detach)
     fft2_ortho = staticmethod(partial(torch.fft.fft2, norm="ortho"))
@@ -360,13 +361,19 @@ class TorchArrays(ArrayOps):
         return functional.conv2d(given, weight, bias, stride=stride, padding=1 if weight.shape[-1] == 3 else 0)
 
     def brief(self, picture: torch.Tensor) -> torch.Tensor:
-        return picture  # what a convolution gave is bfloat16, and stays so
+        return picture.to(torch.bfloat16)  # nothing is done to what a convolution gave, which is bfloat16 already
 
     def accelerated(self, network: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         if not self._translate:
             return network
         self._translated.append(Translated(network))
         return self._translated[-1]
+
+    def untranslated(self, function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+        if not self._translate:
+            return function
+        called: Callable[..., torch.Tensor] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
+        return called
 
     def facts(self) -> dict[str, Value]:
         return {"compilations": sum(one.translations for one in self._translated)}

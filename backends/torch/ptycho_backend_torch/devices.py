@@ -82,5 +82,5 @@ def operations(plan: ExecutionPlan) -> Iterator[ArrayOps]:
 
 def _not_deterministic(said: str) -> CapabilityError:
     """What PyTorch said, in its first sentence, and what to do."""
-    told = f"deterministic strict: {said.partition('. ')[0]}."
-    return CapabilityError(told, remedy="With --deterministic it is run all the same, with a warning.", backend="torch")
+    message = f"deterministic strict: {said.partition('. ')[0]}."
+    return CapabilityError(message, remedy="With --deterministic it is run all the same, with a warning.", backend="torch")

@@ -33,9 +33,13 @@ class ChannelsLast:
         """A view of a native weight as convolutions take it."""
         return value.permute(0, 3, 1, 2) if value.ndim == 4 else value
 
-    def enter(self, features: torch.Tensor) -> torch.Tensor:
+    def enter(self, planes: torch.Tensor) -> torch.Tensor:
         """Pictures are given as they are held."""
-        return features
+        return planes
+
+    def planes(self, picture: torch.Tensor) -> torch.Tensor:
+        """In the precision of everything else."""
+        return picture.to(self._real)
 
     def ordered(self, picture: torch.Tensor, layer: str, place: int) -> torch.Tensor:  # noqa: ARG002
         """Channels come as described."""
@@ -43,7 +47,7 @@ class ChannelsLast:
 
     def leave(self, channels: torch.Tensor) -> torch.Tensor:
         """In the precision of everything else, one channel after the other."""
-        return channels.to(self._real).contiguous()
+        return self.planes(channels).contiguous()
 
 
 class Translated:

@@ -62,7 +62,8 @@ def _tiles(job: InferJob, events: EventSink) -> Iterator[InferBatch | InferTile]
             continue
         counts = np.fft.ifftshift(job.scan.patterns.read(frames), axes=(1, 2)).astype(np.float64)
         roots, positions = np.sqrt(np.where(good, counts, 0)), job.positions[frames]
-        tile = TileFit(probe, positions, roots, good, job.model.network["estimate"])
+        behind = None if job.background is None else np.fft.ifftshift(job.background).astype(np.float64)
+        tile = TileFit(probe, positions, roots, good, job.model.network["estimate"], behind)
         tile.fit()
         row, column = np.floor(positions.min(axis=0)).astype(int).tolist()
         yield InferTile(frames, tile.picture(), (row, column))

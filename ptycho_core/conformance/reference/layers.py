@@ -1,4 +1,4 @@
-"""The five operations of a network and their adjoints, on float64 (batch, channel, row, column)."""
+"""Operations on single numbers, cells and neighborhoods, and the way back; float64 (batch, channel, row, column)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["convolve", "convolve_back", "fold", "silu", "silu_slope", "unfold"]
+__all__ = ["convolve", "convolve_back", "fold", "gelu", "gelu_slope", "silu", "silu_slope", "unfold"]
 
 
 def silu(x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -24,6 +24,24 @@ def silu_slope(x: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(over="ignore"):
         s = 1 / (1 + np.exp(-x))
     found: NDArray[np.float64] = s + x * s * (1 - s)
+    return found
+
+
+def gelu(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``x (1 + tanh t) / 2``, ``t = √(2 / π) (x + 0.044715 x³)``."""
+    found: NDArray[np.float64] = x * (1 + np.tanh(_bent(x))) / 2
+    return found
+
+
+def gelu_slope(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The derivative of `gelu`: ``(1 + T) / 2 + x (1 − T²) / 2 · dt/dx``, ``T = tanh t``."""
+    level = np.tanh(_bent(x))
+    found: NDArray[np.float64] = (1 + level) / 2 + x * (1 - level**2) / 2 * np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * x**2)
+    return found
+
+
+def _bent(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)
     return found
 
 

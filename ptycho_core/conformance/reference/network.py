@@ -6,10 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ptycho_core.conformance.reference.layers import convolve, convolve_back, fold, silu, silu_slope, unfold
+from ptycho_core.conformance.reference.attention import attend, attend_back
+from ptycho_core.conformance.reference.layers import (
+    convolve,
+    convolve_back,
+    fold,
+    gelu,
+    gelu_slope,
+    silu,
+    silu_slope,
+    unfold,
+)
+from ptycho_core.conformance.reference.normalization import normalize, normalize_back
+from ptycho_core.conformance.reference.resizing import resize, resize_back
+from ptycho_core.conformance.reference.spectral import spectral, spectral_back
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -48,12 +61,27 @@ def layer_results(
 
 
 def _result(layer: Mapping[str, Any], x: list[Real], weights: Mapping[str, Real], rounded: Callable[[Real], Real]) -> Real:
-    if layer["op"] == "add":
-        return x[0] + x[1]
-    if layer["op"] == "convolution":
-        weight, bias = (rounded(weights[f"{layer['name']}.{part}"]) for part in ("weight", "bias"))
-        return convolve(rounded(x[0]), weight, layer["stride"]) + bias[:, None, None]
-    return {"silu": silu, "fold": fold, "unfold": unfold}[layer["op"]](x[0])
+    own = _own(layer, weights)
+    match layer["op"]:
+        case "add":
+            return x[0] + x[1]
+        case "attention":
+            return attend(x[0], layer["heads"], layer["window"])
+        case "convolution":
+            return convolve(rounded(x[0]), rounded(own[0]), layer["stride"]) + rounded(own[1])[:, None, None]
+        case "group_normalization" | "layer_normalization":
+            return normalize(x[0], own[0], own[1], layer.get("groups"))
+        case "resize":
+            return resize(x[0], layer["scale"], layer["method"])
+        case "spectral_convolution":
+            return spectral(x[0], *own)
+        case plain:
+            return {"silu": silu, "gelu": gelu, "fold": fold, "unfold": unfold}[plain](x[0])
+
+
+def _own(layer: Mapping[str, Any], weights: Mapping[str, Real]) -> list[Real]:
+    """The tensors of a layer: weight, then bias."""
+    return [weights[name] for part in ("weight", "bias") if (name := f"{layer['name']}.{part}") in weights]
 
 
 def weight_gradients(
@@ -87,14 +115,29 @@ def _back(
     layer: Mapping[str, Any], slope: Real, values: Mapping[str, Real], weights: Mapping[str, Real], found: dict[str, Real]
 ) -> list[Real]:
     """Gradients with respect to the inputs of one layer; those of its weights are put into ``found``."""
-    x = values[layer["from"][0]]
-    if layer["op"] == "add":
-        return [slope, slope]
-    if layer["op"] == "convolution":
-        name = layer["name"]
-        below, found[f"{name}.weight"] = convolve_back(x, weights[f"{name}.weight"], layer["stride"], slope)
-        found[f"{name}.bias"] = slope.sum(axis=(0, 2, 3))
-        return [below]
-    if layer["op"] == "silu":
-        return [slope * silu_slope(x)]
-    return [unfold(slope) if layer["op"] == "fold" else fold(slope)]
+    x, own = values[layer["from"][0]], _own(layer, weights)
+    of_own: Sequence[Real] = ()
+    match layer["op"]:
+        case "add":
+            return [slope, slope]
+        case "attention":
+            below = attend_back(x, layer["heads"], layer["window"], slope)
+        case "convolution":
+            below, of_weight = convolve_back(x, own[0], layer["stride"], slope)
+            of_own = (of_weight, slope.sum(axis=(0, 2, 3)))
+        case "fold":
+            below = unfold(slope)
+        case "gelu":
+            below = slope * gelu_slope(x)
+        case "group_normalization" | "layer_normalization":
+            below, *of_own = normalize_back(x, own[0], layer.get("groups"), slope)
+        case "resize":
+            below = resize_back(x, layer["scale"], layer["method"], slope)
+        case "silu":
+            below = slope * silu_slope(x)
+        case "spectral_convolution":
+            below, *of_own = spectral_back(x, own[0], slope)
+        case _:
+            below = fold(slope)
+    found |= {f"{layer['name']}.{part}": one for part, one in zip(("weight", "bias"), of_own, strict=False)}
+    return [below]

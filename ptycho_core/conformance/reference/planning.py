@@ -35,7 +35,7 @@ _HONOURED: Final = {
 
 _ANYWAY: Final[dict[str, tuple[Value, str]]] = {
     "coarse_start": (False, "starts at the whole resolution"),
-    "refine_positions": (False, "does not fit positions"),
+    "refine_positions": ("off", "does not fit positions"),
     "background": ("none", "does not fit a background"),
     "memory_gib": (None, "keeps all patterns in memory"),
 }

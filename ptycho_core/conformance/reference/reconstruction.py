@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptycho_core.conformance.reference.losses import variation
+from ptycho_core.conformance.reference.search import Placing
 from ptycho_core.contract import EvaluateJob
 from ptycho_core.imaging.metrics import frame_sums
 from ptycho_core.physics import evaluate, intensities
@@ -22,6 +23,7 @@ from ptycho_core.physics.propagation import backpropagate, propagate, shift
 from ptycho_core.physics.windows import add_windows, cut_windows, split_positions
 from ptycho_core.reconstruction.constants import COUNTS_FLOOR, ILLUMINATION_FLOOR, PROBE_ALPHA
 from ptycho_core.reconstruction.lbfgs import minimise
+from ptycho_core.reconstruction.position_search import SEARCH_ALPHA
 from ptycho_core.reconstruction.schedule import keep_inside
 from ptycho_core.reconstruction.stages import Run
 from ptycho_core.settings.reconstruction import ReconstructionSettings
@@ -105,6 +107,11 @@ class _Engine:
             return difference / self._amplitudes(np.concatenate(order))
 
         return epoch
+
+    def placing(self, model: _Model) -> Placing:
+        options = replace(self._options, object_alpha=SEARCH_ALPHA, refine_probe=False)
+        update = _Engine(self.counts, self.mask, options)._update  # noqa: SLF001 - of the same class
+        return Placing(model.copy(), self.counts, self.mask, update)
 
     def joint(self, model: _Model, used: NDArray[np.int64], likelihood: str, total_variation: float) -> _Joint:
         model = self.with_flux(model, used)
@@ -215,7 +222,7 @@ class _Joint:
         self._refine_probe, self._refine_flux, self.misfit = options.refine_probe, bool(options.refine_flux), math.nan
         corners, _ = split_positions(model.positions[used])
         power = np.broadcast_to((np.abs(model.probe) ** 2).sum(axis=0), (len(used), engine.size, engine.size))
-        light = np.zeros(model.object.shape)
+        self._light = light = np.zeros(model.object.shape)
         add_windows(light, power, corners)
         seen = (np.abs(cut_windows(model.object, corners, engine.size)) ** 2).sum(axis=0)
         self._object_scale = (light + ILLUMINATION_FLOOR * light.max() + _TINY) ** -0.5
@@ -224,6 +231,10 @@ class _Joint:
         counts = max(float(np.quantile(light[light > 0], 0.7)), 1.0) if light.any() else 1.0
         # The weight is relative to the photon noise of an object pixel, and smaller differences than half of it count as squares.
         self._variation, self._rounding = variation * math.sqrt(counts), 0.5 / math.sqrt(counts)
+
+    def illumination(self) -> Real:
+        """``Σ|P|²`` at each pixel of the object, at the start."""
+        return self._light
 
     def iterate(self) -> Iterator[tuple[_Model, float]]:
         """Yield (model, loss a frame) after each iteration."""

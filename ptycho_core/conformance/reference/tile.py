@@ -22,6 +22,7 @@ __all__ = ["TileFit"]
 _DARK = 1e-3
 _ADDED = {"amplitude": 0.1, "poisson": 0.03}
 _MULTIPLE = 8
+_LEAST_SHARE = 0.01
 
 
 class TileFit:
@@ -33,12 +34,21 @@ class TileFit:
         roots: (frame, N, N), roots of the counts, zero frequency at ``[0, 0]``, zero at bad pixels.
         good: bool (N, N), True = good pixel.
         asked: ``estimate`` of the description.
+        background: (N, N), counts of each pattern that do not come through the object, zero frequency at ``[0, 0]``, or None.
 
     Attributes:
         thing: complex (rows, columns), the object as it is now.
     """
 
-    def __init__(self, probe: Complex, positions: Real, roots: Real, good: NDArray[np.bool_], asked: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        probe: Complex,
+        positions: Real,
+        roots: Real,
+        good: NDArray[np.bool_],
+        asked: Mapping[str, Any],
+        background: Real | None = None,
+    ) -> None:
         corners = np.floor(positions).astype(np.int64)
         self._windows, self._roots, self._good, self._asked = Canvas(corners, probe.shape[-1]), roots, good, asked
         rows, columns = (-(-side // _MULTIPLE) * _MULTIPLE for side in self._windows.shape)
@@ -48,9 +58,11 @@ class TileFit:
         below = self._light + float(asked["alpha"]) * self._light.max()
         self._inverse: Real = 1 / np.maximum(below, np.finfo(float).tiny)
         empty = (np.abs(transform(probe)) ** 2).sum(axis=0)[good].sum()
-        start = np.sqrt((roots**2).sum() / (len(roots) * empty)) if empty > 0 else 0.0
+        behind = np.zeros(good.shape) if background is None else background
+        seen = (roots**2).sum() / len(roots)
+        start = np.sqrt(max(seen - behind[good].sum(), _LEAST_SHARE * seen) / empty) if empty > 0 else 0.0
         self.object_: Complex = np.full(self._windows.shape, start, dtype=np.complex128)
-        self._added = _ADDED[str(asked["likelihood"])]
+        self._added = behind + _ADDED[str(asked["likelihood"])]
 
     def fit(self) -> None:
         """Take all steps."""

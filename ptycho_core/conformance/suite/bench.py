@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.backends.states import BackendInfo
     from ptycho_core.contract import BackendSpec, BatchRecipe, EvaluateJob, Value
+    from ptycho_core.networks import Architecture
 
 __all__ = ["Bench"]
 
@@ -116,13 +117,15 @@ class Bench:
         path: Path = self.once(key, lambda: known_scan(self.folder / f"scan-{len(self._known)}.npz", **how))
         return path
 
-    def model(self, *, modes: int = 1, masked: bool = False, **settings: Value) -> BatchRecipe:
+    def model(
+        self, *, modes: int = 1, masked: bool = False, architecture: Architecture | None = None, **settings: Value
+    ) -> BatchRecipe:
         """A training, without groups yet, whose model file has weights that are nowhere zero."""
         from ptycho_core.conformance.suite.inputs import perturbed_model
 
-        scan, key = self.scan(modes=modes, masked=masked), ("model", modes, masked, *sorted(settings.items()))
+        scan, key = self.scan(modes=modes, masked=masked), ("model", modes, masked, architecture, *sorted(settings.items()))
         path = self.folder / f"model-{len(self._known)}.ptycho"
-        recipe: BatchRecipe = self.once(key, lambda: perturbed_model(path, scan, modes=modes, **settings))
+        recipe: BatchRecipe = self.once(key, lambda: perturbed_model(path, scan, architecture, modes=modes, **settings))
         return recipe
 
     def light(self, scan: Path) -> NDArray[Any]:

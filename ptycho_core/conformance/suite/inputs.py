@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.contract import Value
+    from ptycho_core.networks import Architecture
 
 __all__ = ["FRAMES", "PHASE", "N", "known_scan", "perturbed_model", "random_batch"]
 
@@ -122,7 +123,7 @@ def random_batch(*, size: int = 16, gradients: bool = True) -> EvaluateJob:
     )
 
 
-def perturbed_model(path: Path, scan: Path, **settings: Value) -> BatchRecipe:
+def perturbed_model(path: Path, scan: Path, architecture: Architecture | None = None, **settings: Value) -> BatchRecipe:
     """Write a model for a scan, as a training would begin with but with weights that are nowhere zero.
 
     Returns:
@@ -139,7 +140,7 @@ def perturbed_model(path: Path, scan: Path, **settings: Value) -> BatchRecipe:
     asked: dict[str, Value] = {"network_width": 4, "update_steps": 3, "seed": 2} | settings
     groups = resolve("train", overrides=asked).groups()
     data = training_data([open_scan(scan, groups["data"])], groups)
-    model, random = initial_model(data, groups, {}, {}), np.random.default_rng(5)
+    model, random = initial_model(data, groups, {}, {}, architecture), np.random.default_rng(5)
     weights = {name: (value + random.normal(0, 0.04, value.shape)).astype(np.float32) for name, value in model.weights.items()}
     physics = dict(model.physics) | {"log_scale": np.full(1, 0.3, np.float32)}
     save_model(path, replace(model, weights=weights, physics=physics))

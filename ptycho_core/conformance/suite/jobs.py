@@ -213,14 +213,12 @@ def reconstruct(
     from ptycho_core.formats.opening import open_scan
     from ptycho_core.reconstruction.start import prepare_start
     from ptycho_core.settings.payload import create_reconstruction_payload
+    from ptycho_core.settings.reconstruction import ReconstructionSettings
 
     payload = create_reconstruction_payload(scan, None, settings, environment={})
     groups, sink, opened = payload.groups, Sink(stop_after, snapshots=watch), open_scan(scan, payload.groups["data"])
-    asked = groups["reconstruction"]
-    prepared = prepare_start(
-        opened, modes=int(asked["modes"] or 1), seed=int(groups["execution"]["seed"] or 0),
-        start=None, probe=None, refine_positions=bool(asked["refine_positions"]),
-    )  # fmt: skip
+    options = ReconstructionSettings(**{**groups["reconstruction"], "start": None})  # type: ignore[arg-type]
+    prepared = prepare_start(opened, options, seed=int(groups["execution"]["seed"] or 0))
     began = dict(start or {name: getattr(prepared, name) for name in ("object", "probe", "positions")})
     with _reads() as reads:
         result = payload.backend.reconstruct(

@@ -182,8 +182,8 @@ class Session:
         """Say what is proven of each claim, and what is wrong with the session."""
         terminalreporter.section(f"backend {self.row.name}")
         for word, counts in self._counts().items():
-            told = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number)
-            terminalreporter.line(f"{word:<14} {told or 'no test'}")
+            text = ", ".join(f"{number} {outcome}" for outcome, number in counts.items() if number)
+            terminalreporter.line(f"{word:<14} {text or 'no test'}")
         for problem in self._problems:
             terminalreporter.line(f"NOT PROVEN: {problem}", red=True)
 

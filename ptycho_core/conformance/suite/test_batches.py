@@ -12,6 +12,7 @@ from ptycho_core.conformance.limits import LIMITS
 from ptycho_core.conformance.parity import differences
 from ptycho_core.conformance.reference.evaluation import evaluate_batch
 from ptycho_core.conformance.rounding import limits_of, nudged
+from ptycho_core.conformance.suite.every_operation import EveryOperation
 from ptycho_core.conformance.suite.inputs import FRAMES
 from ptycho_core.conformance.suite.marks import kit
 from ptycho_core.evaluation import opened
@@ -27,12 +28,14 @@ WEIGHTS: dict[str, Value] = {
 NETWORKS: dict[str, dict[str, Value]] = {
     "one frame": {"gridsize": 1, "merge": "batch", "modes": 2, "train_probe": True, "train_scale": True},
     "four frames": {"gridsize": 2, "merge": "group", "output_form": "amplitude-phase"},
+    "every operation": {"gridsize": 1, "merge": "batch"},
 }
 
 
 def batch_job(bench: Bench, network: str) -> BatchRecipe:
     """Three groups of a masked scan."""
-    job = bench.model(masked=True, **NETWORKS[network], **WEIGHTS)  # type: ignore[arg-type]
+    architecture = EveryOperation() if network == "every operation" else None
+    job = bench.model(masked=True, architecture=architecture, **NETWORKS[network], **WEIGHTS)  # type: ignore[arg-type]
     members, random = int(NETWORKS[network]["gridsize"] or 1) ** 2, np.random.default_rng(8)
     return replace(job, groups=np.stack([random.permutation(FRAMES)[:members] for _ in range(3)]))
 

@@ -19,7 +19,10 @@ from ptycho_core.conformance.suite.refusals import refusal_of
 from ptycho_core.contract import ReconstructResult
 from ptycho_core.errors import CapabilityError
 from ptycho_core.formats.opening import open_scan
+from ptycho_core.formats.plain_npz import write_plain_npz
 from ptycho_core.imaging.metrics import data_misfit, frame_sums, position_error
+from ptycho_core.physics import intensities
+from ptycho_core.reconstruction.affine_search import affine_map
 from ptycho_core.scan.canvas import object_canvas
 
 if TYPE_CHECKING:
@@ -312,7 +315,7 @@ def test_half_a_turn_of_the_scan_turns_the_object(bench: Bench) -> None:
 @kit("reconstruct", needs=("test_it_begins_with_what_it_is_given",))
 def test_a_tolerance_ends_the_fit_or_is_refused(bench: Bench) -> None:
     lengths = []
-    for tolerance in (1.0, 1e-9):
+    for tolerance in (100.0, 1e-9):
         settings = bench.settings(epochs=0, iterations=14, tolerance=tolerance)
         try:
             found = bench.call("reconstruct", bench.scan(modes=1), settings, start=true_start(bench))
@@ -320,7 +323,7 @@ def test_a_tolerance_ends_the_fit_or_is_refused(bench: Bench) -> None:
             refusal_of(error, "tolerance", "iterations")
             return
         lengths.append(len(found["result"].history))
-    assert lengths[0] < lengths[1], "from the truth on, where the loss hardly falls, tolerance 1 ends no sooner than 1e-9"
+    assert lengths[0] < lengths[1], "from the truth on, where the object hardly changes, tolerance 100 ends no sooner than 1e-9"
 
 
 @kit("reconstruct", needs=("test_reconstruct_gives_numpy_arrays_of_the_contract",))
@@ -367,6 +370,43 @@ def test_positions_are_refined(bench: Bench) -> None:
     start = {"object": np.ones(shape, np.complex64), "probe": truth["probe"], "positions": moved}
     settings = bench.settings(**bench.as_taken({"refine_positions": True, "epochs": 25, "iterations": 15, "batch_size": 9}))
     result = bench.call("reconstruct", scan, settings, start=start)["result"]
+    assert position_error(result.positions, right) < 0.5 * position_error(moved, right)
+
+
+def _rough_scan(bench: Bench) -> Path:
+    """The known scan with another object, on which no place looks like another."""
+
+    def make() -> Path:
+        with np.load(bench.scan(modes=1), allow_pickle=False) as file:
+            arrays = dict(file)
+        random, shape = np.random.default_rng(17), arrays["object_true"].shape
+        squares = sum(np.meshgrid(*(np.fft.fftfreq(length) ** 2 for length in shape), indexing="ij"))
+        field = np.fft.ifft2(np.fft.fft2(random.normal(size=shape)) * np.exp(-squares / (2 * 0.1**2))).real
+        rough = np.exp(1j * PHASE * np.tanh(field / field.std())) * (0.8 + 0.2 * np.tanh(np.roll(field, 9) / field.std()))
+        counts = random.poisson(intensities(rough, arrays["probe_guess"], arrays["positions_px"]))
+        path = bench.folder / "rough.npz"
+        write_plain_npz(path, arrays | {"object_true": rough.astype(np.complex64), "intensity": counts.astype(np.uint16)})
+        return path
+
+    path: Path = bench.once("rough", make)
+    return path
+
+
+@kit("reconstruct", "position-search", needs=("test_it_improves_a_known_scan",))
+@pytest.mark.parametrize("how", ["search", "affine"])
+def test_positions_that_are_far_off_are_found(bench: Bench, how: str) -> None:
+    scan = _rough_scan(bench)
+    truth = run(bench, QUICK)["start"]
+    origin, shape = object_canvas(truth["positions"], N, 16)
+    right = truth["positions"] - origin
+    asked: dict[str, Value] = {"refine_positions": how, "epochs": 25, "iterations": 15, "batch_size": 9, "refine_probe": False}
+    moved = affine_map(right, np.array([0.05, 0.0, 0.03, 0.0]))
+    if how == "search":
+        moved = right.copy()
+        moved[[6, 8, 16, 18]] += [[4, -3], [-3, -4], [-4, 3], [3, 4]]
+        asked |= {"position_error": 2.0, "position_radius": 7.0}
+    start = {"object": np.ones(shape, np.complex64), "probe": truth["probe"], "positions": moved}
+    result = bench.call("reconstruct", scan, bench.settings(**bench.as_taken(asked)), start=start)["result"]
     assert position_error(result.positions, right) < 0.5 * position_error(moved, right)
 
 

@@ -112,9 +112,9 @@ def test_train_keeps_a_history_and_tells_of_every_epoch(bench: Bench) -> None:
     assert [row["epoch"] for row in history] == [1, 2]
     assert all(row.keys() >= ROW for row in history)
     assert all(math.isfinite(row["loss"]) and math.isfinite(row["misfit"]) for row in history)
-    told = [event for event in run["events"] if event.kind == "epoch"]
-    assert [event.epoch for event in told] == [1, 2]
-    assert [event.values["loss"] for event in told] == [row["loss"] for row in history]
+    epochs = [event for event in run["events"] if event.kind == "epoch"]
+    assert [event.epoch for event in epochs] == [1, 2]
+    assert [event.values["loss"] for event in epochs] == [row["loss"] for row in history]
 
 
 @kit("train", needs=("test_train_keeps_a_history_and_tells_of_every_epoch",))

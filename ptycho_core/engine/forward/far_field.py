@@ -28,6 +28,7 @@ class FarField:
     """The detector sees the Fourier transform of the exit wave; see `model.ForwardModel`."""
 
     name = "far-field"
+    folds = True  # as the Fourier transform at even frequencies is that of the sum of the quadrants
 
     def exit_wave(self, xp: ArrayOps, fields: Fields, windows: Windows) -> Exit:
         """Probe, shifted by the remainders of the positions, times the root of the flux and the object in the windows."""

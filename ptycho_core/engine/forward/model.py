@@ -55,6 +55,13 @@ class ForwardModel(Protocol):
     def name(self) -> str:
         """How it is asked for."""
 
+    @property
+    def folds(self) -> bool:
+        """Whether every second pixel of the detector can be computed alone: `propagate` of an exit wave that is folded.
+
+        Folded is ``(…, N/2, N/2)``, the sum of the four quadrants; what is propagated then has twice the amplitude.
+        """
+
     def exit_wave(self, xp: ArrayOps, fields: Fields, windows: Windows) -> Exit:
         """The waves behind the sample."""
 

@@ -210,6 +210,9 @@ class JaxArrays(ArrayOps):
     def broadcast(self, array: jax.Array, like: jax.Array) -> jax.Array:
         return jnp.broadcast_to(array, like.shape)
 
+    def einsum(self, subscripts: str, first: jax.Array, second: jax.Array) -> jax.Array:
+        return jnp.einsum(subscripts, first, second, precision="highest")  # no shorter numbers inside
+
     def pad(self, array: jax.Array, rows: tuple[int, int], columns: tuple[int, int]) -> jax.Array:
         return jnp.pad(array, [(0, 0)] * (array.ndim - 2) + [rows, columns])
 

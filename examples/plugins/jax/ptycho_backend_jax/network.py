@@ -29,9 +29,13 @@ class ChannelsLast:
         """Convolutions take native weights."""
         return value
 
-    def enter(self, features: jax.Array) -> jax.Array:
+    def enter(self, planes: jax.Array) -> jax.Array:
         """Channels last."""
-        return jnp.transpose(features, (0, 2, 3, 1))
+        return jnp.transpose(planes, (0, 2, 3, 1))
+
+    def planes(self, picture: jax.Array) -> jax.Array:
+        """Channels first."""
+        return jnp.transpose(picture, (0, 3, 1, 2))
 
     def ordered(self, picture: jax.Array, layer: str, place: int) -> jax.Array:  # noqa: ARG002
         """Channels come as described."""
@@ -39,7 +43,7 @@ class ChannelsLast:
 
     def leave(self, channels: jax.Array) -> jax.Array:
         """Channels first."""
-        return jnp.transpose(channels, (0, 3, 1, 2))
+        return self.planes(channels)
 
 
 def convolution(given: jax.Array, weight: jax.Array, bias: jax.Array, stride: int) -> jax.Array:

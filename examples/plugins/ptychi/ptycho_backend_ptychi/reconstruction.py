@@ -13,7 +13,7 @@ from ptycho_backend_ptychi.engines import Choices
 from ptycho_backend_ptychi.fit import Fit
 from ptycho_backend_ptychi.planning import EPOCHS
 from ptycho_backend_ptychi.surroundings import surroundings
-from ptycho_core.contract import Event, EventSink, ExecutionPlan, ReconstructJob, ReconstructResult
+from ptycho_core.contract import Event, EventSink, ExecutionPlan, ReconstructJob, ReconstructResult, Snapshot
 from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.modes import orthogonalise_modes
 from ptycho_core.reconstruction.schedule import Progress, choose_held_out, choose_plan, keep_inside
@@ -111,6 +111,8 @@ class _Course:
             assert misfit is not None  # frames are used
             if misfit < lowest:
                 lowest, best, self.best = misfit, epoch, model
+            if self.events.snapshot_due:
+                self.events.show(Snapshot(engine, epoch, model.object.copy(), model.probe.copy(), model.positions.copy()))
             self._tell(Progress(engine, epoch, epochs, loss, misfit, self.held_out(model), None, time.perf_counter() - began))
         if self.history and best < len(self.history):
             self.notes.append(f"the result is that of epoch {best} of {len(self.history)}, whose R was lowest ({lowest:.4g})")

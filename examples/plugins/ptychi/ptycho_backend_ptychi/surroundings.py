@@ -70,8 +70,8 @@ def _torch_as_planned(plan: ExecutionPlan) -> Iterator[None]:
         yield
     except RuntimeError as error:
         if plan.execution["deterministic"] == "strict" and "deterministic" in str(error):
-            told, remedy = str(error).partition(". ")[0], "With --deterministic it is run all the same, with a warning."
-            raise CapabilityError(f"deterministic strict: {told}.", remedy=remedy, backend="ptychi") from error
+            message, remedy = str(error).partition(". ")[0], "With --deterministic it is run all the same, with a warning."
+            raise CapabilityError(f"deterministic strict: {message}.", remedy=remedy, backend="ptychi") from error
         raise
     finally:
         torch.set_num_threads(threads)

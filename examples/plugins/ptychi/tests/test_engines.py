@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ptycho_core
+from ptycho_core.contract import Event, Snapshot
 from ptycho_core.formats.product import load_reconstruction
 from ptycho_core.imaging.metrics import position_error
 
@@ -59,3 +60,27 @@ def test_frames_held_out_take_no_part(scan_file) -> None:
     moved = np.abs(found.positions - start.positions).max(axis=1)
     assert (moved[found.held_out] == 0).all()
     assert (moved[used] > 0).all()
+
+
+class Watching:
+    """An observer that wants to see every epoch."""
+
+    snapshot_seconds = 0.0
+
+    def __init__(self) -> None:
+        self.seen: list[Snapshot] = []
+
+    def __call__(self, event: Event) -> None:
+        """Take an event."""
+
+    def snapshot(self, now: Snapshot) -> None:
+        self.seen.append(now)
+        now.object[:] = 0  # it is a copy
+
+
+def test_an_observer_sees_the_object_grow_and_cannot_change_it(scan_file) -> None:
+    watching = Watching()
+    found = ptycho_core.reconstruct(scan_file, observers=[watching], backend="ptychi", threads=1, epochs=3)
+    assert [(now.stage, now.epoch) for now in watching.seen] == [("lsqml", 1), ("lsqml", 2), ("lsqml", 3)]
+    assert {now.object.shape for now in watching.seen} == {found.object.shape}
+    assert np.abs(found.object).max() > 0.1

@@ -1,0 +1,1 @@
+"""ptycho's backends as a library of reconstructors of ptychodus."""
