@@ -35,6 +35,8 @@ _MEANING = {
     "positions": "`--refine-positions`",
     "position-search": "`--refine-positions=search` and `=affine`",
     "background": "`--background`",
+    "flux": "`--refine-flux`",
+    "saturation": "`--saturation`",
 }
 
 

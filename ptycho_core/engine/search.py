@@ -143,6 +143,8 @@ class _Trials:
             places = state.positions[frames[start : start + step], None, :] + trial.shifts
             inside = ((places >= 0) & (places <= largest)).all(2)
             windows = windows_at(xp, places.clip(0, largest).reshape(-1, 2), transmission, size)
+            if state.flux is not None:
+                windows = windows._replace(flux=xp.from_numpy(np.repeat(state.flux[frames[start : start + step]], number)))
             measured = Measured(amplitudes[start : start + step], self._mask)
             choices = {
                 "forward": self._forward,

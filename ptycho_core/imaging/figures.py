@@ -144,14 +144,15 @@ def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
 
 @default_style()
 def figure_of_frames(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Where each frame lies, how the fit moved it there, and R, counts and shift by frame number, in the color of R.
+    """Where each frame lies, how the fit moved it there, and R, counts, flux and shift by frame number, in the color of R.
 
     Rows are as in ``frames.csv``.
     """
     columns = {name: np.array([_number(row.get(name)) for row in rows]) for name in rows[0]}
     shift = np.hypot(columns["shift_row"], columns["shift_column"])
     held_out = columns["held_out"] > 0
-    graphs = [("R", columns["misfit"]), ("counts", columns["counts"]), *([("shift (px)", shift)] if shift.any() else [])]
+    flux = [("flux", columns["flux"])] if np.isfinite(columns["flux"]).any() else []
+    graphs = [("R", columns["misfit"]), ("counts", columns["counts"]), *flux, *([("shift (px)", shift)] if shift.any() else [])]
     figure = empty_figure(13.0, 6.0)
     grid = figure.add_gridspec(len(graphs), 2, width_ratios=(1, 1.5))
     colors: dict[str, Any] = {"c": columns["misfit"], "s": 14, "cmap": "viridis_r"}

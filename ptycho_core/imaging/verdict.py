@@ -70,8 +70,8 @@ class Limits:
 
 FITTED: Final = Limits(
     fitted=1.3, held_out=1.4, small=3.0,
-    advice="Something is not in the model; modes (--modes), positions (--refine-positions), background (--background) or bad "
-    "pixels (--mask auto) are the usual causes.",
+    advice="Something is not in the model; modes (--modes), positions (--refine-positions), background (--background), "
+    "flux (--refine-flux) or bad pixels (--mask auto) are the usual causes.",
     about_positions="Positions that are off by many pixels look like this: --refine-positions=search looks for them, "
     "--refine-positions=affine for a wrong scale or rotation of the scan.",
 )  # fmt: skip

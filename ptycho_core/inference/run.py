@@ -155,10 +155,12 @@ def infer_payload(
     from ptycho_core.notes import NotedEvents
     from ptycho_core.scan.canvas import object_canvas
     from ptycho_core.scan.kept import kept
+    from ptycho_core.scan.selection import with_even_dose
 
     began = time.perf_counter()
     groups = payload.groups
     scan, doubts, _ = looked_over(kept(open_scan(payload.file, groups["data"])))
+    scan = with_even_dose(scan)
     named, notes = groups["data"]["probe"], list[str]()
     if scan.probe is None:
         named = None  # what only fits could find is taken from the model

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from ptycho_core.contract import Event, ReconstructResult, Snapshot
 from ptycho_core.imaging.verdict import LEAST_DOSE
 from ptycho_core.reconstruction.affine_search import AffineSearch
+from ptycho_core.reconstruction.amplitude_ramp import without_ramp
 from ptycho_core.reconstruction.information import UNCERTAIN, object_dose, position_errors
 from ptycho_core.reconstruction.modes import orthogonalise_modes
 from ptycho_core.reconstruction.position_search import SEARCHES, Search, reach_of
@@ -69,9 +70,10 @@ Array = npt.NDArray[Any]
 
 
 class AnyModel(Protocol):
-    """What is reconstructed, in the arrays of a framework; ``positions`` float64 NumPy (frame, 2)."""
+    """What is reconstructed, in the arrays of a framework; ``positions`` (frame, 2) and ``flux`` (frame,) are float64 NumPy."""
 
     positions: npt.NDArray[np.float64]
+    flux: npt.NDArray[np.float64] | None
 
     def copy(self) -> Self:
         """A model that stays as it is when this one is changed."""
@@ -127,6 +129,12 @@ class Engine(Protocol[M]):
     def score(self, model: M, chosen: IntArray, likelihood: str) -> tuple[float, float]:
         """(loss a frame, R) of the ``chosen`` frames."""
 
+    def with_flux(self, model: M, chosen: IntArray) -> M:
+        """The model with the flux of the ``chosen`` frames that fits them best; as it is where flux is not fitted."""
+
+    def replaced(self, model: M, object: Array, probe: Array, flux: npt.NDArray[np.float64]) -> M:  # noqa: A002
+        """The model with other arrays: (rows, columns), (mode, N, N), (frame,)."""
+
     def arrays(self, model: M) -> tuple[Array, Array, Array | None]:
         """Object (rows, columns), probe (mode, N, N), and background, (1, 1) or (N, N) in FFT order or None, as NumPy."""
 
@@ -169,6 +177,8 @@ class Run(Generic[M]):
             if self._events.stop_requested:
                 interrupted, self._stopped_by = True, "stop requested"
                 break
+        if self._options.refine_flux:
+            best = self._with_relative_flux(best, model)
         image, probe, background = self._engine.arrays(best)
         if background is not None:
             background = np.broadcast_to(np.fft.fftshift(background), probe.shape[-2:]).copy()
@@ -202,7 +212,20 @@ class Run(Generic[M]):
                 **({"position_search": how} if how in SEARCHES else {}),
             },
             frame_sums=sums,
+            flux=best.flux,
         )
+
+    def _with_relative_flux(self, model: M, start: M) -> M:
+        """The model with a flux of mean 1 for every frame, and the amplitude ramp that its start has, by the beam."""
+        if not self._plan.refit:
+            model = self._engine.with_flux(model, self._held_out.judging)
+        image, probe, _ = self._engine.arrays(model)
+        assert model.flux is not None
+        flux = model.flux
+        if self._options.refine_probe:
+            image, probe, flux = without_ramp(image, probe, flux, model.positions, self._engine.arrays(start)[1])
+        # A common factor is the probe's.
+        return self._engine.replaced(model, image, probe * np.sqrt(flux.mean()).astype(probe.real.dtype), flux / flux.mean())
 
     def _show(self, model: M) -> None:
         """Hand out copies of the present state."""

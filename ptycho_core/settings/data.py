@@ -31,7 +31,7 @@ __all__ = [
     "probe_defocus",
 ]
 
-FILES = ("positions", "mask", "dark", "probe")
+FILES = ("positions", "mask", "dark", "flux", "probe")
 """The settings that name files of a scan."""
 
 AUTO = "auto"
@@ -163,6 +163,11 @@ class DataSettings:
         False, verbs=_VERBS,
         help="read negative counts as 0. Give it where the noise of the detector round zero was left in after the dark was "
         "subtracted.",
+    )  # fmt: skip
+    flux: str | None = setting(
+        None, path=True, verbs=_VERBS,
+        help="file (csv, txt, npy, or npz with the key 'flux') with one number a frame, in any unit: what a monitor of the beam "
+        "read. The model of each pattern is scaled by it. Give it where the beam fluctuates.",
     )  # fmt: skip
     probe: str | None = setting(
         None, path=True, words=(AUTO,), verbs=_VERBS,

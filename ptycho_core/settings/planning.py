@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ptycho_core.contract import BackendSpec, ExecutionPlan, ExecutionRequest, Value
 from ptycho_core.errors import CapabilityError, PtychoError
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Decided", "plan_for", "plan_of_trial", "plan_verb", "resolve_for"]
 
-_NEEDS = {
+_NEEDS: Final[Mapping[str, Mapping[Value, str]]] = {
     "refine_positions": {"on": "positions", "search": "position-search", "affine": "position-search"},
     "background": {"constant": "background", "pixel": "background"},
+    "refine_flux": {True: "flux"},
 }
 """The capability that a backend must have for the value of a setting."""
 
@@ -174,9 +175,9 @@ def _check_manifest(resolved: Resolved, spec: BackendSpec, rows: tuple[BackendIn
 
     verb = resolved.verb
     needed = {verb: ""} | {
-        needs[str(resolved.values[name].value)]: resolved.values[name].where
-        for name, needs in _NEEDS.items()
-        if name in resolved.values and resolved.values[name].value in needs
+        word: resolved.values[name].where
+        for name in (*_NEEDS, "saturation")
+        if name in resolved.values and (word := _need(name, resolved.values[name].value))
     }
     for word, where in needed.items():
         if word not in spec.capabilities:
@@ -193,6 +194,13 @@ def _check_manifest(resolved: Resolved, spec: BackendSpec, rows: tuple[BackendIn
                 remedy=f"Choose one of these. {backends_that(_offers(verb, kind, one.value), rows)}",
                 source=one.where, backend=spec.name,
             )  # fmt: skip
+
+
+def _need(name: str, value: Value) -> str:
+    """The capability that a value of a setting takes; empty where it takes none, as auto does."""
+    if name == "saturation":
+        return name if value else ""
+    return _NEEDS[name].get(value, "")
 
 
 def _claims(verb: str, word: str) -> Callable[[BackendSpec], bool]:

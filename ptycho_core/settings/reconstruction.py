@@ -29,7 +29,8 @@ class ReconstructionSettings:
     )  # fmt: skip
     epochs: int | None = setting(
         None, minimum=0, verbs=_VERBS,
-        help="passes over the scan in small batches (rPIE) before the joint fit; auto takes more where positions are refined.",
+        help="passes over the scan in small batches (rPIE) before the joint fit; auto takes more where positions are "
+        "refined or pixels saturate.",
     )  # fmt: skip
     iterations: int = setting(
         80, minimum=0, verbs=_VERBS,
@@ -76,6 +77,16 @@ class ReconstructionSettings:
         None, above=0, unit="pixels", verbs=_VERBS,
         help="how far a search looks for a frame around its stated position; auto takes three times the position error. It must "
         "reach the frame that is off most.",
+    )  # fmt: skip
+    refine_flux: bool | None = setting(
+        None, verbs=_VERBS,
+        help="fit the dose of each frame too. auto does so where the counts of the frames vary by more than photon noise and the "
+        "object explain. Turn off where monitor values (--flux) are exact.",
+    )  # fmt: skip
+    saturation: float | None = setting(
+        None, minimum=0, unit="counts", verbs=_VERBS,
+        help="counts at which the detector ends: pixels that have reached it count at least so much. auto finds it where pixels "
+        "of many frames end at one value; 0 for none.",
     )  # fmt: skip
     background: str = setting(
         "none", choices=("none", "constant", "pixel"), verbs=_VERBS,

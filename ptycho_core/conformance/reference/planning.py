@@ -26,8 +26,8 @@ _HONOURED: Final = {
     """,
     "infer": "refine_probe update_steps probe_mask_diameter probe_mask_edge probe_smoothing deterministic",
     "reconstruct": """
-        start modes epochs iterations batch_size object_alpha likelihood total_variation refine_probe held_out tolerance
-        deterministic
+        start modes epochs iterations batch_size object_alpha likelihood total_variation refine_probe refine_flux saturation
+        held_out tolerance deterministic
     """,
     "evaluate": "deterministic",
 }

@@ -222,11 +222,12 @@ def reconstruct(
     began = dict(start or {name: getattr(prepared, name) for name in ("object", "probe", "positions")})
     with _reads() as reads:
         result = payload.backend.reconstruct(
-            ReconstructJob(opened, began["object"], began["probe"], began["positions"], groups), payload.plan, sink
+            ReconstructJob(opened, began["object"], began["probe"], began["positions"], groups, flux=opened.flux),
+            payload.plan,
+            sink,
         )
     arrays = {name: getattr(result, name) for name in ("object", "probe", "positions", "held_out")}
-    if result.background is not None:
-        arrays["background"] = result.background
+    arrays |= {name: one for name in ("background", "flux") if (one := getattr(result, name)) is not None}
     return {
         "result": result if _plain(arrays) else None, "kinds": _kinds(arrays), "start": began, "events": sink.events,
         "snapshots": sink.snapshots, "execution": dict(payload.plan.execution), **reads,

@@ -13,7 +13,7 @@ import pytest
 
 from ptycho_core.conformance.batches import known_object
 from ptycho_core.conformance.parity import relative_distance as distance
-from ptycho_core.conformance.suite.inputs import FRAMES, PHASE, N, known_scan
+from ptycho_core.conformance.suite.inputs import FRAMES, PHASE, N, known_flux, known_scan
 from ptycho_core.conformance.suite.marks import kit
 from ptycho_core.conformance.suite.refusals import refusal_of
 from ptycho_core.contract import ReconstructResult
@@ -59,6 +59,12 @@ HELD: dict[str, Value] = {"held_out": 0.2, "modes": 2}
 
 ALIKE = {"float64": 1e-9, "float32": 1e-4}
 """Relative L2 of what is computed from the same numbers in another order."""
+
+CLIPPED = 4000.0
+"""Counts at which the brightest pixels of the known scan end."""
+
+SAME_FLUX = 0.95
+"""Correlation of a fitted flux with the true one."""
 
 SUMS = {"float64": 1e-9, "float32": 1e-3}
 """Of the sums of a frame: a residual is a small difference of amplitudes, which single precision rounds."""
@@ -154,6 +160,28 @@ def test_reconstruct_keeps_a_history_and_tells_of_every_epoch(bench: Bench) -> N
     assert all(math.isfinite(row["misfit"]) for row in history)
     told = [event for event in found["events"] if event.kind == "epoch"]
     assert [(event.stage, event.epoch) for event in told] == [(row["stage"], row["epoch"]) for row in history]
+
+
+@kit("reconstruct", "flux", needs=("test_it_improves_a_known_scan",))
+def test_the_flux_is_fitted(bench: Bench) -> None:
+    scan, wanted = bench.scan(modes=1, fluctuation=0.4), known_flux(0.4)
+    found = run(bench, FULL | {"refine_flux": True}, scan=scan)
+    assert found["kinds"]["flux"] == "numpy.ndarray"
+    flux = found["result"].flux
+    assert flux.shape == (FRAMES,)
+    assert flux.mean() == pytest.approx(1)
+    assert np.corrcoef(flux, wanted)[0, 1] > SAME_FLUX
+    assert run(bench, FULL, scan=scan)["result"].flux is None
+
+
+@kit("reconstruct", "saturation", needs=("test_it_improves_a_known_scan",))
+def test_a_saturated_pixel_is_a_lower_bound(bench: Bench) -> None:
+    scan = bench.scan(modes=1, end=CLIPPED)
+    bounded, fooled = (run(bench, FULL | {"saturation": level}, scan=scan)["result"] for level in (CLIPPED, 0.0))
+    opened, whole = open_scan(scan), open_scan(bench.scan(modes=1))
+    far = [data_misfit(whole, one.object, one.probe, one.positions) for one in (bounded, fooled)]
+    assert far[0] < far[1], "the counts that were lost are found again by overlap"
+    assert opened.patterns.read(slice(None)).max() == CLIPPED
 
 
 @kit("reconstruct", needs=("test_reconstruct_gives_numpy_arrays_of_the_contract",))
