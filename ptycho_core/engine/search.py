@@ -144,19 +144,31 @@ class _Trials:
             inside = ((places >= 0) & (places <= largest)).all(2)
             windows = windows_at(xp, places.clip(0, largest).reshape(-1, 2), transmission, size)
             measured = Measured(amplitudes[start : start + step], self._mask)
-            choices = {"forward": self._forward, "trials": number, "folded": self._folds}
+            choices = {
+                "forward": self._forward,
+                "trials": number,
+                "folded": self._folds,
+                "size": size // 2 if self._folds else size,
+            }
             values = xp.to_numpy(compare(fields, measured, windows, **choices))
             found[start : start + step] = np.where(inside, values, np.inf)
         return found
 
 
 def _misfits(
-    xp: ArrayOps, fields: Fields, measured: Measured, windows: Windows, *, forward: ForwardModel, trials: int, folded: bool
+    xp: ArrayOps,
+    fields: Fields,
+    measured: Measured,
+    windows: Windows,
+    *,
+    forward: ForwardModel,
+    trials: int,
+    folded: bool,
+    size: int,
 ) -> Array:
-    """Real (frame, trial)."""
-    waves, size = forward.exit_wave(xp, fields, windows).wave, int(fields.probe.shape[-1])
+    """Real (frame, trial); ``size`` is N, or half of it where waves are folded."""
+    waves = forward.exit_wave(xp, fields, windows).wave
     if folded:
-        size //= 2
         halves = waves[..., :size, :] + waves[..., size:, :]
         waves = halves[..., :size] + halves[..., size:]
     modelled = xp.root_of_sum(forward.measure(xp, forward.propagate(xp, waves), fields.background), COUNTS_FLOOR)
