@@ -56,7 +56,7 @@ def both_placings(engine: Any, modes: int) -> tuple[Placing, Any, Any]:
     start = np.ones_like(scan.object)
     state = engine.state(start, scan.guess, whole.copy())
     ours = Placing(state, engine.frames(scan, scan.mask, "float64"), DEFAULT)
-    model = _Model(start.astype(complex), scan.guess.astype(complex), whole.copy())
+    model = _Model(start.astype(complex), scan.guess.astype(complex), whole.copy(), None)
     counts = np.where(scan.mask, scan.counts, 0.0).astype(np.float64)
     return ours, _Engine(counts, scan.mask, ReconstructionSettings(modes=modes)).placing(model), scan
 
