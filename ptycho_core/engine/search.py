@@ -146,19 +146,31 @@ class _Trials:
             if state.flux is not None:
                 windows = windows._replace(flux=xp.from_numpy(np.repeat(state.flux[frames[start : start + step]], number)))
             measured = Measured(amplitudes[start : start + step], self._mask)
-            choices = {"forward": self._forward, "trials": number, "folded": self._folds}
+            choices = {
+                "forward": self._forward,
+                "trials": number,
+                "folded": self._folds,
+                "size": size // 2 if self._folds else size,
+            }
             values = xp.to_numpy(compare(fields, measured, windows, **choices))
             found[start : start + step] = np.where(inside, values, np.inf)
         return found
 
 
 def _misfits(
-    xp: ArrayOps, fields: Fields, measured: Measured, windows: Windows, *, forward: ForwardModel, trials: int, folded: bool
+    xp: ArrayOps,
+    fields: Fields,
+    measured: Measured,
+    windows: Windows,
+    *,
+    forward: ForwardModel,
+    trials: int,
+    folded: bool,
+    size: int,
 ) -> Array:
-    """Real (frame, trial)."""
-    waves, size = forward.exit_wave(xp, fields, windows).wave, int(fields.probe.shape[-1])
+    """Real (frame, trial); ``size`` is N, or half of it where waves are folded."""
+    waves = forward.exit_wave(xp, fields, windows).wave
     if folded:
-        size //= 2
         halves = waves[..., :size, :] + waves[..., size:, :]
         waves = halves[..., :size] + halves[..., size:]
     modelled = xp.root_of_sum(forward.measure(xp, forward.propagate(xp, waves), fields.background), COUNTS_FLOOR)

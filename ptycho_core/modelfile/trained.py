@@ -10,7 +10,7 @@ from ptycho_core.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["check_history", "check_scaling", "check_state", "trained_scans", "trained_settings"]
+__all__ = ["check_history", "check_scaling", "check_state", "told_next_to_untrained", "trained_scans", "trained_settings"]
 
 _RECORD: Final[dict[str, type]] = {"name": str, "frames": int, "size": int}
 """What every record of a scan has, by which it is known again."""
@@ -114,6 +114,19 @@ def check_state(state: Mapping[str, Any], epochs: int, where: str) -> None:
             raise DataError(f"{where}: '{name}' of the training is {_short(value)}; a finite number is expected.")
     if not isinstance(told := state.get("collapse_told"), bool):
         raise DataError(f"{where}: 'collapse_told' of the training is {_short(told)}; a truth is expected.")
+
+
+def told_next_to_untrained(untrained: Mapping[str, Any]) -> str:
+    """What a network is worth, a sentence, of the figures that a model file keeps."""
+    if not untrained:
+        return "The network was not compared with the untrained pass, which takes validation frames."
+    where = f"on {untrained['frames']} frames of {', '.join(untrained['scans'])} that it did not learn from"
+    figures = (
+        f"error {untrained['network']:.4g}, untrained {untrained['untrained']:.4g} after as long ({untrained['steps']} steps)"
+    )
+    if untrained["better"]:
+        return f"The network is better than untrained: {figures}, {where}."
+    return f"The network is no better than untrained: {figures}, {where}."
 
 
 def _short(value: object) -> str:

@@ -26,6 +26,7 @@ from ptycho_core.engine.losses import BUILT_IN, OF_OBJECTS, Loss
 from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.networks import BUILT_IN as BUILT_IN_NETWORKS
 from ptycho_core.networks import Architecture, built_in, check_description, describe
+from ptycho_core.settings.data import RECONSTRUCT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -230,8 +231,8 @@ def loss_weights(training: Mapping[str, object], model_type: str) -> dict[str, f
         training: the *training* settings.
         model_type: ``physics-informed`` or ``supervised``.
     """
-    supervised = model_type == "supervised"
-    auto = {"amplitude": 0.0 if supervised else 1.0, "realspace": 1.0 if supervised else 0.0}
+    labeled = model_type == "supervised" or training["labels"] == RECONSTRUCT
+    auto = {"amplitude": 0.0 if labeled else 1.0, "realspace": 1.0 if labeled else 0.0}
     found = {}
     for name in (*losses(), *OF_OBJECTS):
         value = training[f"{name}_weight"]

@@ -17,6 +17,7 @@ from ptycho_core.units import LENGTH_WORDS, LENGTHS
 __all__ = [
     "AUTO",
     "FILES",
+    "RECONSTRUCT",
     "DataSettings",
     "Defocus",
     "MadeProbe",
@@ -35,6 +36,9 @@ FILES = ("positions", "mask", "dark", "flux", "probe")
 
 AUTO = "auto"
 """What is found in the file or, of mask and probe, in the patterns themselves."""
+
+RECONSTRUCT = "reconstruct"
+"""Labels of a training that each scan makes itself."""
 
 _VERBS = ("train", "infer", "reconstruct")
 
@@ -243,7 +247,7 @@ def file_of(name: str, value: object) -> Path | None:
     """The file that a setting which takes a path names, to be read; None for the other words that some of them take."""
     if value is None or (name == "mask" and value == AUTO) or (name == "dark" and dark_level(str(value)) is not None):
         return None
-    if name == "probe" and made_probe(str(value)) is not None:
+    if (name == "probe" and made_probe(str(value)) is not None) or (name == "labels" and value == RECONSTRUCT):
         return None
     return positions_file(str(value))[0] if name == "positions" else Path(str(value))
 

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from ptycho_core.contract import Value
     from ptycho_core.formats.opening import ScanFile
 
-__all__ = ["changeable", "data_keys", "inference_facts", "inherited", "is_model", "resumption_facts", "scan_facts"]
+__all__ = [
+    "changeable",
+    "data_keys",
+    "fine_tuning_facts",
+    "inference_facts",
+    "inherited",
+    "is_model",
+    "resumption_facts",
+    "scan_facts",
+]
 
 
 _NEEDED = ("neighbor_count", "probe_mask_diameter", "probe_mask_edge", "probe_smoothing")
@@ -95,6 +104,20 @@ def _without_model() -> tuple[dict[str, tuple[Value, str]], frozenset[str]]:
     known = [one for one in declarations("infer").values() if one.group == "model" and one.name not in WITHOUT_MODEL]
     stated: dict[str, tuple[Value, str]] = {one.name: (one.default, where) for one in known}
     return stated | {"estimate": ("tile", where)}, frozenset(stated)
+
+
+def fine_tuning_facts(model: str | Path) -> Facts:
+    """What a model states for a training that begins with its weights: its *model* settings, sealed if they make the network.
+
+    Raises:
+        DataError: the file does not exist or cannot be used.
+    """
+    from ptycho_core.settings.model import OF_TRAINING
+
+    place, manifest = _manifest(model)
+    known = [name for name, one in declarations("train").items() if one.group == "model"]
+    stated = {name: (value, f"{place}: {name}") for name, value in manifest["facts"].items() if name in known}
+    return Facts({}, _checked(stated, "train"), frozenset(stated) - OF_TRAINING)
 
 
 def resumption_facts(checkpoint: str | Path) -> Facts:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.errors import CapabilityError, SettingsError
 from ptycho_core.settings.audit import audit
+from ptycho_core.settings.data import RECONSTRUCT
 from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.planning import plan_for, resolve_for
 from ptycho_core.settings.resolution import REQUESTING, Facts, Resolved
@@ -93,12 +94,16 @@ class ResolutionPayload(ReconstructionPayload):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPayload(Payload):
-    """A training: files of the scans, of the validation scans, folder of the run, and the checkpoint to continue from."""
+    """A training: files of the scans, of the validation scans, folder of the run, the checkpoint to continue from.
+
+    Or, in ``start_model``, the model whose weights it begins with.
+    """
 
     scans: tuple[Path, ...]
     validation: tuple[Path, ...]
     output_dir: Path
     resume: Path | None
+    start_model: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +196,7 @@ def create_training_payload(
     *,
     validation: Sequence[str | Path] = (),
     resume: str | Path | None = None,
+    start_model: str | Path | None = None,
     config_file: str | Path | SettingsSource | None = None,
     environment: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
@@ -205,32 +211,52 @@ def create_training_payload(
         validation: paths of validation scans.
         resume: a checkpoint to continue from. Its settings are facts; only ``epochs`` and, the seed aside, execution settings may
             differ.
+        start_model: a model file, or the folder of a run, whose network and weights the training begins with.
         config_file: settings in TOML, or what takes the place of such a file.
         environment: variables; those of the process if None.
         allow_unsupported: continue without the options that the backend does not support.
 
     Raises:
-        SettingsError: for an unknown or impossible setting, or one that differs from the checkpoint's.
+        SettingsError: for an unknown or impossible setting, or one that differs from the checkpoint's or the model's network.
         BackendUnusableError: if the backend cannot be used.
         CapabilityError: if it does not provide what was asked for.
-        DataError: if there is no such scan, or the checkpoint cannot be used.
-        UsageError: if no scan is given.
+        DataError: if there is no such scan, or the checkpoint or the model cannot be used.
+        UsageError: if no scan is given, or both a checkpoint and a model.
     """
     from ptycho_core.errors import UsageError
     from ptycho_core.formats.opening import scan_path
-    from ptycho_core.settings.facts import resumption_facts
+    from ptycho_core.model import model_file
+    from ptycho_core.settings.facts import fine_tuning_facts, resumption_facts
 
     if not scans:
         raise UsageError("There is no scan to learn from.", remedy="Give at least one.")
+    if resume is not None and start_model is not None:
+        raise UsageError("--resume continues a training and --from begins one.", remedy="Give --resume or --from.")
     sources = _sources(overrides, execution_config, environment, config_file)
-    stated = None if resume is None else (lambda _: resumption_facts(resume))
+    stated: Callable[[Mapping[str, Value]], Facts] | None = None
+    if resume is not None:
+        stated = partial(_facts_of, resumption_facts, resume)
+    elif start_model is not None:
+        stated = partial(_facts_of, fine_tuning_facts, start_model)
     common, _ = _decide(
-        "train", sources, stated, lambda found: _check_scans(found.resolved, scans, validation),
+        "train", sources, stated, lambda found: _check_scans(found, scans, validation),
         allow_unsupported=allow_unsupported,
     )  # fmt: skip
     places, judging = (tuple(scan_path(scan) for scan in some) for some in (scans, validation))
     checkpoint = None if resume is None else Path(resume)
-    return TrainingPayload(scans=places, validation=judging, output_dir=Path(output_dir), resume=checkpoint, **common)
+    start = None if start_model is None else model_file(Path(start_model))
+    return TrainingPayload(
+        scans=places, validation=judging, output_dir=Path(output_dir), resume=checkpoint, start_model=start, **common
+    )
+
+
+def _facts_of(
+    facts: Callable[[str | Path], Facts],
+    model: str | Path,
+    _: Mapping[str, Value],
+) -> Facts:
+    """Facts of a model file, whatever is asked for of a scan."""
+    return facts(model)
 
 
 def create_inference_payload(
@@ -375,14 +401,18 @@ def _folder(output_dir: str | Path | None) -> Path | None:
     return None if output_dir is None else Path(output_dir)
 
 
-def _check_scans(resolved: Resolved, scans: Sequence[str | Path], validation: Sequence[str | Path]) -> None:
-    """That each scan is there, and the settings that depend on how many there are."""
+def _check_scans(decided: Decided, scans: Sequence[str | Path], validation: Sequence[str | Path]) -> None:
+    """That each scan is there, the settings that depend on how many there are, and that labels can be made."""
     from ptycho_core.formats.opening import scan_path
 
+    resolved, spec = decided.resolved, decided.row.spec
     for scan in (*scans, *validation):
         scan_path(scan)
     labels, split = resolved.values["labels"], resolved.values["validation_split"]
-    if labels.value is not None and len(scans) > 1:
+    if labels.value == RECONSTRUCT and spec is not None and "reconstruct" not in spec.capabilities:
+        told = f"backend '{spec.name}' does not provide 'reconstruct', which labels {RECONSTRUCT} need."
+        raise CapabilityError(told, remedy="Give an object with --labels FILE.", source=labels.where, backend=spec.name)
+    if labels.value not in (None, RECONSTRUCT) and len(scans) > 1:
         told = f"{labels.where}: labels is the object of one scan, and there are {len(scans)}."
         raise SettingsError(told, remedy="Store each object in its scan's file as 'object_true'.", source=labels.where)
     if split.value and split.origin in REQUESTING and validation:

@@ -127,20 +127,25 @@ def plan_for(decided: Decided, *, allow_unsupported: bool) -> tuple[Backend, Exe
 
 
 def plan_of_trial(
-    backend: Backend, job: Mapping[str, Mapping[str, Value]], plan: ExecutionPlan, trial: Mapping[str, Value]
+    backend: Backend,
+    job: Mapping[str, Mapping[str, Value]],
+    plan: ExecutionPlan,
+    trial: Mapping[str, Value],
+    verb: str = "reconstruct",
 ) -> tuple[dict[str, dict[str, Value]], ExecutionPlan]:
-    """Settings by group, and the plan, of short reconstructions that a job of any verb needs first, with its own backend.
+    """Settings by group, and the plan, of short reconstructions or inferences that a job needs besides, with its own backend.
 
     Args:
         backend: that of the job.
         job: its settings by group.
         plan: its plan.
         trial: the settings in which they differ. What a backend does not honor of them it leaves aside.
+        verb: of them.
     """
-    taken = {name: value for name, value in plan.execution.items() if name in declarations("reconstruct")}
-    acting = [one.name for one in backend.spec.options if not one.verbs or "reconstruct" in one.verbs]
+    taken = {name: value for name, value in plan.execution.items() if name in declarations(verb)}
+    acting = [one.name for one in backend.spec.options if not one.verbs or verb in one.verbs]
     options = {f"{backend.name}.{name}": plan.options[name] for name in acting if name in plan.options}
-    resolving = Resolving("reconstruct", overrides={**taken, **options, **trial, "backend": backend.name}, environment={})
+    resolving = Resolving(verb, overrides={**taken, **options, **trial, "backend": backend.name}, environment={})
     resolving.add_options(backend.spec)
     resolved = resolving.resolved()
     found = _asked_plan(backend, resolved)

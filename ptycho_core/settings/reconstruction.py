@@ -74,7 +74,7 @@ class ReconstructionSettings:
         "0.3 of the probe's width.",
     )  # fmt: skip
     position_radius: float | None = setting(
-        None, minimum=1, unit="pixels", verbs=_VERBS,
+        None, above=0, unit="pixels", verbs=_VERBS,
         help="how far a search looks for a frame around its stated position; auto takes three times the position error. It must "
         "reach the frame that is off most.",
     )  # fmt: skip

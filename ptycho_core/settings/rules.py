@@ -7,7 +7,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NoReturn
 
 from ptycho_core.errors import SettingsError
+from ptycho_core.networks.u_net import Canvas
 from ptycho_core.settings.components import logger, loss_weights, losses, networks
+from ptycho_core.settings.data import RECONSTRUCT
+from ptycho_core.settings.numbers import estimate_of
 from ptycho_core.settings.resolution import REQUESTING
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ _METRES = ("photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
 _ACTS_WITH = {
     "amplitude_activation": ("output_form", ("amplitude-phase",)),
     "network_depth": ("network", ("deep",)),
-    "network_width": ("network", ("compact", "deep")),
+    "network_width": ("network", ("compact", "deep", "canvas")),
     "weight_decay": ("optimizer", ("adamw",)),
     "adam_beta1": ("optimizer", ("adam", "adamw")),
     "adam_beta2": ("optimizer", ("adam", "adamw")),
@@ -127,10 +130,15 @@ def _check_groups(values: Mapping[str, Sourced]) -> None:
 
 def _check_estimate(values: Mapping[str, Sourced]) -> None:
     """A tile is a batch of neighboring frames, each its own group."""
-    for name, needed in (("gridsize", 1), ("merge", "batch")) if values["estimate"].value == "tile" else ():
+    asked, network = values["estimate"].value, values["network"].value
+    estimate = estimate_of(network) if asked is None else asked
+    if network == Canvas.name and estimate != "tile":
+        _refuse(values, "estimate", f"network {network} takes estimate tile, and estimate is {_show(values, 'estimate')}")
+    for name, needed in (("gridsize", 1), ("merge", "batch")) if estimate == "tile" else ():
         if values[name].value != needed:
-            blamed = name if _asked(values, name) else "estimate"
-            _refuse(values, blamed, f"estimate tile takes {name} {needed}, and {name} is {_show(values, name)}")
+            what = "network" if asked is None else "estimate"
+            blamed = name if _asked(values, name) else what
+            _refuse(values, blamed, f"{what} {values[what].value} takes {name} {needed}, and {name} is {_show(values, name)}")
 
 
 def _check_subsample(values: Mapping[str, Sourced]) -> None:
@@ -172,6 +180,10 @@ def _check_losses(values: Mapping[str, Sourced]) -> None:
         _refuse(values, "realspace_weight", "realspace_weight 0 leaves nothing supervised in a supervised model")
     if _asked(values, "labels") and values["labels"].value is not None and not weights["realspace"] > 0:
         _refuse(values, "labels", "labels act only with a realspace_weight above 0, or model_type supervised")
+    for name in ("train_probe", "train_scale") if values["labels"].value == RECONSTRUCT else ():
+        if values[name].value:
+            told = f"labels {RECONSTRUCT} are made with the probe as it is, and {name} is {_show(values, name)}"
+            _refuse(values, name if _asked(values, name) else "labels", told)
     if not any(weights[name] > 0 for name in patterns):
         for name in ("train_probe", "train_scale"):
             if _asked(values, name) and values[name].value:
