@@ -13,7 +13,7 @@ from ptycho_core.formats.product import StoredObject, read_object
 from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.affine_search import RANGE
 from ptycho_core.reconstruction.modes import add_probe_modes
-from ptycho_core.reconstruction.position_search import reach_of
+from ptycho_core.reconstruction.position_search import SEARCHES, reach_of
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.pairing import paired
 from ptycho_core.scan.scan import Scan, scaled_probe
@@ -107,6 +107,9 @@ def prepare_start(
         factor = common_factor(scan, canvas, given, positions)
         given = np.asarray(given * factor)
     modal = add_probe_modes(given, modes, seed).astype(np.complex64)
+    if stored is not None and options.refine_positions in SEARCHES:
+        canvas.fill(1)
+        notes.append(f"A search begins with a flat object: only the probe of {start} is taken.")
     return Start(canvas, modal, positions, origin, float(factor), tuple(notes))
 
 
