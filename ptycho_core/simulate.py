@@ -252,8 +252,8 @@ def _positions(
         origin, shape = object_canvas(places, chosen.size, margin=int(np.ceil(5 * chosen.position_error)))
         check_canvas(shape, places, _OBJECT_BYTES)
     except DataError as error:  # the settings are to blame, not a file
-        told = f"The scan is too large. {error.message}"
-        raise SettingsError(told, remedy="Take fewer frames, or a smaller step or field.") from error
+        message = f"The scan is too large. {error.message}"
+        raise SettingsError(message, remedy="Take fewer frames, or a smaller step or field.") from error
     return places - origin, shape
 
 

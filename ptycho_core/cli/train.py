@@ -76,6 +76,6 @@ def run(args: argparse.Namespace) -> int:
 def _result(metrics: dict[str, Any]) -> str:
     word, best = ("best", metrics["best"]) if "best" in metrics else ("last", metrics.get("last", {}))
     shown = {"loss": "loss", "validation_loss": "validation loss", "misfit": "R", "validation_misfit": "validation R"}
-    told = [f"{label} {best[name]:.4g}" for name, label in shown.items() if best.get(name) is not None]
+    figures = [f"{label} {best[name]:.4g}" for name, label in shown.items() if best.get(name) is not None]
     epochs = f"{metrics['epochs']} epoch{'s' * (metrics['epochs'] != 1)}"
-    return f"{epochs}, {word} with {', '.join(told)}," if told else epochs
+    return f"{epochs}, {word} with {', '.join(figures)}," if figures else epochs

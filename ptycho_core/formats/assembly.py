@@ -214,8 +214,8 @@ def _paired(raw: RawScan, path: Path, asked: DataSettings, notes: list[str]) -> 
 def _numbers_of(raw: RawScan) -> str:
     """By which numbers frames and positions pair, for a message."""
     both = (raw.frame_numbers, raw.position_numbers)
-    told = [f"{one.min()} to {one.max()}" for one in both if one is not None and len(one)]
-    return f": frames are numbered {told[0]}, positions {told[1]}" if len(told) == 2 else ""
+    ranges = [f"{one.min()} to {one.max()}" for one in both if one is not None and len(one)]
+    return f": frames are numbered {ranges[0]}, positions {ranges[1]}" if len(ranges) == 2 else ""
 
 
 def _joined(raw: RawScan, wanted: NDArray[np.int64], notes: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -196,8 +196,8 @@ def contents_of_scan(scan: Scan, name: str) -> Contents:
         }  # fmt: skip
         if it.electrons:
             scale["photon_energy_ev"] = photon_energy(it.wavelength_m)
-            told = f"Energy: electrons of {it.photon_energy_ev:g} eV become photons of {scale['photon_energy_ev']:.6g} eV"
-            notes = (*notes, f"{told}, which have their wavelength: these formats know photons only.")
+            message = f"Energy: electrons of {it.photon_energy_ev:g} eV become photons of {scale['photon_energy_ev']:.6g} eV"
+            notes = (*notes, f"{message}, which have their wavelength: these formats know photons only.")
     return Contents(
         name=name, size=scan.size, positions=np.asarray(scan.positions, dtype=np.float64), patterns=scan.patterns, mask=scan.mask,
         probe=scan.probe, probe_in_counts=scan.probe_scaled, object=scan.object_guess, scan_index=scan.scan_index, notes=notes,

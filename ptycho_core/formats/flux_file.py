@@ -41,8 +41,8 @@ def flux_from_file(path: Path) -> tuple[NDArray[Any], str]:
     table = read_table(path)
     columns = [place for place, name in enumerate(table.names) if name.lower() == "flux"] or list(range(table.values.shape[1]))
     if len(columns) != 1:
-        told = f"{path} has {table.values.shape[1]} columns, and none of them, or several, have the name 'flux'."
-        raise DataError(told, remedy="Store one column of numbers, one a frame.", source="data.flux")
+        message = f"{path} has {table.values.shape[1]} columns, and none of them, or several, have the name 'flux'."
+        raise DataError(message, remedy="Store one column of numbers, one a frame.", source="data.flux")
     return table.values[:, columns[0]], str(path)
 
 

@@ -394,8 +394,8 @@ def _left_out(probe: NDArray[Any], path: Path) -> tuple[str, ...]:
     """What of a stored probe (OPR mode, mode, N, N) is not taken."""
     if probe.ndim != 4 or len(probe) < 2:
         return ()
-    told = "the first is taken; what they change from frame to frame is left out"
-    return (f"{path}: of {len(probe)} OPR modes of the probe {told}.",)
+    message = "the first is taken; what they change from frame to frame is left out"
+    return (f"{path}: of {len(probe)} OPR modes of the probe {message}.",)
 
 
 def _pixel_size(file: Reader | NpzReader) -> tuple[float, float] | None:

@@ -235,9 +235,9 @@ def figure_of_comparison(pictures: Sequence[Picture], *, pixel_size_m: tuple[flo
     for column, (title, image, reference) in enumerate(pictures):
         phase = phases(flattened_like(image, reference), flattened_like(reference, reference))[0]
         shown = ((np.abs(image), f"{title}\namplitude", "gray"), (phase, "phase (rad)", "magma"))
-        for row, (values, told, colours) in enumerate(shown):
+        for row, (values, label, colours) in enumerate(shown):
             limits += [_limits(values)] if column == 0 else []
-            _picture(figure, grid[row, column], values, told, colours, limits[row])
+            _picture(figure, grid[row, column], values, label, colours, limits[row])
             _scale_bar(grid[row, column], values.shape, pixel_size_m)
     return figure
 

@@ -454,7 +454,7 @@ def _others(
     notes = []
     for one in components("metric"):
         if one.found is None:
-            notes.append(one.told)
+            notes.append(one.sentence)
             continue
         try:
             value = float(one.found().of(aligned.copy(), reference.copy()))
@@ -485,16 +485,16 @@ def _check_pixels(*both: tuple[StoredObject, str]) -> None:
     """Refuse to compare across another number of pixels (``size``): an object's pixels are as wide as N makes them."""
     if all(one.stored_size is None for one, _ in both) or len({_window(one) for one, _ in both}) == 1:
         return
-    told = []
+    widths = []
     for one, name in both:
         size = _window(one)
         known = "an object without a probe, which does not say for patterns of how many pixels it is"
         known = known if size is None else f"of patterns of {size} pixels"
-        told.append(
+        widths.append(
             f"{name} is {known}" + ("" if one.stored_size is None else f" in place of the {one.stored_size} of their file")
         )
     remedy = "Make both with the same --size, or both without it; an object in an npz says its size by a probe next to it."
-    raise DataError(f"{' and '.join(told)}: pixels of other widths are not compared.", remedy=remedy)
+    raise DataError(f"{' and '.join(widths)}: pixels of other widths are not compared.", remedy=remedy)
 
 
 def _window(one: StoredObject) -> int | None:

@@ -47,8 +47,8 @@ def check_description(description: Mapping[str, Any]) -> None:
     """
     tensor_shapes(description)
     if description.get("version") not in (GROUP_VERSION, TILE_VERSION, CANVAS_VERSION):
-        told = f"The network's description is of version {description.get('version')!r}"
-        raise DataError(f"{told}; this ptycho reads {GROUP_VERSION} to {CANVAS_VERSION}.")
+        message = f"The network's description is of version {description.get('version')!r}"
+        raise DataError(f"{message}; this ptycho reads {GROUP_VERSION} to {CANVAS_VERSION}.")
     for field in ("size", "gridsize"):
         whole_number(description, field, "the network")
     estimate, output = description.get("estimate"), description.get("output")
@@ -89,8 +89,8 @@ def _check_tile_estimate(description: Mapping[str, Any]) -> None:
         _check_canvas(description)
     smooth, cutoff = estimate.get("smooth"), estimate.get("cutoff")
     if not 0 <= _number(smooth) <= 1000 or not 0 < _number(cutoff) <= 1:
-        told = f"The network's estimate has smooth {smooth!r} and cutoff {cutoff!r}"
-        raise DataError(f"{told}; they must be in [0, 1000] and (0, 1].")
+        message = f"The network's estimate has smooth {smooth!r} and cutoff {cutoff!r}"
+        raise DataError(f"{message}; they must be in [0, 1000] and (0, 1].")
     if estimate.get("likelihood") not in LIKELIHOODS:
         raise DataError(
             f"The network's estimate has likelihood {estimate.get('likelihood')!r}; there are {', '.join(LIKELIHOODS)}."
@@ -101,8 +101,8 @@ def _check_canvas(description: Mapping[str, Any]) -> None:
     """A canvas is one picture, whose sides are known as multiples of eight alone."""
     channels = tuple(description[f"{name}_channels"] for name in ("input", "output"))
     if channels != CANVAS_CHANNELS or not description["layers"]:
-        told = f"{channels[0]} input and {channels[1]} output channels in {len(description['layers'])} layers"
-        raise DataError(f"The network on the canvas has {told}; {CANVAS_CHANNELS[0]} and {CANVAS_CHANNELS[1]} are expected.")
+        message = f"{channels[0]} input and {channels[1]} output channels in {len(description['layers'])} layers"
+        raise DataError(f"The network on the canvas has {message}; {CANVAS_CHANNELS[0]} and {CANVAS_CHANNELS[1]} are expected.")
     sized = next((str(layer["op"]) for layer in description["layers"] if layer["op"] in _OF_A_SIZE), None)
     if sized is not None:
         raise DataError(f"The network on the canvas has the operation {sized!r}, which needs a picture of known size.")

@@ -154,8 +154,8 @@ def _check_losses(place: Path, trained: Mapping[str, Value]) -> None:
         if name.endswith("_weight") and value and "." not in name and name not in declarations("train"):
             loss = name.removesuffix("_weight")
             why = why_left_out(name) or f"No loss '{loss}' is installed."
-            told = f"{place} was trained with {name} {value}, and the training cannot continue without that loss."
-            raise DataError(told, remedy=f"{why} Install what brings it.")
+            message = f"{place} was trained with {name} {value}, and the training cannot continue without that loss."
+            raise DataError(message, remedy=f"{why} Install what brings it.")
 
 
 def is_model(path: Path) -> bool:

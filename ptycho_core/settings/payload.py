@@ -181,8 +181,8 @@ def create_resolution_payload(
     found = create_reconstruction_payload(scan, output_dir, overrides, **more)
     start, logger = (found.resolved.values[name] for name in ("start", "logger"))
     if start.value is not None:
-        told = "Two halves that begin with the same object are not independent."
-        raise SettingsError(told, remedy="Leave --start out.", source=start.where)
+        message = "Two halves that begin with the same object are not independent."
+        raise SettingsError(message, remedy="Leave --start out.", source=start.where)
     if "logger" in found.resolved.requested and logger.value != "none":
         raise SettingsError("The course of two halves is not logged.", remedy="Leave --logger out.", source=logger.where)
     return ResolutionPayload(**{one.name: getattr(found, one.name) for one in fields(found)})
@@ -322,25 +322,27 @@ def _check_network(model_path: str | Path | None, decided: Decided) -> None:
     resolved, spec = decided.resolved, decided.row.spec
     precision = resolved.values["precision"]
     if model_path is None and precision.value == "bf16-mixed":
-        told = f"{precision.where}: bf16-mixed acts in the layers of a network, and there is no model."
-        raise SettingsError(told, remedy="Take another precision, or give a model.", source=precision.where)
+        message = f"{precision.where}: bf16-mixed acts in the layers of a network, and there is no model."
+        raise SettingsError(message, remedy="Take another precision, or give a model.", source=precision.where)
     if model_path is None and spec is not None:
         for option in spec.options:
             asked = resolved.options[f"{spec.name}.{option.name}"]
             if option.network and asked.value != option.default:
-                told = f"{asked.where}: {option.name} acts in the layers of a network, and there is no model."
-                raise SettingsError(told, remedy="Leave it out, or give a model.", source=asked.where)
+                message = f"{asked.where}: {option.name} acts in the layers of a network, and there is no model."
+                raise SettingsError(message, remedy="Leave it out, or give a model.", source=asked.where)
     for name, none in (("refine_probe", False), ("background", "none")):
         one = resolved.values[name]
         if one.value == none:
             continue
         if model_path is not None:
-            told = f"{one.where}: {name} acts only without a model; {model_path} has learned its probe, and without a background."
-            raise SettingsError(told, remedy="Give one of the two.", source=one.where)
+            message = (
+                f"{one.where}: {name} acts only without a model; {model_path} has learned its probe, and without a background."
+            )
+            raise SettingsError(message, remedy="Give one of the two.", source=one.where)
         if spec is not None and "reconstruct" not in spec.capabilities:
-            told = f"backend '{spec.name}' does not provide 'reconstruct', which {name} needs."
+            message = f"backend '{spec.name}' does not provide 'reconstruct', which {name} needs."
             remedy = "Leave it out; give a good probe with --probe FILE."
-            raise CapabilityError(told, remedy=remedy, source=one.where, backend=spec.name)
+            raise CapabilityError(message, remedy=remedy, source=one.where, backend=spec.name)
 
 
 def _first_inference(file: ScanFile, fit: Mapping[str, Any], rows: tuple[BackendInfo, ...]) -> InferencePayload | None:
@@ -410,19 +412,19 @@ def _check_scans(decided: Decided, scans: Sequence[str | Path], validation: Sequ
         scan_path(scan)
     labels, split = resolved.values["labels"], resolved.values["validation_split"]
     if labels.value == RECONSTRUCT and spec is not None and "reconstruct" not in spec.capabilities:
-        told = f"backend '{spec.name}' does not provide 'reconstruct', which labels {RECONSTRUCT} need."
-        raise CapabilityError(told, remedy="Give an object with --labels FILE.", source=labels.where, backend=spec.name)
+        message = f"backend '{spec.name}' does not provide 'reconstruct', which labels {RECONSTRUCT} need."
+        raise CapabilityError(message, remedy="Give an object with --labels FILE.", source=labels.where, backend=spec.name)
     if labels.value not in (None, RECONSTRUCT) and len(scans) > 1:
-        told = f"{labels.where}: labels is the object of one scan, and there are {len(scans)}."
-        raise SettingsError(told, remedy="Store each object in its scan's file as 'object_true'.", source=labels.where)
+        message = f"{labels.where}: labels is the object of one scan, and there are {len(scans)}."
+        raise SettingsError(message, remedy="Store each object in its scan's file as 'object_true'.", source=labels.where)
     if split.value and split.origin in REQUESTING and validation:
-        told = f"{split.where}: validation_split takes frames away for validation, and there are validation scans."
-        raise SettingsError(told, remedy="Give one of the two.", source=split.where)
+        message = f"{split.where}: validation_split takes frames away for validation, and there are validation scans."
+        raise SettingsError(message, remedy="Give one of the two.", source=split.where)
     monitor = resolved.values["checkpoint_monitor"]
     if str(monitor.value).startswith("validation_") and not (validation or split.value):
-        told = f"{monitor.where}: checkpoint_monitor = {monitor.value} needs validation data, and there are none."
+        message = f"{monitor.where}: checkpoint_monitor = {monitor.value} needs validation data, and there are none."
         raise SettingsError(
-            told, remedy="Give some with --validation or --validation-split, or monitor loss.", source=monitor.where
+            message, remedy="Give some with --validation or --validation-split, or monitor loss.", source=monitor.where
         )
 
 
@@ -443,5 +445,5 @@ def _check_start(scan: str | Path, decided: Decided) -> None:
         first = shlex.join(["ptycho", "infer", str(scan), "--model", str(start.value), "--backend", name])
         second = shlex.join(["ptycho", "reconstruct", str(scan), "--backend", decided.row.name])
         remedy = f"Infer first, '{first} -o DIR', then start from the result, '{second} --start DIR ...'. {remedy}"
-    told = f"backend '{decided.row.name}' does not provide 'infer', which a start from the model {start.value} needs."
-    raise CapabilityError(told, remedy=remedy, source=start.where, backend=decided.row.name)
+    message = f"backend '{decided.row.name}' does not provide 'infer', which a start from the model {start.value} needs."
+    raise CapabilityError(message, remedy=remedy, source=start.where, backend=decided.row.name)

@@ -93,10 +93,10 @@ def check_together(resolved: Resolved) -> None:
         _check_monitor(values)
         _check_losses(values)
         if _number(values, "min_learning_rate") > _number(values, "learning_rate"):
-            told = (
+            message = (
                 f"min_learning_rate {_show(values, 'min_learning_rate')} is above learning_rate {_show(values, 'learning_rate')}"
             )
-            _refuse(values, "min_learning_rate" if _asked(values, "min_learning_rate") else "learning_rate", told)
+            _refuse(values, "min_learning_rate" if _asked(values, "min_learning_rate") else "learning_rate", message)
 
 
 def _check_metres(values: Mapping[str, Sourced]) -> None:
@@ -156,14 +156,14 @@ def _check_monitor(values: Mapping[str, Sourced]) -> None:
     off = next((name for name in ("enable_checkpointing", "checkpoint_save_top_k") if not values[name].value), None)
     top = values["checkpoint_save_top_k"]
     if off == "enable_checkpointing" and top.value and _asked(values, "checkpoint_save_top_k"):
-        told = f"checkpoint_save_top_k {top.value} keeps models, and enable_checkpointing is false"
-        _refuse(values, "checkpoint_save_top_k", f"{told} ({values[off].origin})")
+        message = f"checkpoint_save_top_k {top.value} keeps models, and enable_checkpointing is false"
+        _refuse(values, "checkpoint_save_top_k", f"{message} ({values[off].origin})")
     if off is None or values["early_stop_patience"].value is not None or values["scheduler"].value == "plateau":
         return
     for name in ("checkpoint_monitor", "checkpoint_mode"):
         if _asked(values, name):
-            told = f"{name} decides nothing: {off} is {str(values[off].value).lower()} ({values[off].origin})"
-            _refuse(values, name, f"{told}, there is no early_stop_patience, and scheduler is not plateau")
+            message = f"{name} decides nothing: {off} is {str(values[off].value).lower()} ({values[off].origin})"
+            _refuse(values, name, f"{message}, there is no early_stop_patience, and scheduler is not plateau")
 
 
 def _check_losses(values: Mapping[str, Sourced]) -> None:
@@ -182,8 +182,8 @@ def _check_losses(values: Mapping[str, Sourced]) -> None:
         _refuse(values, "labels", "labels act only with a realspace_weight above 0, or model_type supervised")
     for name in ("train_probe", "train_scale") if values["labels"].value == RECONSTRUCT else ():
         if values[name].value:
-            told = f"labels {RECONSTRUCT} are made with the probe as it is, and {name} is {_show(values, name)}"
-            _refuse(values, name if _asked(values, name) else "labels", told)
+            message = f"labels {RECONSTRUCT} are made with the probe as it is, and {name} is {_show(values, name)}"
+            _refuse(values, name if _asked(values, name) else "labels", message)
     if not any(weights[name] > 0 for name in patterns):
         for name in ("train_probe", "train_scale"):
             if _asked(values, name) and values[name].value:
@@ -223,8 +223,8 @@ def _check_logger(values: Mapping[str, Sourced]) -> None:
         return
     found = logger(str(one.value))
     if found.found is None:
-        told = f"logger {found.name} cannot be used: {found.told}"
-        raise SettingsError(told, remedy="Repair or uninstall it, or use --logger csv.", source=one.where)
+        message = f"logger {found.name} cannot be used: {found.sentence}"
+        raise SettingsError(message, remedy="Repair or uninstall it, or use --logger csv.", source=one.where)
     for package, distribution in found.found.requires.items():  # type: ignore[attr-defined]
         there = find_spec(package.partition(".")[0])
         if there is None or there.origin is None:  # a folder of that name in the working directory is no package

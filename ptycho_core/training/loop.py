@@ -313,5 +313,5 @@ class TrainingLoop:
         try:
             self._trainer.restore(training.arrays, self._steps)
         except (LookupError, TypeError, ValueError) as error:
-            told = f"The arrays of the checkpoint's training are not those of its model: {error}."
-            raise DataError(told, remedy="Train anew in another folder.") from error
+            message = f"The arrays of the checkpoint's training are not those of its model: {error}."
+            raise DataError(message, remedy="Train anew in another folder.") from error

@@ -341,8 +341,8 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, Value]:
     """The main figures of the model to take, for those who listen."""
     names = ("epoch", "loss", "misfit", "validation_loss", "validation_misfit")
     row = metrics.get("best", metrics.get("last", {}))
-    told = {"epochs": metrics["epochs"], "interrupted": metrics["interrupted"], "model": metrics["model"]}
-    return told | {name: row[name] for name in names if name in row}
+    facts = {"epochs": metrics["epochs"], "interrupted": metrics["interrupted"], "model": metrics["model"]}
+    return facts | {name: row[name] for name in names if name in row}
 
 
 def _repeated(scans: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -367,5 +367,5 @@ def _notes(history: Sequence[Mapping[str, Value]]) -> list[str]:
     """What a user must know of the model besides its losses: that it collapsed, as it was reported when that was seen."""
     from ptycho_core.training.stopping import collapse
 
-    told = filter(None, (collapse(history[:epochs]) for epochs in range(1, len(history) + 1)))
-    return list(itertools.islice(told, 1))
+    warnings = filter(None, (collapse(history[:epochs]) for epochs in range(1, len(history) + 1)))
+    return list(itertools.islice(warnings, 1))

@@ -158,8 +158,8 @@ def test_reconstruct_keeps_a_history_and_tells_of_every_epoch(bench: Bench) -> N
     assert history
     assert all({"stage", "epoch", "loss", "misfit", "held_out", "seconds"} <= row.keys() for row in history)
     assert all(math.isfinite(row["misfit"]) for row in history)
-    told = [event for event in found["events"] if event.kind == "epoch"]
-    assert [(event.stage, event.epoch) for event in told] == [(row["stage"], row["epoch"]) for row in history]
+    message = [event for event in found["events"] if event.kind == "epoch"]
+    assert [(event.stage, event.epoch) for event in message] == [(row["stage"], row["epoch"]) for row in history]
 
 
 @kit("reconstruct", "flux", needs=("test_it_improves_a_known_scan",))
@@ -196,8 +196,8 @@ def test_it_improves_a_known_scan(bench: Bench) -> None:
 @kit("reconstruct", needs=("test_reconstruct_keeps_a_history_and_tells_of_every_epoch",))
 def test_the_history_says_what_the_arrays_say(bench: Bench) -> None:
     result = run(bench, FULL)["result"]
-    told, found = result.history[-1]["misfit"], misfit(bench.scan(modes=1), result)
-    assert told == pytest.approx(found, rel=0.1), "misfit of the last row is Σ|√I − √n| / Σ√n, as ptycho_core.physics has it"
+    message, found = result.history[-1]["misfit"], misfit(bench.scan(modes=1), result)
+    assert message == pytest.approx(found, rel=0.1), "misfit of the last row is Σ|√I − √n| / Σ√n, as ptycho_core.physics has it"
 
 
 @kit("reconstruct", needs=("test_reconstruct_gives_numpy_arrays_of_the_contract",))
