@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 from ptycho_core.imaging.metrics import score
 
-
 PTYCHO = [sys.executable, "-c", "from ptycho_core.cli.main import run; run()"]
 
 
