@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 from ptycho_core.imaging.metrics import score
 
+PTYCHO = [sys.executable, "-c", "from ptycho_core.cli.main import run; run()"]
+
 
 class Row(NamedTuple):
     """A kind of scan, and how it is reconstructed: words of ``ptycho simulate`` and of ``ptycho reconstruct``."""
@@ -81,7 +83,7 @@ def _ptycho(*words: str) -> float:
     """Run the command; CPU seconds."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     one = {**os.environ, "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
-    subprocess.run([sys.executable, "-m", "ptycho_core.cli.main", *words], check=True, env=one, stdout=subprocess.DEVNULL)
+    subprocess.run([*PTYCHO, *words], check=True, env=one, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
