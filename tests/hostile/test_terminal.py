@@ -70,7 +70,7 @@ def told(capsys):
         assert main([str(word) for word in words]) == status
         out, err = capsys.readouterr()
         assert not steers(out + err)
-        assert len(out + err) < 12000
+        assert len(out + err) < 16000
         return out + err
 
     return told
