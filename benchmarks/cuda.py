@@ -32,6 +32,7 @@ from ptycho_core.formats.opening import open_scan
 from ptycho_core.model import load_model
 from ptycho_core.reconstruction.start import prepare_start
 from ptycho_core.settings.planning import plan_verb
+from ptycho_core.settings.reconstruction import ReconstructionSettings
 from ptycho_core.settings.resolution import resolve
 
 SIMULATED = ("--size", "64", "--frames", "1024", "--modes", "2", "--position-error", "0.5", "--seed", "3")
@@ -43,7 +44,7 @@ TRAINING = {
 }  # fmt: skip
 """Steps are as large as gradients, so that a gradient near zero does not change its sign into a step of full length."""
 
-FIT = {"epochs": 1, "iterations": 1, "modes": 2, "refine_positions": True, "background": "pixel"}
+FIT = {"epochs": 1, "iterations": 1, "modes": 2, "refine_positions": "on", "background": "pixel"}
 SECONDS = 280
 
 
@@ -116,7 +117,7 @@ def reconstruct(job, how):
 
 def evaluate_scan(job, how):
     scan = open_scan(job["scan"])
-    start = prepare_start(scan, modes=2, seed=3, start=None, probe=None, refine_positions=False)
+    start = prepare_start(scan, ReconstructionSettings(modes=2), seed=3)
     frames = np.arange(min(64, len(scan)))
     counts = scan.patterns.read(frames)
     # On a flat object a shift changes nothing: its gradient would be rounding alone.

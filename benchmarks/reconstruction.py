@@ -62,9 +62,7 @@ class Watch:
 def measure(scan, truth=None, probe=None, true_positions=None, levels=LEVELS, start=None, **changed):
     """One reconstruction; the figures of its row."""
     settings = ReconstructionSettings(start=None if start is None else str(start), **changed)
-    start = prepare_start(
-        scan, modes=settings.modes, seed=0, start=start, probe=probe, refine_positions=settings.refine_positions
-    )
+    start = prepare_start(scan, settings, seed=0, probe=probe)
     scoring, scoring_wall, reached = 0.0, 0.0, dict.fromkeys(levels)
     began_cpu, began = time.process_time(), time.perf_counter()
 
@@ -165,7 +163,7 @@ def rows(folder):
         moved, truth, positions = lcls(folder, start=True)
         yield (
             "lcls, stage positions",
-            lambda: measure(moved, truth, true_positions=positions, levels=(), refine_positions=True),
+            lambda: measure(moved, truth, true_positions=positions, levels=(), refine_positions="on"),
         )
     for name, arguments in OTHERS.items():
         yield name, lambda arguments=arguments: measure(*simulated(*arguments))

@@ -31,10 +31,10 @@ def check_job(job: Job) -> None:
         SettingsError: a loss term is unknown, or its weight is not a finite number.
     """
     if isinstance(job, EvaluateJob):
-        check_model(np.asarray(job.object), np.asarray(job.probe), job.positions, job.background)
+        check_model(np.asarray(job.object), np.asarray(job.probe), job.positions, job.background, job.flux)
         check_batch(job)
     elif isinstance(job, ReconstructJob):
-        check_model(job.object, job.probe, job.positions, None)
+        check_model(job.object, job.probe, job.positions, None, job.flux)
         _check_scan(job.scan, job.probe, job.positions)
     elif isinstance(job, InferJob):
         _check_network(job.model)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 CONTRACT: Final[tuple[int, int]] = (2, 0)
 """Version of the contract (major, minor). A backend's major must be the same and its minor not newer."""
 
-CAPABILITIES: Final[frozenset[str]] = frozenset({"train", "infer", "reconstruct", "evaluate", "positions", "background"})
+CAPABILITIES: Final[frozenset[str]] = frozenset(
+    {"train", "infer", "reconstruct", "evaluate", "positions", "position-search", "background", "flux", "saturation"}
+)
 """Words a manifest may claim: the four verbs, then what ``reconstruct`` can do besides object and probe."""
 
 VERBS: Final[tuple[str, ...]] = ("train", "infer", "reconstruct", "evaluate")
@@ -158,13 +160,15 @@ class ExecutionPlan:
 
 @dataclass(frozen=True, eq=False)
 class ReconstructJob:
-    """Fit object, probe and, if asked, positions and background to one scan. A backend changes none of its arrays.
+    """Fit object, probe and, if asked, positions, background and flux to one scan. A backend changes none of its arrays.
 
     Attributes:
         scan: the opened scan; its patterns are read when asked for.
         object: (rows, columns), complex64, what the fit begins with.
         probe: (mode, N, N), complex64, scaled to counts, what the fit begins with.
         positions: (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner in ``object``; all windows lie inside.
+        flux: (frame,), float64, above 0, mean 1, the dose of each frame relative to the probe's, from a monitor of the beam: what
+            the fit of it begins with, and taken as it is where it is not fitted; None for 1.
         settings: the groups *data*, *reconstruction* and *execution* by name.
         losses: the losses that compare patterns, by name, those of other distributions too; empty for ptycho's own.
     """
@@ -175,6 +179,7 @@ class ReconstructJob:
     positions: NDArray[np.float64]
     settings: Mapping[str, Mapping[str, Value]]
     losses: Mapping[str, Loss] = field(default_factory=dict)
+    flux: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -233,6 +238,9 @@ class EvaluateJob:
         background: (N, N) counts added to each pattern, or None.
         weights: weight of each loss term by name (``nll``, ``amplitude``, ``mae``, ``tv``).
         gradients: whether gradients of the weighted sum are wanted.
+        flux: (frame,), above 0, what multiplies the light of each frame, but not the background; None for 1.
+        saturation: counts that have reached it are lower bounds: modelled counts beyond them are compared as if they were equal;
+            None where there are none.
     """
 
     object: ComplexArray
@@ -243,6 +251,8 @@ class EvaluateJob:
     background: FloatArray | None = None
     weights: Mapping[str, float] = field(default_factory=lambda: {"amplitude": 1.0})
     gradients: bool = True
+    flux: FloatArray | None = None
+    saturation: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -363,6 +373,7 @@ class ReconstructResult:
             from which the core makes R; None leaves it to the core to model all patterns.
         held_out_sums: (k, 2), float64: the same of the frames ``held_out``, from before they were fitted too; None where they
             took no part to the end.
+        flux: (frame,), float64, above 0, mean 1: the dose of each frame relative to the probe's, or None where all are alike.
     """
 
     object: ComplexArray
@@ -376,6 +387,7 @@ class ReconstructResult:
     facts: Mapping[str, Any] = field(default_factory=dict)
     frame_sums: FloatArray | None = None
     held_out_sums: FloatArray | None = None
+    flux: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -386,9 +398,9 @@ class EvaluateResult:
         intensities: (frame, N, N), float64, modelled counts; of a batch of a training its frames in the order of the groups.
         losses: each loss term's value, unweighted, by name; of a batch of a training those with a weight above 0.
         gradients: by name: derivative of the weighted sum, as d/d Re + i d/d Im for complex arrays; empty if not wanted. Of an
-            `EvaluateJob` ``object``, ``probe``, ``positions``, ``background``; of a batch of a training what learns, named,
-            shaped and in the units of ``specs/network.md``: ``network.NAME``, ``physics.probe`` (of q, complex (scan, mode, N,
-            N)), ``physics.log_scale`` (scan,).
+            `EvaluateJob` ``object``, ``probe``, ``positions``, ``background``, ``flux``; of a batch of a training what learns,
+            named, shaped and in the units of ``specs/network.md``: ``network.NAME``, ``physics.probe`` (of q, complex (scan,
+            mode, N, N)), ``physics.log_scale`` (scan,).
         patches: (frame, N, N), complex, the object patches of a batch of a training, merged as the loss sees them; else None.
     """
 

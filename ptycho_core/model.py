@@ -65,6 +65,8 @@ class Model:
         settings: the audit of the training's settings, with provenance; anything JSON can hold.
         producer: names and versions of the programs that wrote it.
         history: one row for each epoch; what was not finite is None once it was stored.
+        untrained: what the network is worth next to the untrained pass, as ``specs/model-file.md`` says; empty where that was
+            not measured.
         training: the state of the training, in a checkpoint that was loaded with ``training=True``; else None.
     """
 
@@ -76,6 +78,7 @@ class Model:
     settings: Mapping[str, Any] = field(default_factory=dict)
     producer: Mapping[str, str] = field(default_factory=dict)
     history: Sequence[Mapping[str, Value]] = ()
+    untrained: Mapping[str, Any] = field(default_factory=dict)
     training: TrainingState | None = None
 
     @property
@@ -110,7 +113,7 @@ def save_model(path: str | Path, model: Model) -> Path:
     tensors |= {f"physics.{name}": array for name, array in model.physics.items()}
     table = layouts(tensors, where)
     manifest: dict[str, Any] = {"format": FORMAT, "version": VERSION, "tensors": as_table(table)}
-    for name in ("network", "facts", "scaling", "settings", "producer"):
+    for name in ("network", "facts", "scaling", "settings", "producer", "untrained"):
         manifest[name] = plain(getattr(model, name), f"{where}: {name}")
     manifest["history"] = plain(list(model.history), f"{where}: history", nulls=True)
     check_contents(manifest, where)
@@ -126,12 +129,12 @@ def save_model(path: str | Path, model: Model) -> Path:
     return path
 
 
-def load_model(path: str | Path, *, training: bool = False) -> Model:
+def load_model(path: str | Path, *, training: bool | None = False) -> Model:
     """Read a model file, or the best one of a training run's folder; strictly.
 
     Args:
         path: the file or the folder.
-        training: whether the training state is wanted; without, the ``training/`` members are not read.
+        training: whether the training state is wanted, None if there is one; without, the ``training/`` members are not read.
 
     Raises:
         DataError: there is no such file, or anything in it is not as ``specs/model-file.md`` says: the message names the file,
@@ -169,6 +172,7 @@ def load_with_manifest(path: str | Path, *, training: bool | None) -> tuple[dict
         settings=manifest["settings"],
         producer=manifest["producer"],
         history=tuple(manifest["history"]),
+        untrained=manifest["untrained"],
         training=state,
     )
     return manifest, model

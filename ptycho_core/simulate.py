@@ -49,6 +49,8 @@ class SimulationSettings:
         modes: number of incoherent modes of the true probe.
         defocus_fraction: the guess of the probe has this part of the true defocus (of the diameter for a disk), and one mode.
         photons: mean counts in a pattern of an empty object.
+        flux_error: relative standard deviation of the dose of frames about their mean.
+        saturation: counts at which the detector ends, or 0 for none.
         noise: False leaves out the Poisson noise; counts are then fractions.
         amplitude: range of the object's amplitude.
         phase: range of the object's phase, rad.
@@ -70,6 +72,8 @@ class SimulationSettings:
     modes: int = 1
     defocus_fraction: float = 0.85
     photons: float = 1e6
+    flux_error: float = 0.0
+    saturation: float = 0.0
     noise: bool = True
     amplitude: tuple[float, float] = (0.6, 1.0)
     phase: tuple[float, float] = (0.0, 1.0)
@@ -114,6 +118,8 @@ _RANGES = (
     ("modes", 1, 10),
     ("defocus_fraction", 0, 10),
     ("photons", 1, 1e14),
+    ("flux_error", 0, 1),
+    ("saturation", 0, 2**32 - 1),
     ("seed", 0, 2**63 - 1),
 )
 
@@ -130,6 +136,7 @@ class Simulation:
         probe_guess: (1, N, N), complex64, in counts.
         probe_true: (mode, N, N), complex64, in counts.
         object_true: (rows, columns), complex64.
+        flux_true: (frame,), float64, the dose of each frame relative to their mean.
         settings: what was asked for.
     """
 
@@ -139,6 +146,7 @@ class Simulation:
     probe_guess: NDArray[np.complex64]
     probe_true: NDArray[np.complex64]
     object_true: NDArray[np.complex64]
+    flux_true: NDArray[np.float64]
     settings: SimulationSettings
 
     def scan(self) -> Scan:
@@ -175,6 +183,7 @@ class Simulation:
             "probe_true": self.probe_true,
             "object_true": self.object_true,
             "positions_true_px": self.positions_true,
+            "flux_true": self.flux_true,
             "simulation": np.array(json.dumps(asdict(self.settings))),
         }
         write_plain_npz(place, arrays, overwrite=overwrite)
@@ -206,20 +215,22 @@ def simulate_scan(
             raise SettingsError(f"There is no simulation setting '{name}'.{did_you_mean(name, known)}")
     chosen = replace(settings or SimulationSettings(), **overrides).checked()
     # One stream for each part, so that another object or dose leaves the positions as they are.
-    for_object, for_positions, for_error, for_noise = np.random.default_rng(chosen.seed).spawn(4)
+    for_object, for_positions, for_error, for_noise, for_flux = np.random.default_rng(chosen.seed).spawn(5)
     width = chosen.probe_width or 0.4 * chosen.size
     probe = make_probe(chosen.probe, chosen.size, width, chosen.photons, chosen.modes).astype(np.complex64)
     guess = make_probe(chosen.probe, chosen.size, width, chosen.photons, 1, chosen.defocus_fraction).astype(np.complex64)
     positions, shape = _positions(chosen, width, for_positions)
     image = make_object(chosen.object, shape, chosen.amplitude, chosen.phase, for_object).astype(np.complex64)
+    flux = _flux(chosen.flux_error, len(positions), for_flux)
     stated = positions + for_error.normal(0, chosen.position_error, positions.shape)
     return Simulation(
-        intensity=_counts(chosen, image, probe, positions, for_noise, progress),
+        intensity=_counts(chosen, image, probe, positions, flux, for_noise, progress),
         positions=stated,
         positions_true=positions,
         probe_guess=guess,
         probe_true=probe,
         object_true=image,
+        flux_true=flux,
         settings=chosen,
     )
 
@@ -241,9 +252,16 @@ def _positions(
         origin, shape = object_canvas(places, chosen.size, margin=int(np.ceil(5 * chosen.position_error)))
         check_canvas(shape, places, _OBJECT_BYTES)
     except DataError as error:  # the settings are to blame, not a file
-        told = f"The scan is too large. {error.message}"
-        raise SettingsError(told, remedy="Take fewer frames, or a smaller step or field.") from error
+        message = f"The scan is too large. {error.message}"
+        raise SettingsError(message, remedy="Take fewer frames, or a smaller step or field.") from error
     return places - origin, shape
+
+
+def _flux(error: float, frames: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """The dose of frames, (frame,), mean 1; log-normal, so that none is dark."""
+    from ptycho_core.scan.scan import relative_flux
+
+    return relative_flux(np.exp(random.normal(0, np.sqrt(np.log1p(error**2)), frames)))
 
 
 def _counts(
@@ -251,6 +269,7 @@ def _counts(
     image: NDArray[np.complex64],
     probe: NDArray[np.complex64],
     positions: NDArray[np.float64],
+    flux: NDArray[np.float64],
     random: np.random.Generator,
     progress: Steps | None,
 ) -> NDArray[Any]:
@@ -261,7 +280,7 @@ def _counts(
     result = np.empty((len(positions), chosen.size, chosen.size), dtype=dtype)
     for start in range(0, len(positions), _CHUNK):
         frames = slice(start, start + _CHUNK)
-        mean = intensities(image, probe, positions[frames])
+        mean = intensities(image, probe, positions[frames], flux=flux[frames])
         if not chosen.noise:
             result[frames] = mean
         else:
@@ -269,6 +288,8 @@ def _counts(
             if counts.max() > np.iinfo(np.uint32).max:
                 raise DataError(f"A pixel would count {counts.max()}, beyond 32 bits.", remedy="Take fewer photons.")
             result[frames] = counts
+        if chosen.saturation:
+            np.minimum(result[frames], chosen.saturation, out=result[frames], casting="unsafe")
         if progress is not None:
             progress(min(start + _CHUNK, len(positions)), len(positions))
     return result.astype(np.uint16) if chosen.noise and result.max() <= np.iinfo(np.uint16).max else result

@@ -126,7 +126,7 @@ def _print_components() -> None:
 
     for kind in dict.fromkeys(kind for kind, _ in claimed()):
         for one in components(kind):
-            say(one.told if one.reason else f"{one.said}: ok")
+            say(one.sentence if one.reason else f"{one.said}: ok")
 
 
 def _new(args: argparse.Namespace) -> int:

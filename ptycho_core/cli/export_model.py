@@ -60,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
         say(f"{len(graph.graph.node)} nodes; now a batch through ONNX Runtime and the reference", error=True)
     distance = exported_distance(graph, model, file)
     if not distance <= EXPORTED:
-        told = f"the graph's patches are {distance:.1e} from those of the reference, more than {EXPORTED:g}"
-        raise DataError(f"{file}: {told}. Nothing was written.")
+        message = f"the graph's patches are {distance:.1e} from those of the reference, more than {EXPORTED:g}"
+        raise DataError(f"{file}: {message}. Nothing was written.")
     replace_file(output, lambda temporary: temporary.write_bytes(graph.SerializeToString()))
     kind = f"counts to patches of {model.size} x {model.size} pixels"
     say(f"{output}: {kind}, {distance:.1e} from the reference (limit {EXPORTED:g})")

@@ -49,11 +49,14 @@ def run(args: argparse.Namespace) -> int:
     if dry:
         return show_plan(payload, overwrite=args.overwrite, as_json=args.json)
     from ptycho_core.cli.progress import run_shown, say_notes
+    from ptycho_core.modelfile.trained import told_next_to_untrained
 
     _, metrics = run_shown(run_payload, payload, args)
     if not payload.groups["execution"]["progress"]:
         say_notes([*metrics["doubts"], *metrics["notes"]])
     say(f"{figures_of(metrics)}; {metrics['frames']} patterns in {metrics['seconds']:.1f} s: {args.output_dir}")
+    if args.model is not None:
+        say(told_next_to_untrained(metrics["untrained"]))
     say(said_of(metrics))
     say_taken(payload)
     return status_of(args, metrics)

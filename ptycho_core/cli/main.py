@@ -38,7 +38,7 @@ COMMANDS = {
     "inspect": "say what is in a scan file",
     "convert": "write a scan or a reconstruction in the format of another program",
     "formats": "list the formats of scan files that are read and written",
-    "model": "say what is in a model file, or verify it with several backends",
+    "model": "say what is in a model file, verify it with several backends, or export it",
     "score": "compare a result with a reference",
     "compare": "run the same job with several backends, or compare results that exist",
     "backends": "list, show and examine the engines that are installed",

@@ -49,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lines(found: Mapping[str, Any], *, every: bool) -> list[str]:
+    from ptycho_core.modelfile.trained import told_next_to_untrained
+
     tensors = [one for one in found["tensors"] if one["name"].startswith("network.")]
     kind = "checkpoint" if found["checkpoint"] else "model without training state"
     epochs, kept = found["history"], found["training"]
@@ -59,6 +61,7 @@ def _lines(found: Mapping[str, Any], *, every: bool) -> list[str]:
         *_block("network", [_network(item) for item in found["network"].items()]),
         ("parameters", f"{found['parameters']} in {len(tensors)} tensors"),
         *_block("probes", [_PROBE.format(number, **one) for number, one in enumerate(found["probes"])]),
+        *_block("untrained", [told_next_to_untrained(found["untrained"])]),
         *_block("scaling", [_pair(item) for item in found["scaling"].items()]),
         *_block("producer", [_pair(item) for item in found["producer"].items()]),
         *_block("history", [f"{len(epochs)} epochs; the last: {', '.join(map(_pair, epochs[-1].items()))}"] if epochs else []),

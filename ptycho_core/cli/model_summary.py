@@ -19,10 +19,10 @@ def summarise_model(path: str | Path) -> dict[str, Any]:
 
     Returns:
         ``file``, ``bytes``, ``format``, ``version``, ``checkpoint``, ``facts``, ``network`` (the description), ``parameters``
-        (how many numbers the network has), ``tensors`` (list of ``name``, ``dtype``, ``shape``, ``rms``), ``probes`` (for each
-        scan ``counts`` = Σ|probe|² and ``log_scale``), ``scaling``, ``producer``, ``history`` (rows), ``settings`` (list of
-        ``name``, ``value``, ``origin``, ``where``, ``default``), ``training`` (None, or its ``tensors`` and ``state``),
-        ``hashes`` (sha256 by member, each found to be right).
+        (how many numbers the network has), ``tensors`` (list of ``name``, ``dtype``, ``shape``, ``rms``), ``probes``
+        (for each scan ``counts`` = Σ|probe|² and ``log_scale``), ``scaling``, ``producer``, ``history`` (rows),
+        ``untrained`` (figures), ``settings`` (list of ``name``, ``value``, ``origin``, ``where``, ``default``),
+        ``training`` (None, or its ``tensors`` and ``state``), ``hashes`` (sha256 by member, each found to be right).
 
     Raises:
         DataError: as ``ptycho_core.model.load_model``.
@@ -49,6 +49,7 @@ def summarise_model(path: str | Path) -> dict[str, Any]:
         "scaling": dict(model.scaling),
         "producer": dict(model.producer),
         "history": list(model.history),
+        "untrained": dict(model.untrained),
         "settings": _settings(model.settings),
         "training": None if kept is None else {"tensors": _tensors(kept.arrays), "state": dict(kept.state)},
         "hashes": manifest["hashes"],

@@ -114,12 +114,15 @@ def _misfits(result: Path, scan_path: Path) -> dict[str, float]:
     factor = float(one.facts.get("counts_factor") or scan.counts_factor) / scan.counts_factor
     background = None if one.background is None else one.background / factor
     model = (scan, one.object, one.probe / math.sqrt(factor), one.positions)
-    found = {"misfit": data_misfit(*model, background=background)}
+    level = one.facts.get("saturation")
+    more: dict[str, Any] = {"background": background, "flux": one.flux}
+    more["saturation"] = None if level is None else float(level) / factor
+    found = {"misfit": data_misfit(*model, **more)}
     if one.held_out_sums is not None:  # from before those frames were fitted too: nothing can be computed again
         differences, amplitudes = one.held_out_sums.sum(axis=0)
         found["held_out_misfit"] = float(differences / amplitudes) if amplitudes > 0 else math.nan
     elif len(one.held_out):
-        found["held_out_misfit"] = data_misfit(*model, background=background, frames=one.held_out)
+        found["held_out_misfit"] = data_misfit(*model, **more, frames=one.held_out)
     return found
 
 

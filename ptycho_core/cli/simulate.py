@@ -65,11 +65,15 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
         help="rms error of the stated positions along each axis, object pixels (default 0)",
     )
     scan.add_argument("--whole-pixels", dest="subpixel", action="store_false", help="positions on whole pixels")
+    beam.add_argument(
+        "--flux-error", metavar="PART", type=float, help="rms fluctuation of the dose of frames, part of its mean (default 0)"
+    )
     detector = parser.add_argument_group("detector")
     detector.add_argument("--size", metavar="N", type=int, help="pixels across a pattern, even (default 64)")
     detector.add_argument(
         "--photons", metavar="COUNTS", type=float, help="mean counts in a pattern of an empty object (default 1e6)"
     )
+    detector.add_argument("--saturation", metavar="COUNTS", type=float, help="counts at which a pixel ends (default 0: no end)")
     detector.add_argument("--no-noise", dest="noise", action="store_false", help="mean counts, float32, without Poisson noise")
     parser.set_defaults(func=run, leaves_files=True)
 
@@ -120,3 +124,5 @@ def _report(made: Simulation, path: Path) -> None:
         f"scan        {it.scan}, step {dense.step:.3g} px (median nearest neighbour), linear overlap {dense.linear:.0%},", end=" "
     )
     print(f"position error {it.position_error:g} px rms, seed {it.seed}")
+    if it.flux_error:
+        print(f"flux        varies by {made.flux_true.std():.1%} rms from frame to frame")

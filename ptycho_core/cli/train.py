@@ -27,6 +27,10 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     parser.add_argument("scans", metavar="SCAN", nargs="+", help="scan file, or sample:siemens-star for the bundled one")
     parser.add_argument("-o", "--output-dir", metavar="RUN", required=True, help="folder for the run")
     parser.add_argument("--validation", metavar="SCAN", action="append", default=[], help="validation scan (repeatable)")
+    parser.add_argument(
+        "--from", metavar="RUN|FILE", dest="start_model",
+        help="begin with the network and the weights of this model, to fit them to other scans (not with --resume)",
+    )  # fmt: skip
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue the training in RUN: same scans, same settings")
     again.add_argument("--overwrite", action="store_true", help="replace the run that is in RUN")
@@ -47,17 +51,21 @@ def run(args: argparse.Namespace) -> int:
         given.overrides,
         validation=args.validation,
         resume=folder / LAST if args.resume else None,
+        start_model=args.start_model,
         config_file=given.config,
         allow_unsupported=args.allow_unsupported,
     )
     if dry:
         return show_plan(payload, overwrite=args.overwrite, as_json=args.json)
     from ptycho_core.cli.progress import run_shown, say_notes
+    from ptycho_core.modelfile.trained import told_next_to_untrained
 
     _, metrics = run_shown(run_payload, payload, args)
     if not payload.groups["execution"]["progress"]:
         say_notes([*metrics["doubts"], *metrics["notes"]])
     say(f"{_result(metrics)} in {metrics['seconds']:.1f} s: {folder / metrics['model']}")
+    if not metrics["interrupted"]:
+        say(told_next_to_untrained(metrics["untrained"]))
     if metrics["interrupted"] and metrics["checkpoint"]:
         say(f"interrupted; 'ptycho train ... -o {folder} --resume' continues from {folder / metrics['checkpoint']}")
     elif metrics["interrupted"]:
@@ -68,6 +76,6 @@ def run(args: argparse.Namespace) -> int:
 def _result(metrics: dict[str, Any]) -> str:
     word, best = ("best", metrics["best"]) if "best" in metrics else ("last", metrics.get("last", {}))
     shown = {"loss": "loss", "validation_loss": "validation loss", "misfit": "R", "validation_misfit": "validation R"}
-    told = [f"{label} {best[name]:.4g}" for name, label in shown.items() if best.get(name) is not None]
+    figures = [f"{label} {best[name]:.4g}" for name, label in shown.items() if best.get(name) is not None]
     epochs = f"{metrics['epochs']} epoch{'s' * (metrics['epochs'] != 1)}"
-    return f"{epochs}, {word} with {', '.join(told)}," if told else epochs
+    return f"{epochs}, {word} with {', '.join(figures)}," if figures else epochs

@@ -95,13 +95,14 @@ def _misfit(result: StoredObject, place: Path, scan: Scan) -> tuple[float | None
         return None, f"no R: it has {len(result.positions)} frames, the scan {len(scan.positions)}"
     if result.probe.shape[-1] != scan.size:
         return None, f"no R: its windows have {result.probe.shape[-1]} pixels, the patterns {scan.size}"
-    probe, background = result.probe, None
+    probe, background, flux = result.probe, None, None
     try:
         if result.origin is None:  # only our own file states one; another's object and probe share a scale that is not known
             probe = probe * common_factor(scan, result.object, probe, result.positions)
         else:
-            background = load_reconstruction(place).background
-        return data_misfit(scan, result.object, probe, result.positions, background=background), ""
+            own = load_reconstruction(place)
+            background, flux = own.background, own.flux
+        return data_misfit(scan, result.object, probe, result.positions, background=background, flux=flux), ""
     except DataError as error:
         return None, f"no R: {error.message}"
 

@@ -33,7 +33,10 @@ _MEANING = {
     "reconstruct": "`ptycho reconstruct`",
     "evaluate": "forward model, loss terms, gradients",
     "positions": "`--refine-positions`",
+    "position-search": "`--refine-positions=search` and `=affine`",
     "background": "`--background`",
+    "flux": "`--refine-flux`",
+    "saturation": "`--saturation`",
 }
 
 

@@ -41,11 +41,11 @@ def coarse_state(state: State) -> State:
     small = xp.ifft2(_crop_spectrum(xp, field, rows // 2, columns // 2))[0] / 4
     small = xp.concat([small, small[-1:]], 0)
     small = xp.concat([small, small[:, -1:]], 1)
-    return State(xp, small, probe, state.positions / 2)
+    return State(xp, small, probe, state.positions / 2, flux=state.flux)
 
 
 def fine_state(coarse: State, fine: State) -> State:
-    """``fine`` with object and probe taken from ``coarse``."""
+    """``fine`` with object, probe and flux taken from ``coarse``."""
     xp, size = fine.xp, fine.probe.shape[-1]
     probe = xp.ifft2_ortho(_pad_spectrum(xp, xp.fft2_ortho(coarse.probe), size, size))
     rows, columns = (2 * (length // 2) for length in fine.object.shape)
@@ -53,5 +53,6 @@ def fine_state(coarse: State, fine: State) -> State:
     large = xp.ifft2(_pad_spectrum(xp, spectrum, rows, columns))[0] * 4
     wide = xp.concat([large, fine.object[:rows, columns:]], 1)
     found = fine.copy()
+    found.flux = None if coarse.flux is None else coarse.flux.copy()
     found.object, found.probe = xp.concat([wide, fine.object[rows:]], 0), probe
     return found

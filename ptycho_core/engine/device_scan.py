@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ptycho_core.engine.canvas import CanvasBatch, CanvasEstimate
 from ptycho_core.engine.patterns import DevicePatterns
+from ptycho_core.training.turns import turned
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -47,7 +49,9 @@ class DeviceScan:
         self.corners = np.floor(scan.positions).astype(np.int64)
         self.labels: Array | None = None if scan.labels is None else xp.from_numpy(scan.labels)
         self.good = self.frames.size**2 if self.frames.mask is None else int(scan.scan.mask.sum())
-        self._xp = xp
+        self._xp, self._labels = xp, scan.labels
+        self._canvases: dict[bytes, tuple[NDArray[Any], ...]] = {}
+        self._room = ESTIMATE_BYTES
         self._known = np.zeros(-(-self.frames.number // BLOCK), dtype=bool)
         self._memory: NDArray[np.complexfloating] | None = None
 
@@ -72,3 +76,35 @@ class DeviceScan:
                 self._known[block] = True
         patches, step = (self._xp.from_numpy(one[frames]) for one in self._memory)
         return patches, step
+
+    def canvas(
+        self, frames: NDArray[np.int64], make: Callable[[], CanvasEstimate], *, turn: int = 0, keep: bool = False
+    ) -> CanvasBatch:
+        """What a batch of frames shares a canvas for.
+
+        Args:
+            frames: their numbers.
+            make: estimates their object; called where it is not known yet.
+            turn: how the canvas is turned and mirrored.
+            keep: whether the estimate is remembered, as of a probe that never changes, while there is room.
+        """
+        key = frames.tobytes()
+        known = self._canvases.get(key)
+        if known is None:
+            estimate = make()
+            known = tuple(self._xp.to_numpy(one) for one in (*estimate, *self._label(frames, estimate.light.shape)))
+            taken = sum(one.nbytes for one in known)
+            if keep and taken <= self._room:
+                self._canvases[key], self._room = known, self._room - taken
+        picture, step, light, brightest, *label = (self._xp.from_numpy(turned(one, turn) if one.ndim else one) for one in known)
+        return CanvasBatch(CanvasEstimate(picture, step, light, brightest), label[0] if label else None)
+
+    def _label(self, frames: NDArray[np.int64], shape: Sequence[int]) -> list[Array]:
+        """The labels on the canvas of some frames; 1 beyond them, where no light falls."""
+        if self._labels is None:
+            return []
+        row, column = self.corners[frames].min(axis=0)
+        found = np.ones(tuple(shape), dtype=self._labels.dtype)
+        inside = self._labels[row : row + found.shape[0], column : column + found.shape[1]]
+        found[: inside.shape[0], : inside.shape[1]] = inside
+        return [self._xp.from_numpy(found)]

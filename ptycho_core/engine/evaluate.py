@@ -15,6 +15,7 @@ from ptycho_core.engine.forward import DEFAULT
 from ptycho_core.engine.losses import BUILT_IN, built_in, good, weights_of
 from ptycho_core.engine.objective import Objective
 from ptycho_core.engine.regularization import mean_variation, total_variation
+from ptycho_core.engine.saturation import bounded_above, ceiling, where_free
 from ptycho_core.engine.state import Fields, Measured, Windows, windows_at
 from ptycho_core.physics import DATA_TERMS, INTENSITY_FLOOR, VARIATION_ROUNDING
 
@@ -68,6 +69,7 @@ class _Part(NamedTuple):
     Attributes:
         positions: real (frame, 2).
         background: real (N, N).
+        flux: real (frame,), by its logarithm.
     """
 
     modelled: Array
@@ -76,6 +78,7 @@ class _Part(NamedTuple):
     probe: Array | None
     positions: Array | None
     background: Array | None
+    flux: Array | None
 
 
 def _of_arrays(job: EvaluateJob, xp: ArrayOps) -> EvaluateResult:
@@ -83,7 +86,7 @@ def _of_arrays(job: EvaluateJob, xp: ArrayOps) -> EvaluateResult:
     good = job.probe.shape[-1] ** 2 if mask is None else int(mask.sum())
     pixels = good * len(job.positions)
     weights = tuple(xp.scalar(job.weights.get(name, 0.0) / pixels) for name in DATA_TERMS)
-    modelled, slopes, losses = [], [], dict.fromkeys(DATA_TERMS, 0.0)
+    modelled, slopes, by_flux, losses = [], [], [], dict.fromkeys(DATA_TERMS, 0.0)
     total: dict[str, Array] = {}
     background = None if job.background is None else xp.from_numpy(np.fft.ifftshift(job.background))
     fields = Fields(xp.from_numpy(np.array(job.object)), xp.from_numpy(np.array(job.probe)), background)
@@ -92,6 +95,7 @@ def _of_arrays(job: EvaluateJob, xp: ArrayOps) -> EvaluateResult:
         losses = {name: losses[name] + float(part.sums[name]) / pixels for name in losses}
         if part.positions is not None:
             slopes.append(xp.to_numpy(part.positions))
+            by_flux += [] if part.flux is None else [xp.to_numpy(part.flux)]
             found = {"object": part.object, "probe": part.probe, "background": part.background}
             total = {name: total[name] + one if total else one for name, one in found.items() if one is not None}
     losses["tv"] = float(mean_variation(xp, fields.object))
@@ -106,6 +110,8 @@ def _of_arrays(job: EvaluateJob, xp: ArrayOps) -> EvaluateResult:
         gradients["positions"] = np.concatenate(slopes).astype(np.float64)
         if fields.background is not None:
             gradients["background"] = np.fft.fftshift(xp.to_numpy(total["background"]))
+        if job.flux is not None:
+            gradients["flux"] = np.concatenate(by_flux).astype(np.float64) / np.asarray(job.flux)
     return EvaluateResult(_centered(np.concatenate(modelled)), losses, gradients)
 
 
@@ -121,7 +127,9 @@ def _parts(
     for first in range(0, len(counts), FRAMES_AT_ONCE):
         frames = slice(first, first + FRAMES_AT_ONCE)
         windows = windows_at(xp, np.asarray(job.positions, np.float64)[frames], fields.object, size, with_remainders=True)
-        measured = Measured(xp.from_numpy(np.sqrt(counts[frames])), good)
+        if job.flux is not None:
+            windows = windows._replace(flux=xp.from_numpy(np.asarray(job.flux, np.float64)[frames]))
+        measured = Measured(xp.from_numpy(np.sqrt(counts[frames])), good, ceiling(xp, job.saturation))
         yield part(fields, measured, windows, weights, forward=DEFAULT, gradients=job.gradients)
 
 
@@ -138,18 +146,21 @@ def _part(
     exits = forward.exit_wave(xp, fields, windows)
     waves = forward.propagate(xp, exits.wave)
     modelled = forward.measure(xp, waves, fields.background)
-    floored, (amplitudes, mask) = modelled + INTENSITY_FLOOR, measured
+    floored = bounded_above(xp, modelled, measured, INTENSITY_FLOOR) + INTENSITY_FLOOR
+    amplitudes, mask = measured.amplitudes, measured.mask
 
     losses = [kind() for kind in BUILT_IN]
     sums = {loss.name: xp.sum64(good(loss.values(xp, floored, amplitudes), mask)) for loss in losses}
     if not gradients:
-        return _Part(modelled, sums, None, None, None, None)
+        return _Part(modelled, sums, None, None, None, None, None)
     slopes = [weight * loss.derivative(xp, floored, amplitudes) for loss, weight in zip(losses, weights, strict=True)]
-    factor = good(sum(slopes), mask)
+    factor = where_free(xp, good(sum(slopes), mask), modelled, measured, INTENSITY_FLOOR)
     wave = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, factor, waves))
-    by = forward.exit_adjoint(xp, exits, wave, fields.probe, with_probe=True, with_positions=True)
+    with_flux = windows.flux is not None
+    by = forward.exit_adjoint(xp, exits, wave, fields.probe, with_probe=True, with_positions=True, with_flux=with_flux)
     changed = xp.scatter_add(xp.zeros_like(fields.object), by.patches, windows.corners)
-    return _Part(modelled, sums, changed, by.probe, by.positions, None if fields.background is None else xp.sum(factor, 0))
+    by_background = None if fields.background is None else xp.sum(factor, 0)
+    return _Part(modelled, sums, changed, by.probe, by.positions, by_background, by.flux)
 
 
 def _centered(modelled: NDArray[Any]) -> NDArray[np.float64]:

@@ -1,4 +1,7 @@
-"""The verb ``infer`` for estimates of tiles: each tile of a scan on its canvas, and through the network where there is one."""
+"""The verb ``infer`` for estimates of tiles: each tile of a scan on its canvas, and through the network where there is one.
+
+A network that sees the canvas corrects the tile as a whole; one that sees windows gives a patch for each frame.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,14 @@ import numpy as np
 
 from ptycho_core.contract import InferBatch, InferTile
 from ptycho_core.engine.arrays import MIXED
+from ptycho_core.engine.canvas import CanvasEstimate, corrected
 from ptycho_core.engine.estimate import Estimate, relative_intensity
 from ptycho_core.engine.network import Network
 from ptycho_core.engine.patches import object_patches
 from ptycho_core.engine.tile import Tile
 from ptycho_core.engine.trainable import TrainableModel
 from ptycho_core.inference.tiles import scan_tiles
+from ptycho_core.networks import sees_canvas
 from ptycho_core.scan.reading import Readers
 
 if TYPE_CHECKING:
@@ -40,7 +45,7 @@ def infer_tiles(
     events: EventSink,
     operations: Callable[[ExecutionPlan], AbstractContextManager[ArrayOps]],
 ) -> Iterator[InferBatch | InferTile]:
-    """Yield each tile of `ptycho_core.inference.tiles.scan_tiles`, or its patches where there is a network.
+    """Yield each tile of `ptycho_core.inference.tiles.scan_tiles`, or its patches where a network sees windows.
 
     Arguments and errors are those of `infer.infer`.
     """
@@ -51,8 +56,7 @@ def infer_tiles(
         if not job.scan.mask.all():
             mask = xp.from_numpy(np.fft.ifftshift(job.scan.mask).astype(np.float32))
         background = None if job.background is None else xp.from_numpy(np.fft.ifftshift(job.background))
-        layers = job.model.network["layers"]
-        network = _Correction(xp, job.model, probe, mixed=plan.execution["precision"] == MIXED) if layers else None
+        network = _Correction(xp, job.model, probe, mixed=plan.execution["precision"] == MIXED)
     with closing(readers.read(job.scan.patterns.read, tiles)) as ahead:
         for frames, counts in zip(tiles, ahead, strict=True):
             if events.stop_requested:
@@ -61,8 +65,8 @@ def infer_tiles(
                 amplitudes = xp.sqrt(xp.from_numpy(np.fft.ifftshift(counts, axes=(-2, -1)), pinned=readers.pinned))
                 tile = Tile(xp, probe, job.positions[frames], amplitudes, mask, job.model.network["estimate"], background)
                 tile.fit()
-                found = np.array(xp.to_numpy(tile.picture())) if network is None else network.patches(tile.estimate())
-            if network is None:
+                found = network.patches(tile.estimate()) if network.in_windows else network.picture(tile)
+            if not network.in_windows:
                 row, column = np.floor(job.positions[frames].min(axis=0)).astype(int).tolist()
                 yield InferTile(frames, found, (row, column))
                 continue
@@ -71,12 +75,32 @@ def infer_tiles(
 
 
 class _Correction:
-    """The network that corrects estimates, on the device."""
+    """The network that corrects estimates, if there is one, on the device.
+
+    Attributes:
+        in_windows: whether it sees the window of each frame.
+    """
 
     def __init__(self, xp: ArrayOps, model: Model, probe: Array, *, mixed: bool) -> None:
-        self._xp, self._output, self._trainable = xp, model.network["output"], TrainableModel(xp, model)
+        self._xp, self._output = xp, model.network["output"]
+        self._bare = not model.network["layers"]
+        self.in_windows = not (self._bare or sees_canvas(model.network))
+        if self._bare:
+            return
+        self._trainable = TrainableModel(xp, model)
         self._network = Network(xp, model.network, self._trainable.layout, mixed=mixed)
         self._weight, self._pass = relative_intensity(xp, probe), xp.compiled(self._passed)
+        self._correct = xp.compiled(self._corrected)
+
+    def picture(self, tile: Tile) -> NDArray[np.complexfloating]:
+        """The object of a tile: complex (rows, columns)."""
+        if self._bare:
+            return np.array(self._xp.to_numpy(tile.picture()))
+        found = self._correct(self._trainable.vector, self._trainable.physics, tile.canvas())
+        return np.array(self._xp.to_numpy(found))
+
+    def _corrected(self, xp: ArrayOps, vector: Array, physics: Physics, estimate: CanvasEstimate) -> Array:
+        return corrected(xp, self._network, self._trainable.parts(xp, vector, physics).weights, estimate, self._output)
 
     def patches(self, estimate: Estimate) -> NDArray[np.complexfloating]:
         """Patches (frame, N, N) of the estimate of a tile."""

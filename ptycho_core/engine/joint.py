@@ -1,19 +1,22 @@
-"""Object, probe and, where asked, positions and background fitted together by preconditioned L-BFGS.
+"""Object, probe and, where asked, positions, background and flux fitted together by preconditioned L-BFGS.
 
 The gradient of all frames is written by hand.  Each unknown is scaled by the root of its share of the curvature: the
-object by the illumination ``sum |P|^2`` at each pixel, the probe by ``sum |O|^2``, a position by the slope of the probe.
+object by the illumination ``sum |P|^2`` at each pixel, the probe by ``sum |O|^2``, a position by the slope of the probe, the
+logarithm of the flux by the counts of a frame.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from ptycho_core.engine.flux import best_steps
 from ptycho_core.engine.regularization import total_variation
-from ptycho_core.engine.state import Fields, Measured, State, Windows, windows_at
-from ptycho_core.reconstruction.constants import ILLUMINATION_FLOOR
+from ptycho_core.engine.saturation import bounded_above, where_free
+from ptycho_core.engine.state import Fields, Measured, State, Windows, windows_at, windows_of
+from ptycho_core.reconstruction.constants import COUNTS_FLOOR, ILLUMINATION_FLOOR
 from ptycho_core.reconstruction.lbfgs import minimise
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
     from ptycho_core.engine.losses import Loss
     from ptycho_core.engine.patterns import DevicePatterns, OnDevice
 
-__all__ = ["Joint", "frame_sums", "illumination_of", "score"]
+__all__ = ["Joint", "frame_sums", "illumination_of", "score", "with_best_flux"]
 
 CHUNK_PIXELS = 1 << 18
 """Detector pixels treated at once on a CPU: about the second-level cache of a core.  A GPU takes 64 times as many."""
@@ -69,8 +72,8 @@ def score(
     xp, total, misfit = state.xp, 0.0, 0.0
     compare = xp.compiled(_score)
     for part, amplitudes in frames.in_turn(_portions(frames, chosen, state)):
-        windows = windows_at(xp, state.positions[part], state.object, frames.size)
-        measured = Measured(amplitudes, frames.mask)
+        windows = windows_of(state, part, frames.size)
+        measured = Measured(amplitudes, frames.mask, frames.ceiling)
         loss, absolute = compare(state.fields, windows, measured, forward=forward, likelihood=likelihood)
         total, misfit = total + float(loss), misfit + float(absolute)
     return total / max(len(chosen), 1), misfit / max(float(frames.amplitude_sums[chosen].sum()), 1.0)
@@ -80,7 +83,8 @@ def _score(
     xp: ArrayOps, fields: Fields, windows: Windows, measured: Measured, *, forward: ForwardModel, likelihood: Loss
 ) -> tuple[Array, Array]:
     waves = forward.propagate(xp, forward.exit_wave(xp, fields, windows).wave)
-    found = likelihood.compare(xp, forward.measure(xp, waves, fields.background), measured)
+    intensity = bounded_above(xp, forward.measure(xp, waves, fields.background), measured, COUNTS_FLOOR)
+    found = likelihood.compare(xp, intensity, measured)
     return found.loss, found.absolute
 
 
@@ -89,12 +93,31 @@ def frame_sums(state: State, frames: DevicePatterns, *, forward: ForwardModel) -
     xp, everything = state.xp, np.ones((frames.size, frames.size), dtype=bool)
     found = np.stack([np.zeros(frames.number), frames.amplitude_sums], axis=1)
     for part, amplitudes in frames.in_turn(_portions(frames, np.arange(frames.number), state)):
-        windows = windows_at(xp, state.positions[part], state.object, frames.size)
+        windows = windows_of(state, part, frames.size)
         waves = forward.propagate(xp, forward.exit_wave(xp, state.fields, windows).wave)
-        difference = xp.abs(xp.sqrt(forward.measure(xp, waves, state.background)) - amplitudes)
+        intensity = forward.measure(xp, waves, state.background)
+        intensity = bounded_above(xp, intensity, Measured(amplitudes, frames.mask, frames.ceiling), 0.0)
+        difference = xp.abs(xp.sqrt(intensity) - amplitudes)
         difference = difference if frames.mask is None else difference * frames.mask
         found[part, 0] = xp.frame_sums(difference, everything)[0]
     return found
+
+
+def with_best_flux(state: State, frames: OnDevice, chosen: NDArray[np.int64], *, forward: ForwardModel) -> State:
+    """The state with the flux of the ``chosen`` frames that fits them best."""
+    xp, found, steps = state.xp, state.copy(), state.xp.compiled(_best_steps)
+    flux = np.ones(frames.number) if found.flux is None else found.flux
+    for part, amplitudes in frames.in_turn(_portions(frames, chosen, state)):
+        windows = windows_of(state, part, frames.size)
+        change = steps(state.fields, windows, Measured(amplitudes, frames.mask, frames.ceiling), forward=forward)
+        flux[part] *= np.exp(np.nan_to_num(xp.to_numpy(change).astype(np.float64)))
+    found.flux = flux
+    return found
+
+
+def _best_steps(xp: ArrayOps, fields: Fields, windows: Windows, measured: Measured, *, forward: ForwardModel) -> Array:
+    light = forward.measure(xp, forward.propagate(xp, forward.exit_wave(xp, fields, windows).wave), None)
+    return best_steps(xp, light, fields.background, measured, COUNTS_FLOOR)
 
 
 class Joint:
@@ -115,11 +138,14 @@ class Joint:
         refine_probe: bool,
         refine_positions: bool,
         tv_weight: float,
+        refine_flux: bool = False,
     ) -> None:
         """``tv_weight`` is relative to the photon noise: it is multiplied by the root of the typical illumination."""
         self._xp = state.xp
-        self._start, self._frames, self._used = state.copy(), frames, used
-        self._forward, self._likelihood = forward, likelihood
+        self._frames, self._used = frames, used
+        # Frames that took no part so far have found no flux.
+        self._start = with_best_flux(state, frames, used, forward=forward) if refine_flux else state.copy()
+        self._forward, self._likelihood, self._refine_flux = forward, likelihood, refine_flux
         self._refine_probe, self._refine_positions = refine_probe, refine_positions
         self._whole = np.floor(state.positions)
         self.misfit = math.nan
@@ -156,6 +182,7 @@ class Joint:
         spectrum = xp.sum(xp.abs2(xp.fft2_ortho(start.probe)), 0)
         curvature = xp.stack([xp.sum(spectrum * frequencies[:, None] ** 2), xp.sum(spectrum * frequencies**2)])
         self._position_scale = xp.rsqrt(0.5 * curvature * (xp.mean(seen) / number) + xp.tiny)
+        self._flux_scale = xp.rsqrt(0.5 * xp.sum(spectrum) * (xp.mean(seen) / number) + xp.tiny)
         if start.background is not None:
             share = size * size / math.prod(start.background.shape)
             self._background_scale = 1 / math.sqrt(number * share)
@@ -177,6 +204,8 @@ class Joint:
             parts.append(xp.as_real(xp.over_real(start.probe, self._probe_scale)))
         if self._refine_positions:
             parts.append(xp.reshape(xp.from_numpy(start.positions - self._whole) / self._position_scale, (-1,)))
+        if self._refine_flux and start.flux is not None:
+            parts.append(xp.from_numpy(np.log(start.flux)) / self._flux_scale)
         if start.background is not None:
             # The background is the square of the unknown, so that it cannot become negative.
             parts.append(xp.reshape(xp.sqrt(xp.at_least(start.background, 0.0)), (-1,)) / self._background_scale)
@@ -184,7 +213,7 @@ class Joint:
 
     def _unpack(self, point: Array) -> State:
         xp, start = self._xp, self._start
-        state = State(xp, start.object, start.probe, start.positions, start.background)
+        state = State(xp, start.object, start.probe, start.positions, start.background, start.flux)
         used = 2 * math.prod(start.object.shape)
         state.object = xp.times_real(xp.as_complex(point[:used], tuple(start.object.shape)), self._object_scale)
         if self._refine_probe:
@@ -195,12 +224,20 @@ class Joint:
             length = 2 * len(start.positions)
             rest = xp.reshape(point[used : used + length], (-1, 2)) * self._position_scale
             state.positions, used = self._whole + xp.to_numpy(rest).astype(np.float64), used + length
+        if self._refine_flux and start.flux is not None:
+            length = len(start.flux)
+            state.flux, used = (
+                np.exp(xp.to_numpy(point[used : used + length] * self._flux_scale).astype(np.float64)),
+                used + length,
+            )
         if start.background is not None:
             root = point[used:] * self._background_scale
             state.background = xp.reshape(root * root, tuple(start.background.shape))
         return state
 
-    def _pack_gradient(self, state: State, gradient: Fields, positions: NDArray[np.floating] | None) -> Array:
+    def _pack_gradient(
+        self, state: State, gradient: Fields, positions: NDArray[np.floating] | None, flux: NDArray[np.floating] | None
+    ) -> Array:
         # dL/dRe z + i dL/dIm z = 2 dL/dz*
         xp = self._xp
         parts = [xp.as_real(xp.times_real(gradient.object, 2 * self._object_scale))]
@@ -208,6 +245,8 @@ class Joint:
             parts.append(xp.as_real(xp.times_real(gradient.probe, 2 * self._probe_scale)))
         if positions is not None:
             parts.append(xp.reshape(xp.from_numpy(positions) * self._position_scale, (-1,)))
+        if flux is not None:
+            parts.append(xp.from_numpy(flux) * self._flux_scale)
         if state.background is not None:
             slope = 2 * xp.sqrt(state.background) * gradient.background
             parts.append(xp.reshape(slope, (-1,)) * self._background_scale)
@@ -219,23 +258,25 @@ class Joint:
         background = None if state.background is None else xp.zeros_like(state.background)
         gradient = Fields(xp.zeros_like(state.object), xp.zeros_like(state.probe), background)
         positions = np.zeros(state.positions.shape, xp.real_dtype) if self._refine_positions else None
+        flux = np.zeros(len(state.positions), xp.real_dtype) if self._refine_flux else None
         add, choices = xp.compiled(_with_portion), self._choices(state)
         total = misfit = 0.0
         for part, amplitudes in frames.in_turn(_portions(frames, self._used, state)):
-            windows = windows_at(
-                xp, state.positions[part], state.object, frames.size,
-                whole=self._whole[part], with_remainders=self._refine_positions,
-            )  # fmt: skip
-            gradient, slopes, loss, absolute = add(gradient, state.fields, windows, Measured(amplitudes, frames.mask), **choices)
+            windows = windows_of(state, part, frames.size, whole=self._whole[part], with_remainders=self._refine_positions)
+            gradient, by, loss, absolute = add(
+                gradient, state.fields, windows, Measured(amplitudes, frames.mask, frames.ceiling), **choices
+            )
             if positions is not None:
-                positions[part] = xp.to_numpy(slopes)
+                positions[part] = xp.to_numpy(by.positions)
+            if flux is not None:
+                flux[part] = xp.to_numpy(by.flux)
             total, misfit = total + float(loss), misfit + float(absolute)
         self.misfit = misfit / max(float(frames.amplitude_sums[self._used].sum()), 1.0)
         if self._tv_weight > 0:
             variation, slope = xp.compiled(total_variation)(state.object, xp.scalar(self._tv_rounding))
             total += self._tv_weight * float(variation)
             gradient = gradient._replace(object=gradient.object + self._tv_weight * slope)
-        return total, self._pack_gradient(state, gradient, positions)
+        return total, self._pack_gradient(state, gradient, positions, flux)
 
     def _choices(self, state: State) -> dict[str, object]:
         """What the gradient of some frames is compiled for."""
@@ -244,8 +285,16 @@ class Joint:
             "likelihood": self._likelihood,
             "refine_probe": self._refine_probe,
             "refine_positions": self._refine_positions,
+            "refine_flux": self._refine_flux,
             "constant_background": state.background is not None and math.prod(state.background.shape) == 1,
         }
+
+
+class _Slopes(NamedTuple):
+    """Derivatives of the loss by the positions, real (frame, 2), and by the flux's logarithm, real (frame,), or None."""
+
+    positions: Array | None
+    flux: Array | None
 
 
 def _with_portion(
@@ -259,18 +308,24 @@ def _with_portion(
     likelihood: Loss,
     refine_probe: bool,
     refine_positions: bool,
+    refine_flux: bool,
     constant_background: bool,
-) -> tuple[Fields, Array | None, Array, Array]:
-    """``gradient`` with that of a few frames added, slopes of their positions, loss, sum of absolute amplitude differences."""
+) -> tuple[Fields, _Slopes, Array, Array]:
+    """``gradient`` with that of a few frames added, what belongs to each of them, loss, sum of absolute amplitude differences."""
     exits = forward.exit_wave(xp, fields, windows)
     waves = forward.propagate(xp, exits.wave)
-    loss, factor, absolute = likelihood.compare(xp, forward.measure(xp, waves, fields.background), measured)
+    intensity = forward.measure(xp, waves, fields.background)
+    bounded = bounded_above(xp, intensity, measured, COUNTS_FLOOR)
+    loss, factor, absolute = likelihood.compare(xp, bounded, measured)
+    factor = where_free(xp, factor, intensity, measured, COUNTS_FLOOR)
     by_background = gradient.background
     if by_background is not None:
         by_pixel = xp.sum(factor, 0)
         by_background = by_background + (xp.sum(by_pixel) if constant_background else by_pixel)
     back = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, factor, waves))
-    by = forward.exit_adjoint(xp, exits, back, fields.probe, with_probe=refine_probe, with_positions=refine_positions)
+    by = forward.exit_adjoint(
+        xp, exits, back, fields.probe, with_probe=refine_probe, with_positions=refine_positions, with_flux=refine_flux
+    )
     by_object = xp.scatter_add(gradient.object, by.patches, windows.corners)
     by_probe = gradient.probe if by.probe is None else gradient.probe + by.probe
-    return Fields(by_object, by_probe, by_background), by.positions, loss, absolute
+    return Fields(by_object, by_probe, by_background), _Slopes(by.positions, by.flux), loss, absolute

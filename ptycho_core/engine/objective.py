@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ptycho_core.engine.canvas import CanvasBatch, CanvasEstimate, apart, canvas_deviation, canvas_distance, corrected
 from ptycho_core.engine.estimate import (
     Estimate,
     Illumination,
@@ -22,12 +23,12 @@ from ptycho_core.engine.patches import object_patches
 from ptycho_core.engine.regularization import mean_variation
 from ptycho_core.engine.tile import Tile
 from ptycho_core.engine.trainable import TrainableModel
-from ptycho_core.networks import estimates_tiles
+from ptycho_core.networks import estimates_tiles, sees_canvas
 from ptycho_core.physics import INTENSITY_FLOOR
 from ptycho_core.training.loop import BatchStats
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -37,14 +38,12 @@ if TYPE_CHECKING:
     from ptycho_core.engine.losses import Loss
     from ptycho_core.engine.trainable import Physics
     from ptycho_core.model import Model
+    from ptycho_core.training.epoch import Batch
 
 __all__ = ["Objective", "Outcome"]
 
 FLAT_SHARES = tuple(0.7 + 0.025 * step for step in range(17))
 """Amplitudes of the flat object that are tried, over the one that keeps the counts."""
-
-ROUNDING = 1e-6
-"""Below this a distance of two complex numbers counts as its square, so that its gradient at zero is zero."""
 
 
 class Outcome(NamedTuple):
@@ -76,7 +75,8 @@ class _Batch(NamedTuple):
         frames, pixels: how many, good ones in all of them.
         known: patches and step of the estimate that is remembered, or that of a tile, or None.
         groups: windows of each group on its own canvas; None for groups of one.
-        together: windows to merge on one canvas, or None.
+        together: windows to merge on one canvas, or None; with ``canvas`` those of the frames on it.
+        canvas: what is known of the tile, for a network that sees its canvas, else None.
         labels: complex (rows, columns), or None.
         places: of the windows in the labels.
     """
@@ -90,8 +90,23 @@ class _Batch(NamedTuple):
     known: tuple[Array, Array] | None
     groups: Overlaps | None
     together: Overlaps | None
+    canvas: CanvasBatch | None
     labels: Array | None
     places: Corners | None
+
+
+class _Answer(NamedTuple):
+    """What a network gives for a batch.
+
+    Attributes:
+        patches: complex (frame, N, N), as the loss sees them.
+        deviation: real number, how much they vary.
+        distance: from the labels, or None where that is no term.
+    """
+
+    patches: Array
+    deviation: Array
+    distance: Array | None
 
 
 class _Told(NamedTuple):
@@ -108,8 +123,9 @@ class Objective:
     """The loss that the tensors of a model minimize.
 
     Attributes:
-        learner: these tensors.
+        trainable: these tensors.
         weights: those of the loss terms above 0.
+        labels_alone: whether canvases are compared with labels and nothing else, so that no pattern need be modelled.
         physical: the terms that compare patterns, in one order in every process: they are summed in it.
     """
 
@@ -122,7 +138,10 @@ class Objective:
         self.weights = {name: value for name, value in weights.items() if value > 0}
         self.physical = {name: loss for name, loss in losses.items() if name in self.weights}
         self._network = Network(xp, model.network, self.trainable.layout, mixed=mixed)
+        self._on_canvas = sees_canvas(model.network)
+        self.labels_alone = self._on_canvas and set(self.weights) == {"realspace"}
         self._step, self._estimate = xp.compiled(self._stepped), xp.compiled(self._estimated)
+        self._step_to_labels = xp.compiled(self._stepped_to_labels)
 
     def outcome(
         self,
@@ -138,12 +157,20 @@ class Objective:
         ``read`` is what `DevicePatterns.read` gave for it, where that was ahead.
         """
         amplitudes = device_scan.frames.amplitudes(groups.reshape(-1), read)
-        batch = self._batch(device_scan, scan, groups, amplitudes)
+        batch = self._batch(device_scan, scan, groups, amplitudes, read)
         loss, stats, gradient = self._step(self.trainable.vector, self.trainable.physics, batch, learn=learn)
         terms = {name: float(value) for name, value in stats.terms.items()}
         summed = float(device_scan.frames.amplitude_sums[groups.reshape(-1)].sum())
         numbers = BatchStats(float(loss), float(stats.difference), summed, float(stats.deviation))
         return Outcome(numbers, terms, stats.modelled, stats.patches, gradient)
+
+    def of_labels(
+        self, device_scan: DeviceScan, scan: int, batch: Batch, read: NDArray[np.float32] | None = None
+    ) -> tuple[BatchStats, Array]:
+        """The loss of a batch whose canvas is compared with labels alone, turned as it says, and the gradient."""
+        known = self._canvas(device_scan, scan, batch.groups.reshape(-1), read, turn=batch.turn)
+        loss, deviation, gradient = self._step_to_labels(self.trainable.vector, self.trainable.physics, known)
+        return BatchStats(float(loss), None, 0.0, float(deviation)), gradient
 
     def flat_loss(self, device_scan: DeviceScan, scan: int, frames: NDArray[np.int64]) -> float:
         """The loss of the best flat object: what a collapsed network reaches."""
@@ -166,22 +193,30 @@ class Objective:
             found.append(total)
         return min(found)
 
-    def _batch(self, device_scan: DeviceScan, scan: int, groups: NDArray[np.int64], amplitudes: Array) -> _Batch:
+    def _batch(
+        self,
+        device_scan: DeviceScan,
+        scan: int,
+        groups: NDArray[np.int64],
+        amplitudes: Array,
+        read: NDArray[np.float32] | None,
+    ) -> _Batch:
         """The batch as the compiled step takes it."""
         xp, frames, corners, how = self._xp, groups.reshape(-1), device_scan.corners[groups], self._facts["merge"]
         known: tuple[Array, Array] | None = None
-        if estimates_tiles(self._description):
-            tile = Tile(
-                xp, self.trainable.probe(scan), device_scan.positions[frames], amplitudes, device_scan.frames.mask,
-                self._description["estimate"],
-            )  # fmt: skip
-            tile.fit()
-            known = tuple(tile.estimate())
+        canvas: CanvasBatch | None = None
+        if self._on_canvas:
+            canvas = self._canvas(device_scan, scan, frames, read)
+        elif estimates_tiles(self._description):
+            known = tuple(self._tile(device_scan, scan, frames, amplitudes).estimate())
         elif groups.shape[1] == 1 and not self.trainable.probe_learns and device_scan.remembers():
             known = device_scan.remembered(frames, lambda own: self._estimate_of(device_scan, scan, own))
         beside = None if groups.shape[1] == 1 else group_overlaps(xp, corners, device_scan.frames.size)
         together = beside if how == "group" else self._together(corners.reshape(-1, 2)) if how == "batch" else None
-        labels = device_scan.labels if "realspace" in self.weights else None
+        if canvas is not None:
+            places = device_scan.corners[frames] - device_scan.corners[frames].min(axis=0)
+            together = Overlaps(xp.corners(places, canvas.estimate.light, device_scan.frames.size), canvas.estimate.light)
+        labels = device_scan.labels if "realspace" in self.weights and not self._on_canvas else None
         return _Batch(
             xp.index(scan),
             amplitudes,
@@ -192,9 +227,34 @@ class Objective:
             known,
             None if known else beside,
             together,
+            canvas,
             labels,
-            self._places(device_scan, frames),
+            None if labels is None else self._places(device_scan, frames),
         )
+
+    def _canvas(
+        self,
+        device_scan: DeviceScan,
+        scan: int,
+        frames: NDArray[np.int64],
+        read: NDArray[np.float32] | None,
+        turn: int = 0,
+    ) -> CanvasBatch:
+        """What frames share a canvas for; remembered where the probe never changes."""
+
+        def make() -> CanvasEstimate:
+            return self._tile(device_scan, scan, frames, device_scan.frames.amplitudes(frames, read)).canvas()
+
+        return device_scan.canvas(frames, make, turn=turn, keep=not self.trainable.probe_learns)
+
+    def _tile(self, device_scan: DeviceScan, scan: int, frames: NDArray[np.int64], amplitudes: Array) -> Tile:
+        """The tile of some frames, fitted."""
+        tile = Tile(
+            self._xp, self.trainable.probe(scan), device_scan.positions[frames], amplitudes, device_scan.frames.mask,
+            self._description["estimate"],
+        )  # fmt: skip
+        tile.fit()
+        return tile
 
     def _places(self, device_scan: DeviceScan, frames: NDArray[np.int64]) -> Corners | None:
         if "realspace" not in self.weights:
@@ -225,7 +285,9 @@ class Objective:
         """Loss, what `outcome` tells of a batch, and the gradient."""
         probe = self.trainable.parts(xp, vector, physics).physics.of(xp, batch.scan)
         illumination = Illumination.at(xp, probe, batch.remainders, batch.mask)
-        if batch.known is None:
+        if batch.canvas is not None:
+            estimate = None
+        elif batch.known is None:
             estimate = estimate_object(xp, batch.amplitudes, batch.groups, illumination, batch.mask, self._description)
         else:
             estimate = Estimate(*batch.known)
@@ -234,10 +296,21 @@ class Objective:
         (loss, stats), gradient = xp.value_and_grad(self._loss, vector, physics, batch, illumination, estimate)
         return xp.constant(loss), stats, gradient
 
-    def _loss(
-        self, xp: ArrayOps, vector: Array, physics: Physics, batch: _Batch, illumination: Illumination, estimate: Estimate
-    ) -> tuple[Array, _Told]:
-        weights, physics = self.trainable.parts(xp, vector, physics)
+    def _stepped_to_labels(self, xp: ArrayOps, vector: Array, physics: Physics, batch: CanvasBatch) -> tuple[Array, Array, Array]:
+        """Loss, deviation and gradient of `of_labels`."""
+        (loss, deviation), gradient = xp.value_and_grad(self._loss_to_labels, vector, physics, batch)
+        return xp.constant(loss), deviation, gradient
+
+    def _loss_to_labels(self, xp: ArrayOps, vector: Array, physics: Physics, batch: CanvasBatch) -> tuple[Array, Array]:
+        weights = self.trainable.parts(xp, vector, physics).weights
+        picture = corrected(xp, self._network, weights, batch.estimate, self._description["output"])
+        distance = canvas_distance(xp, picture, batch.label, batch.estimate.light)
+        return self.weights["realspace"] * distance, canvas_deviation(xp, xp.constant(picture), batch.estimate.light)
+
+    def _in_windows(
+        self, xp: ArrayOps, weights: Sequence[Array], batch: _Batch, illumination: Illumination, estimate: Estimate
+    ) -> _Answer:
+        """The answer of a network that sees windows."""
         size = int(self._description["size"])
         channels = self._network(weights, estimate.features(xp, illumination.weight))
         patches = object_patches(xp, channels, estimate.patches, self._description["output"])
@@ -245,14 +318,35 @@ class Objective:
         deviation = _deviation(xp, xp.constant(patches), illumination.weight)
         if batch.together is not None:
             patches = merge_patches(xp, patches, illumination.weight, batch.together)
+        if batch.labels is None:
+            return _Answer(patches, deviation, None)
+        labels = xp.gather(batch.labels, batch.places, size)
+        return _Answer(patches, deviation, _realspace(xp, patches, labels, illumination.weight, batch.frames))
+
+    def _of_canvas(self, xp: ArrayOps, weights: Sequence[Array], batch: CanvasBatch, windows: Overlaps) -> _Answer:
+        """The answer of a network that sees the canvas."""
+        picture = corrected(xp, self._network, weights, batch.estimate, self._description["output"])
+        light = batch.estimate.light
+        distance = canvas_distance(xp, picture, batch.label, light) if "realspace" in self.weights else None
+        patches = xp.gather(picture, windows.corners, int(self._description["size"]))
+        return _Answer(patches, canvas_deviation(xp, xp.constant(picture), light), distance)
+
+    def _loss(
+        self, xp: ArrayOps, vector: Array, physics: Physics, batch: _Batch, illumination: Illumination, estimate: Estimate | None
+    ) -> tuple[Array, _Told]:
+        weights, physics = self.trainable.parts(xp, vector, physics)
+        if batch.canvas is not None and batch.together is not None:
+            patches, deviation, distance = self._of_canvas(xp, weights, batch.canvas, batch.together)
+        else:
+            assert estimate is not None
+            patches, deviation, distance = self._in_windows(xp, weights, batch, illumination, estimate)
         modelled = self._modelled(xp, patches, physics, batch, illumination)
         sums = self._sums(xp, modelled, batch.amplitudes, batch.mask)
         terms = {name: value / batch.pixels for name, value in sums.items()}
         if "tv" in self.weights:
             terms["tv"] = mean_variation(xp, patches)
-        if "realspace" in self.weights:
-            labels = xp.gather(batch.labels, batch.places, size)
-            terms["realspace"] = _realspace(xp, patches, labels, illumination.weight, batch.frames)
+        if distance is not None:
+            terms["realspace"] = distance
         loss = sum(self.weights[name] * value for name, value in terms.items())
         known, terms = xp.constant(modelled), {name: xp.constant(value) for name, value in terms.items()}
         difference = xp.sum64(good(Mae().values(xp, known + INTENSITY_FLOOR, batch.amplitudes), batch.mask))
@@ -285,9 +379,7 @@ class Objective:
 def _realspace(xp: ArrayOps, patches: Array, labels: Array, weight: Array, frames: Array) -> Array:
     """Mean of ``|O e^{iφ} − label|`` under the illumination, φ the best phase of each patch, taken as a constant; in double."""
     turn = unit_phase(xp, xp.sum(xp.times_real(labels * xp.conj(xp.constant(patches)), weight), (1, 2)))
-    distance = xp.abs2(patches * turn[:, None, None] - labels)
-    rounded = xp.sqrt(distance + ROUNDING**2) - ROUNDING
-    return xp.sum64(rounded * weight) / (xp.sum64(weight) * frames)
+    return xp.sum64(apart(xp, patches * turn[:, None, None], labels) * weight) / (xp.sum64(weight) * frames)
 
 
 def _deviation(xp: ArrayOps, patches: Array, weight: Array) -> Array:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ptycho_core.engine.saturation import ceiling
 from ptycho_core.scan.kept import KeptPatterns
 from ptycho_core.scan.reading import Readers
 from ptycho_core.scan.scan import CHUNK
@@ -44,12 +45,14 @@ class OnDevice(Protocol):
         number: frames in the scan.
         size: N, pixels along a side.
         mask: real (N, N) in FFT order, 1 for good pixels, or None where all are good.
+        ceiling: the amplitude, a number, from which on pixels are saturated, or None.
         amplitude_sums: float64 (frame,), sum of the amplitudes over good pixels: the denominator of R.
     """
 
     number: int
     size: int
     mask: Array | None
+    ceiling: Array | None
     amplitude_sums: NDArray[np.float64]
 
     def in_turn(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[tuple[NDArray[np.int64], Array]]:
@@ -72,12 +75,17 @@ class DevicePatterns:
         mask: NDArray[np.bool_] | None,
         memory_bytes: float,
         readers: Readers | None = None,
+        saturation: float | None = None,
     ) -> None:
-        """Read every frame once, to sum it and, if all fit into ``memory_bytes``, to keep it."""
+        """Read every frame once, to sum it and, if all fit into ``memory_bytes``, to keep it.
+
+        ``saturation`` is the count from which on a pixel is saturated, 0 or None for none.
+        """
         self.xp, self._patterns, self._readers = xp, patterns, readers or Readers()
         self.number, self.size = int(patterns.shape[0]), int(patterns.shape[1])
         self._good = None if mask is None or bool(np.all(mask)) else np.asarray(mask, dtype=bool)
         self.mask = None if self._good is None else xp.from_numpy(np.fft.ifftshift(self._good).astype(np.float32))
+        self.ceiling = ceiling(xp, saturation)
         self.amplitude_sums, self.counts = np.zeros(self.number), np.zeros(self.number)
         self.inner_amplitude_sums = np.zeros(self.number)
         frame_bytes = self.size**2 * xp.real_dtype.itemsize
@@ -144,7 +152,7 @@ class InnerPatterns:
         keep = np.fft.ifftshift(np.arange(self.size)) - self.size // 2
         self._keep = keep % whole.size
         self.mask = None if whole.mask is None else self._xp.columns(whole.mask, self._keep)
-        self._amplitudes = None
+        self._amplitudes, self.ceiling = None, whole.ceiling
         if whole.cached:
             self._amplitudes = self._xp.columns(whole.amplitudes(np.arange(whole.number)), self._keep)
         self.amplitude_sums = whole.inner_amplitude_sums

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
+from ptycho_core.engine.flux import flux_steps, moved
 from ptycho_core.engine.positions import bounded, gauss_newton_steps
-from ptycho_core.engine.state import Fields, Measured, State, Windows, windows_at
+from ptycho_core.engine.saturation import bounded_above
+from ptycho_core.engine.state import Fields, Measured, State, Windows, windows_of
 from ptycho_core.reconstruction.constants import COUNTS_FLOOR, PROBE_ALPHA
 from ptycho_core.reconstruction.schedule import keep_inside
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from ptycho_core.engine.arrays import Array, ArrayOps
@@ -64,7 +68,9 @@ def pie_epoch(
     object_alpha: float,
     refine_probe: bool,
     position_step: float,
-    momentum: Momentum,
+    momentum: Momentum | None,
+    before: Callable[[NDArray[np.int64], Array], None] | None = None,
+    refine_flux: bool = False,
 ) -> float:
     """Update ``state`` by every batch of ``order``.
 
@@ -76,39 +82,57 @@ def pie_epoch(
         object_alpha: 0 to 1, see the module's source.
         refine_probe: whether the probe is updated.
         position_step: factor on the Gauss-Newton steps of the positions; 0 leaves them.
-        momentum: counts every batch.
+        momentum: counts every batch; None for none.
+        before: gets each batch and its amplitudes before its turn, and may move its positions.
+        refine_flux: whether the flux of each frame is updated.
 
     Returns:
         R over the frames of the epoch, each before its own update.
     """
     xp = state.xp
     update, alpha = xp.compiled(_update), xp.scalar(object_alpha)
-    choices = {"forward": forward, "refine_probe": refine_probe, "refine_positions": position_step > 0}
+    choices = {
+        "forward": forward,
+        "refine_probe": refine_probe,
+        "refine_positions": position_step > 0,
+        "refine_flux": refine_flux,
+    }
     misfits: list[Array] = []
     misfit = 0.0
     for batch, amplitudes in frames.in_turn(order):
-        windows = windows_at(xp, state.positions[batch], state.object, frames.size, with_remainders=position_step > 0)
-        updated = update(state.fields, Measured(amplitudes, frames.mask), windows, alpha, **choices)
+        if before is not None:
+            before(batch, amplitudes)
+        windows = windows_of(state, batch, frames.size, with_remainders=position_step > 0)
+        updated = update(state.fields, Measured(amplitudes, frames.mask, frames.ceiling), windows, alpha, **choices)
         state.object, state.probe = updated.object, updated.probe
         misfits.append(updated.misfit)
         if len(misfits) == BATCHES_PER_KICK:
             # A GPU is not made to wait at each batch; numbers that stay on a CPU lie between large arrays, whose room is lost.
             misfit, misfits = sum(map(float, misfits), misfit), []
         if updated.steps is not None:
-            moved = state.positions[batch] + position_step * bounded(xp.to_numpy(updated.steps))
-            state.positions[batch] = keep_inside(moved, tuple(state.object.shape), frames.size)
-        momentum.after_batch(state, refine_probe=refine_probe)
+            places = state.positions[batch] + position_step * bounded(xp.to_numpy(updated.steps))
+            state.positions[batch] = keep_inside(places, tuple(state.object.shape), frames.size)
+        if updated.flux is not None and state.flux is not None:
+            state.flux[batch] = moved(state.flux[batch], xp.to_numpy(updated.flux))
+        if momentum is not None:
+            momentum.after_batch(state, refine_probe=refine_probe)
     used = np.concatenate(order)
     return sum(map(float, misfits), misfit) / max(float(frames.amplitude_sums[used].sum()), 1.0)
 
 
 class _Updated(NamedTuple):
-    """Fields after a batch, the sum of its absolute amplitude differences before, and steps of positions (frame, 2)."""
+    """Fields after a batch, the sum of its absolute amplitude differences before, and steps.
+
+    Attributes:
+        steps: real (frame, 2), of the positions, or None.
+        flux: real (frame,), of the flux's logarithm, or None.
+    """
 
     object: Array
     probe: Array
     misfit: Array
     steps: Array | None
+    flux: Array | None
 
 
 def _update(
@@ -121,23 +145,27 @@ def _update(
     forward: ForwardModel,
     refine_probe: bool,
     refine_positions: bool,
+    refine_flux: bool,
 ) -> _Updated:
-    """One batch: object and, where asked, probe and steps of the positions, all from the fields as they were."""
+    """One batch: object and, where asked, probe and steps of positions and flux, all from the fields as they were."""
     exits = forward.exit_wave(xp, fields, windows)
     waves = forward.propagate(xp, exits.wave)
-    modelled = xp.root_of_sum(forward.measure(xp, waves, fields.background), COUNTS_FLOOR)
+    intensity = bounded_above(xp, forward.measure(xp, waves, fields.background), measured, COUNTS_FLOOR)
+    modelled = xp.root_of_sum(intensity, COUNTS_FLOOR)
     residual = measured.amplitudes - modelled
     if measured.mask is not None:
         residual = residual * measured.mask
     misfit = xp.sum(xp.abs(residual))
     change = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, residual / modelled, waves))
-    steps = None
+    steps = flux = None
+    if refine_flux:
+        flux = flux_steps(xp, forward.measure(xp, waves, None), modelled, residual, measured.mask)
     if refine_positions:
         changes = forward.position_derivative(xp, exits, fields.probe)
         steps = gauss_newton_steps(xp, waves, modelled, residual, changes)
     by = forward.exit_adjoint(xp, exits, change, fields.probe, with_probe=refine_probe, with_positions=False)
     probe = fields.probe if by.probe is None else _updated_probe(xp, fields.probe, by.probe, exits)
-    return _Updated(_updated_object(xp, fields.object, by.patches, exits, windows, alpha), probe, misfit, steps)
+    return _Updated(_updated_object(xp, fields.object, by.patches, exits, windows, alpha), probe, misfit, steps, flux)
 
 
 def _updated_object(
@@ -158,7 +186,8 @@ def _updated_object(
 
 
 def _updated_probe(xp: ArrayOps, probe: Array, change: Array, exits: Exit) -> Array:
-    """Add ``sum_b conj(O) change / ((1 - beta) sum_b |O|^2 + beta max)``."""
-    power = xp.sum(xp.abs2(exits.patches), 0)
+    """Add ``sum_b conj(O) change / ((1 - beta) sum_b f |O|^2 + beta max)``, ``f`` the flux."""
+    power = xp.abs2(exits.patches)
+    power = xp.sum(power if exits.roots is None else power * exits.roots[:, 0] * exits.roots[:, 0], 0)
     below = (1 - PROBE_ALPHA) * power + PROBE_ALPHA * xp.max(power) + xp.tiny
     return probe + xp.times_real(change, 1 / below)

@@ -9,10 +9,11 @@ import numpy as np
 
 from ptycho_core.engine.coarse import coarse_state, fine_state
 from ptycho_core.engine.forward import DEFAULT
-from ptycho_core.engine.joint import Joint, frame_sums, score
+from ptycho_core.engine.joint import Joint, frame_sums, score, with_best_flux
 from ptycho_core.engine.losses import built_in
 from ptycho_core.engine.patterns import DevicePatterns, InnerPatterns
 from ptycho_core.engine.pie import Momentum, pie_epoch
+from ptycho_core.engine.search import Placing
 from ptycho_core.engine.state import State
 from ptycho_core.reconstruction.schedule import keep_inside
 from ptycho_core.reconstruction.stages import Run
@@ -35,7 +36,7 @@ FIRST_BACKGROUND: Final = 0.01
 
 
 def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink, xp: ArrayOps) -> ReconstructResult:
-    """Fit object, probe and, if asked, positions and background to the scan of a job, on the operations of a framework.
+    """Fit object, probe and, if asked, positions, background and flux to the scan of a job, on the operations of a framework.
 
     On a CPU the same seed and number of threads give the same result; on a GPU sums over overlapping windows may be taken in no
     fixed order.
@@ -45,7 +46,7 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink, xp:
     """
     options, readers = ReconstructionSettings(**job.settings["reconstruction"]), Readers.planned(plan.execution)  # type: ignore[arg-type]
     likelihoods = {loss.likelihood: loss for loss in (job.losses or built_in()).values() if loss.likelihood is not None}
-    frames = DevicePatterns(xp, job.scan.patterns, job.scan.mask, options.memory_gib * 2**30, readers)
+    frames = DevicePatterns(xp, job.scan.patterns, job.scan.mask, options.memory_gib * 2**30, readers, options.saturation)
     engine = _Engine(frames, options, likelihoods)
     found = Run(engine, options, plan, events).result(engine.start(job))
     return replace(found, facts={**found.facts, **readers.facts()})
@@ -72,7 +73,8 @@ class _Engine:
             shape = (1, 1) if self._options.background == "constant" else (self.size, self.size)
             background = xp.from_numpy(np.full(shape, FIRST_BACKGROUND * self.mean_counts))
         inside = keep_inside(np.array(job.positions, dtype=np.float64), tuple(first.shape), self.size)
-        return State(xp, first, modes, inside, background)
+        flux = np.ones(self.number) if job.flux is None and self._options.refine_flux else job.flux
+        return State(xp, first, modes, inside, background, None if flux is None else np.array(flux, dtype=np.float64))
 
     def epochs(self, model: State, *, coarse: bool) -> Callable[[list[NDArray[np.int64]], float], float]:
         frames = InnerPatterns(self._frames) if coarse else self._frames
@@ -88,9 +90,13 @@ class _Engine:
                 refine_probe=self._options.refine_probe,
                 position_step=position_step,
                 momentum=momentum,
+                refine_flux=bool(self._options.refine_flux),
             )
 
         return epoch
+
+    def placing(self, model: State) -> Placing:
+        return Placing(model, self._frames, self._forward)
 
     def joint(self, model: State, used: NDArray[np.int64], likelihood: str, total_variation: float) -> Joint:
         return Joint(
@@ -100,12 +106,30 @@ class _Engine:
             forward=self._forward,
             likelihood=self._likelihoods[likelihood],
             refine_probe=self._options.refine_probe,
-            refine_positions=self._options.refine_positions,
+            refine_positions=self._options.moves_positions,
             tv_weight=total_variation,
+            refine_flux=bool(self._options.refine_flux),
         )
 
     def score(self, model: State, chosen: NDArray[np.int64], likelihood: str) -> tuple[float, float]:
+        model = self.with_flux(model, chosen)
         return score(model, self._frames, chosen, forward=self._forward, likelihood=self._likelihoods[likelihood])
+
+    def with_flux(self, model: State, chosen: NDArray[np.int64]) -> State:
+        if not (self._options.refine_flux and len(chosen)):
+            return model
+        return with_best_flux(model, self._frames, chosen, forward=self._forward)
+
+    def replaced(
+        self,
+        model: State,
+        object: NDArray[Any],  # noqa: A002 - the field's word
+        probe: NDArray[Any],
+        flux: NDArray[np.float64],
+    ) -> State:
+        found = model.copy()
+        found.object, found.probe, found.flux = self._xp.from_numpy(object), self._xp.from_numpy(probe), flux
+        return found
 
     def arrays(self, model: State) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any] | None]:
         background = None if model.background is None else self._xp.to_numpy(model.background)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
+from ptycho_core.engine.canvas import CanvasEstimate
 from ptycho_core.engine.estimate import Estimate, counts_of_empty, unit_phase
 
 if TYPE_CHECKING:
@@ -100,36 +101,36 @@ class Tile:
         corners = (whole - whole.min(axis=0)).astype(np.int64)
         rows, columns = (int(-(-(int(last) + self._size) // STEP) * STEP) for last in corners.max(axis=0))
         canvas = xp.zeros((rows, columns))
-        self._flat: list[Array] = []  # waves of an empty object
+        waves: list[Array] = []  # of an empty object
         self._portions, scaled = [], xp.times_real(probe, xp.scalar(1 / self._size))
         for own in _portions(len(positions), self._size**2 * int(probe.shape[0]), on_cpu=xp.is_cpu):
             spectra, probes, conjugate = xp.compiled(_probes)(scaled, xp.from_numpy((positions - whole)[own]))
-            self._flat.append(spectra)
+            waves.append(spectra)
             self._portions.append(_Portion(probes, conjugate, amplitudes[own], xp.corners(corners[own], canvas, self._size)))
         illuminated, add = xp.zeros_like(canvas), xp.compiled(_lit)
         for one in self._portions:
             illuminated = add(illuminated, one)
         self._lit = illuminated * self._size**2
+        self._brightest = xp.max(xp.sum(xp.abs2(probe), 0))
         self._inverse = 1 / (self._lit + float(asked["alpha"]) * xp.max(self._lit) + xp.tiny)
         self._smooth = xp.from_numpy(_smooth_filter((rows, columns), float(asked["smooth"]), float(asked["cutoff"])))
         power = float(counts_of_empty(xp, probe, mask))
         counts = sum(float(xp.sum64(one.amplitudes * one.amplitudes)) for one in self._portions) / len(positions)
         if background is not None:
             counts = max(counts - float(xp.sum64(background if mask is None else background * mask)), LEAST_SHARE * counts)
-        self._level = (counts / power if power > 0 else 0.0) ** 0.5
-        self.object = xp.complex(canvas + self._level, canvas)
+        level = (counts / power if power > 0 else 0.0) ** 0.5
+        self.object, self._waves = xp.complex(canvas + level, canvas), [level * one for one in waves]
 
     def fit(self) -> None:
         """Take the steps that are asked for, once; it ends early where no frame has light."""
         xp, poisson = self._xp, self._asked["likelihood"] == "poisson"
         project, advance = xp.compiled(_projected), xp.compiled(_preconditioned)
-        waves, self._flat = [self._level * one for one in self._flat], []
         direction: Array | None = None
         gradient: Array | None = None
         slope = 0.0
         for _ in range(int(self._asked["steps"])):
             before = gradient
-            gradient, seen = self._gradient(waves, poisson=poisson)
+            gradient, seen = self._gradient(poisson=poisson)
             steepest = advance(self.object, gradient, self._inverse, self._smooth)
             new = self._inner(gradient, steepest)
             if direction is None or before is None:
@@ -146,7 +147,7 @@ class Tile:
                 return
             length = self._inner(gradient, direction) / curvature
             self.object = self.object + length * direction
-            waves = [xp.add_scaled(one, change, length) for one, (change, _) in zip(waves, along, strict=True)]
+            self._waves = [xp.add_scaled(one, change, length) for one, (change, _) in zip(self._waves, along, strict=True)]
 
     def picture(self) -> Array:
         """The object, its phase turned so that its mean under the light is real: complex (rows, columns)."""
@@ -154,17 +155,21 @@ class Tile:
 
     def estimate(self) -> Estimate:
         """What a network is given: each frame's patch, and the step that would follow if the light alone preconditioned it."""
-        xp, turn, see = self._xp, self._turn(), self._xp.compiled(_waves)
-        waves = [see(self.object, one) for one in self._portions]
-        gradient, _ = self._gradient(waves, poisson=self._asked["likelihood"] == "poisson")
-        step = self._cut(xp.times_real(gradient, self._inverse) * turn)
-        return Estimate(self._cut(self.object * turn)[:, None], step[:, None])
+        canvas = self.canvas()
+        return Estimate(self._cut(canvas.picture)[:, None], self._cut(canvas.step)[:, None])
 
-    def _gradient(self, waves: list[Array], *, poisson: bool) -> tuple[Array, list[_Seen]]:
+    def canvas(self) -> CanvasEstimate:
+        """The same on the tile's canvas, for a network that sees all of it."""
+        turn = self._turn()
+        gradient, _ = self._gradient(poisson=self._asked["likelihood"] == "poisson")
+        step = self._xp.times_real(gradient, self._inverse) * turn
+        return CanvasEstimate(self.object * turn, step, self._lit, self._brightest)
+
+    def _gradient(self, *, poisson: bool) -> tuple[Array, list[_Seen]]:
         """The direction of steepest descent, complex (rows, columns), and what is known of each portion's patterns."""
         xp, seen = self._xp, []
         slope, total = xp.compiled(_slope), xp.zeros_like(self.object)
-        for one, given in zip(self._portions, waves, strict=True):
+        for one, given in zip(self._portions, self._waves, strict=True):
             total, roots = slope(total, given, one, self._mask, self._added, poisson=poisson)
             seen.append(_Seen(given, roots))
         return total * float(self._size**2), seen

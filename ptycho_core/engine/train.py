@@ -63,9 +63,12 @@ class _Trainer:
         self._ahead.close()
 
     def train_batch(self, batch: Batch) -> BatchStats:
-        outcome = self._outcome(batch, learn=True)
-        self._optimizer.add(outcome.gradient)
-        return outcome.stats
+        if self._objective.labels_alone:
+            stats, gradient = self._objective.of_labels(self._device_scans[batch.scan], batch.scan, batch, self._given(batch))
+        else:
+            stats, *_, gradient = self._outcome(batch, learn=True)
+        self._optimizer.add(gradient)
+        return stats
 
     def validate_batch(self, batch: Batch) -> BatchStats:
         return self._outcome(batch, learn=False).stats
@@ -102,7 +105,8 @@ class _Trainer:
         self._optimizer.moments = self._optimizer.moments._replace(**moments)
 
     def trained(self, model: Model) -> Model:
-        return replace(model, weights=self._trainable.weights_now(), physics=self._trainable.physics_now())
+        physics = self._trainable.physics_now() if self._trainable.probe_learns else model.physics  # bit for bit what it was
+        return replace(model, weights=self._trainable.weights_now(), physics=physics)
 
     def facts(self) -> dict[str, Value]:
         self._ahead.close()
@@ -115,8 +119,11 @@ class _Trainer:
         return self._frames(batch).read(batch.groups.reshape(-1))
 
     def _outcome(self, batch: Batch, *, learn: bool) -> Outcome:
-        read = None if self._frames(batch).cached else next(self._ahead)
-        return self._objective.outcome(self._device_scans[batch.scan], batch.scan, batch.groups, read, learn=learn)
+        return self._objective.outcome(self._device_scans[batch.scan], batch.scan, batch.groups, self._given(batch), learn=learn)
+
+    def _given(self, batch: Batch) -> NDArray[np.float32] | None:
+        """What was read ahead of a batch; None where its scan is on the device."""
+        return None if self._frames(batch).cached else next(self._ahead)
 
 
 def _under(prefix: str, arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.checks import check_probe, read_dark, read_mask, signal
+from ptycho_core.formats.flux_file import checked_flux, flux_from_file
 from ptycho_core.formats.interface import FREQUENCY_STEP, Stated
 from ptycho_core.orientation import AS_STATED, ORIENTATIONS
 from ptycho_core.scan.auto_mask import auto_mask
@@ -20,8 +22,6 @@ from ptycho_core.settings.data import AUTO, beam_center, chosen_range
 from ptycho_core.units import LENGTHS, length_m
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
     from ptycho_core.formats.interface import RawScan
@@ -104,6 +104,7 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
         pixel_m=scale.pixel_m,
         object_guess=guess,
         scan_index=None if raw.scan_index is None else raw.scan_index[frames],
+        flux=_flux(raw, path, asked, frames, notes),
         source=path,
         format=title,
         signal=kind,
@@ -111,6 +112,21 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
     )
     counted = _photons(raw, path, asked)
     return scan if counted is None else with_photons(scan, *counted)
+
+
+def _flux(
+    raw: RawScan, path: Path, asked: DataSettings, frames: NDArray[np.int64], notes: list[str]
+) -> NDArray[np.float64] | None:
+    """The dose of the frames that are used, relative to their mean, by the settings or else by the file."""
+    if asked.flux is not None:
+        values, where = flux_from_file(Path(asked.flux))
+    elif raw.flux is not None:
+        values, where = raw.flux, f"{path}: 'flux'"
+    else:
+        return None
+    found = checked_flux(values, where, raw.frames.shape[0], frames)
+    notes.append(f"Flux: of each frame by {where}; it varies by {found.std():.2%} rms.")
+    return found
 
 
 def _guess(
@@ -198,8 +214,8 @@ def _paired(raw: RawScan, path: Path, asked: DataSettings, notes: list[str]) -> 
 def _numbers_of(raw: RawScan) -> str:
     """By which numbers frames and positions pair, for a message."""
     both = (raw.frame_numbers, raw.position_numbers)
-    told = [f"{one.min()} to {one.max()}" for one in both if one is not None and len(one)]
-    return f": frames are numbered {told[0]}, positions {told[1]}" if len(told) == 2 else ""
+    ranges = [f"{one.min()} to {one.max()}" for one in both if one is not None and len(one)]
+    return f": frames are numbered {ranges[0]}, positions {ranges[1]}" if len(ranges) == 2 else ""
 
 
 def _joined(raw: RawScan, wanted: NDArray[np.int64], notes: list[str]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

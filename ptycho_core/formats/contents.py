@@ -46,6 +46,7 @@ class Contents:
         scan_index: (frame,), int64, which scan a frame belongs to, or None.
         frames: (frame,), int64, ascending, the numbers of the frames in the file of the scan; None where they are 0, 1, 2 ….
         background: (N, N), counts, or None.
+        flux: (frame,), dose of each frame relative to their mean, or None.
         history: rows of the course of a fit, with ``epoch`` and ``loss``.
         record: whether there are settings, facts and frames held out of a reconstruction.
         photon_energy_ev: of photons of the wavelength; None where it is not known.
@@ -66,6 +67,7 @@ class Contents:
     scan_index: NDArray[np.int64] | None = None
     frames: NDArray[np.int64] | None = None
     background: NDArray[np.floating[Any]] | None = None
+    flux: NDArray[np.floating[Any]] | None = None
     history: Sequence[Mapping[str, Any]] = ()
     record: bool = False
     photon_energy_ev: float | None = None
@@ -194,11 +196,12 @@ def contents_of_scan(scan: Scan, name: str) -> Contents:
         }  # fmt: skip
         if it.electrons:
             scale["photon_energy_ev"] = photon_energy(it.wavelength_m)
-            told = f"Energy: electrons of {it.photon_energy_ev:g} eV become photons of {scale['photon_energy_ev']:.6g} eV"
-            notes = (*notes, f"{told}, which have their wavelength: these formats know photons only.")
+            message = f"Energy: electrons of {it.photon_energy_ev:g} eV become photons of {scale['photon_energy_ev']:.6g} eV"
+            notes = (*notes, f"{message}, which have their wavelength: these formats know photons only.")
     return Contents(
         name=name, size=scan.size, positions=np.asarray(scan.positions, dtype=np.float64), patterns=scan.patterns, mask=scan.mask,
         probe=scan.probe, probe_in_counts=scan.probe_scaled, object=scan.object_guess, scan_index=scan.scan_index, notes=notes,
+        flux=scan.flux,
         **scale,
     )  # fmt: skip
 
@@ -229,7 +232,8 @@ def contents_of_result(found: Reconstruction | StoredObject, name: str, where: s
 
 def _of_ours(found: Any) -> dict[str, Any]:  # noqa: ANN401 - a Reconstruction
     return {
-        "mask": found.mask, "probe_in_counts": True, "background": found.background, "history": found.history, "record": True,
+        "mask": found.mask, "probe_in_counts": True, "background": found.background, "flux": found.flux,
+        "history": found.history, "record": True,
     }  # fmt: skip
 
 

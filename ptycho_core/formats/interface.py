@@ -84,6 +84,7 @@ class RawScan:
         object_center: the position (row, column), in their unit, of the middle ``(rows − 1) / 2`` of the object. None where
             positions are pixels of the object already.
         scan_index: (frame,), int64, which scan a frame belongs to; or None.
+        flux: (frame,), the dose of each frame in any unit, from a monitor; or None.
         frame_numbers: (frame,), int, numbers by which frames and positions pair; None where they pair in order.
         position_numbers: (position,), int, the same of the positions.
         notes: what was decided and left aside, a sentence each.
@@ -111,6 +112,7 @@ class RawScan:
     object_guess: NDArray[np.complexfloating[Any, Any]] | None = None
     object_center: tuple[float, float] | None = None
     scan_index: NDArray[np.int64] | None = None
+    flux: NDArray[Any] | None = None
     frame_numbers: NDArray[np.integer[Any]] | None = None
     position_numbers: NDArray[np.integer[Any]] | None = None
     notes: tuple[str, ...] = ()

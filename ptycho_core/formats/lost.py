@@ -16,6 +16,7 @@ PARTS: Final = {
     "patterns": "patterns", "mask": "the mask", "bad values": "what stood in bad pixels", "probe": "the probe",
     "probe scale": "whether the probe is scaled to counts", "object": "the object",
     "scan index": "which scan a frame belongs to", "numbers": "the numbers of frames", "background": "a background",
+    "flux": "the dose of each frame",
     "history": "the course of a fit", "record": "settings and facts of a fit", "energy": "the photon energy",
     "distance": "the distance and the detector's pixel", "pixel": "the object's pixel where nothing else gives it",
 }  # fmt: skip
@@ -44,6 +45,7 @@ def _parts(it: Contents) -> dict[str, str]:
         "scan index": f"Which of {scans} scans a frame belongs to" if scans > 1 else "",
         "numbers": "" if it.frames is None else "The numbers that frames have in the file of the scan",
         "background": "" if it.background is None else "The background",
+        "flux": "" if it.flux is None else "The dose of each frame",
         "history": "The course of the fit" if it.history else "",
         "record": "Settings, facts and frames held out of the fit" if it.record else "",
         "energy": "" if it.photon_energy_ev is None else "The photon energy",

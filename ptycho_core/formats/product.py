@@ -117,6 +117,7 @@ class Reconstruction(ReconstructResult):
             "held_out": np.asarray(self.held_out, dtype=np.int64),
             "held_out_sums": self.held_out_sums,
             "background": self.background,
+            "flux": self.flux,
             "mask": self.mask,
             "frames": self.frames,
             "history": self.history,
@@ -188,6 +189,7 @@ def load_reconstruction(path: str | Path) -> Reconstruction:
             positions=positions,
             origin=_real(reader, "ptycho/object_origin", 1),
             background=_real(reader, "ptycho/background", 2) if "ptycho/background" in reader else None,
+            flux=_real(reader, "ptycho/flux", 1) if "ptycho/flux" in reader else None,
             mask=reader.array("ptycho/mask", [2]).astype(bool) if "ptycho/mask" in reader else None,
             frames=_numbers(reader, len(positions)),
             history=reader.history(),
@@ -392,8 +394,8 @@ def _left_out(probe: NDArray[Any], path: Path) -> tuple[str, ...]:
     """What of a stored probe (OPR mode, mode, N, N) is not taken."""
     if probe.ndim != 4 or len(probe) < 2:
         return ()
-    told = "the first is taken; what they change from frame to frame is left out"
-    return (f"{path}: of {len(probe)} OPR modes of the probe {told}.",)
+    message = "the first is taken; what they change from frame to frame is left out"
+    return (f"{path}: of {len(probe)} OPR modes of the probe {message}.",)
 
 
 def _pixel_size(file: Reader | NpzReader) -> tuple[float, float] | None:
@@ -434,6 +436,8 @@ def _check(one: Reconstruction, where: str) -> None:
         raise DataError(f"{where}: the positions have shape {positions.shape}; (frame, 2) is expected.")
     if np.shape(one.origin) != (2,):
         raise DataError(f"{where}: the object's origin has shape {np.shape(one.origin)}; (2,) is expected.")
+    if one.flux is not None and one.flux.shape != (len(one.positions),):
+        raise DataError(f"{where}: the flux has shape {one.flux.shape}, the positions {one.positions.shape}.")
     if one.background is not None and one.background.shape != one.probe.shape[1:]:
         raise DataError(f"{where}: the background has shape {one.background.shape}, the probe {one.probe.shape}.")
     if one.mask is not None and one.mask.shape != one.probe.shape[1:]:

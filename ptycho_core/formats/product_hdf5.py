@@ -48,7 +48,7 @@ def write_product(
     Args:
         path: file to make; an existing one is replaced.
         arrays: ``object`` (rows, columns), ``probe`` (mode, N, N), ``positions`` (frame, 2), ``origin`` (2,), ``held_out``,
-            ``background`` or None, ``mask`` or None, ``frames`` (frame,) or None, ``history`` (sequence of rows).
+            ``background``, ``flux`` and ``mask`` or None, ``frames`` (frame,) or None, ``history`` (sequence of rows).
         texts: ``name``, ``comments``, ``settings`` (JSON), ``facts`` (JSON).
         metres: the scale; without it no ``*_m`` field is written.
         ready: called when the new file is on the disk, just before it takes its name.
@@ -116,7 +116,7 @@ def _write_own(group: h5py.Group, arrays: Mapping[str, Any], texts: Mapping[str,
     group["positions_px"] = arrays["positions"]
     group["object_origin"] = arrays["origin"]
     group["held_out_frames"] = arrays["held_out"]
-    for name in ("held_out_sums", "background", "mask"):
+    for name in ("held_out_sums", "background", "flux", "mask"):
         if arrays[name] is not None:
             group[name] = arrays[name]
     history = group.create_group("history")

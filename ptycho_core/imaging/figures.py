@@ -144,17 +144,30 @@ def figure_of_losses(history: Sequence[Mapping[str, Any]]) -> Figure:
 
 @default_style()
 def figure_of_frames(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Where each frame lies, and R, counts and shift by frame number, in the color of R; rows as in ``frames.csv``."""
+    """Where each frame lies, how the fit moved it there, and R, counts, flux and shift by frame number, in the color of R.
+
+    Rows are as in ``frames.csv``.
+    """
     columns = {name: np.array([_number(row.get(name)) for row in rows]) for name in rows[0]}
     shift = np.hypot(columns["shift_row"], columns["shift_column"])
     held_out = columns["held_out"] > 0
-    graphs = [("R", columns["misfit"]), ("counts", columns["counts"]), *([("shift (px)", shift)] if shift.any() else [])]
+    flux = [("flux", columns["flux"])] if np.isfinite(columns["flux"]).any() else []
+    graphs = [("R", columns["misfit"]), ("counts", columns["counts"]), *flux, *([("shift (px)", shift)] if shift.any() else [])]
     figure = empty_figure(13.0, 6.0)
     grid = figure.add_gridspec(len(graphs), 2, width_ratios=(1, 1.5))
     colors: dict[str, Any] = {"c": columns["misfit"], "s": 14, "cmap": "viridis_r"}
     place = figure.add_subplot(grid[:, 0])
+    if shift.any():
+        gap = np.full(len(rows), np.nan)  # one line for all frames, with gaps
+        ends = [(columns[name] - columns[f"shift_{name}"], columns[name], gap) for name in ("column", "row")]
+        place.plot(*(np.stack(points, 1).ravel() for points in ends), color="0.6", linewidth=0.8, zorder=0)
     place.scatter(columns["column"], columns["row"], **colors)
-    place.set(xlabel="column (px)", ylabel="row (px)", aspect="equal", title="Frames, in the color of R")
+    place.set(
+        xlabel="column (px)",
+        ylabel="row (px)",
+        aspect="equal",
+        title="Frames, in the color of R" + ("; lines: from where they were stated" if shift.any() else ""),
+    )
     place.invert_yaxis()
     for line, (label, values) in enumerate(graphs):
         axes = figure.add_subplot(grid[line, 1])
@@ -222,9 +235,9 @@ def figure_of_comparison(pictures: Sequence[Picture], *, pixel_size_m: tuple[flo
     for column, (title, image, reference) in enumerate(pictures):
         phase = phases(flattened_like(image, reference), flattened_like(reference, reference))[0]
         shown = ((np.abs(image), f"{title}\namplitude", "gray"), (phase, "phase (rad)", "magma"))
-        for row, (values, told, colours) in enumerate(shown):
+        for row, (values, label, colours) in enumerate(shown):
             limits += [_limits(values)] if column == 0 else []
-            _picture(figure, grid[row, column], values, told, colours, limits[row])
+            _picture(figure, grid[row, column], values, label, colours, limits[row])
             _scale_bar(grid[row, column], values.shape, pixel_size_m)
     return figure
 

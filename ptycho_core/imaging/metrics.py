@@ -74,6 +74,8 @@ def data_misfit(
     positions: NDArray[np.floating[Any]],
     *,
     background: NDArray[Any] | None = None,
+    flux: NDArray[Any] | None = None,
+    saturation: float | None = None,
     frames: NDArray[np.int64] | None = None,
     batch: int = 64,
 ) -> float:
@@ -87,12 +89,13 @@ def data_misfit(
         probe: (mode, N, N), complex, scaled to counts.
         positions: (frame, 2), (row, column) of the windows' corners in ``object``; one for each pattern of the scan.
         background: (N, N), counts, or None.
+        flux: (frame,), the dose of every frame of the scan relative to the probe's, or None for 1.
+        saturation: counts that have reached it are lower bounds; None where there are none.
         frames: numbers of the frames to use; all if None.
         batch: number of patterns read at a time.
     """
-    differences, amplitudes = scan_sums(scan, object, probe, positions, background=background, frames=frames, batch=batch).sum(
-        axis=0
-    )
+    chosen: dict[str, Any] = {"background": background, "flux": flux, "saturation": saturation, "frames": frames, "batch": batch}
+    differences, amplitudes = scan_sums(scan, object, probe, positions, **chosen).sum(axis=0)
     return float(differences / amplitudes) if amplitudes > 0 else float("nan")
 
 
@@ -103,6 +106,8 @@ def scan_sums(
     positions: NDArray[np.floating[Any]],
     *,
     background: NDArray[Any] | None = None,
+    flux: NDArray[Any] | None = None,
+    saturation: float | None = None,
     frames: NDArray[np.int64] | None = None,
     batch: int = 64,
 ) -> NDArray[np.float64]:
@@ -112,7 +117,9 @@ def scan_sums(
     for start in range(0, len(chosen), batch):
         numbers = chosen[start : start + batch]
         counts = scan.patterns.read(numbers)
-        found[start : start + batch] = frame_sums(counts, scan.mask, object, probe, positions[numbers], background)
+        own = None if flux is None else flux[numbers]
+        model = object, probe, positions[numbers], background, own, saturation
+        found[start : start + batch] = frame_sums(counts, scan.mask, *model)
     return found
 
 
@@ -123,6 +130,8 @@ def frame_sums(
     probe: NDArray[Any],
     positions: NDArray[np.floating[Any]],
     background: NDArray[Any] | None = None,
+    flux: NDArray[Any] | None = None,
+    saturation: float | None = None,
 ) -> NDArray[np.float64]:
     """Of each frame ``Σ|√I − √n|`` and ``Σ√n`` over good pixels, of which R is made: (frame, 2).
 
@@ -133,11 +142,16 @@ def frame_sums(
         probe: (mode, N, N), complex, scaled to counts.
         positions: (frame, 2), (row, column) of the windows' corners in ``object``.
         background: (N, N), counts, or None.
+        flux: (frame,), their dose relative to the probe's, or None for 1.
+        saturation: counts that have reached it are lower bounds, so that no model is too bright there; None for none.
     """
     from ptycho_core.physics.forward import intensities
+    from ptycho_core.physics.losses import bounded_above
 
-    modelled = np.sqrt(intensities(object, probe, positions, background=background)[:, mask])
-    measured = np.sqrt(counts[:, mask].astype(np.float64))
+    modelled, measured = intensities(object, probe, positions, background, flux=flux)[:, mask], counts[:, mask].astype(np.float64)
+    if saturation:
+        modelled = bounded_above(modelled, measured, saturation)
+    modelled, measured = np.sqrt(modelled), np.sqrt(measured)
     return np.stack([np.abs(modelled - measured).sum(axis=1), measured.sum(axis=1)], axis=1)
 
 
@@ -147,6 +161,8 @@ def noise_sums(
     probe: NDArray[Any],
     positions: NDArray[np.floating[Any]],
     background: NDArray[Any] | None = None,
+    flux: NDArray[Any] | None = None,
+    saturation: float | None = None,
     batch: int = 64,
 ) -> NDArray[np.float64]:
     """Of each frame ``Σ E|√n − √I|`` over good pixels, (frame,): what photon noise alone leaves; arguments as of `frame_sums`."""
@@ -155,8 +171,13 @@ def noise_sums(
 
     found = np.empty(len(positions))
     for start in range(0, len(positions), batch):
-        modelled = intensities(object, probe, positions[start : start + batch], background=background)
-        found[start : start + batch] = expected_residual(modelled[:, mask]).sum(axis=1)
+        frames = slice(start, start + batch)
+        own = None if flux is None else flux[frames]
+        modelled = intensities(object, probe, positions[frames], background, flux=own)
+        expected = expected_residual(modelled[:, mask])
+        if saturation:  # what is measured at the level has no noise
+            expected = np.where(modelled[:, mask] < saturation, expected, 0.0)
+        found[frames] = expected.sum(axis=1)
     return found
 
 
@@ -433,7 +454,7 @@ def _others(
     notes = []
     for one in components("metric"):
         if one.found is None:
-            notes.append(one.told)
+            notes.append(one.sentence)
             continue
         try:
             value = float(one.found().of(aligned.copy(), reference.copy()))
@@ -464,16 +485,16 @@ def _check_pixels(*both: tuple[StoredObject, str]) -> None:
     """Refuse to compare across another number of pixels (``size``): an object's pixels are as wide as N makes them."""
     if all(one.stored_size is None for one, _ in both) or len({_window(one) for one, _ in both}) == 1:
         return
-    told = []
+    widths = []
     for one, name in both:
         size = _window(one)
         known = "an object without a probe, which does not say for patterns of how many pixels it is"
         known = known if size is None else f"of patterns of {size} pixels"
-        told.append(
+        widths.append(
             f"{name} is {known}" + ("" if one.stored_size is None else f" in place of the {one.stored_size} of their file")
         )
     remedy = "Make both with the same --size, or both without it; an object in an npz says its size by a probe next to it."
-    raise DataError(f"{' and '.join(told)}: pixels of other widths are not compared.", remedy=remedy)
+    raise DataError(f"{' and '.join(widths)}: pixels of other widths are not compared.", remedy=remedy)
 
 
 def _window(one: StoredObject) -> int | None:

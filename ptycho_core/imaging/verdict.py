@@ -33,6 +33,15 @@ FLAT: Final = 0.95
 OUTLIER: Final = 3.0
 """R of a frame over the median, from which on the frame is a bad one."""
 
+MISPLACED: Final = 1.5
+"""The same of frames whose positions were searched for: one that was not found is off by pixels, and its neighbors are right."""
+
+SEARCHED_IN_VAIN: Final = (
+    "The search may have left frames at wrong places: repeat it with another --seed, a larger --position-radius or a better "
+    "probe, and keep the result of lowest R."
+)
+"""What to do where R is high after a search for positions."""
+
 FEW_COUNTS: Final = 0.5
 """Mean counts of a good pixel, below which fine structure cannot be distinguished from noise."""
 
@@ -49,18 +58,22 @@ class Limits:
         held_out: of frames held out.
         small: of both where R is small (`SMALL_MISFIT`).
         advice: what to do where R lies above them, a sentence.
+        about_positions: the same where frames held out fit much worse still.
     """
 
     fitted: float
     held_out: float
     small: float
     advice: str
+    about_positions: str = ""
 
 
 FITTED: Final = Limits(
     fitted=1.3, held_out=1.4, small=3.0,
-    advice="Something is not in the model; modes (--modes), positions (--refine-positions), background (--background) or bad "
-    "pixels (--mask auto) are the usual causes.",
+    advice="Something is not in the model; modes (--modes), positions (--refine-positions), background (--background), "
+    "flux (--refine-flux) or bad pixels (--mask auto) are the usual causes.",
+    about_positions="Positions that are off by many pixels look like this: --refine-positions=search looks for them, "
+    "--refine-positions=affine for a wrong scale or rotation of the scan.",
 )  # fmt: skip
 """Of a reconstruction."""
 
@@ -92,6 +105,7 @@ class Signs:
         counts: mean counts of a good pixel.
         dose: counts for each pixel of the object.
         bad_frames: numbers of those that fit far worse than the others.
+        searched: positions were searched for.
         interrupted: the fit did not end.
         doubts: (severity, sentence) of what is implausible about the scan.
     """
@@ -105,6 +119,7 @@ class Signs:
     counts: float = math.inf
     dose: float = math.inf
     bad_frames: Sequence[int] = ()
+    searched: bool = False
     interrupted: bool = False
     doubts: Sequence[tuple[str, str]] = ()
 
@@ -167,6 +182,10 @@ def _doubtful(signs: Signs, limits: Limits) -> Iterator[str]:
     small = max(signs.misfit, signs.held_out or 0.0) < SMALL_MISFIT
     if fitted > (limits.small if small else limits.fitted) or held_out > (limits.small if small else limits.held_out):
         yield f"R is {max(fitted, held_out):.3g} times what photon noise leaves. {limits.advice}"
+        if signs.searched:
+            yield SEARCHED_IN_VAIN
+        elif limits.about_positions and held_out > OVERFITTED * fitted:
+            yield limits.about_positions
     elif not small and held_out > OVERFITTED * fitted:
         yield (
             f"R of frames held out is {held_out:.3g} times what photon noise leaves, of those fitted {fitted:.3g} times: the fit "

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from ptycho_core.backends.loading import Backend
+    from ptycho_core.contract import EventSink, ExecutionPlan
     from ptycho_core.events import EventHub
     from ptycho_core.files.folder import Claim
     from ptycho_core.formats.product import Reconstruction
@@ -24,11 +26,10 @@ if TYPE_CHECKING:
     from ptycho_core.inference.probe import ChosenProbe
     from ptycho_core.jobs.beam import Made
     from ptycho_core.model import Model
-    from ptycho_core.notes import NotedEvents
     from ptycho_core.scan.scan import Scan
     from ptycho_core.settings.payload import InferencePayload
 
-__all__ = ["infer", "infer_payload", "run_payload"]
+__all__ = ["infer", "infer_job", "infer_payload", "run_payload", "stitched"]
 
 _FIRST = "stopping at the next batch; there is nothing to save, and nothing is written"
 _JUDGED = 128
@@ -154,10 +155,12 @@ def infer_payload(
     from ptycho_core.notes import NotedEvents
     from ptycho_core.scan.canvas import object_canvas
     from ptycho_core.scan.kept import kept
+    from ptycho_core.scan.selection import with_even_dose
 
     began = time.perf_counter()
     groups = payload.groups
     scan, doubts, _ = looked_over(kept(open_scan(payload.file, groups["data"])))
+    scan = with_even_dose(scan)
     named, notes = groups["data"]["probe"], list[str]()
     if scan.probe is None:
         named = None  # what only fits could find is taken from the model
@@ -178,14 +181,15 @@ def infer_payload(
     said = say_doubts(hub, doubts) if announce == "started" else []  # a job that has begun said them
     noted = NotedEvents(hub)
     job = infer_job(scan, model, chosen.probe, scan.positions - origin, groups, background)
-    stitched = _stitch(payload, job, shape, noted)
-    for note in (*notes, *chosen.notes, *stitched.notes):
+    found = stitched(payload.backend, payload.plan, job, shape, noted)
+    for note in (*notes, *chosen.notes, *found.notes):
         noted.emit(Event("message", message=note))
     seconds = round(time.perf_counter() - began, 3)
-    metrics = _metrics(payload, job, chosen, stitched)
+    metrics = _metrics(payload, job, chosen, found)
     metrics |= {"doubts": said, "notes": noted.notes, "model": _name_of(payload), "seconds": seconds}
     metrics |= {} if made is None else {"made_probe": made.record}
-    return _collect(payload, job, chosen, stitched, origin), metrics
+    metrics |= {} if payload.model_path is None else {"untrained": dict(model.untrained)}
+    return _collect(payload, job, chosen, found, origin), metrics
 
 
 def _refined(
@@ -263,8 +267,20 @@ def _check_scan(scan: Scan, model: Model, path: Path, payload: InferencePayload)
         )
 
 
-def _stitch(payload: InferencePayload, job: InferJob, shape: tuple[int, int], hub: NotedEvents) -> StitchedObject:
-    """The object of all patches or tiles, which are stitched as they come."""
+def stitched(backend: Backend, plan: ExecutionPlan, job: InferJob, shape: tuple[int, int], hub: EventSink) -> StitchedObject:
+    """The object of all patches or tiles, which are stitched as they come.
+
+    Args:
+        backend: that infers.
+        plan: its plan.
+        job: what to infer.
+        shape: (rows, columns) of the object.
+        hub: hears how far it is.
+
+    Raises:
+        DataError: as the hook, or a patch is not finite.
+        KeyboardInterrupt: it was asked to stop.
+    """
     import numpy as np
 
     from ptycho_core.contract import InferTile
@@ -277,7 +293,7 @@ def _stitch(payload: InferencePayload, job: InferJob, shape: tuple[int, int], hu
     split = scan_tiles if estimates_tiles(job.model.network) else inference_order
     stitcher = Stitcher(job.positions, shape, weight, split(job.positions, job.scan.size))
     done, began = 0, time.perf_counter()
-    for batch in payload.backend.infer(job, payload.plan, hub):
+    for batch in backend.infer(job, plan, hub):
         if isinstance(batch, InferTile):
             stitcher.add_tile(batch.frames, batch.object, batch.corner)
         else:

@@ -26,13 +26,21 @@ __all__ = [
 ]
 
 FORMAT: Final = "ptycho model"
-VERSION: Final = 1
+VERSION: Final = 2
 
 FIELDS: Final[dict[str, type]] = {
     "format": str, "version": int, "network": dict, "tensors": dict, "facts": dict, "scaling": dict, "settings": dict,
-    "producer": dict, "history": list, "hashes": dict,
+    "producer": dict, "history": list, "untrained": dict, "hashes": dict,
 }  # fmt: skip
 """Every field of the manifest with its type; each is required and there is no other."""
+
+_SINCE: Final = {"untrained": 2}
+"""The version that brought a field; what is older is read as if the field were empty."""
+
+_UNTRAINED: Final[dict[str, tuple[type, ...]]] = {
+    "scans": (list,), "frames": (int,), "compared_with": (str,), "network": (int, float), "same_steps": (int, float, type(None)),
+    "untrained": (int, float), "steps": (int,), "better": (bool,),
+}  # fmt: skip
 
 _FACTS = ("size", "gridsize", "modes")
 """Facts that every model states: pixels across a pattern, side of a group of frames, modes of the probe."""
@@ -57,23 +65,27 @@ def check_version(manifest: Mapping[str, Any], where: str) -> None:
         )
 
 
-def check_fields(manifest: Mapping[str, Any], where: str) -> None:
-    """Refuse a manifest whose fields are not those of this version, each of its type.
+def check_fields(manifest: dict[str, Any], where: str) -> None:
+    """Refuse a manifest whose fields are not those of its version, each of its type; fields of later ones become empty.
 
     Raises:
         DataError: a field is missing, unknown or of another type.
     """
+    version = manifest["version"]
+    unknown = sorted(name for name in manifest if name not in FIELDS or _SINCE.get(name, 1) > version)
     for name, kind in FIELDS.items():
+        if name not in unknown and _SINCE.get(name, 1) > version:
+            manifest[name] = kind()
         if name not in manifest:
             raise DataError(f"{where} lacks the field '{name}'; it has {', '.join(sorted(manifest)) or 'none'}.")
         if not isinstance(manifest[name], kind):
             raise DataError(f"{where}: the field '{name}' must be {_NOUNS[kind]}; it is {_short(manifest[name])}.")
-    if unknown := sorted(set(manifest) - set(FIELDS)):
-        raise DataError(f"{where} has the field '{unknown[0]}', which version {VERSION} does not know.")
+    if unknown:
+        raise DataError(f"{where} has the field '{unknown[0]}', which version {version} does not know.")
 
 
 def check_contents(manifest: Mapping[str, Any], where: str) -> None:
-    """Refuse facts, scaling, producer and history whose values are not of the type that each has.
+    """Refuse facts, scaling, producer, history and figures next to the untrained pass whose values are not of their types.
 
     Raises:
         DataError: a value is not, or one of the facts that every model states is missing.
@@ -89,6 +101,18 @@ def check_contents(manifest: Mapping[str, Any], where: str) -> None:
     _check_values("facts", facts, scalar, noun, where)
     _check_values("scaling", manifest["scaling"], (int, float), "a number", where)
     _check_values("producer", manifest["producer"], (str,), "text", where)
+    _check_untrained(manifest["untrained"], where)
+
+
+def _check_untrained(found: Mapping[str, Any], where: str) -> None:
+    """Either nothing, or every figure of its type."""
+    for name in sorted({*found, *_UNTRAINED}) if found else ():
+        value = found.get(name)
+        if name not in _UNTRAINED or name not in found or type(value) not in _UNTRAINED[name]:
+            raise DataError(f"{where}: '{name}' in 'untrained' is {_short(value)}; that is no figure of version {VERSION}.")
+    names = found.get("scans", [])
+    if not all(isinstance(name, str) for name in names):
+        raise DataError(f"{where}: 'scans' in 'untrained' is {_short(names)}; a list of text is expected.")
 
 
 def check_hashes(hashes: Mapping[str, Any], members: list[str], where: str) -> None:

@@ -10,7 +10,7 @@ from ptycho_core.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["check_history", "check_scaling", "check_state", "trained_scans", "trained_settings"]
+__all__ = ["check_history", "check_scaling", "check_state", "told_next_to_untrained", "trained_scans", "trained_settings"]
 
 _RECORD: Final[dict[str, type]] = {"name": str, "frames": int, "size": int}
 """What every record of a scan has, by which it is known again."""
@@ -40,8 +40,8 @@ def trained_settings(audit: Mapping[str, Any], where: str) -> dict[str, dict[str
         if not isinstance(entry, dict) or key not in entry:
             raise DataError(f"{where}: the setting '{name:.60}' of its training is {_short(entry)}; it has no '{key}'.")
         if not isinstance(entry[key], bool | int | float | str | None):
-            told = f"'{key}' of the setting '{name:.60}' of its training is {_short(entry[key])}"
-            raise DataError(f"{where}: {told}; a number, a truth, text or null is expected.")
+            stated = f"'{key}' of the setting '{name:.60}' of its training is {_short(entry[key])}"
+            raise DataError(f"{where}: {stated}; a number, a truth, text or null is expected.")
     return table
 
 
@@ -63,9 +63,9 @@ def trained_scans(audit: Mapping[str, Any], where: str, *, all_of_them: bool = F
     for number, record in enumerate(records, 1):
         for name, kind in wanted.items():
             if not isinstance(record, dict) or type(record.get(name)) is not kind:
-                told = _short(record.get(name)) if isinstance(record, dict) else _short(record)
+                stated = _short(record.get(name)) if isinstance(record, dict) else _short(record)
                 noun = "text" if kind is str else "a whole number"
-                raise DataError(f"{where}: '{name}' of scan {number} of its training is {told}; {noun} is expected.")
+                raise DataError(f"{where}: '{name}' of scan {number} of its training is {stated}; {noun} is expected.")
     return records
 
 
@@ -112,8 +112,21 @@ def check_state(state: Mapping[str, Any], epochs: int, where: str) -> None:
         value = state.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise DataError(f"{where}: '{name}' of the training is {_short(value)}; a finite number is expected.")
-    if not isinstance(told := state.get("collapse_told"), bool):
-        raise DataError(f"{where}: 'collapse_told' of the training is {_short(told)}; a truth is expected.")
+    if not isinstance(stated := state.get("collapse_told"), bool):
+        raise DataError(f"{where}: 'collapse_told' of the training is {_short(stated)}; a truth is expected.")
+
+
+def told_next_to_untrained(untrained: Mapping[str, Any]) -> str:
+    """What a network is worth, a sentence, of the figures that a model file keeps."""
+    if not untrained:
+        return "The network was not compared with the untrained pass, which takes validation frames."
+    where = f"on {untrained['frames']} frames of {', '.join(untrained['scans'])} that it did not learn from"
+    figures = (
+        f"error {untrained['network']:.4g}, untrained {untrained['untrained']:.4g} after as long ({untrained['steps']} steps)"
+    )
+    if untrained["better"]:
+        return f"The network is better than untrained: {figures}, {where}."
+    return f"The network is no better than untrained: {figures}, {where}."
 
 
 def _short(value: object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ptycho_core.networks.architecture import Architecture, Layers, Pictures
 from ptycho_core.networks.bare import describe_bare
 from ptycho_core.networks.described import BUILT_IN, built_in, describe
-from ptycho_core.networks.description import check_description, estimates_tiles, tensor_shapes
+from ptycho_core.networks.description import check_description, estimates_tiles, sees_canvas, tensor_shapes
 from ptycho_core.networks.initial import initial_weights
 
 __all__ = [
@@ -19,5 +19,6 @@ __all__ = [
     "describe_bare",
     "estimates_tiles",
     "initial_weights",
+    "sees_canvas",
     "tensor_shapes",
 ]

@@ -9,7 +9,7 @@ from ptycho_core.networks.description import TILE_VERSION
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["describe_bare", "tile_estimate"]
+__all__ = ["STEPS", "describe_bare", "tile_estimate"]
 
 STEPS: Final = 10
 """Conjugate-gradient steps, unless a number is asked for: after them the smooth phase has settled at dense overlap."""
@@ -40,7 +40,7 @@ def describe_bare(size: int, settings: Mapping[str, Any], likelihood: str) -> di
     }
 
 
-def tile_estimate(steps: int | None, likelihood: str) -> dict[str, Any]:
-    """``estimate`` of a description of version 2; None leaves the number of steps to ptycho."""
-    taken = STEPS if steps is None else int(steps)
+def tile_estimate(steps: int | None, likelihood: str, auto: int = STEPS) -> dict[str, Any]:
+    """``estimate`` of a description of version 2 or 3; with steps None it takes ``auto``."""
+    taken = auto if steps is None else int(steps)
     return {"steps": taken, "alpha": _ALPHA, "smooth": _SMOOTH, "cutoff": _CUTOFF, "likelihood": likelihood}

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.networks.architecture import Architecture, Pictures
 from ptycho_core.networks.bare import tile_estimate
-from ptycho_core.networks.description import GROUP_VERSION, TILE_VERSION
-from ptycho_core.networks.u_net import Compact, Deep
+from ptycho_core.networks.description import CANVAS_CHANNELS, CANVAS_VERSION, GROUP_VERSION, TILE_VERSION
+from ptycho_core.networks.u_net import Canvas, Compact, Deep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["BUILT_IN", "ESTIMATE_CHANNELS", "built_in", "describe"]
 
-BUILT_IN: Final[tuple[type[Architecture], ...]] = (Compact, Deep)
+BUILT_IN: Final[tuple[type[Architecture], ...]] = (Compact, Deep, Canvas)
 """The architectures that come with ptycho; a field ``width`` of one is the setting ``network_width``."""
 
 ESTIMATE_CHANNELS: Final = 5
@@ -23,6 +23,9 @@ ESTIMATE_CHANNELS: Final = 5
 
 _STEPS = 4
 """Update steps for each pattern of a group: one alone is soon fitted, what neighbors tell of the smooth phase takes longer."""
+
+_CANVAS_STEPS = 5
+"""Steps of the estimate before a network on the canvas: half of those that suffice without one."""
 
 _ALPHA = 0.02
 _MOMENTUM = 0.7
@@ -56,15 +59,18 @@ def describe(
     """
     architecture = built_in(settings) if architecture is None else architecture
     gridsize, asked = int(settings["gridsize"]), settings["update_steps"]
-    frames, tile = gridsize**2, settings.get("estimate") == "tile"
+    frames, on_canvas = gridsize**2, isinstance(architecture, Canvas)
+    version = CANVAS_VERSION if on_canvas else TILE_VERSION if settings.get("estimate") == "tile" else GROUP_VERSION
     of_group = {"steps": _STEPS * frames if asked is None else int(asked), "alpha": _ALPHA, "momentum": _MOMENTUM}
-    pictures = Pictures(size, gridsize, ESTIMATE_CHANNELS * frames, 2 * frames)
+    of_tile = tile_estimate(asked, likelihood, _CANVAS_STEPS) if on_canvas else tile_estimate(asked, likelihood)
+    inputs, outputs = CANVAS_CHANNELS if on_canvas else (ESTIMATE_CHANNELS * frames, 2 * frames)
+    pictures = Pictures(size, gridsize, inputs, outputs)
     return {
         "name": architecture.name,
-        "version": TILE_VERSION if tile else GROUP_VERSION,
+        "version": version,
         "size": size,
         "gridsize": gridsize,
-        "estimate": tile_estimate(asked, likelihood) if tile else of_group,
+        "estimate": of_group if version == GROUP_VERSION else of_tile,
         "output": {"form": str(settings["output_form"]), "activation": str(settings["amplitude_activation"])},
         "input_channels": pictures.inputs,
         "output_channels": pictures.outputs,

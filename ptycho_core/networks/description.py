@@ -8,11 +8,29 @@ from typing import Any, Final
 from ptycho_core.errors import DataError
 from ptycho_core.networks.operations import OPERATIONS, Picture, Tensor, whole_number
 
-__all__ = ["LIKELIHOODS", "TILE_VERSION", "check_description", "estimates_tiles", "tensor_shapes", "trained_tensors"]
+__all__ = [
+    "CANVAS_CHANNELS",
+    "CANVAS_VERSION",
+    "LIKELIHOODS",
+    "TILE_VERSION",
+    "check_description",
+    "estimates_tiles",
+    "sees_canvas",
+    "tensor_shapes",
+    "trained_tensors",
+]
 
 GROUP_VERSION: Final = 1
 TILE_VERSION: Final = 2
-"""What is estimated before the network: the object of each group of frames by itself, or that of a tile of neighbors."""
+CANVAS_VERSION: Final = 3
+"""What is estimated before the network: the object of each group of frames by itself, or that of a tile of neighbors; of the
+third version the network sees the tile's whole canvas, else the window of each frame."""
+
+CANVAS_CHANNELS: Final = (6, 2)
+"""Channels that a network on the canvas takes (the first four as of a frame, two of the light of all frames) and gives."""
+
+_CANVAS_FOLDS: Final = 3  # the sides of a canvas are multiples of eight
+_OF_A_SIZE: Final = ("attention", "spectral_convolution")
 
 LIKELIHOODS: Final = ("amplitude", "poisson")
 FORMS: Final = ("real-imaginary", "amplitude-phase")
@@ -28,9 +46,9 @@ def check_description(description: Mapping[str, Any]) -> None:
         DataError: what is wrong and in which layer or field.
     """
     tensor_shapes(description)
-    if description.get("version") not in (GROUP_VERSION, TILE_VERSION):
-        told = f"The network's description is of version {description.get('version')!r}"
-        raise DataError(f"{told}; this ptycho reads {GROUP_VERSION} and {TILE_VERSION}.")
+    if description.get("version") not in (GROUP_VERSION, TILE_VERSION, CANVAS_VERSION):
+        message = f"The network's description is of version {description.get('version')!r}"
+        raise DataError(f"{message}; this ptycho reads {GROUP_VERSION} to {CANVAS_VERSION}.")
     for field in ("size", "gridsize"):
         whole_number(description, field, "the network")
     estimate, output = description.get("estimate"), description.get("output")
@@ -49,8 +67,13 @@ def check_description(description: Mapping[str, Any]) -> None:
 
 
 def estimates_tiles(description: Mapping[str, Any]) -> bool:
-    """Whether the estimate is that of a tile of neighboring frames (version 2), not of each group by itself."""
-    return bool(description.get("version") == TILE_VERSION)
+    """Whether the estimate is that of a tile of neighboring frames (version 2 or 3), not of each group by itself."""
+    return description.get("version") in (TILE_VERSION, CANVAS_VERSION)
+
+
+def sees_canvas(description: Mapping[str, Any]) -> bool:
+    """Whether the network sees the canvas of a tile (version 3), not the window of each frame."""
+    return bool(description.get("version") == CANVAS_VERSION)
 
 
 def _check_group_estimate(estimate: Mapping[str, Any]) -> None:
@@ -62,13 +85,31 @@ def _check_tile_estimate(description: Mapping[str, Any]) -> None:
     estimate = description["estimate"]
     if description["gridsize"] != 1:
         raise DataError(f"The network's estimate is of tiles; its gridsize must be 1, not {description['gridsize']}.")
+    if sees_canvas(description):
+        _check_canvas(description)
     smooth, cutoff = estimate.get("smooth"), estimate.get("cutoff")
     if not 0 <= _number(smooth) <= 1000 or not 0 < _number(cutoff) <= 1:
-        told = f"The network's estimate has smooth {smooth!r} and cutoff {cutoff!r}"
-        raise DataError(f"{told}; they must be in [0, 1000] and (0, 1].")
+        message = f"The network's estimate has smooth {smooth!r} and cutoff {cutoff!r}"
+        raise DataError(f"{message}; they must be in [0, 1000] and (0, 1].")
     if estimate.get("likelihood") not in LIKELIHOODS:
         raise DataError(
             f"The network's estimate has likelihood {estimate.get('likelihood')!r}; there are {', '.join(LIKELIHOODS)}."
+        )
+
+
+def _check_canvas(description: Mapping[str, Any]) -> None:
+    """A canvas is one picture, whose sides are known as multiples of eight alone."""
+    channels = tuple(description[f"{name}_channels"] for name in ("input", "output"))
+    if channels != CANVAS_CHANNELS or not description["layers"]:
+        message = f"{channels[0]} input and {channels[1]} output channels in {len(description['layers'])} layers"
+        raise DataError(f"The network on the canvas has {message}; {CANVAS_CHANNELS[0]} and {CANVAS_CHANNELS[1]} are expected.")
+    sized = next((str(layer["op"]) for layer in description["layers"] if layer["op"] in _OF_A_SIZE), None)
+    if sized is not None:
+        raise DataError(f"The network on the canvas has the operation {sized!r}, which needs a picture of known size.")
+    deepest = _walked(description)[1]
+    if deepest > _CANVAS_FOLDS:
+        raise DataError(
+            f"The network works at 1/{2**deepest} of the size; the canvas of a tile can be halved {_CANVAS_FOLDS} times."
         )
 
 
@@ -94,9 +135,14 @@ def trained_tensors(description: Mapping[str, Any]) -> dict[str, Tensor]:
     Raises:
         DataError: the description does not hold together.
     """
+    return _walked(description)[0]
+
+
+def _walked(description: Mapping[str, Any]) -> tuple[dict[str, Tensor], int]:
+    """What `trained_tensors` gives, and how often the smallest picture was halved."""
     layers = description.get("layers")
-    if layers == [] and estimates_tiles(description):  # the estimate itself is the answer
-        return {}
+    if layers == [] and description.get("version") == TILE_VERSION:  # the estimate itself is the answer
+        return {}, 0
     if not isinstance(layers, Sequence) or isinstance(layers, str) or not 0 < len(layers) <= _MOST_LAYERS:
         raise DataError("The network's description has no list 'layers' of 1 to 1000 layers.")
     size = whole_number(description, "size", "the network")
@@ -112,7 +158,7 @@ def trained_tensors(description: Mapping[str, Any]) -> dict[str, Tensor]:
     if known[last] != (wanted, 0):
         gives = f"{known[last].channels} channels at 1/{2 ** known[last].halved} of the size"
         raise DataError(f"The network's last layer '{last}' gives {gives}, not {wanted} at full size.")
-    return found
+    return found, max(one.halved for one in known.values())
 
 
 def _name(layer: Any, known: Mapping[str, Any]) -> str:  # noqa: ANN401 - JSON

@@ -83,8 +83,8 @@ class _Add(Operation):
 
     def gives(self, layer: Layer, given: Sequence[Picture], size: int) -> Picture:  # noqa: ARG002
         if given[0] != given[1]:
-            told = " and ".join(f"{one.channels} channels at 1/{2**one.halved} of the size" for one in given)
-            raise DataError(f"Layer '{layer['name']}' adds what differs: {told}.")
+            message = " and ".join(f"{one.channels} channels at 1/{2**one.halved} of the size" for one in given)
+            raise DataError(f"Layer '{layer['name']}' adds what differs: {message}.")
         return given[0]
 
 
@@ -160,8 +160,8 @@ class _Attention(Operation):
     def gives(self, layer: Layer, given: Sequence[Picture], size: int) -> Picture:
         channels, halved = given[0]
         if channels % 3:
-            told = f"is given {channels} channels; it takes as many queries, keys and values"
-            raise DataError(f"Layer '{layer['name']}' {told}.")
+            message = f"is given {channels} channels; it takes as many queries, keys and values"
+            raise DataError(f"Layer '{layer['name']}' {message}.")
         _divides(layer, "heads", channels // 3, "channels of each of queries, keys and values")
         _divides(layer, "window", given[0].side(size), "pixels across")
         return Picture(channels // 3, halved)

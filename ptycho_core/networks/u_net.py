@@ -13,7 +13,7 @@ from typing import Any
 from ptycho_core.networks.architecture import Architecture, Layers, Pictures
 from ptycho_core.settings.declare import setting
 
-__all__ = ["Compact", "Deep"]
+__all__ = ["Canvas", "Compact", "Deep"]
 
 _LEVELS = ("half", "quarter", "eighth", "sixteenth")
 """Parts of the size at which a network works; the n-th has n times its width."""
@@ -36,6 +36,13 @@ class Compact(Architecture):
     def layers(self, pictures: Pictures) -> list[dict[str, Any]]:
         """See `Architecture.layers`."""
         return _layers(self.width * pictures.gridsize, pictures.outputs, _COMPACT_LEVELS, 1)
+
+
+@dataclass(frozen=True)
+class Canvas(Compact):
+    """A compact one that sees the whole canvas of a tile: many times fewer pixels than the windows of its frames have."""
+
+    name = "canvas"
 
 
 @dataclass(frozen=True)

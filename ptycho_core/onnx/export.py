@@ -100,8 +100,8 @@ def export_model(model: Model, scan: int = 0) -> ModelProto:
     patches = object_patches(xp, channels, estimate.patches, model.network["output"])[:, 0]
     both = xp.stack((xp.real(patches), xp.imag(patches)), 3).cast("float32")
     graph.output("patches", both.real, ("frame", size, size, 2), _TOLD["patches"])
-    told = f"Object patches of {size} x {size} pixels from diffraction patterns, by the network '{model.network['name']}'."
-    return graph.model("ptycho", told, {"N": str(size), "modes": str(modes), "network": str(model.network["name"])})
+    description = f"Object patches of {size} x {size} pixels from diffraction patterns, by the network '{model.network['name']}'."
+    return graph.model("ptycho", description, {"N": str(size), "modes": str(modes), "network": str(model.network["name"])})
 
 
 def _input(graph: Graph, name: str, shape: tuple[int | str, ...], default: NDArray[np.float32] | None) -> Traced:

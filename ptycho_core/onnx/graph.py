@@ -61,21 +61,23 @@ class Graph:
         """The name of whole numbers."""
         return self.constant(np.array(values, dtype=np.int64))
 
-    def input(self, name: str, shape: Sequence[int | str], told: str, default: NDArray[np.float32] | None = None) -> str:
+    def input(self, name: str, shape: Sequence[int | str], description: str, default: NDArray[np.float32] | None = None) -> str:
         """An input of float32; a side that is a word is free. With a default it may be left out."""
-        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape), told))
+        self._inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape), description))
         return name if default is None else self.constant(default, name)
 
-    def output(self, name: str, value: str, shape: Sequence[int | str], told: str) -> None:
+    def output(self, name: str, value: str, shape: Sequence[int | str], description: str) -> None:
         """An output of float32."""
         self._nodes.append(helper.make_node("Identity", [value], [name], name=f"gives_{name}"))
-        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape), told))
+        self._outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape), description))
 
-    def model(self, name: str, told: str, facts: Mapping[str, str]) -> ModelProto:
+    def model(self, name: str, description: str, facts: Mapping[str, str]) -> ModelProto:
         """The whole, with facts by name."""
         constants = [numpy_helper.from_array(values, key) for key, values in self._constants.items()]
-        graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, constants, told)
-        found = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_FORMAT, doc_string=told)
+        graph = helper.make_graph(self._nodes, name, self._inputs, self._outputs, constants, description)
+        found = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_FORMAT, doc_string=description
+        )
         found.producer_name = "ptycho"
         helper.set_model_props(found, dict(facts))
         return found

@@ -10,6 +10,8 @@ from ptycho_core.contract import EvaluateJob, EvaluateResult
 from ptycho_core.physics.forward import intensities
 from ptycho_core.physics.gradients import model_gradients
 from ptycho_core.physics.losses import (
+    INTENSITY_FLOOR,
+    bounded_above,
     check_counts,
     check_weights,
     data_derivative,
@@ -37,23 +39,26 @@ def evaluate(job: EvaluateJob) -> EvaluateResult:
     """Evaluate one batch in double precision.
 
     All four loss terms are given, weighted or not. Gradients, if wanted, are those of the weighted sum, with respect to
-    ``object``, ``probe``, ``positions`` and, if the job has one, ``background``.
+    ``object``, ``probe``, ``positions`` and, if the job has them, ``background`` and ``flux``.
 
     Raises:
         DataError: if a shape does not fit, a number is not finite or negative where it counts, or a window leaves the object.
         SettingsError: if a loss term is unknown or its weight is not a finite number.
     """
-    modelled = intensities(job.object, job.probe, job.positions, job.background)
+    modelled = intensities(job.object, job.probe, job.positions, job.background, flux=job.flux)
     check_batch(job)
     transmission = np.asarray(job.object, dtype=np.complex128)
     counts = np.asarray(job.counts, dtype=np.float64)
-    losses = {**data_terms(modelled, counts, job.mask), "tv": total_variation(transmission)}
+    compared = modelled if job.saturation is None else bounded_above(modelled, counts, job.saturation, INTENSITY_FLOOR)
+    losses = {**data_terms(compared, counts, job.mask), "tv": total_variation(transmission)}
     if not job.gradients:
         return EvaluateResult(modelled, losses, {})
     probe = np.asarray(job.probe, dtype=np.complex128)
     positions = np.asarray(job.positions, dtype=np.float64)
-    derivative = data_derivative(modelled, counts, job.mask, job.weights)
-    parts = model_gradients(transmission, probe, positions, derivative)
+    slopes = data_derivative(compared, counts, job.mask, job.weights)
+    flux = None if job.flux is None else np.asarray(job.flux, dtype=np.float64)
+    derivative = np.where(compared == modelled, slopes, 0.0)  # beyond a saturated count there is no slope
+    parts = model_gradients(transmission, probe, positions, derivative, flux)
     gradients: dict[str, Any] = {
         "object": parts.object + job.weights.get("tv", 0.0) * total_variation_gradient(transmission),
         "probe": parts.probe,
@@ -61,4 +66,6 @@ def evaluate(job: EvaluateJob) -> EvaluateResult:
     }
     if job.background is not None:
         gradients["background"] = parts.background
+    if flux is not None:
+        gradients["flux"] = parts.flux
     return EvaluateResult(modelled, losses, gradients)

@@ -19,11 +19,18 @@ BATCH: Final = 64
 """Frames that are computed at once; bounds the memory and changes nothing else."""
 
 
-def check_model(object: NDArray[Any], probe: NDArray[Any], positions: ArrayLike, background: ArrayLike | None) -> None:  # noqa: A002
+def check_model(
+    object: NDArray[Any],  # noqa: A002
+    probe: NDArray[Any],
+    positions: ArrayLike,
+    background: ArrayLike | None,
+    flux: ArrayLike | None = None,
+) -> None:
     """Check shapes and places of a model's parts; arguments as for `intensities`.
 
     Raises:
-        DataError: if a shape does not fit, a number is not finite, a background is negative or a window leaves the object.
+        DataError: if a shape does not fit, a number is not finite, a background is negative, a flux is not
+            positive or a window leaves the object.
     """
     if object.ndim != 2:
         raise DataError(f"The object must have the shape (rows, columns), not {object.shape}.")
@@ -41,6 +48,12 @@ def check_model(object: NDArray[Any], probe: NDArray[Any], positions: ArrayLike,
             raise DataError("The background must be finite and not negative: it counts photons.")
     corners, _ = split_positions(positions)
     check_windows(corners, size, object.shape)
+    if flux is not None:
+        factors = np.asarray(flux)
+        if factors.shape != (len(corners),):
+            raise DataError(f"The flux must have the shape of the frames, {(len(corners),)}, not {factors.shape}.")
+        if not (np.isfinite(factors).all() and (factors > 0).all()):
+            raise DataError("The flux of each frame must be finite and above zero: it is the dose relative to the others.")
 
 
 def exit_waves(object: NDArray[Any], probe: NDArray[Any], positions: ArrayLike) -> NDArray[np.complex128]:  # noqa: A002
@@ -57,9 +70,10 @@ def intensities(
     positions: ArrayLike,
     background: ArrayLike | None = None,
     *,
+    flux: ArrayLike | None = None,
     batch: int = BATCH,
 ) -> NDArray[np.float64]:
-    """Modelled mean counts, ``I = Σ_m |FFT2_ortho(shift(P_m) · O[window])|² + background``.
+    """Modelled mean counts, ``I = f Σ_m |FFT2_ortho(shift(P_m) · O[window])|² + background``.
 
     Source: Rodenburg & Maiden, Ultramicroscopy 109 (2009) 1256 (one mode); Thibault & Menzel, Nature 494 (2013) 68 (mode sum).
     The formulas with all conventions are in ``specs/forward-model.md``.
@@ -69,13 +83,15 @@ def intensities(
         probe: (mode, N, N), complex; Σ|P|² is the mean number of counts in a pattern of an empty object.
         positions: (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner in object pixels.
         background: (N, N), counts added to each pattern, or None.
+        flux: (frame,), f, the dose of each frame relative to the probe's, above zero, or None for 1.
         batch: frames computed at once.
 
     Returns:
         (frame, N, N), float64, counts, zero frequency at ``[N//2, N//2]``.
 
     Raises:
-        DataError: if a shape does not fit, a number is not finite, a background is negative or a window leaves the object.
+        DataError: if a shape does not fit, a number is not finite, a background is negative, a flux is not positive or a window
+            leaves the object.
         ValueError: if ``batch`` is below one.
     """
     if batch < 1:
@@ -83,12 +99,14 @@ def intensities(
     transmission = np.asarray(object, dtype=np.complex128)
     modes = np.asarray(probe, dtype=np.complex128)
     places = np.asarray(positions, dtype=np.float64)
-    check_model(transmission, modes, places, background)
+    check_model(transmission, modes, places, background, flux)
     result = np.empty((len(places), *modes.shape[1:]))
     for first in range(0, len(places), batch):
         frames = slice(first, first + batch)
         waves = propagate(exit_waves(transmission, modes, places[frames]))
         result[frames] = np.sum(waves.real**2 + waves.imag**2, axis=1)
+    if flux is not None:
+        result *= np.asarray(flux, dtype=np.float64)[:, None, None]
     if background is not None:
         result += np.asarray(background, dtype=np.float64)
     return result

@@ -26,12 +26,14 @@ class Gradients:
         probe: (mode, N, N), complex128.
         positions: (frame, 2), float64, per pixel, (row, column).
         background: (N, N), float64, per count.
+        flux: (frame,), float64.
     """
 
     object: NDArray[np.complex128]
     probe: NDArray[np.complex128]
     positions: NDArray[np.float64]
     background: NDArray[np.float64]
+    flux: NDArray[np.float64]
 
 
 def model_gradients(
@@ -39,29 +41,32 @@ def model_gradients(
     probe: NDArray[np.complex128],
     positions: NDArray[np.float64],
     derivative: NDArray[np.float64],
+    flux: NDArray[np.float64] | None = None,
     *,
     batch: int = BATCH,
 ) -> Gradients:
-    """Carry dL/dI back to the object, the probe, the positions and the background.
+    """Carry dL/dI back to the object, the probe, the positions, the background and the flux.
 
-    ``G_Ψ = 2 (dL/dI) Ψ`` and ``G_ψ = FFT⁻¹ G_Ψ``; then ``G_O[window] += Σ_m conj(shift P_m) G_ψm``,
-    ``G_Pm = Σ_frames shift⁻¹(conj(O[window]) G_ψm)``, ``dL/dd = Σ Re conj(G_ψ) O[window] d(shift P)/dd``. Positions act through
-    the remainder alone: the whole-pixel part is held.
+    ``G_Ψ = 2 f (dL/dI) Ψ`` and ``G_ψ = FFT⁻¹ G_Ψ``; then ``G_O[window] += Σ_m conj(shift P_m) G_ψm``,
+    ``G_Pm = Σ_frames shift⁻¹(conj(O[window]) G_ψm)``, ``dL/dd = Σ Re conj(G_ψ) O[window] d(shift P)/dd``.
+    ``dL/df = Σ (dL/dI) Σ_m |Ψ_m|²``. Positions act through the remainder alone: the whole-pixel part is held.
 
     Args:
         object: (rows, columns).
         probe: (mode, N, N).
         positions: (frame, 2), (row, column), object pixels.
         derivative: (frame, N, N), dL/dI of every modelled intensity, zero frequency at ``[N//2, N//2]``.
+        flux: (frame,), f, or None for 1.
         batch: frames computed at once.
 
     Raises:
         DataError: if a shape does not fit or a window leaves the object.
     """
-    check_model(object, probe, positions, None)
+    check_model(object, probe, positions, None, flux)
     of_object = np.zeros(object.shape, dtype=np.complex128)
     of_probe = np.zeros(probe.shape, dtype=np.complex128)
-    of_positions = np.zeros((len(positions), 2))
+    of_positions, of_flux = np.zeros((len(positions), 2)), np.zeros(len(positions))
+    factors = np.ones(len(positions)) if flux is None else flux
     for first in range(0, len(positions), batch):
         frames = slice(first, first + batch)
         corners, remainders = split_positions(positions[frames])
@@ -69,10 +74,11 @@ def model_gradients(
         windows = cut_windows(object, corners, probe.shape[-1])[:, None]
         shifted = shift(probe, displacement)
         wave = propagate(shifted * windows)
-        back = backpropagate(2 * derivative[frames, None] * wave)
+        of_flux[frames] = (derivative[frames] * (np.abs(wave) ** 2).sum(axis=1)).sum(axis=(1, 2))
+        back = backpropagate(2 * factors[frames, None, None, None] * derivative[frames, None] * wave)
         add_windows(of_object, np.sum(shifted.conj() * back, axis=1), corners)
         of_shifted = windows.conj() * back
         of_probe += np.sum(shift(of_shifted, -displacement), axis=0)
         for axis, change in enumerate(shift_derivatives(probe, displacement)):
             of_positions[frames, axis] = np.sum((of_shifted.conj() * change).real, axis=(1, 2, 3))
-    return Gradients(of_object, of_probe, of_positions, derivative.sum(axis=0))
+    return Gradients(of_object, of_probe, of_positions, derivative.sum(axis=0), of_flux)

@@ -18,6 +18,7 @@ __all__ = [
     "INTENSITY_FLOOR",
     "TERMS",
     "VARIATION_ROUNDING",
+    "bounded_above",
     "check_counts",
     "check_weights",
     "data_derivative",
@@ -34,6 +35,18 @@ INTENSITY_FLOOR: Final = 1e-6
 
 VARIATION_ROUNDING: Final = 1e-3
 """Object differences well below this, in units of transmission, count quadratically in the total variation."""
+
+
+_BELOW: Final = 1e-4
+"""Part of the level of saturation by which counts that have reached it may lie below."""
+
+
+def bounded_above(
+    modelled: NDArray[np.float64], counts: NDArray[np.float64], level: float, floor: float = 0.0
+) -> NDArray[np.float64]:
+    """Modelled counts that with ``floor`` added are no more than a pixel counts which has reached the ``level``."""
+    least = counts - floor
+    return np.where((counts >= level * (1 - _BELOW)) & (modelled > least), least, modelled)
 
 
 def check_weights(weights: Mapping[str, float]) -> None:

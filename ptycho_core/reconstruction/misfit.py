@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ptycho_core.imaging.metrics import flat_misfit, frame_sums, noise_sums, scan_sums
-from ptycho_core.imaging.verdict import OUTLIER, SMALL_MISFIT, Signs
+from ptycho_core.imaging.verdict import MISPLACED, OUTLIER, SMALL_MISFIT, Signs
 from ptycho_core.reconstruction.information import object_dose
 from ptycho_core.scan.selection import frame_numbers
 
@@ -53,12 +53,13 @@ class FrameCheck:
         frames = np.unique(np.linspace(0, len(scan) - 1, CHECKED_FRAMES).astype(np.int64))
         return cls(frames, scan.patterns.read(frames))
 
-    def trouble(self, scan: Scan, result: ReconstructResult) -> str:
+    def trouble(self, scan: Scan, result: ReconstructResult, saturation: float | None = None) -> str:
         """What is wrong with the sums of a result, in a sentence; empty if nothing is."""
         given = np.asarray(result.frame_sums)
         if given.shape != (len(scan), 2):
             return f"The backend gives sums of shape {given.shape} for R; ({len(scan)}, 2) is expected, so ptycho computed R."
-        model = result.object, result.probe, result.positions[self.frames], result.background
+        flux = None if result.flux is None else result.flux[self.frames]
+        model = result.object, result.probe, result.positions[self.frames], result.background, flux, saturation
         expected, found = frame_sums(self.counts, scan.mask, *model), given[self.frames]
         allowed = RELATIVE * expected + OF_AMPLITUDES * expected[:, 1:]
         wrong = ~(np.abs(found - expected) <= allowed).all(axis=1)
@@ -98,12 +99,15 @@ class FrameMisfits:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, scan: Scan, result: ReconstructResult, check: FrameCheck) -> FrameMisfits:
-        """Those of a result; the sums that its backend gives are taken if they hold for the frames of ``check``."""
-        trouble = "" if result.frame_sums is None else check.trouble(scan, result)
+    def of(cls, scan: Scan, result: ReconstructResult, check: FrameCheck, saturation: float | None = None) -> FrameMisfits:
+        """Those of a result; the sums that its backend gives are taken if they hold for the frames of ``check``.
+
+        Counts that have reached ``saturation`` are lower bounds.
+        """
+        trouble = "" if result.frame_sums is None else check.trouble(scan, result, saturation)
         model, held_out = (result.object, result.probe, result.positions), np.asarray(result.held_out, dtype=np.int64)
         if result.frame_sums is None or trouble:
-            sums = scan_sums(scan, *model, background=result.background)
+            sums = scan_sums(scan, *model, background=result.background, flux=result.flux, saturation=saturation)
         else:
             sums = np.asarray(result.frame_sums, dtype=np.float64)
         everything = np.arange(len(scan))
@@ -119,7 +123,8 @@ class FrameMisfits:
         spread = np.union1d(spread, held_out[:NOISE_FRAMES])
         worst = np.setdiff1d(np.argsort(-_ratio(sums))[:WORST_FRAMES], spread)
         sampled = np.concatenate([spread, worst])
-        noise = noise_sums(scan.mask, model[0], model[1], model[2][sampled], result.background)
+        flux = None if result.flux is None else result.flux[sampled]
+        noise = noise_sums(scan.mask, model[0], model[1], model[2][sampled], result.background, flux, saturation)
         fitted = everything if refitted else np.setdiff1d(everything, held_out)
         return cls(sums, held_out, of_held_out, fitted, sampled, noise, len(spread), tuple(notes))
 
@@ -132,12 +137,12 @@ class FrameMisfits:
             found["held_out_misfit_over_noise"] = self._over_noise(self.held_out, self.held_out_sums)
         return found
 
-    def bad_frames(self) -> NDArray[np.int64]:
-        """Numbers of the frames that fit far worse than most, compared with their photon noise; ascending."""
+    def bad_frames(self, outlier: float = OUTLIER) -> NDArray[np.int64]:
+        """Numbers of the frames that fit worse than most by a factor, compared with their photon noise; ascending."""
         with np.errstate(divide="ignore", invalid="ignore"):
             over = self.sums[self.sampled, 0] / self.noise
         usual = float(np.median(over[: self.spread]))
-        far = (over > OUTLIER * max(usual, 1.0)) & (_ratio(self.sums[self.sampled]) > SMALL_MISFIT)
+        far = (over > outlier * max(usual, 1.0)) & (_ratio(self.sums[self.sampled]) > SMALL_MISFIT)
         return np.sort(self.sampled[far])
 
     def _over_noise(self, frames: NDArray[np.int64], sums: NDArray[np.float64]) -> float:
@@ -164,6 +169,8 @@ def signs_of(
     """What the verdict on a reconstruction rests on; ``flat`` is R of a flat object over the frames of ``check``."""
     values = found.as_dict()
     counts = float(check.counts[:, scan.mask].mean())
+    searched = result.facts.get("position_search") is not None
+    bad = found.bad_frames(MISPLACED if searched else OUTLIER)
     noise = values["misfit"] / values["misfit_over_noise"] if values["misfit_over_noise"] > 0 else 0.0
     return Signs(
         misfit=values["misfit"],
@@ -174,16 +181,18 @@ def signs_of(
         uniform=bool(np.ptp(np.abs(result.object)) + np.ptp(np.angle(result.object)) < _UNIFORM),
         counts=counts,
         dose=object_dose(counts * scan.mask.size * len(scan), result.probe, result.positions),
-        bad_frames=tuple(frame_numbers(scan)[found.bad_frames()].tolist()),
+        bad_frames=tuple(frame_numbers(scan)[bad].tolist()),
+        searched=searched,
         interrupted=result.interrupted,
-        doubts=[(one.severity, one.sentence) for one in doubts],
+        # Counts that vary more than the object explains may do so by wrong positions, which a search has put right or R shows.
+        doubts=[(one.severity, one.sentence) for one in doubts if not (searched and one.kind == "dose")],
     )
 
 
 def rows_of(
     scan: Scan, start: Start, result: ReconstructResult, found: FrameMisfits, counts: NDArray[np.float64]
 ) -> list[dict[str, Any]]:
-    """A row for each frame, as in ``frames.csv``: its number in the file, place, shift by the fit, counts and R."""
+    """A row for each frame, as in ``frames.csv``: its number in the file, place, shift by the fit, flux, counts and R."""
     numbers, held_out = frame_numbers(scan), set(found.held_out.tolist())
     kept = set(result.facts.get("positions_kept", ()))
     over = dict(zip(found.sampled.tolist(), found.sums[found.sampled, 0] / np.maximum(found.noise, 1e-300), strict=True))
@@ -195,6 +204,7 @@ def rows_of(
             "column": float(places[frame, 1]),
             "shift_row": float(shifts[frame, 0]),
             "shift_column": float(shifts[frame, 1]),
+            "flux": None if result.flux is None else float(result.flux[frame]),
             "counts": float(counts[frame]) if np.isfinite(counts[frame]) else None,
             "misfit": float(misfits[frame]),
             "misfit_over_noise": over.get(frame),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from ptycho_core.contract import Event, Observer, ReconstructJob, ReconstructResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -140,6 +140,8 @@ def with_probe(
     Raises:
         CapabilityError, DataError, KeyboardInterrupt: as ``ptycho_core.jobs.beam.with_made_probe``.
     """
+    import numpy as np
+
     from ptycho_core.formats.product import read_object
 
     start, asked = payload.groups["reconstruction"]["start"], payload.groups["data"]["probe"]
@@ -150,11 +152,14 @@ def with_probe(
     from ptycho_core.jobs.beam import with_made_probe
     from ptycho_core.jobs.doubts import say_doubts
     from ptycho_core.notes import tell
+    from ptycho_core.scan.doubts_of_counts import doubts_of_dose
 
     made = with_made_probe(looked.scan, payload, hub)
     tell(hub, made.note)
-    say_doubts(hub, made.doubts)
-    return looked._replace(scan=made.scan, doubts=(*looked.doubts, *made.doubts)), made
+    known = np.flatnonzero(np.isfinite(looked.counts))
+    doubts = (*made.doubts, *doubts_of_dose(made.scan, known, looked.counts[known]))  # which takes a probe
+    say_doubts(hub, doubts)
+    return looked._replace(scan=made.scan, doubts=(*looked.doubts, *doubts)), made
 
 
 def fit(
@@ -178,43 +183,44 @@ def fit(
     """
     from ptycho_core.imaging.verdict import judge
     from ptycho_core.notes import NotedEvents
+    from ptycho_core.reconstruction.answered import answered
     from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, rows_of, signs_of
-    from ptycho_core.scan.selection import chosen_frames
+    from ptycho_core.scan.selection import chosen_frames, with_even_dose
     from ptycho_core.settings.components import losses_of
 
-    scan, groups = looked.scan, payload.groups
+    scan = looked.scan if "flux" in payload.backend.spec.capabilities else with_even_dose(looked.scan)
+    chosen = answered(payload.groups, looked.doubts, payload.backend.spec.capabilities)
     start = _start(scan, payload, inferred)
     noted = NotedEvents(hub, start.origin, chosen_frames(scan))
-    for note in start.notes:
+    for note in (*chosen.notes, *start.notes):
         noted.emit(Event("message", message=note))
     check = FrameCheck.of(scan)  # before the backend takes the patterns over
     flat = check.flat(scan, start)
-    job = ReconstructJob(scan, start.object, start.probe, start.positions, groups, losses_of(groups))
+    job = ReconstructJob(scan, start.object, start.probe, start.positions, chosen.groups, losses_of(chosen.groups), scan.flux)
     result = _with_power(payload.backend.reconstruct(job, payload.plan, noted), start.probe)
-    fits = FrameMisfits.of(scan, result, check)
+    fits = FrameMisfits.of(scan, result, check, chosen.saturation)
     for note in fits.notes:
         noted.emit(Event("message", message=note))
-    verdict = judge(signs_of(scan, result, fits, check, flat, looked.doubts))
+    verdict = judge(signs_of(scan, result, fits, check, flat, chosen.doubts))
     metrics = {**fits.as_dict(), **verdict.as_dict(), "doubts": [one.sentence for one in looked.doubts]}
     metrics |= {"stopped_by": result.stopped_by, "interrupted": result.interrupted, "notes": noted.notes}
     if made is not None:
         metrics |= {"made_probe": made.record, "notes": [made.note, *noted.notes]}
     rows = rows_of(scan, start, result, fits, looked.counts)
-    return Found(_collect(payload, scan, start, result, metrics), metrics, rows)
+    return Found(_collect(payload, scan, start, result, metrics, chosen.saturation), metrics, rows)
 
 
 def _start(scan: Scan, payload: ReconstructionPayload, inferred: StoredObject | None) -> Start:
     from ptycho_core.reconstruction.start import prepare_start
+    from ptycho_core.settings.reconstruction import ReconstructionSettings
 
     groups = payload.groups
-    asked, probe = groups["reconstruction"], groups["data"]["probe"]
+    probe = groups["data"]["probe"]
     return prepare_start(
         scan,
-        modes=int(asked["modes"] or 1),
+        ReconstructionSettings(**groups["reconstruction"]),  # type: ignore[arg-type]
         seed=int(groups["execution"]["seed"] or 0),
-        start=None if asked["start"] is None else Path(str(asked["start"])),
         probe=None if probe is None else str(probe),
-        refine_positions=bool(asked["refine_positions"]),
         inferred=inferred,
     )
 
@@ -241,7 +247,12 @@ _KEPT = (
 
 
 def _collect(
-    payload: ReconstructionPayload, scan: Scan, start: Start, result: ReconstructResult, metrics: dict[str, Any]
+    payload: ReconstructionPayload,
+    scan: Scan,
+    start: Start,
+    result: ReconstructResult,
+    metrics: dict[str, Any],
+    saturation: float | None,
 ) -> Reconstruction:
     from ptycho_core.formats.product import Reconstruction, title_and_scale
 
@@ -251,6 +262,7 @@ def _collect(
         "stored_size": scan.stored_size,
         "stopped_by": result.stopped_by,
         "interrupted": result.interrupted,
+        "saturation": saturation,
         **{name: metrics[name] for name in _KEPT if name in metrics},
     }
     own = {"origin": start.origin, "mask": scan.mask, "settings": payload.audit}

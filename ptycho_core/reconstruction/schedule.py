@@ -121,7 +121,8 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
     few = counts_per_pixel < FEW_COUNTS and options.iterations > 0
     epochs = options.epochs
     if epochs is None:
-        epochs = 0 if few else 50 if options.refine_positions else 5
+        # What saturated pixels would have counted is found by overlap alone, and slowly.
+        epochs = 0 if few else 50 if options.moves_positions or options.saturation else 5
     wanted = options.start is None and not few if options.coarse_start is None else options.coarse_start
     possible = size >= 64 and size % 4 == 0
     if options.coarse_start and not possible:

@@ -15,8 +15,11 @@ import numpy.typing as npt
 
 from ptycho_core.contract import Event, ReconstructResult, Snapshot
 from ptycho_core.imaging.verdict import LEAST_DOSE
+from ptycho_core.reconstruction.affine_search import AffineSearch
+from ptycho_core.reconstruction.amplitude_ramp import without_ramp
 from ptycho_core.reconstruction.information import UNCERTAIN, object_dose, position_errors
 from ptycho_core.reconstruction.modes import orthogonalise_modes
+from ptycho_core.reconstruction.position_search import SEARCHES, Search, reach_of
 from ptycho_core.reconstruction.schedule import (
     HeldOut,
     Plan,
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ptycho_core.contract import EventSink, ExecutionPlan
+    from ptycho_core.reconstruction.position_search import Searching
     from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 __all__ = ["Engine", "Fit", "Run"]
@@ -66,9 +70,10 @@ Array = npt.NDArray[Any]
 
 
 class AnyModel(Protocol):
-    """What is reconstructed, in the arrays of a framework; ``positions`` float64 NumPy (frame, 2)."""
+    """What is reconstructed, in the arrays of a framework; ``positions`` (frame, 2) and ``flux`` (frame,) are float64 NumPy."""
 
     positions: npt.NDArray[np.float64]
+    flux: npt.NDArray[np.float64] | None
 
     def copy(self) -> Self:
         """A model that stays as it is when this one is changed."""
@@ -115,11 +120,20 @@ class Engine(Protocol[M]):
     def epochs(self, model: M, *, coarse: bool) -> Callable[[list[IntArray], float], float]:
         """What updates ``model`` by batches of frames, with a factor on steps of positions, and gives R."""
 
+    def placing(self, model: M) -> Searching:
+        """What searches for the positions of a copy of the model, with a flat object and the probe of the mean pattern."""
+
     def joint(self, model: M, used: IntArray, likelihood: str, total_variation: float) -> Fit[M]:
         """The joint fit of the frames ``used``."""
 
     def score(self, model: M, chosen: IntArray, likelihood: str) -> tuple[float, float]:
         """(loss a frame, R) of the ``chosen`` frames."""
+
+    def with_flux(self, model: M, chosen: IntArray) -> M:
+        """The model with the flux of the ``chosen`` frames that fits them best; as it is where flux is not fitted."""
+
+    def replaced(self, model: M, object: Array, probe: Array, flux: npt.NDArray[np.float64]) -> M:  # noqa: A002
+        """The model with other arrays: (rows, columns), (mode, N, N), (frame,)."""
 
     def arrays(self, model: M) -> tuple[Array, Array, Array | None]:
         """Object (rows, columns), probe (mode, N, N), and background, (1, 1) or (N, N) in FFT order or None, as NumPy."""
@@ -150,11 +164,12 @@ class Run(Generic[M]):
         self._notes = list(self._plan.notes)
         self._stopped_by = "all epochs done"
         self._began, self._last = time.perf_counter(), 0.0
+        self._given = np.zeros((0, 2))  # positions of frames whose patterns do not determine them
         self._shown = 0  # rows of the history that a snapshot was handed out after
 
     def result(self, model: M) -> ReconstructResult:
         """Run all stages from ``model``; a stop is looked at after each epoch and iteration."""
-        best, interrupted, given = model, False, model.positions.copy()
+        best, interrupted, self._given = model, False, model.positions.copy()
         for state in self._stages(model):
             best = state
             if self._events.snapshot_due and len(self._history) > self._shown:
@@ -162,18 +177,21 @@ class Run(Generic[M]):
             if self._events.stop_requested:
                 interrupted, self._stopped_by = True, "stop requested"
                 break
+        if self._options.refine_flux:
+            best = self._with_relative_flux(best, model)
         image, probe, background = self._engine.arrays(best)
         if background is not None:
             background = np.broadcast_to(np.fft.fftshift(background), probe.shape[-2:]).copy()
         best.positions = keep_inside(best.positions, image.shape, self._engine.size)
         kept = np.zeros(0, dtype=np.int64)
-        if self._options.refine_positions:
+        if self._options.moves_positions:
             kept = np.flatnonzero(position_errors(image, probe, best.positions, background) > UNCERTAIN)
-            best.positions[kept] = given[kept]
+            best.positions[kept] = self._given[kept]
         if len(kept):
             self._notes.append(f"the patterns of {len(kept)} frames do not determine their positions, which stay as they were")
         for note in self._notes:
             self._events.emit(Event("message", message=note))
+        how = self._options.refine_positions
         plan, sums, judging = self._planned, self._engine.frame_sums(best), self._held_out.judging
         judged = None if self._held_out_r is None else np.stack([self._held_out_r * sums[judging, 1], sums[judging, 1]], axis=1)
         return ReconstructResult(
@@ -191,9 +209,23 @@ class Run(Generic[M]):
                 "device": plan.device,
                 "threads": plan.execution["threads"],
                 "positions_kept": kept.tolist(),
+                **({"position_search": how} if how in SEARCHES else {}),
             },
             frame_sums=sums,
+            flux=best.flux,
         )
+
+    def _with_relative_flux(self, model: M, start: M) -> M:
+        """The model with a flux of mean 1 for every frame, and the amplitude ramp that its start has, by the beam."""
+        if not self._plan.refit:
+            model = self._engine.with_flux(model, self._held_out.judging)
+        image, probe, _ = self._engine.arrays(model)
+        assert model.flux is not None
+        flux = model.flux
+        if self._options.refine_probe:
+            image, probe, flux = without_ramp(image, probe, flux, model.positions, self._engine.arrays(start)[1])
+        # A common factor is the probe's.
+        return self._engine.replaced(model, image, probe * np.sqrt(flux.mean()).astype(probe.real.dtype), flux / flux.mean())
 
     def _show(self, model: M) -> None:
         """Hand out copies of the present state."""
@@ -223,6 +255,9 @@ class Run(Generic[M]):
         if self._plan.few_photons and not asked and self._too_few(model):
             yield best
             return
+        for now in self._placed(model):
+            best = now
+            yield best
         if self._plan.coarse_epochs:
             for small in self._pie("coarse", self._engine.coarse(model), self._plan.coarse_epochs, used):
                 best = self._engine.fine(small, model)
@@ -242,6 +277,27 @@ class Run(Generic[M]):
         if search:
             yield from self._search_total_variation(best)
 
+    def _placed(self, model: M) -> Iterator[M]:
+        """Search for positions that are off by many pixels; ``model`` has them in the end."""
+        how = self._options.refine_positions
+        if how not in SEARCHES:
+            return
+        image, probe, _ = self._engine.arrays(model)
+        placing, seed = self._engine.placing(model), int(self._planned.execution["seed"] or 0)
+        where = (placing, model.positions.copy(), image.shape, self._engine.size)
+        search: Search | AffineSearch
+        if how == "affine":
+            search = AffineSearch(*where, seed)
+        else:
+            search = Search(*where, reach_of(self._options, model.positions, probe), seed)
+        for done in search.iterate():
+            self._record(how, done.epoch, done.total, None, done.misfit, placing.state)
+            yield placing.state
+        model.positions = search.positions
+        if how == "affine":
+            self._given = model.positions.copy()
+        yield model
+
     def _pie(self, stage: str, model: M, epochs: int, training: IntArray) -> Iterator[M]:
         """Epochs of rPIE; the state is handed on as it is, unless R got much worse, which ends the stage."""
         best, lowest = model, math.inf
@@ -250,7 +306,7 @@ class Run(Generic[M]):
         places: list[npt.NDArray[np.float64]] = []
         for epoch in range(1, epochs + 1):
             # The object must show some structure before positions mean anything.
-            step = 1.0 if self._options.refine_positions and stage == "pie" and epoch > 3 else 0.0
+            step = 1.0 if self._options.moves_positions and stage == "pie" and epoch > 3 else 0.0
             misfit = update(batches(training, self._options.batch_size, self._random), step)
             if not model.is_finite() or misfit > 1.3 * lowest + 1e-3:
                 self._notes.append(f"{stage}: epoch {epoch} diverged (R {misfit:.3g}); went back to the best state")
@@ -261,7 +317,7 @@ class Run(Generic[M]):
             self._record(stage, epoch, epochs, None, misfit, model)
             yield model
             places.append(model.positions.copy())
-            if self._options.refine_positions and positions_settled(places):
+            if self._options.moves_positions and positions_settled(places):
                 return
 
     def _joint(self, stage: str, model: M, weight: float, most: int, used: IntArray) -> Iterator[M]:
@@ -348,7 +404,7 @@ class Run(Generic[M]):
     def _judged(self, model: M) -> M:
         """Take R of the frames held out, before they are fitted too; where positions are refined they find theirs first."""
         judging = self._held_out.judging
-        if self._options.refine_positions:
+        if self._options.moves_positions:
             apart = model.copy()
             update = self._engine.epochs(apart, coarse=False)
             for _ in range(PLACE_EPOCHS):
@@ -375,7 +431,7 @@ class Run(Generic[M]):
     def _record(self, stage: str, epoch: int, total: int, loss: float | None, misfit: float, model: M) -> float | None:
         """Report an epoch; returns the loss of the frames to stop by."""
         held_misfit = held_loss = None
-        whole = stage != "coarse"  # the coarse model sees another detector
+        whole = stage not in ("coarse", *SEARCHES)  # the coarse model sees another detector, a search looks at all frames
         asked = stage != "all frames" and epoch % JUDGED_EVERY == 0 if self._plan.refit else True
         if whole and asked and len(self._held_out.judging):
             held_misfit = self._engine.score(model, self._held_out.judging, self._plan.likelihood)[1]

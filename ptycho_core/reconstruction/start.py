@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,16 +11,18 @@ import numpy as np
 from ptycho_core.errors import DataError
 from ptycho_core.formats.product import StoredObject, read_object
 from ptycho_core.physics.forward import intensities
+from ptycho_core.reconstruction.affine_search import RANGE
 from ptycho_core.reconstruction.modes import add_probe_modes
+from ptycho_core.reconstruction.position_search import SEARCHES, reach_of
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.pairing import paired
 from ptycho_core.scan.scan import Scan, scaled_probe
 from ptycho_core.scan.size import followed_object
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
+
+    from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 __all__ = ["Start", "common_factor", "prepare_start"]
 
@@ -56,32 +59,28 @@ class Start:
 
 def prepare_start(
     scan: Scan,
+    options: ReconstructionSettings,
     *,
-    modes: int,
     seed: int,
-    start: Path | None,
-    probe: str | None,
-    refine_positions: bool,
+    probe: str | None = None,
     inferred: StoredObject | None = None,
 ) -> Start:
     """The start for a scan: flat object and the scan's probe, unless files say otherwise.
 
     Args:
         scan: the measured scan.
-        modes: probe modes wanted; weak orthogonal ones are added to those given.
+        options: with the number of probe modes wanted (weak orthogonal ones are added to those given), the result ``start`` whose
+            object (and, without ``probe``, probe) is taken, and how far windows must be able to move outwards.
         seed: of what the added modes are mixed with.
-        start: a result whose object (and, without ``probe``, probe) is taken, or None.
         probe: what the scan's probe was asked for as, which then goes before that of ``start``; None where it was not.
-        refine_positions: whether windows must be able to move outwards.
-        inferred: the object that the model file ``start`` gave for this scan, if that is what it is.
+        inferred: the object that the model file ``options.start`` gave for this scan, if that is what it is.
 
     Raises:
         DataError: no probe anywhere, a probe of another size than the patterns, more modes given than wanted, or a start whose
             object does not cover the scan.
     """
-    size = scan.size
-    margin = POSITION_MARGIN if refine_positions else MARGIN
-    origin, shape = object_canvas(scan.positions, size, margin)
+    size, modes = scan.size, options.modes
+    start = None if options.start is None else Path(options.start)
     stored = inferred
     if start is not None and inferred is None:
         stored = followed_object(scan, read_object(start, "start"), start, own=start == scan.source)
@@ -93,6 +92,7 @@ def prepare_start(
         raise DataError(
             f"{where}: the probe has {len(given)} modes, more than the {modes} asked for.", remedy=f"Use --modes {len(given)}."
         )
+    origin, shape = object_canvas(scan.positions, size, _margin(options, scan.positions, given))
     canvas, notes = np.ones(shape, dtype=np.complex64), list[str]()
     if stored is not None:
         corner, known = _corner(stored, scan, origin, shape)
@@ -107,7 +107,21 @@ def prepare_start(
         factor = common_factor(scan, canvas, given, positions)
         given = np.asarray(given * factor)
     modal = add_probe_modes(given, modes, seed).astype(np.complex64)
+    if stored is not None and options.refine_positions in SEARCHES:
+        canvas.fill(1)
+        notes.append(f"A search begins with a flat object: only the probe of {start} is taken.")
     return Start(canvas, modal, positions, origin, float(factor), tuple(notes))
+
+
+def _margin(options: ReconstructionSettings, positions: NDArray[np.float64], probe: NDArray[Any]) -> int:
+    """Pixels around the scanned windows, for how far they may move."""
+    if not options.moves_positions:
+        return MARGIN
+    further = {
+        "search": lambda: reach_of(options, positions, probe).radius,
+        "affine": lambda: RANGE * float(np.ptp(positions, axis=0).max()) / 2,
+    }
+    return POSITION_MARGIN + int(np.ceil(further.get(options.refine_positions, float)()))
 
 
 def _probe(scan: Scan, stored: StoredObject | None, start: Path | None, probe: str | None) -> tuple[NDArray[Any], str]:

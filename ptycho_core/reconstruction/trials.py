@@ -17,7 +17,7 @@ from ptycho_core.imaging.metrics import frame_sums
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.patterns import ArrayPatterns
 from ptycho_core.scan.scan import scaled_probe
-from ptycho_core.scan.selection import with_frames
+from ptycho_core.scan.selection import with_even_dose, with_frames
 from ptycho_core.scan.size import with_size
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ __all__ = ["TRIAL", "Trials", "neighborhood"]
 
 TRIAL: Final[Mapping[str, Value]] = {
     "modes": 1, "epochs": 6, "iterations": 0, "object_alpha": 0.3, "coarse_start": False, "held_out": 0.0,
-    "refine_probe": True, "refine_positions": False, "background": "none", "start": None,
+    "refine_probe": True, "refine_positions": "off", "background": "none", "start": None,
+    "refine_flux": False, "saturation": 0.0,
 }  # fmt: skip
 """The *reconstruction* settings of a trial. Its updates of the object are damped more than those of a whole fit, so that few
 photons fit no noise."""
@@ -89,7 +90,7 @@ class Trials:
         """Take neighboring frames of a scan; only those are read."""
         chosen, inner = neighborhood(scan.positions, FRAMES, APART * scan.size)
         size = min(scan.size, int(SIZE * math.sqrt(FRAMES / len(chosen)) // STEP * STEP))
-        part = with_size(replace(with_frames(scan, chosen), probe=None, object_guess=None), size)
+        part = with_size(replace(with_even_dose(with_frames(scan, chosen)), probe=None, object_guess=None), size)
         counts = part.patterns.read(slice(None))
         patterns = ArrayPatterns(lambda: counts, counts.shape, counts.dtype, where=str(scan.source), mask=part.mask)
         held_out = np.isin(chosen, inner[::HELD_OUT]) if len(chosen) >= LEAST else np.ones(len(chosen), dtype=np.bool_)

@@ -22,6 +22,7 @@ __all__ = [
     "object_canvas",
     "overlap",
     "probe_width",
+    "spacing_of",
 ]
 
 BYTES_PER_PIXEL: Final = 32
@@ -158,9 +159,13 @@ def nearest_distances(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.sqrt(distances)
 
 
+def spacing_of(positions: NDArray[np.float64]) -> float:
+    """Step of a square raster as dense as a scan: ``√(spanned rectangle / frames)``, pixels, of positions (frame, 2)."""
+    return float(np.sqrt(np.prod(np.ptp(positions, axis=0)) / len(positions)))
+
+
 def overlap(positions: NDArray[np.float64], probe: NDArray[np.complexfloating[Any, Any]] | None) -> Overlap:
     """Step, spacing and linear overlap of a scan; the definitions are those of ``Overlap``."""
     step = float(np.median(nearest_distances(positions))) if len(positions) > 1 else 0.0
-    spacing = float(np.sqrt(np.prod(np.ptp(positions, axis=0)) / len(positions)))
     width = None if probe is None else probe_width(probe) or None
-    return Overlap(step, spacing, width, None if width is None else 1 - step / width)
+    return Overlap(step, spacing_of(positions), width, None if width is None else 1 - step / width)

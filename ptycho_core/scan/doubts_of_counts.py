@@ -19,11 +19,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.scan.evidence import Evidence
+    from ptycho_core.scan.pixels import FlawedPixels
     from ptycho_core.scan.scan import Scan
 
     Find = Callable[[Scan, Evidence], Iterator[Doubt]]
 
-__all__ = ["DOUBTS_OF_COUNTS", "no_counts"]
+__all__ = ["DOUBTS_OF_COUNTS", "FLUX", "SATURATED", "doubts_of_dose", "no_counts"]
+
+SATURATED: Final = "saturated"
+"""The kind of doubt that a lower bound answers, where it has a level."""
+
+FLUX: Final = "flux"
+"""The kind of doubt that a fit of the flux answers."""
 
 _FAR_OFF: Final = 3.0
 """A frame is far off where its counts are so many times the median, or the median so many times its counts."""
@@ -46,6 +53,9 @@ _BAD: Final = 0.5
 
 _OFF_MIDDLE: Final = 1 / 8
 """Zero frequency is off the middle where the centre of the light is off by more than this part of the pattern."""
+
+_NEAR: Final = 0.3
+"""Saturated pixels count at least this part of their level, on average, in the other frames."""
 
 _JITTER: Final = 0.03
 """Relative deviation of the dose of frames, beyond what photon noise and the object explain, that is doubted."""
@@ -86,6 +96,7 @@ def flawed_pixels_left(_scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
     """Good pixels that measure no light."""
     if evidence.flawed.all_alike:
         yield Doubt("alike", "doubtful", "All frames hold the same pattern. Look whether the file holds a scan.")
+    level = evidence.flawed.level if evidence.flawed.saturated.any() and _is_end(evidence.flawed, evidence) else 0.0
     for kind, pixels in evidence.flawed.kinds():
         number = int(pixels.sum())
         row, column = (int(index) for index in np.argwhere(pixels)[0])
@@ -93,9 +104,20 @@ def flawed_pixels_left(_scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
         where = f"the first in row {row}, column {column}" if number > 1 else f"in row {row}, column {column}"
         said = f"{number} pixel{'s' * (number > 1)} {what.format()} ({where})"
         advice = "Mask them with --mask auto or --mask FILE"
-        if kind == "saturated":
+        ended = bool(level) and (kind == SATURATED or bool((evidence.tally.highest[pixels] == level).all()))
+        if ended:
+            advice = "'ptycho reconstruct' takes them as lower bounds (--saturation); for other jobs mask them with --mask auto"
+        if kind == SATURATED:
             advice += "; measure with less light or shorter exposures"
-        yield Doubt(kind, "doubtful", f"{said}. {advice}.")
+        yield Doubt(SATURATED if ended else kind, "doubtful", f"{said}. {advice}.", level if ended else 0.0)
+
+
+def _is_end(flawed: FlawedPixels, evidence: Evidence) -> bool:
+    """Whether pixels come near their level in other frames, so that it is the end of the detector and no mark of bad ones."""
+    tally, pixels = evidence.tally, flawed.saturated
+    others = tally.frames - tally.at_highest[pixels]
+    below = tally.total[pixels] - tally.at_highest[pixels] * flawed.level
+    return bool((below > _NEAR * flawed.level * others).sum() > (others > 0).sum() / 2)
 
 
 _FLAWS: Final = {
@@ -214,14 +236,23 @@ def mask_hides_much(scan: Scan, _evidence: Evidence) -> Iterator[Doubt]:
 
 def dose_varies(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
     """Frames differ by more than photon noise and the object explain; see ``ptycho_core.scan.dose``."""
-    if scan.probe is None or (evidence.sums <= 0).any() or float(np.ptp(scan.positions, axis=0).min()) < 1:
+    yield from doubts_of_dose(scan, evidence.frames, evidence.sums / (1.0 if evidence.unit is None else evidence.unit))
+
+
+def doubts_of_dose(scan: Scan, frames: NDArray[np.int64], photons: NDArray[np.float64]) -> Iterator[Doubt]:
+    """The same of some frames (k,) and their photons in good pixels (k,)."""
+    if scan.probe is None or (photons <= 0).any() or float(np.ptp(scan.positions, axis=0).min()) < 1:
         return  # nor do positions without an extent say what the object explains
-    unit = 1.0 if evidence.unit is None else evidence.unit
-    found = unexplained(scan.positions[evidence.frames], evidence.sums / unit, scan.probe)
+    counts = photons if scan.flux is None else photons / scan.flux[frames]
+    found = unexplained(scan.positions[frames], counts, scan.probe)
     if found > _JITTER:
-        said = f"The counts of frames vary by {found:.1%} more than photon noise and the object explain"
-        cause = "the beam seems to change from frame to frame, which no fit takes into account, or positions are wrong"
-        yield Doubt("dose", "doubtful", f"{said}: {cause}. Divide each frame by a monitor of the beam before it is stored.")
+        known = "" if scan.flux is None else ", even over the flux that the scan states"
+        said = f"The counts of frames vary by {found:.1%} more than photon noise and the object explain{known}"
+        cause = "the beam seems to change from frame to frame, or positions are wrong"
+        todo = (
+            "'ptycho reconstruct' fits the dose of each frame (--refine-flux); other jobs take a monitor's values (--flux FILE)"
+        )
+        yield Doubt(FLUX, "doubtful", f"{said}: {cause}. {todo}.")
 
 
 DOUBTS_OF_COUNTS: Final[tuple[Find, ...]] = (

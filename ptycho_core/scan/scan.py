@@ -26,6 +26,7 @@ __all__ = [
     "far_field",
     "mean_counts",
     "pattern_chunks",
+    "relative_flux",
     "scaled_probe",
 ]
 
@@ -111,6 +112,7 @@ class Scan:
         signal: what the file stores: ``counts`` or ``amplitude`` (square roots of counts).
         notes: what was decided on reading and why, a sentence each.
         pixel_m: the object's pixel in metres, where it is known though the geometry is not.
+        flux: (frame,), float64, above 0, mean 1, the dose of each frame over their mean, from a monitor; or None.
         bin: how many pixels of the detector along each side were added up to one.
     """
 
@@ -130,6 +132,7 @@ class Scan:
     notes: tuple[str, ...] = ()
     pixel_m: float | None = None
     bin: int = 1
+    flux: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -144,6 +147,12 @@ class Scan:
     def object_pixel_m(self) -> float | None:
         """Pixel of the object in metres, or None where nothing states it."""
         return self.pixel_m if self.geometry is None else self.geometry.object_pixel_m(self.size)
+
+
+def relative_flux(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Values of a monitor, (frame,), over their mean."""
+    found: NDArray[np.float64] = np.asarray(values, dtype=np.float64) / np.mean(values, dtype=np.float64)
+    return found
 
 
 def pattern_chunks(scan: Scan, progress: Steps | None = None) -> Iterator[tuple[slice, NDArray[np.float32]]]:

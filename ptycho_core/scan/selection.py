@@ -1,4 +1,4 @@
-"""Some frames of a scan."""
+"""Some frames of a scan, and all of them with an even dose."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptycho_core.scan.kept import KeptPatterns
+from ptycho_core.scan.scan import relative_flux
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["chosen_frames", "frame_numbers", "with_frames"]
+__all__ = ["chosen_frames", "frame_numbers", "with_even_dose", "with_frames"]
 
 
 def with_frames(scan: Scan, chosen: NDArray[np.integer[Any]]) -> Scan:
@@ -34,18 +35,58 @@ def with_frames(scan: Scan, chosen: NDArray[np.integer[Any]]) -> Scan:
         patterns=patterns,
         positions=scan.positions[numbers],
         scan_index=None if index is None else index[numbers],
+        flux=None if scan.flux is None else relative_flux(scan.flux[numbers]),
     )
 
 
 def chosen_frames(scan: Scan) -> NDArray[np.int64] | None:
     """(frame,), int64, ascending: the number that the file gives each frame, from 0; None where all its frames are here."""
-    return scan.patterns.frames if isinstance(scan.patterns, _Chosen) else None
+    return scan.patterns.frames if isinstance(scan.patterns, (_Chosen, _Even)) else None
 
 
 def frame_numbers(scan: Scan) -> NDArray[np.int64]:
     """The number that the file gives each frame of a scan: (frame,), int64, ascending."""
     chosen = chosen_frames(scan)
     return np.arange(len(scan), dtype=np.int64) if chosen is None else chosen
+
+
+def with_even_dose(scan: Scan) -> Scan:
+    """The scan with counts as if every frame had had the mean dose, where its flux is known; else as it is. Reads no pattern.
+
+    It serves what models the same dose in every frame.
+    """
+    if scan.flux is None:
+        return scan
+    patterns: Any = (_KeptEven if isinstance(scan.patterns, KeptPatterns) else _Even)(
+        scan.patterns, scan.flux.astype(np.float32), chosen_frames(scan)
+    )  # fmt: skip
+    note = "Flux: the counts of each frame are divided by it."
+    return replace(scan, patterns=patterns, flux=None, notes=(*scan.notes, note))
+
+
+class _Even:
+    """Patterns over the flux of their frames; see ``ptycho_core.scan.scan.Patterns``; ``frames`` as of `chosen_frames`."""
+
+    def __init__(self, patterns: Any, flux: NDArray[np.float32], frames: NDArray[np.int64] | None) -> None:  # noqa: ANN401
+        self._all, self._flux, self.frames = patterns, flux, frames
+        self.shape, self.dtype = patterns.shape, patterns.dtype
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self._all)
+
+    def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
+        """Counts (k, N, N) of the named frames, over their flux."""
+        counts: NDArray[np.float32] = self._all.read(frames)
+        return counts / self._flux[frames][:, np.newaxis, np.newaxis]
+
+
+class _KeptEven(_Even, KeptPatterns):
+    """The same of patterns that are kept."""
+
+    def release(self, frames: NDArray[np.integer[Any]]) -> None:
+        """Forget frames whose counts the engine holds now."""
+        self._all.release(frames)
 
 
 class _Chosen:

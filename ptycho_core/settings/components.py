@@ -26,6 +26,7 @@ from ptycho_core.engine.losses import BUILT_IN, OF_OBJECTS, Loss
 from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.networks import BUILT_IN as BUILT_IN_NETWORKS
 from ptycho_core.networks import Architecture, built_in, check_description, describe
+from ptycho_core.settings.data import RECONSTRUCT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -94,7 +95,7 @@ class Component:
         return f"{self.kind.capitalize()} '{self.name}' ({self.source})"
 
     @property
-    def told(self) -> str:
+    def sentence(self) -> str:
         """Why it is left out, as a sentence."""
         return f"{self.said} is left out: {self.reason}."
 
@@ -160,7 +161,7 @@ def networks() -> dict[str, type[Architecture]]:
 
 def network_names() -> dict[str, str]:
     """The words that other distributions add to ``--network``; each with the reason if it is left out, else empty."""
-    return {one.name: one.told if one.reason else "" for one in components("network")}
+    return {one.name: one.sentence if one.reason else "" for one in components("network")}
 
 
 def network_of(settings: Mapping[str, Mapping[str, Value]], size: int) -> Architecture | None:
@@ -230,8 +231,8 @@ def loss_weights(training: Mapping[str, object], model_type: str) -> dict[str, f
         training: the *training* settings.
         model_type: ``physics-informed`` or ``supervised``.
     """
-    supervised = model_type == "supervised"
-    auto = {"amplitude": 0.0 if supervised else 1.0, "realspace": 1.0 if supervised else 0.0}
+    labeled = model_type == "supervised" or training["labels"] == RECONSTRUCT
+    auto = {"amplitude": 0.0 if labeled else 1.0, "realspace": 1.0 if labeled else 0.0}
     found = {}
     for name in (*losses(), *OF_OBJECTS):
         value = training[f"{name}_weight"]
@@ -260,13 +261,13 @@ def likelihoods() -> dict[str, str]:
     The word of one that is left out may not be known: that is its name then.
     """
     words = {str(kind.likelihood): "" for kind in _usable("loss") if kind.likelihood is not None}
-    return {one.name: one.told for one in components("loss") if one.reason} | words
+    return {one.name: one.sentence for one in components("loss") if one.reason} | words
 
 
 def why_left_out(setting: str) -> str:
     """Why there is no such setting, as a sentence: it would be that of what is left out; empty where none would."""
     left_out = (one for kind in ("loss", "network") for one in components(kind) if one.reason)
-    return next((one.told for one in left_out if setting.startswith(f"{one.name}_")), "")
+    return next((one.sentence for one in left_out if setting.startswith(f"{one.name}_")), "")
 
 
 def _usable(kind: str) -> list[Any]:
@@ -314,8 +315,8 @@ def _network(claim: EntryPointClaim, others: Iterable[type[Architecture]]) -> ty
     """
     if claim.name in {"none", *(kind.name for kind in BUILT_IN_NETWORKS)}:
         raise _LeftOut("ptycho itself has a network of that name")
-    told = "a network is layers as data, and serves each backend"
-    kind: type[Architecture] = _imported_alone(claim, Architecture, told)
+    expected = "a network is layers as data, and serves each backend"
+    kind: type[Architecture] = _imported_alone(claim, Architecture, expected)
     _check_fields(kind, "makes a network")
     _check_settings(_declarations(kind), [*others, *losses().values()])
     _check_made(kind, claim)

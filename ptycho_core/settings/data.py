@@ -17,6 +17,7 @@ from ptycho_core.units import LENGTH_WORDS, LENGTHS
 __all__ = [
     "AUTO",
     "FILES",
+    "RECONSTRUCT",
     "DataSettings",
     "Defocus",
     "MadeProbe",
@@ -30,11 +31,14 @@ __all__ = [
     "probe_defocus",
 ]
 
-FILES = ("positions", "mask", "dark", "probe")
+FILES = ("positions", "mask", "dark", "flux", "probe")
 """The settings that name files of a scan."""
 
 AUTO = "auto"
 """What is found in the file or, of mask and probe, in the patterns themselves."""
+
+RECONSTRUCT = "reconstruct"
+"""Labels of a training that each scan makes itself."""
 
 _VERBS = ("train", "infer", "reconstruct")
 
@@ -160,6 +164,11 @@ class DataSettings:
         help="read negative counts as 0. Give it where the noise of the detector round zero was left in after the dark was "
         "subtracted.",
     )  # fmt: skip
+    flux: str | None = setting(
+        None, path=True, verbs=_VERBS,
+        help="file (csv, txt, npy, or npz with the key 'flux') with one number a frame, in any unit: what a monitor of the beam "
+        "read. The model of each pattern is scaled by it. Give it where the beam fluctuates.",
+    )  # fmt: skip
     probe: str | None = setting(
         None, path=True, words=(AUTO,), verbs=_VERBS,
         help="the probe in place of the one in the scan's file: a file with one; auto, which makes it from the mean pattern; "
@@ -238,7 +247,7 @@ def file_of(name: str, value: object) -> Path | None:
     """The file that a setting which takes a path names, to be read; None for the other words that some of them take."""
     if value is None or (name == "mask" and value == AUTO) or (name == "dark" and dark_level(str(value)) is not None):
         return None
-    if name == "probe" and made_probe(str(value)) is not None:
+    if (name == "probe" and made_probe(str(value)) is not None) or (name == "labels" and value == RECONSTRUCT):
         return None
     return positions_file(str(value))[0] if name == "positions" else Path(str(value))
 

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from ptycho_core.contract import Value
     from ptycho_core.formats.opening import ScanFile
 
-__all__ = ["changeable", "data_keys", "inference_facts", "inherited", "is_model", "resumption_facts", "scan_facts"]
+__all__ = [
+    "changeable",
+    "data_keys",
+    "fine_tuning_facts",
+    "inference_facts",
+    "inherited",
+    "is_model",
+    "resumption_facts",
+    "scan_facts",
+]
 
 
 _NEEDED = ("neighbor_count", "probe_mask_diameter", "probe_mask_edge", "probe_smoothing")
@@ -97,6 +106,20 @@ def _without_model() -> tuple[dict[str, tuple[Value, str]], frozenset[str]]:
     return stated | {"estimate": ("tile", where)}, frozenset(stated)
 
 
+def fine_tuning_facts(model: str | Path) -> Facts:
+    """What a model states for a training that begins with its weights: its *model* settings, sealed if they make the network.
+
+    Raises:
+        DataError: the file does not exist or cannot be used.
+    """
+    from ptycho_core.settings.model import OF_TRAINING
+
+    place, manifest = _manifest(model)
+    known = [name for name, one in declarations("train").items() if one.group == "model"]
+    stated = {name: (value, f"{place}: {name}") for name, value in manifest["facts"].items() if name in known}
+    return Facts({}, _checked(stated, "train"), frozenset(stated) - OF_TRAINING)
+
+
 def resumption_facts(checkpoint: str | Path) -> Facts:
     """What a checkpoint states for a training that continues from it: all its settings, sealed but for how it runs and how long.
 
@@ -131,8 +154,8 @@ def _check_losses(place: Path, trained: Mapping[str, Value]) -> None:
         if name.endswith("_weight") and value and "." not in name and name not in declarations("train"):
             loss = name.removesuffix("_weight")
             why = why_left_out(name) or f"No loss '{loss}' is installed."
-            told = f"{place} was trained with {name} {value}, and the training cannot continue without that loss."
-            raise DataError(told, remedy=f"{why} Install what brings it.")
+            message = f"{place} was trained with {name} {value}, and the training cannot continue without that loss."
+            raise DataError(message, remedy=f"{why} Install what brings it.")
 
 
 def is_model(path: Path) -> bool:

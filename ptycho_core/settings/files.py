@@ -40,7 +40,7 @@ def files_of(payload: Payload) -> JobFiles:
     execution = payload.groups["execution"]
     if isinstance(payload, TrainingPayload):
         reads = [*payload.scans, *payload.validation, *_named(payload, *FILES, "labels")]
-        reads += [] if payload.resume is None else [payload.resume]
+        reads += [one for one in (payload.resume, payload.start_model) if one is not None]
         return JobFiles(reads, payload.output_dir, [*model_names(execution), *_drawn(payload, *RECORDS), *_logs(payload)])
     if isinstance(payload, InferencePayload):
         model = [] if payload.model_path is None else [payload.model_path]

@@ -9,13 +9,19 @@ from ptycho_core.networks import BUILT_IN
 from ptycho_core.networks.u_net import Deep
 from ptycho_core.settings.declare import declared_by, setting
 
-__all__ = ["LATER", "WITHOUT_MODEL", "ModelSettings"]
+__all__ = ["LATER", "OF_TRAINING", "WITHOUT_MODEL", "ModelSettings"]
 
 LATER = ("estimate",)
 """Those that model files written before them do not state; what was done then is their default."""
 
 WITHOUT_MODEL = ("update_steps", "probe_mask_diameter", "probe_mask_edge", "probe_smoothing")
 """Those that act in an inference without a model; the others are what a network is."""
+
+OF_TRAINING = frozenset(
+    ("model_type", "neighbor_count", "modes", "merge", "train_probe", "train_scale", "probe_scale", "probe_mask_diameter",
+     "probe_mask_edge", "probe_smoothing")
+)  # fmt: skip
+"""Those that say how a network learns and of its probes; with the others alone a description and its weights go."""
 
 _VERBS = ("train", "infer")
 """At inference the model file states them all, and no other value is accepted."""
@@ -52,19 +58,21 @@ class ModelSettings:
     )  # fmt: skip
     update_steps: int | None = setting(
         None, minimum=0, maximum=1000, verbs=_VERBS, flags=("--steps",),
-        help="update steps from a flat object, with the known probe, that make what the network sees; auto is 4 gridsize², and "
-        "10 with estimate tile. Without a model they make what infer gives. More helps where the probe is well known, and "
-        "costs time.",
+        help="update steps from a flat object, with the known probe, that make what the network sees; auto is 4 gridsize², "
+        "10 with estimate tile, and 5 with network canvas. Without a model they make what infer gives. More helps where the "
+        "probe is well known, and costs time.",
     )  # fmt: skip
-    estimate: str = setting(
-        "group", choices=("group", "tile"), verbs=_VERBS,
+    estimate: str | None = setting(
+        None, choices=("group", "tile"), verbs=_VERBS,
         help="what the network sees of a pattern: what its own group of frames tells, or all neighbors of its tile, as infer "
-        "without a model estimates them. tile takes gridsize 1 and merge batch; its steps cost more and a network adds less.",
+        "without a model estimates them; auto is group, and tile with --network canvas. tile takes gridsize 1 and merge batch; "
+        "its steps cost more and a network adds less.",
     )  # fmt: skip
     network: str = setting(
         "compact", choices=tuple(kind.name for kind in BUILT_IN), foreign=True, verbs=_VERBS,
-        help="the network: compact, or deep, which sees twice as far and has more layers. deep for many scans and the time to "
-        "learn from them. Installed packages add others.",
+        help="the network: compact, or deep, which sees twice as far and has more layers, or canvas, which sees a whole tile of "
+        "neighbors. deep for many scans and the time to learn from them, canvas to halve the steps. Installed packages add "
+        "others.",
     )  # fmt: skip
     network_depth: int = declared_by(Deep, "depth")
     network_width: int = declared_by(Deep, "width")

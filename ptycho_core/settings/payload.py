@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptycho_core.errors import CapabilityError, SettingsError
 from ptycho_core.settings.audit import audit
+from ptycho_core.settings.data import RECONSTRUCT
 from ptycho_core.settings.groups import declarations
 from ptycho_core.settings.planning import plan_for, resolve_for
 from ptycho_core.settings.resolution import REQUESTING, Facts, Resolved
@@ -93,12 +94,16 @@ class ResolutionPayload(ReconstructionPayload):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPayload(Payload):
-    """A training: files of the scans, of the validation scans, folder of the run, and the checkpoint to continue from."""
+    """A training: files of the scans, of the validation scans, folder of the run, the checkpoint to continue from.
+
+    Or, in ``start_model``, the model whose weights it begins with.
+    """
 
     scans: tuple[Path, ...]
     validation: tuple[Path, ...]
     output_dir: Path
     resume: Path | None
+    start_model: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +181,8 @@ def create_resolution_payload(
     found = create_reconstruction_payload(scan, output_dir, overrides, **more)
     start, logger = (found.resolved.values[name] for name in ("start", "logger"))
     if start.value is not None:
-        told = "Two halves that begin with the same object are not independent."
-        raise SettingsError(told, remedy="Leave --start out.", source=start.where)
+        message = "Two halves that begin with the same object are not independent."
+        raise SettingsError(message, remedy="Leave --start out.", source=start.where)
     if "logger" in found.resolved.requested and logger.value != "none":
         raise SettingsError("The course of two halves is not logged.", remedy="Leave --logger out.", source=logger.where)
     return ResolutionPayload(**{one.name: getattr(found, one.name) for one in fields(found)})
@@ -191,6 +196,7 @@ def create_training_payload(
     *,
     validation: Sequence[str | Path] = (),
     resume: str | Path | None = None,
+    start_model: str | Path | None = None,
     config_file: str | Path | SettingsSource | None = None,
     environment: Mapping[str, str] | None = None,
     allow_unsupported: bool = False,
@@ -205,32 +211,52 @@ def create_training_payload(
         validation: paths of validation scans.
         resume: a checkpoint to continue from. Its settings are facts; only ``epochs`` and, the seed aside, execution settings may
             differ.
+        start_model: a model file, or the folder of a run, whose network and weights the training begins with.
         config_file: settings in TOML, or what takes the place of such a file.
         environment: variables; those of the process if None.
         allow_unsupported: continue without the options that the backend does not support.
 
     Raises:
-        SettingsError: for an unknown or impossible setting, or one that differs from the checkpoint's.
+        SettingsError: for an unknown or impossible setting, or one that differs from the checkpoint's or the model's network.
         BackendUnusableError: if the backend cannot be used.
         CapabilityError: if it does not provide what was asked for.
-        DataError: if there is no such scan, or the checkpoint cannot be used.
-        UsageError: if no scan is given.
+        DataError: if there is no such scan, or the checkpoint or the model cannot be used.
+        UsageError: if no scan is given, or both a checkpoint and a model.
     """
     from ptycho_core.errors import UsageError
     from ptycho_core.formats.opening import scan_path
-    from ptycho_core.settings.facts import resumption_facts
+    from ptycho_core.model import model_file
+    from ptycho_core.settings.facts import fine_tuning_facts, resumption_facts
 
     if not scans:
         raise UsageError("There is no scan to learn from.", remedy="Give at least one.")
+    if resume is not None and start_model is not None:
+        raise UsageError("--resume continues a training and --from begins one.", remedy="Give --resume or --from.")
     sources = _sources(overrides, execution_config, environment, config_file)
-    stated = None if resume is None else (lambda _: resumption_facts(resume))
+    stated: Callable[[Mapping[str, Value]], Facts] | None = None
+    if resume is not None:
+        stated = partial(_facts_of, resumption_facts, resume)
+    elif start_model is not None:
+        stated = partial(_facts_of, fine_tuning_facts, start_model)
     common, _ = _decide(
-        "train", sources, stated, lambda found: _check_scans(found.resolved, scans, validation),
+        "train", sources, stated, lambda found: _check_scans(found, scans, validation),
         allow_unsupported=allow_unsupported,
     )  # fmt: skip
     places, judging = (tuple(scan_path(scan) for scan in some) for some in (scans, validation))
     checkpoint = None if resume is None else Path(resume)
-    return TrainingPayload(scans=places, validation=judging, output_dir=Path(output_dir), resume=checkpoint, **common)
+    start = None if start_model is None else model_file(Path(start_model))
+    return TrainingPayload(
+        scans=places, validation=judging, output_dir=Path(output_dir), resume=checkpoint, start_model=start, **common
+    )
+
+
+def _facts_of(
+    facts: Callable[[str | Path], Facts],
+    model: str | Path,
+    _: Mapping[str, Value],
+) -> Facts:
+    """Facts of a model file, whatever is asked for of a scan."""
+    return facts(model)
 
 
 def create_inference_payload(
@@ -296,25 +322,27 @@ def _check_network(model_path: str | Path | None, decided: Decided) -> None:
     resolved, spec = decided.resolved, decided.row.spec
     precision = resolved.values["precision"]
     if model_path is None and precision.value == "bf16-mixed":
-        told = f"{precision.where}: bf16-mixed acts in the layers of a network, and there is no model."
-        raise SettingsError(told, remedy="Take another precision, or give a model.", source=precision.where)
+        message = f"{precision.where}: bf16-mixed acts in the layers of a network, and there is no model."
+        raise SettingsError(message, remedy="Take another precision, or give a model.", source=precision.where)
     if model_path is None and spec is not None:
         for option in spec.options:
             asked = resolved.options[f"{spec.name}.{option.name}"]
             if option.network and asked.value != option.default:
-                told = f"{asked.where}: {option.name} acts in the layers of a network, and there is no model."
-                raise SettingsError(told, remedy="Leave it out, or give a model.", source=asked.where)
+                message = f"{asked.where}: {option.name} acts in the layers of a network, and there is no model."
+                raise SettingsError(message, remedy="Leave it out, or give a model.", source=asked.where)
     for name, none in (("refine_probe", False), ("background", "none")):
         one = resolved.values[name]
         if one.value == none:
             continue
         if model_path is not None:
-            told = f"{one.where}: {name} acts only without a model; {model_path} has learned its probe, and without a background."
-            raise SettingsError(told, remedy="Give one of the two.", source=one.where)
+            message = (
+                f"{one.where}: {name} acts only without a model; {model_path} has learned its probe, and without a background."
+            )
+            raise SettingsError(message, remedy="Give one of the two.", source=one.where)
         if spec is not None and "reconstruct" not in spec.capabilities:
-            told = f"backend '{spec.name}' does not provide 'reconstruct', which {name} needs."
+            message = f"backend '{spec.name}' does not provide 'reconstruct', which {name} needs."
             remedy = "Leave it out; give a good probe with --probe FILE."
-            raise CapabilityError(told, remedy=remedy, source=one.where, backend=spec.name)
+            raise CapabilityError(message, remedy=remedy, source=one.where, backend=spec.name)
 
 
 def _first_inference(file: ScanFile, fit: Mapping[str, Any], rows: tuple[BackendInfo, ...]) -> InferencePayload | None:
@@ -375,24 +403,28 @@ def _folder(output_dir: str | Path | None) -> Path | None:
     return None if output_dir is None else Path(output_dir)
 
 
-def _check_scans(resolved: Resolved, scans: Sequence[str | Path], validation: Sequence[str | Path]) -> None:
-    """That each scan is there, and the settings that depend on how many there are."""
+def _check_scans(decided: Decided, scans: Sequence[str | Path], validation: Sequence[str | Path]) -> None:
+    """That each scan is there, the settings that depend on how many there are, and that labels can be made."""
     from ptycho_core.formats.opening import scan_path
 
+    resolved, spec = decided.resolved, decided.row.spec
     for scan in (*scans, *validation):
         scan_path(scan)
     labels, split = resolved.values["labels"], resolved.values["validation_split"]
-    if labels.value is not None and len(scans) > 1:
-        told = f"{labels.where}: labels is the object of one scan, and there are {len(scans)}."
-        raise SettingsError(told, remedy="Store each object in its scan's file as 'object_true'.", source=labels.where)
+    if labels.value == RECONSTRUCT and spec is not None and "reconstruct" not in spec.capabilities:
+        message = f"backend '{spec.name}' does not provide 'reconstruct', which labels {RECONSTRUCT} need."
+        raise CapabilityError(message, remedy="Give an object with --labels FILE.", source=labels.where, backend=spec.name)
+    if labels.value not in (None, RECONSTRUCT) and len(scans) > 1:
+        message = f"{labels.where}: labels is the object of one scan, and there are {len(scans)}."
+        raise SettingsError(message, remedy="Store each object in its scan's file as 'object_true'.", source=labels.where)
     if split.value and split.origin in REQUESTING and validation:
-        told = f"{split.where}: validation_split takes frames away for validation, and there are validation scans."
-        raise SettingsError(told, remedy="Give one of the two.", source=split.where)
+        message = f"{split.where}: validation_split takes frames away for validation, and there are validation scans."
+        raise SettingsError(message, remedy="Give one of the two.", source=split.where)
     monitor = resolved.values["checkpoint_monitor"]
     if str(monitor.value).startswith("validation_") and not (validation or split.value):
-        told = f"{monitor.where}: checkpoint_monitor = {monitor.value} needs validation data, and there are none."
+        message = f"{monitor.where}: checkpoint_monitor = {monitor.value} needs validation data, and there are none."
         raise SettingsError(
-            told, remedy="Give some with --validation or --validation-split, or monitor loss.", source=monitor.where
+            message, remedy="Give some with --validation or --validation-split, or monitor loss.", source=monitor.where
         )
 
 
@@ -413,5 +445,5 @@ def _check_start(scan: str | Path, decided: Decided) -> None:
         first = shlex.join(["ptycho", "infer", str(scan), "--model", str(start.value), "--backend", name])
         second = shlex.join(["ptycho", "reconstruct", str(scan), "--backend", decided.row.name])
         remedy = f"Infer first, '{first} -o DIR', then start from the result, '{second} --start DIR ...'. {remedy}"
-    told = f"backend '{decided.row.name}' does not provide 'infer', which a start from the model {start.value} needs."
-    raise CapabilityError(told, remedy=remedy, source=start.where, backend=decided.row.name)
+    message = f"backend '{decided.row.name}' does not provide 'infer', which a start from the model {start.value} needs."
+    raise CapabilityError(message, remedy=remedy, source=start.where, backend=decided.row.name)

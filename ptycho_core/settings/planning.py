@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ptycho_core.contract import BackendSpec, ExecutionPlan, ExecutionRequest, Value
 from ptycho_core.errors import CapabilityError, PtychoError
@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Decided", "plan_for", "plan_of_trial", "plan_verb", "resolve_for"]
 
-_NEEDS = {"refine_positions": (False, "positions"), "background": ("none", "background")}
-"""Settings that a backend must have a capability for, with the value that needs none."""
+_NEEDS: Final[Mapping[str, Mapping[Value, str]]] = {
+    "refine_positions": {"on": "positions", "search": "position-search", "affine": "position-search"},
+    "background": {"constant": "background", "pixel": "background"},
+    "refine_flux": {True: "flux"},
+}
+"""The capability that a backend must have for the value of a setting."""
 
 
 class Decided(NamedTuple):
@@ -123,20 +127,25 @@ def plan_for(decided: Decided, *, allow_unsupported: bool) -> tuple[Backend, Exe
 
 
 def plan_of_trial(
-    backend: Backend, job: Mapping[str, Mapping[str, Value]], plan: ExecutionPlan, trial: Mapping[str, Value]
+    backend: Backend,
+    job: Mapping[str, Mapping[str, Value]],
+    plan: ExecutionPlan,
+    trial: Mapping[str, Value],
+    verb: str = "reconstruct",
 ) -> tuple[dict[str, dict[str, Value]], ExecutionPlan]:
-    """Settings by group, and the plan, of short reconstructions that a job of any verb needs first, with its own backend.
+    """Settings by group, and the plan, of short reconstructions or inferences that a job needs besides, with its own backend.
 
     Args:
         backend: that of the job.
         job: its settings by group.
         plan: its plan.
         trial: the settings in which they differ. What a backend does not honor of them it leaves aside.
+        verb: of them.
     """
-    taken = {name: value for name, value in plan.execution.items() if name in declarations("reconstruct")}
-    acting = [one.name for one in backend.spec.options if not one.verbs or "reconstruct" in one.verbs]
+    taken = {name: value for name, value in plan.execution.items() if name in declarations(verb)}
+    acting = [one.name for one in backend.spec.options if not one.verbs or verb in one.verbs]
     options = {f"{backend.name}.{name}": plan.options[name] for name in acting if name in plan.options}
-    resolving = Resolving("reconstruct", overrides={**taken, **options, **trial, "backend": backend.name}, environment={})
+    resolving = Resolving(verb, overrides={**taken, **options, **trial, "backend": backend.name}, environment={})
     resolving.add_options(backend.spec)
     resolved = resolving.resolved()
     found = _asked_plan(backend, resolved)
@@ -166,9 +175,9 @@ def _check_manifest(resolved: Resolved, spec: BackendSpec, rows: tuple[BackendIn
 
     verb = resolved.verb
     needed = {verb: ""} | {
-        capability: resolved.values[name].where
-        for name, (without, capability) in _NEEDS.items()
-        if name in resolved.values and resolved.values[name].value != without
+        word: resolved.values[name].where
+        for name in (*_NEEDS, "saturation")
+        if name in resolved.values and (word := _need(name, resolved.values[name].value))
     }
     for word, where in needed.items():
         if word not in spec.capabilities:
@@ -185,6 +194,13 @@ def _check_manifest(resolved: Resolved, spec: BackendSpec, rows: tuple[BackendIn
                 remedy=f"Choose one of these. {backends_that(_offers(verb, kind, one.value), rows)}",
                 source=one.where, backend=spec.name,
             )  # fmt: skip
+
+
+def _need(name: str, value: Value) -> str:
+    """The capability that a value of a setting takes; empty where it takes none, as auto does."""
+    if name == "saturation":
+        return name if value else ""
+    return _NEEDS[name].get(value, "")
 
 
 def _claims(verb: str, word: str) -> Callable[[BackendSpec], bool]:

@@ -29,7 +29,8 @@ class ReconstructionSettings:
     )  # fmt: skip
     epochs: int | None = setting(
         None, minimum=0, verbs=_VERBS,
-        help="passes over the scan in small batches (rPIE) before the joint fit; auto takes more where positions are refined.",
+        help="passes over the scan in small batches (rPIE) before the joint fit; auto takes more where positions are "
+        "refined or pixels saturate.",
     )  # fmt: skip
     iterations: int = setting(
         80, minimum=0, verbs=_VERBS,
@@ -61,9 +62,32 @@ class ReconstructionSettings:
     refine_probe: bool = setting(
         True, verbs=_VERBS, help="fit the probe too. Turn off for a probe known better than the scan can tell."
     )
-    refine_positions: bool = setting(
-        False, verbs=_VERBS, help="fit the positions too. Turn on where the stage is not to be trusted to a pixel."
-    )
+    refine_positions: str = setting(
+        "off", choices=("off", "on", "search", "affine"), switch_words=("on", "off"), verbs=_VERBS,
+        help="fit the positions too, where the stage is not to be trusted to a pixel. on moves them by parts of a pixel at a "
+        "time; search first looks for each frame many pixels around, where the stage jumps or drifts; affine first finds the "
+        "scale, rotation and shear of the whole scan.",
+    )  # fmt: skip
+    position_error: float | None = setting(
+        None, above=0, unit="pixels", verbs=_VERBS,
+        help="error of the positions that a search expects, rms along each axis; auto takes the step of the scan, and at most "
+        "0.3 of the probe's width.",
+    )  # fmt: skip
+    position_radius: float | None = setting(
+        None, above=0, unit="pixels", verbs=_VERBS,
+        help="how far a search looks for a frame around its stated position; auto takes three times the position error. It must "
+        "reach the frame that is off most.",
+    )  # fmt: skip
+    refine_flux: bool | None = setting(
+        None, verbs=_VERBS,
+        help="fit the dose of each frame too. auto does so where the counts of the frames vary by more than photon noise and the "
+        "object explain. Turn off where monitor values (--flux) are exact.",
+    )  # fmt: skip
+    saturation: float | None = setting(
+        None, minimum=0, unit="counts", verbs=_VERBS,
+        help="counts at which the detector ends: pixels that have reached it count at least so much. auto finds it where pixels "
+        "of many frames end at one value; 0 for none.",
+    )  # fmt: skip
     background: str = setting(
         "none", choices=("none", "constant", "pixel"), verbs=_VERBS,
         help="fit counts that do not come from the sample: none, one number, or one for each pixel of the detector.",
@@ -82,3 +106,8 @@ class ReconstructionSettings:
         2.0, minimum=0, unit="GiB", verbs=_VERBS,
         help="patterns are kept in memory, on the device, up to this size; larger scans are read again batch by batch.",
     )  # fmt: skip
+
+    @property
+    def moves_positions(self) -> bool:
+        """Whether positions are fitted."""
+        return self.refine_positions != "off"

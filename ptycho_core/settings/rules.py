@@ -7,7 +7,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, NoReturn
 
 from ptycho_core.errors import SettingsError
+from ptycho_core.networks.u_net import Canvas
 from ptycho_core.settings.components import logger, loss_weights, losses, networks
+from ptycho_core.settings.data import RECONSTRUCT
+from ptycho_core.settings.numbers import estimate_of
 from ptycho_core.settings.resolution import REQUESTING
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ _METRES = ("photon_energy_ev", "detector_distance_m", "detector_pixel_size_m")
 _ACTS_WITH = {
     "amplitude_activation": ("output_form", ("amplitude-phase",)),
     "network_depth": ("network", ("deep",)),
-    "network_width": ("network", ("compact", "deep")),
+    "network_width": ("network", ("compact", "deep", "canvas")),
     "weight_decay": ("optimizer", ("adamw",)),
     "adam_beta1": ("optimizer", ("adam", "adamw")),
     "adam_beta2": ("optimizer", ("adam", "adamw")),
@@ -33,6 +36,8 @@ _ACTS_WITH = {
     "plateau_factor": ("scheduler", ("plateau",)),
     "plateau_patience": ("scheduler", ("plateau",)),
     "min_learning_rate": ("scheduler", ("exponential", "warmup-cosine", "plateau")),
+    "position_error": ("refine_positions", ("search",)),
+    "position_radius": ("refine_positions", ("search",)),
 }
 """Settings that act only while another one has one of these values."""
 
@@ -88,10 +93,10 @@ def check_together(resolved: Resolved) -> None:
         _check_monitor(values)
         _check_losses(values)
         if _number(values, "min_learning_rate") > _number(values, "learning_rate"):
-            told = (
+            message = (
                 f"min_learning_rate {_show(values, 'min_learning_rate')} is above learning_rate {_show(values, 'learning_rate')}"
             )
-            _refuse(values, "min_learning_rate" if _asked(values, "min_learning_rate") else "learning_rate", told)
+            _refuse(values, "min_learning_rate" if _asked(values, "min_learning_rate") else "learning_rate", message)
 
 
 def _check_metres(values: Mapping[str, Sourced]) -> None:
@@ -125,10 +130,15 @@ def _check_groups(values: Mapping[str, Sourced]) -> None:
 
 def _check_estimate(values: Mapping[str, Sourced]) -> None:
     """A tile is a batch of neighboring frames, each its own group."""
-    for name, needed in (("gridsize", 1), ("merge", "batch")) if values["estimate"].value == "tile" else ():
+    asked, network = values["estimate"].value, values["network"].value
+    estimate = estimate_of(network) if asked is None else asked
+    if network == Canvas.name and estimate != "tile":
+        _refuse(values, "estimate", f"network {network} takes estimate tile, and estimate is {_show(values, 'estimate')}")
+    for name, needed in (("gridsize", 1), ("merge", "batch")) if estimate == "tile" else ():
         if values[name].value != needed:
-            blamed = name if _asked(values, name) else "estimate"
-            _refuse(values, blamed, f"estimate tile takes {name} {needed}, and {name} is {_show(values, name)}")
+            what = "network" if asked is None else "estimate"
+            blamed = name if _asked(values, name) else what
+            _refuse(values, blamed, f"{what} {values[what].value} takes {name} {needed}, and {name} is {_show(values, name)}")
 
 
 def _check_subsample(values: Mapping[str, Sourced]) -> None:
@@ -146,14 +156,14 @@ def _check_monitor(values: Mapping[str, Sourced]) -> None:
     off = next((name for name in ("enable_checkpointing", "checkpoint_save_top_k") if not values[name].value), None)
     top = values["checkpoint_save_top_k"]
     if off == "enable_checkpointing" and top.value and _asked(values, "checkpoint_save_top_k"):
-        told = f"checkpoint_save_top_k {top.value} keeps models, and enable_checkpointing is false"
-        _refuse(values, "checkpoint_save_top_k", f"{told} ({values[off].origin})")
+        message = f"checkpoint_save_top_k {top.value} keeps models, and enable_checkpointing is false"
+        _refuse(values, "checkpoint_save_top_k", f"{message} ({values[off].origin})")
     if off is None or values["early_stop_patience"].value is not None or values["scheduler"].value == "plateau":
         return
     for name in ("checkpoint_monitor", "checkpoint_mode"):
         if _asked(values, name):
-            told = f"{name} decides nothing: {off} is {str(values[off].value).lower()} ({values[off].origin})"
-            _refuse(values, name, f"{told}, there is no early_stop_patience, and scheduler is not plateau")
+            message = f"{name} decides nothing: {off} is {str(values[off].value).lower()} ({values[off].origin})"
+            _refuse(values, name, f"{message}, there is no early_stop_patience, and scheduler is not plateau")
 
 
 def _check_losses(values: Mapping[str, Sourced]) -> None:
@@ -170,6 +180,10 @@ def _check_losses(values: Mapping[str, Sourced]) -> None:
         _refuse(values, "realspace_weight", "realspace_weight 0 leaves nothing supervised in a supervised model")
     if _asked(values, "labels") and values["labels"].value is not None and not weights["realspace"] > 0:
         _refuse(values, "labels", "labels act only with a realspace_weight above 0, or model_type supervised")
+    for name in ("train_probe", "train_scale") if values["labels"].value == RECONSTRUCT else ():
+        if values[name].value:
+            message = f"labels {RECONSTRUCT} are made with the probe as it is, and {name} is {_show(values, name)}"
+            _refuse(values, name if _asked(values, name) else "labels", message)
     if not any(weights[name] > 0 for name in patterns):
         for name in ("train_probe", "train_scale"):
             if _asked(values, name) and values[name].value:
@@ -209,8 +223,8 @@ def _check_logger(values: Mapping[str, Sourced]) -> None:
         return
     found = logger(str(one.value))
     if found.found is None:
-        told = f"logger {found.name} cannot be used: {found.told}"
-        raise SettingsError(told, remedy="Repair or uninstall it, or use --logger csv.", source=one.where)
+        message = f"logger {found.name} cannot be used: {found.sentence}"
+        raise SettingsError(message, remedy="Repair or uninstall it, or use --logger csv.", source=one.where)
     for package, distribution in found.found.requires.items():  # type: ignore[attr-defined]
         there = find_spec(package.partition(".")[0])
         if there is None or there.origin is None:  # a folder of that name in the working directory is no package

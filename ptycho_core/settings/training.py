@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ptycho_core.engine.losses import Amplitude, Mae, Nll
+from ptycho_core.settings.data import RECONSTRUCT
 from ptycho_core.settings.declare import declared_by, setting
 
 __all__ = ["TrainingSettings"]
@@ -20,9 +21,10 @@ class TrainingSettings:
     GROUP: ClassVar[str] = "training"
 
     epochs: int = setting(50, minimum=1, verbs=_VERBS, help="passes over the scans. More while the validation loss still falls.")
-    batch_size: int = setting(
-        32, minimum=1, verbs=_VERBS,
-        help="groups in one step. Merging needs neighbours in a batch; larger keeps a GPU busy, smaller takes more steps.",
+    batch_size: int | None = setting(
+        None, minimum=1, verbs=_VERBS,
+        help="groups in one step; auto is 32, and 128 with network canvas, as of the tiles of an inference. Merging needs "
+        "neighbours in a batch; larger keeps a GPU busy, smaller takes more steps.",
     )  # fmt: skip
     learning_rate: float = setting(
         1e-3, above=0, maximum=1e30, verbs=_VERBS,
@@ -91,7 +93,8 @@ class TrainingSettings:
     )
     realspace_weight: float | None = setting(
         None, minimum=0, verbs=_VERBS,
-        help="weight of the difference from known objects; auto is 1 in a supervised model, else 0. Needs scans with an object.",
+        help="weight of the difference from known objects; auto is 1 in a supervised model and with --labels reconstruct, else "
+        "0. Needs scans with an object.",
     )  # fmt: skip
     validation_split: float = setting(
         0.0, minimum=0, maximum=0.5, verbs=_VERBS,
@@ -118,6 +121,7 @@ class TrainingSettings:
         help="seed of that draw; auto takes the seed of the run. Set it to keep the frames while the seed changes.",
     )  # fmt: skip
     labels: str | None = setting(
-        None, path=True, verbs=_VERBS,
-        help="file with the object of the one scan, to compare with; none takes the object in each scan's own file.",
+        None, path=True, words=(RECONSTRUCT,), verbs=_VERBS,
+        help="file with the object of the one scan, to compare with; none takes the object in each scan's own file. reconstruct "
+        "makes one for each scan by a reconstruction with the probe as it is, and compares with nothing else.",
     )  # fmt: skip

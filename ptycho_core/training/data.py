@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +12,14 @@ from ptycho_core.formats.product import StoredObject, read_object
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.pairing import paired
 from ptycho_core.scan.size import followed_object
+from ptycho_core.settings.data import RECONSTRUCT, file_of
 from ptycho_core.training.epoch import ScanPart
 from ptycho_core.training.groups import check_neighbours, check_number
 from ptycho_core.training.rng import Purpose, drawn_order, stream
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -47,7 +48,7 @@ class TrainingScan:
         shape: (rows, columns) of the canvas.
         train: numbers of the frames that are learned from, int64, ascending; none for a validation scan.
         validation: numbers of the validation frames, int64, ascending.
-        labels: (rows, columns), complex64, the true object on the canvas, or None where none is needed.
+        labels: (rows, columns), complex64, the object on the canvas that is known, or None where none is needed.
     """
 
     scan: Scan
@@ -81,7 +82,7 @@ class TrainingData:
 def training_data(
     scans: Sequence[Scan], settings: Mapping[str, Mapping[str, Value]], validation: Sequence[Scan] = ()
 ) -> TrainingData:
-    """Decide which frames of opened scans do what; no pattern is read.
+    """Decide which frames of opened scans do what; no pattern is read. Labels that scans make themselves are still missing.
 
     Args:
         scans: to learn from.
@@ -98,13 +99,13 @@ def training_data(
     training: Mapping[str, Any] = settings["training"]
     model: Mapping[str, Any] = settings["model"]
     seed = int(settings["execution"]["seed"] or 0)
-    labels = Path(training["labels"]) if training["labels"] is not None else None
+    labels = file_of("labels", training["labels"])
     if labels is not None and len(scans) > 1:
         raise SettingsError(
             f"labels names one object, {labels}, for {len(scans)} scans.",
             remedy="Leave labels out: each scan's own file may hold its object as 'object_true'.",
         )
-    compared = training["realspace_weight"] > 0
+    compared = training["realspace_weight"] > 0 and training["labels"] != RECONSTRUCT
     every = [*scans, *validation]
     check_sizes(every)
     found = []

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ptycho_core.training.batches import split
 from ptycho_core.training.groups import epoch_groups, inference_groups
 from ptycho_core.training.rng import Purpose, drawn_order, stream
+from ptycho_core.training.turns import cutting_of, drawn_turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +29,17 @@ class ScanPart:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Groups of one scan: its place in the list, and frame numbers (g, C), int64, seed frame first."""
+    """Groups of one scan.
+
+    Attributes:
+        scan: its place in the list.
+        groups: frame numbers (g, C), int64, seed frame first.
+        turn: how the canvas is turned and mirrored where nothing but labels is compared, as `ptycho_core.training.turns.turned`.
+    """
 
     scan: int
     groups: NDArray[np.int64]
+    turn: int = 0
 
 
 def epoch_batches(
@@ -43,6 +51,7 @@ def epoch_batches(
     neighbor_count: int | None = None,
     oversampling: int = 1,
     n_groups: int | None = None,
+    canvas: bool = False,
     seed: int,
     epoch: int,
 ) -> list[Batch]:
@@ -60,6 +69,7 @@ def epoch_batches(
         neighbor_count: see `ptycho_core.training.groups.nearest_groups`.
         oversampling: groups for each seed frame.
         n_groups: groups of each part; see `ptycho_core.training.groups.epoch_groups`.
+        canvas: whether the network sees the canvas of a tile: then cuttings come again, and each batch has a turn.
         seed: seed of the run.
         epoch: from 1.
 
@@ -67,18 +77,20 @@ def epoch_batches(
         DataError: a part has frames, but fewer than a group needs, or than ``n_groups`` where nothing is drawn.
     """
     found: list[Batch] = []
+    cutting = cutting_of(epoch) if canvas else epoch
     for scan, part in enumerate(scans):
         if len(part.frames) == 0:
             continue
         own = part.positions[part.frames]
         groups = epoch_groups(
             own, gridsize, neighbor_count=neighbor_count, oversampling=oversampling, n_groups=n_groups,
-            seed=seed, scan=scan, epoch=epoch,
+            seed=seed, scan=scan, epoch=cutting,
         )  # fmt: skip
-        batches = split(groups, own, batch_size, spatial=merge == "batch", seed=seed, scan=scan, epoch=epoch)
+        batches = split(groups, own, batch_size, spatial=merge == "batch", seed=seed, scan=scan, epoch=cutting)
         found += [Batch(scan, part.frames[batch]) for batch in batches]
     order = drawn_order(len(found), stream(Purpose.ORDER, seed=seed, epoch=epoch))
-    return [found[number] for number in order]
+    turns = drawn_turns(len(found), seed=seed, epoch=epoch) if canvas else [0] * len(found)
+    return [replace(found[number], turn=turn) for number, turn in zip(order, turns, strict=True)]
 
 
 def validation_batches(

@@ -15,6 +15,7 @@ from ptycho_core.errors import DataError
 from ptycho_core.files.rescue import write_or_rescue
 from ptycho_core.model import Model, TrainingState, save_model
 from ptycho_core.modelfile.trained import check_state
+from ptycho_core.networks import sees_canvas
 from ptycho_core.training.checkpoints import BEST, LAST, Checkpoints
 from ptycho_core.training.epoch import Batch, epoch_batches, validation_batches
 from ptycho_core.training.schedules import learning_rate, steps_in_epoch
@@ -37,13 +38,13 @@ class BatchStats(NamedTuple):
 
     Attributes:
         loss: weighted sum of the loss terms.
-        difference: Σ|√I − √n| over good pixels.
+        difference: Σ|√I − √n| over good pixels; None where no pattern was modelled.
         amplitudes: Σ√n over good pixels.
         deviation: mean over the patches of their standard deviation within the illumination, over their mean modulus there.
     """
 
     loss: float
-    difference: float
+    difference: float | None
     amplitudes: float
     deviation: float
 
@@ -92,18 +93,18 @@ class _Sums:
 
     def add(self, stats: BatchStats, batch: Batch) -> None:
         groups, members = batch.groups.shape
-        more = {
-            "loss": stats.loss * groups, "groups": groups, "difference": stats.difference, "amplitudes": stats.amplitudes,
-            "deviation": stats.deviation * groups, "frames": groups * members,
-        }  # fmt: skip
+        more = {"loss": stats.loss * groups, "groups": groups, "deviation": stats.deviation * groups, "frames": groups * members}
+        if stats.difference is not None:
+            more |= {"difference": stats.difference, "amplitudes": stats.amplitudes}
         for name, value in more.items():
             self.values[name] += value
 
     def mean(self, name: str) -> float:
         return self.values[name] / max(self.values["groups"], 1.0)
 
-    def misfit(self) -> float:
-        return self.values["difference"] / max(self.values["amplitudes"], 1e-300)
+    def misfit(self) -> float | None:
+        """R; None where no pattern was modelled."""
+        return self.values["difference"] / self.values["amplitudes"] if self.values["amplitudes"] > 0 else None
 
 
 class TrainingLoop:
@@ -177,7 +178,8 @@ class TrainingLoop:
         """One epoch. A stop waits for its end: training cannot continue from a part of an epoch."""
         began = time.perf_counter()
         drawn = {"oversampling": int(self._settings["oversampling"]), "n_groups": self._settings["n_groups"]}
-        parts, grouping = self._data.training_parts(), self._grouping() | drawn
+        parts = self._data.training_parts()
+        grouping = self._grouping() | drawn | {"canvas": sees_canvas(self._model.network)}
         batches = epoch_batches(parts, epoch=self._epoch, seed=self._seed, **grouping)
         accumulate = int(self._settings["accumulate_grad_batches"])
         steps = steps_in_epoch(len(batches), accumulate)
@@ -311,5 +313,5 @@ class TrainingLoop:
         try:
             self._trainer.restore(training.arrays, self._steps)
         except (LookupError, TypeError, ValueError) as error:
-            told = f"The arrays of the checkpoint's training are not those of its model: {error}."
-            raise DataError(told, remedy="Train anew in another folder.") from error
+            message = f"The arrays of the checkpoint's training are not those of its model: {error}."
+            raise DataError(message, remedy="Train anew in another folder.") from error

@@ -11,6 +11,7 @@ import numpy as np
 from ptycho_core.errors import DataError
 from ptycho_core.model import Model, load_model
 from ptycho_core.modelfile.trained import trained_scans, trained_settings
+from ptycho_core.networks import estimates_tiles
 from ptycho_core.reconstruction.modes import add_probe_modes
 from ptycho_core.reconstruction.schedule import likelihood_for
 from ptycho_core.scan.scan import empty_counts
@@ -36,6 +37,7 @@ def initial_model(
     audit: Mapping[str, Any],
     producer: Mapping[str, str],
     architecture: Architecture | None = None,
+    start: Model | None = None,
 ) -> Model:
     """The model at the first step. The patterns of each scan are read once, for their mean counts.
 
@@ -45,9 +47,11 @@ def initial_model(
         audit: kept with the model.
         producer: names and versions of the programs, kept with the model.
         architecture: None for the built-in one that the settings name.
+        start: whose network it is, with its weights; None for initial ones. Probes are those of the scans.
 
     Raises:
-        DataError: a scan has no probe, more modes than asked for, or no counts; or the probe is dark.
+        DataError: a scan has no probe, more modes than asked for, or no counts; the probe is dark; or ``start`` takes patterns of
+            another size.
     """
     from ptycho_core.networks import describe, initial_weights
 
@@ -60,10 +64,15 @@ def initial_model(
         light.append(empty_counts(one.scan, probe))
     teaching = [number for number, one in enumerate(data.scans) if len(one.train)]
     darkest = min(counts[number] / max(int(data.scans[number].scan.mask.sum()), 1) for number in teaching)
-    network = describe(data.size, asked, likelihood_for(darkest), architecture)
+    likelihood = likelihood_for(darkest)
+    if start is None:
+        network = describe(data.size, asked, likelihood, architecture)
+        weights = initial_weights(network, seed)
+    else:
+        network, weights = dict(_network_of(start, data, likelihood)), dict(start.weights)
     return Model(
         network=network,
-        weights=initial_weights(network, seed),
+        weights=weights,
         physics={
             "probe": np.stack(probes).astype(np.complex64),
             "log_scale": np.zeros(len(probes), dtype=np.float32),
@@ -77,6 +86,19 @@ def initial_model(
         settings=audit,
         producer=producer,
     )
+
+
+def _network_of(start: Model, data: TrainingData, likelihood: str) -> Mapping[str, Any]:
+    """The network of a model for other scans, whose counts may ask for another likelihood."""
+    if start.size != data.size:
+        raise DataError(
+            f"{data.scans[0].scan.source} has patterns of {data.size} x {data.size} pixels; the model to begin with takes"
+            f" {start.size} x {start.size}.",
+            remedy=f"Crop or pad the patterns with --size {start.size}, or begin without --from.",
+        )
+    if not estimates_tiles(start.network):
+        return start.network
+    return {**start.network, "estimate": {**start.network["estimate"], "likelihood": likelihood}}
 
 
 def continued_model(checkpoint: Path, audit: Mapping[str, Any], producer: Mapping[str, str]) -> Model:

@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     SUBSAMPLE = 4
     VALIDATION = 5
     GROUPS = 6
+    TURNS = 7
 
 
 def stream(purpose: Purpose, *, seed: int, scan: int = 0, epoch: int = 0) -> np.random.Generator:

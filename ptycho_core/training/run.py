@@ -37,6 +37,7 @@ def train(
     *,
     validation: Sequence[str | Path] = (),
     resume: bool = False,
+    start_model: str | Path | None = None,
     config_file: str | Path | None = None,
     overwrite: bool = False,
     observers: Sequence[Observer] = (),
@@ -50,6 +51,7 @@ def train(
         validation: paths of validation scans.
         resume: continue from ``last.ptycho`` in ``output_dir``, with the same scans and settings; ``epochs`` and how the job is
             run may differ.
+        start_model: a model file, or the folder of a run, whose network and weights the training begins with.
         config_file: settings in TOML.
         overwrite: whether the run that is already in ``output_dir`` may be replaced.
         observers: functions that are called with each ``ptycho_core.contract.Event``.
@@ -60,11 +62,12 @@ def train(
         The best model; if the training was interrupted, the best so far.
 
     Raises:
-        SettingsError: for an unknown or impossible setting, or one that differs from the checkpoint's.
+        SettingsError: for an unknown or impossible setting, or one that differs from the checkpoint's or the model's network.
         BackendUnusableError: if the backend cannot be used.
         CapabilityError: if the backend does not provide what was asked for.
-        DataError: if a scan, its probe or the checkpoint cannot be used, or the loss is not a number.
+        DataError: if a scan, its probe, the checkpoint or the model cannot be used, or the loss is not a number.
         OutputError: if ``output_dir`` cannot be used.
+        UsageError: if it is both to continue and to begin with a model.
     """
     from ptycho_core.settings.payload import create_training_payload
     from ptycho_core.training.checkpoints import LAST
@@ -75,6 +78,7 @@ def train(
         settings,
         validation=validation,
         resume=Path(output_dir) / LAST if resume else None,
+        start_model=start_model,
         config_file=config_file,
     )
     return run_payload(payload, overwrite=overwrite, observers=observers)[0]
@@ -116,14 +120,33 @@ def run_payload(
             claim.replace(old)
         if not result.model_path.exists():  # the backend took the best model of the run before for its own
             result = replace(result, model_path=result.last_path)
-        model = load_model(result.model_path)
+        model = load_model(result.model_path, training=None)
+        if not result.interrupted:
+            model = _next_to_untrained(payload, job, model, result.model_path, hub)
         audit = job.model.settings
         metrics = _metrics(payload, result, len(model.history), audit["scans"])
-        metrics |= {"doubts": doubts, "notes": [*notes, *metrics["notes"]]}
+        metrics |= {"doubts": doubts, "notes": [*notes, *metrics["notes"]], "untrained": dict(model.untrained)}
         metrics["seconds"] = round(time.perf_counter() - began, 3)
         _write_records(payload, audit, metrics, result.history, hub)
     hub.emit(Event("finished", message=result.stopped_by, values=_figures(metrics), path=str(folder)))
     return model, metrics
+
+
+def _next_to_untrained(payload: TrainingPayload, job: TrainJob, model: Model, path: Path, hub: EventHub) -> Model:
+    """The model with what it is worth next to the untrained pass, which its file keeps."""
+    from ptycho_core.files.rescue import write_or_rescue
+    from ptycho_core.model import save_model
+    from ptycho_core.modelfile.trained import told_next_to_untrained
+    from ptycho_core.training.rival import measured
+
+    found = measured(payload, job.data, model, hub)
+    if not found:
+        return model
+    judged = replace(model, untrained=found)
+    write_or_rescue(path.parent, [(path.name, lambda place: save_model(place, judged))])
+    if not found["better"]:
+        hub.emit(Event("message", message=told_next_to_untrained(found)))
+    return judged
 
 
 def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, list[str], list[str]]:
@@ -144,13 +167,18 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
     """
     from ptycho_core.formats.opening import open_scan
     from ptycho_core.jobs.doubts import looked_over, of_scans, say_doubts
+    from ptycho_core.model import load_model
     from ptycho_core.scan.kept import kept
+    from ptycho_core.scan.selection import with_even_dose
     from ptycho_core.settings.components import losses_of, network_of
+    from ptycho_core.settings.data import RECONSTRUCT
     from ptycho_core.training.data import check_sizes, training_data
+    from ptycho_core.training.labels import with_labels
     from ptycho_core.training.prepare import continued_model, initial_model, scan_records
 
     groups = payload.groups
     opened = [looked_over(kept(open_scan(path, groups["data"]))) for path in (*payload.scans, *payload.validation)]
+    opened = [looked._replace(scan=with_even_dose(looked.scan)) for looked in opened]
     check_sizes([scan for scan, *_ in opened])  # before anything is computed for them
     architecture = None if payload.resume is not None else network_of(groups, opened[0][0].size)
     opened, notes = (opened, []) if payload.resume is not None else _with_probes(opened, payload, hub)
@@ -158,13 +186,17 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
     data = training_data(scans[:number], groups, scans[number:])
     audit = {**payload.audit, "scans": scan_records(data)}
     if payload.resume is None:
-        model = initial_model(data, groups, audit, _producer(payload), architecture)
+        start = None if payload.start_model is None else load_model(payload.start_model)
+        audit |= {} if start is None else {"start_model": str(payload.start_model)}
+        model = initial_model(data, groups, audit, _producer(payload), architecture, start)
     else:
         model = continued_model(payload.resume, audit, _producer(payload))
     hub.emit(_started(payload, data, len(model.history)))
     doubts = say_doubts(hub, of_scans(opened))
     for note in (*notes, *_repeated(audit["scans"])):
         hub.emit(Event("message", message=note))
+    if groups["training"]["labels"] == RECONSTRUCT:
+        data = with_labels(data, model.physics["probe"], payload, hub)
     return TrainJob(data, model, payload.output_dir, groups, losses_of(groups)), doubts, notes
 
 
@@ -310,8 +342,8 @@ def _figures(metrics: Mapping[str, Any]) -> dict[str, Value]:
     """The main figures of the model to take, for those who listen."""
     names = ("epoch", "loss", "misfit", "validation_loss", "validation_misfit")
     row = metrics.get("best", metrics.get("last", {}))
-    told = {"epochs": metrics["epochs"], "interrupted": metrics["interrupted"], "model": metrics["model"]}
-    return told | {name: row[name] for name in names if name in row}
+    facts = {"epochs": metrics["epochs"], "interrupted": metrics["interrupted"], "model": metrics["model"]}
+    return facts | {name: row[name] for name in names if name in row}
 
 
 def _repeated(scans: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -336,5 +368,5 @@ def _notes(history: Sequence[Mapping[str, Value]]) -> list[str]:
     """What a user must know of the model besides its losses: that it collapsed, as it was reported when that was seen."""
     from ptycho_core.training.stopping import collapse
 
-    told = filter(None, (collapse(history[:epochs]) for epochs in range(1, len(history) + 1)))
-    return list(itertools.islice(told, 1))
+    warnings = filter(None, (collapse(history[:epochs]) for epochs in range(1, len(history) + 1)))
+    return list(itertools.islice(warnings, 1))

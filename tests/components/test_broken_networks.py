@@ -29,7 +29,6 @@ CASES = {
     "abstract": (HEAD.partition("    def layers")[0], "its class lacks layers"),
     "called otherwise": (HEAD.replace('"plain"', '"other"'), "is called 'plain', and its class 'other'"),
     "no dataclass": (HEAD.replace("@dataclass(frozen=True)\n", ""), "its class is no frozen dataclass"),
-    "framework": ("import torch\n" + HEAD, "it imports 'torch' when it is loaded; a network is layers as data"),
     "loose field": (HEAD.replace(WIDTH, WIDTH + "    more: int = 3\n"), "its field 'more' is not made with setting(...)"),
     "bad default": (HEAD.replace("setting(4", "setting(99"), "plain_width = 99 must be at least 1 and at most 64"),
     "no job": (HEAD.replace("setting(4,", "setting(4, verbs=('infer',),"), "'plain_width' serves no job that makes a network"),
@@ -66,4 +65,9 @@ def test_asking_for_a_network_that_is_left_out_says_why_and_others_serve(site, t
     assert (found["network"]["value"], found["plain_width"]["value"]) == ("plain", 6)
     assert "plain_width acts only with network plain" in site.refused(*explain, "--plain-width", "6")
     assert "network_width acts only with network compact" in site.refused(*explain, "--network", "plain", "--network-width", "8")
-    assert "did you mean" in site.refused(*explain, "--network", "plane").lower()
+
+
+def test_a_network_that_imports_a_framework_is_left_out(site, tmp_path):
+    site.distribution("bad", "import torch\n" + HEAD, networks="plain = bad:Plain")
+    told = site.refused("train", tmp_path, "-o", tmp_path / "run", "--backend", "torch", "--network", "plain")
+    assert "it imports 'torch' when it is loaded; a network is layers as data, and serves each backend" in told

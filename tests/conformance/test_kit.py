@@ -120,7 +120,13 @@ def test_the_page_says_what_the_manifest_claims(name):
     spec, (found, text) = find_named(name)[0].spec, report_of(name)
     verbs = {"train": "`ptycho train`", "infer": "`ptycho infer`", "reconstruct": "`ptycho reconstruct`"}
     words = verbs | {"evaluate": "forward model, loss terms, gradients"}
-    words |= {"positions": "`--refine-positions`", "background": "`--background`"}
+    words |= {
+        "positions": "`--refine-positions`",
+        "position-search": "`--refine-positions=search` and `=affine`",
+        "background": "`--background`",
+        "flux": "`--refine-flux`",
+        "saturation": "`--saturation`",
+    }
     assert {word for word, row in words.items() if found[row] != "–"} == set(spec.capabilities)
     assert {row[11:-1] for row, value in found.items() if row.startswith("precision") and value != "–"} == set(spec.precisions)
     assert {row[13:-1] for row, value in found.items() if row.startswith("accelerator") and value != "–"} == set(

@@ -427,6 +427,20 @@ EVALUATE = {
         "test_gradients[float64]",
         long=True,
     ),
+    "flux_of_the_background": evaluating(
+        "factor = 1 if job.flux is None else job.flux[:, None, None]\n"
+        "    stray = 0 if job.background is None else job.background\n"
+        "    return replace(right(), intensities=right().intensities + (factor - 1) * stray)",
+        "test_the_flux_is_a_factor_on_the_light_of_a_frame[float64]",
+        claims=("evaluate", "reconstruct", "flux"),
+        long=True,
+    ),
+    "saturation_left_out": evaluating(
+        "return right(saturation=None)",
+        "test_saturated_counts_are_lower_bounds[float64]",
+        claims=("evaluate", "reconstruct", "saturation"),
+        long=True,
+    ),
     "gradients_unasked": evaluating("return right(gradients=True)", "test_gradients_are_given_only_where_they_are_wanted"),
     "mask_shifted_the_other_way": evaluating(
         "return right(mask=None if job.mask is None else np.fft.fftshift(np.fft.fftshift(job.mask)))",
@@ -615,6 +629,11 @@ RECONSTRUCT = {
         "test_reconstruct.py::test_positions_are_refined",
         ("reconstruct", "positions"),
     ),
+    "searches_no_positions": planning(
+        accepting("refine_positions"),
+        "test_reconstruct.py::test_positions_that_are_far_off_are_found",
+        ("reconstruct", "position-search"),
+    ),
     "no_background": planning(
         accepting("background"),
         "test_reconstruct.py::test_a_background_is_fitted",
@@ -624,6 +643,25 @@ RECONSTRUCT = {
             "    return replace(found, background=None if wanted == 'none' else np.zeros(found.probe.shape[1:]))",
             "",
         ).code,
+    ),
+    "leaves_the_flux": planning(
+        accepting("refine_flux"),
+        "test_reconstruct.py::test_the_flux_is_fitted",
+        ("reconstruct", "flux"),
+        code=reconstructing(
+            "wanted = job.settings['reconstruction']['refine_flux']\n"
+            "    found = right(asking(job, 'reconstruction', refine_flux=False))\n"
+            "    return replace(found, flux=np.ones(len(found.positions)) if wanted else None)",
+            "",
+        ).code,
+        long=True,
+    ),
+    "leaves_the_saturation": planning(
+        accepting("saturation"),
+        "test_reconstruct.py::test_a_saturated_pixel_is_a_lower_bound",
+        ("reconstruct", "saturation"),
+        code=reconstructing("return right(asking(job, 'reconstruction', saturation=0.0))", "").code,
+        long=True,
     ),
     "deaf": reconstructing("return right(events=Deaf(events))", "test_reconstruct_stops_when_asked_with_the_best_so_far"),
     "deaf_in_the_last_stage": reconstructing(

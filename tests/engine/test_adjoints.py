@@ -38,32 +38,36 @@ def test_each_adjoint_of_a_forward_model_is_what_the_framework_derives(engine: A
     windows = windows_at(xp, positions, thing, SIZE)
     weight = engine.tensor(random.standard_normal((FRAMES, SIZE, SIZE)))
 
-    def weighed(thing: Any, probe: Any, remainders: Any) -> Any:
-        exits = forward.exit_wave(xp, Fields(thing, probe, None), Windows(windows.corners, remainders))
+    flux = engine.tensor(random.uniform(0.5, 2, FRAMES))
+    windows = windows._replace(flux=flux)
+
+    def weighed(thing: Any, probe: Any, remainders: Any, flux: Any) -> Any:
+        exits = forward.exit_wave(xp, Fields(thing, probe, None), Windows(windows.corners, remainders, flux))
         return xp.sum(weight * forward.measure(xp, forward.propagate(xp, exits.wave), None))
 
-    by_object, by_probe, by_position = derived(engine, weighed, [thing, probe, windows.remainders])
+    by_object, by_probe, by_position, by_flux = derived(engine, weighed, [thing, probe, windows.remainders, flux])
     exits = forward.exit_wave(xp, Fields(thing, probe, None), windows)
     waves = forward.propagate(xp, exits.wave)
     back = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, weight, waves))
-    found = forward.exit_adjoint(xp, exits, back, probe, with_probe=True, with_positions=True)
+    found = forward.exit_adjoint(xp, exits, back, probe, with_probe=True, with_positions=True, with_flux=True)
     empty = xp.zeros_like(thing)
     assert distance(2 * np.asarray(xp.scatter_add(empty, found.patches, windows.corners)), by_object) < LIMIT
     assert distance(2 * np.asarray(found.probe), by_probe) < LIMIT
     assert distance(np.asarray(found.positions), by_position) < LIMIT
+    assert distance(np.asarray(found.flux), by_flux * np.asarray(flux)) < LIMIT  # it is by the logarithm
 
 
 @pytest.mark.parametrize("name", FORWARD_MODELS)
 def test_the_derivative_by_the_position_is_that_of_the_waves(engine: Any, name: str) -> None:
     random, xp, forward = np.random.default_rng(1), engine.operations("float64"), FORWARD_MODELS[name]
     fields = Fields(engine.tensor(noise(random, 21, 23)), engine.tensor(noise(random, 2, SIZE, SIZE)), None)
-    positions, step = random.uniform(0, 11, (FRAMES, 2)), 1e-5
+    positions, step, flux = random.uniform(0, 11, (FRAMES, 2)), 1e-5, engine.tensor(random.uniform(0.5, 2, FRAMES))
 
     def waves(moved: np.ndarray) -> np.ndarray:
-        windows = windows_at(xp, moved, fields.object, SIZE, whole=np.floor(positions))
+        windows = windows_at(xp, moved, fields.object, SIZE, whole=np.floor(positions))._replace(flux=flux)
         return np.asarray(forward.propagate(xp, forward.exit_wave(xp, fields, windows).wave))
 
-    exits = forward.exit_wave(xp, fields, windows_at(xp, positions, fields.object, SIZE))
+    exits = forward.exit_wave(xp, fields, windows_at(xp, positions, fields.object, SIZE)._replace(flux=flux))
     found = np.asarray(forward.position_derivative(xp, exits, fields.probe))
     for axis in (0, 1):
         move = step * np.eye(2)[axis]

@@ -26,7 +26,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
     ),
     "positions that settle": (
         {"modes": 2},
-        {"epochs": 50, "batch_size": 6, "iterations": 4, "refine_positions": True, "likelihood": "poisson", "object_alpha": 0.2},
+        {"epochs": 50, "batch_size": 6, "iterations": 4, "refine_positions": "on", "likelihood": "poisson", "object_alpha": 0.2},
         {"joint: all iterations done"},
     ),
     "few photons, the weight of the variation searched": (
@@ -46,7 +46,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
     ),
     "frames held out that are fitted in the end, with their positions": (
         {"side": 7},
-        {"epochs": 6, "iterations": 8, "refine_positions": True, "batch_size": 2},
+        {"epochs": 6, "iterations": 8, "refine_positions": "on", "batch_size": 2},
         {"all frames: all iterations done"},
     ),
     "so few photons that the fit comes from the smooth side": (
@@ -87,7 +87,7 @@ def both(request: Any, engine: Any) -> Both:
     seed = asked.get("seed", 4)
     scan = small_scan(**given)
     options = ReconstructionSettings(**{name: value for name, value in asked.items() if name != "seed"})
-    positions = scan.positions + np.random.default_rng(3).uniform(-0.7, 0.7, scan.positions.shape) * options.refine_positions
+    positions = scan.positions + np.random.default_rng(3).uniform(-0.7, 0.7, scan.positions.shape) * options.moves_positions
     flat = np.ones_like(scan.object)
     found = engine.reconstruct(scan, positions, scan.guess, flat, mask=scan.mask, options=options, precision="float64", seed=seed)
     return Both(scan, found, NumpyFit(scan.counts, scan.mask, State(flat, scan.guess, positions), options, seed=seed).run())

@@ -98,7 +98,7 @@ def test_wrong_positions_are_found(run: Run, scan: tuple[np.ndarray, ...]) -> No
     counts, positions, probe, truth = scan
     error = np.random.default_rng(1).uniform(-1, 1, positions.shape)
     moved = (counts, positions + error, probe, truth)
-    found = run(moved, ReconstructionSettings(refine_positions=True, iterations=20)).positions - positions
+    found = run(moved, ReconstructionSettings(refine_positions="on", iterations=20)).positions - positions
     left = np.sqrt(((found - found.mean(0)) ** 2).sum(1).mean())
     assert left < 0.35 * np.sqrt(((error - error.mean(0)) ** 2).sum(1).mean())
 

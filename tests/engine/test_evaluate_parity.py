@@ -25,7 +25,20 @@ def plan(precision="float64", device="cpu"):
     return ExecutionPlan(device, {"precision": precision, "threads": 1, "deterministic": "on"}, {}, {})
 
 
-def scan_job(*, size=16, modes=2, frames=37, whole=False, background=True, mask=True, photons=2e4, weights=ALL, seed=0):
+def scan_job(
+    *,
+    size=16,
+    modes=2,
+    frames=37,
+    whole=False,
+    background=True,
+    mask=True,
+    flux=True,
+    level=None,
+    photons=2e4,
+    weights=ALL,
+    seed=0,
+):
     """A batch whose counts come from another object than the one evaluated: a fit under way."""
     random = np.random.default_rng(seed)
     row, column = np.mgrid[:size, :size] - size / 2
@@ -36,15 +49,18 @@ def scan_job(*, size=16, modes=2, frames=37, whole=False, background=True, mask=
     positions = random.uniform(0, 1, (frames, 2)) * [40 - size, 44 - size]
     positions = np.floor(positions) if whole else positions
     stray = random.uniform(0, 1, (size, size)) if background else None
+    dose = random.uniform(0.5, 2, frames) if flux else None
     truth = transmission * np.exp(0.3j * random.normal(size=transmission.shape))
     return EvaluateJob(
         object=transmission,
         probe=probe,
         positions=positions,
-        counts=random.poisson(intensities(truth, probe, positions, stray)).astype(float),
+        counts=np.minimum(random.poisson(intensities(truth, probe, positions, stray, flux=dose)).astype(float), level or np.inf),
         mask=random.random((size, size)) > 0.1 if mask else None,
         background=stray,
         weights=weights,
+        flux=dose,
+        saturation=level,
     )
 
 
@@ -55,6 +71,8 @@ CASES = {
     "whole pixels": {"whole": True},
     "no mask": {"mask": False},
     "no background": {"background": False},
+    "the same dose in every frame": {"flux": False},
+    "saturated pixels": {"level": 60.0},
     "one frame": {"frames": 1},
     "65 frames": {"frames": 65},
     "odd size": {"size": 15},
@@ -114,7 +132,9 @@ def test_single_precision_computes_in_single_precision(evaluate):
 
 def test_evaluating_leaves_the_job_alone(evaluate):
     job = scan_job()
-    before = {name: np.copy(getattr(job, name)) for name in ("object", "probe", "positions", "counts", "mask", "background")}
+    before = {
+        name: np.copy(getattr(job, name)) for name in ("object", "probe", "positions", "counts", "mask", "background", "flux")
+    }
     evaluate(job, plan())
     for name, values in before.items():
         np.testing.assert_array_equal(getattr(job, name), values)

@@ -8,6 +8,7 @@ import pytest
 from ptycho_core.engine.forward import FORWARD_MODELS
 from ptycho_core.engine.joint import Joint
 from ptycho_core.engine.losses import Amplitude, Loss, Nll
+from ptycho_core.engine.saturation import ceiling
 from ptycho_core.physics.forward import intensities
 
 SIZE, FRAMES = 12, 9
@@ -38,11 +39,17 @@ def test_the_gradient_agrees_with_central_differences(engine: Any, likelihood: L
     positions = random.uniform(0, 11, (FRAMES, 2))
     counts = random.poisson(intensities(1 + 0.3 * noise(random, 24, 25), probe, positions)).astype(np.float64)
     mask = random.random((SIZE, SIZE)) > 0.1
+    end = float(np.quantile(counts, 0.9))
+    counts = np.minimum(counts, end)
     level = None if background is None else random.uniform(1, 3, background)
+    state = engine.state(transmission, probe, positions, level)
+    state.flux = random.uniform(0.5, 2, FRAMES)
+    frames = engine.frames(Patterns(counts), mask, "float64")
+    frames.ceiling = ceiling(frames.xp, end)
     joint = Joint(
-        engine.state(transmission, probe, positions, level), engine.frames(Patterns(counts), mask, "float64"), np.arange(FRAMES),
+        state, frames, np.arange(FRAMES),
         forward=FORWARD_MODELS["far-field"], likelihood=likelihood, refine_probe=True, refine_positions=True,
-        tv_weight=variation,
+        tv_weight=variation, refine_flux=True,
     )  # fmt: skip
     point = joint._pack()
     _, gradient = joint._evaluate(point)

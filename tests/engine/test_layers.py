@@ -38,6 +38,7 @@ def test_pictures_of_any_number_and_size_go_through(operations, weights):
         np.testing.assert_allclose(found, channels(DESCRIPTION, double, given), rtol=0, atol=1e-12)
 
 
+@pytest.mark.long
 def test_in_bfloat16_every_result_is_that_of_the_reference_rounded(operations, weights):
     given = np.random.default_rng(3).standard_normal((2, 5, 32, 32))
     (found,) = run(operations("float32"), weights, [given], mixed=True)

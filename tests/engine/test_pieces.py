@@ -42,7 +42,7 @@ def test_a_frame_far_off_moves_half_a_pixel_an_epoch_at_most(engine: Any) -> Non
     moved[14] += [2.5, -2.5]
     found = engine.reconstruct(
         scan, moved, scan.probe, scan.object, mask=scan.mask, precision="float64",
-        options=ReconstructionSettings(epochs=9, iterations=0, refine_positions=True, refine_probe=False, object_alpha=1.0),
+        options=ReconstructionSettings(epochs=9, iterations=0, refine_positions="on", refine_probe=False, object_alpha=1.0),
         watch=True,
     )  # fmt: skip
     seen = [snapshot.positions for snapshot in found.snapshots]

@@ -15,7 +15,7 @@ from ptycho_core.settings.reconstruction import ReconstructionSettings
 JOBS: dict[str, tuple[dict[str, Any], dict[str, Any], set[str]]] = {
     "from a coarse start, with positions and background": (
         {"size": 64, "side": 4, "photons": 4e5, "level": 3.0, "modes": 2},
-        {"epochs": 5, "iterations": 3, "refine_positions": True, "background": "pixel", "held_out": 0.2, "batch_size": 5},
+        {"epochs": 5, "iterations": 3, "refine_positions": "on", "background": "pixel", "held_out": 0.2, "batch_size": 5},
         {"coarse", "pie", "joint"},
     ),
     "few photons, with a search for the total variation": (

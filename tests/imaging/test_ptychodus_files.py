@@ -14,6 +14,7 @@ from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.product import Reconstruction, read_object, read_probe
 from ptycho_core.imaging.metrics import data_misfit, score
 from ptycho_core.reconstruction.start import prepare_start
+from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 HERE = Path(__file__).parent / "ptychodus"
 SCAN = HERE / "scan.npz"
@@ -22,7 +23,7 @@ N = 16
 
 
 def started(path, scan=SCAN):
-    return prepare_start(open_scan(scan), modes=2, seed=0, start=path, probe=None, refine_positions=False)
+    return prepare_start(open_scan(scan), ReconstructionSettings(modes=2, start=str(path)), seed=0)
 
 
 def misfit(start, scan=SCAN, shift=0.0):

@@ -24,7 +24,7 @@ FLOORS = (
     ("__init__",),
     ("comparison", "conversion", "evaluation", "simulate"),
     ("reconstruction.find_convention", "reconstruction.halves", "reconstruction.verb"),
-    ("inference.run", "reconstruction.run", "training.run"),
+    ("inference.run", "reconstruction.run", "training.labels", "training.rival", "training.run"),
     ("jobs", "onnx"),
     ("settings",),
     ("backends",),
@@ -42,7 +42,8 @@ FLOORS = (
 )
 """From the top of the house to its ground.
 
-The ``run`` of a verb is a job, though the pure functions that it uses share its room.  ``settings.declare`` says what a setting
+The ``run`` of a verb is a job, and so is what asks a backend meanwhile, though the pure functions that it uses share its room.
+``settings.declare`` says what a setting
 is, and losses declare theirs with it; groups of declarations that others take as types stand next to it.  What reads entry
 points and lists of names serves formats too, and uses nothing else of the backends.
 """

@@ -74,6 +74,8 @@ def other_readers(a: Run, b: Run) -> bool:
 
 
 GEOMETRY = ["--photon-energy-ev", "8000", "--detector-distance-m", "1", "--detector-pixel-size-m", "75e-6"]
+SEARCHED = ["--refine-positions", "search", "--position-error", "1"]
+
 ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
     "signal": ([], ["--signal", "amplitude"], changed),
     "photons": ([], ["--photons", "1e3"], lambda a, b: power(b) == pytest.approx(power(a) * 1e3 / a.counts, rel=1e-3)),
@@ -142,6 +144,19 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
         ["--epochs", "5", "--refine-positions"],
         lambda a, b: not same_positions(a, b),
     ),
+    "refine_flux": (
+        [],
+        ["--refine-flux"],
+        lambda a, b: a.result.flux is None and b.result.flux.shape == (36,) and np.ptp(b.result.flux) > 0,
+    ),
+    "flux": (
+        ["--no-refine-flux"],
+        ["--no-refine-flux", "--flux", "{folder}/flux.csv"],
+        lambda a, b: changed(a, b) and b.result.flux == pytest.approx(np.linspace(0.5, 1.5, 36)),
+    ),
+    "saturation": ([], ["--saturation", "40"], changed),
+    "position_error": (SEARCHED, [*SEARCHED[:2], "--position-error", "2.5"], lambda a, b: not same_positions(a, b)),
+    "position_radius": (SEARCHED, [*SEARCHED, "--position-radius", "2"], lambda a, b: not same_positions(a, b)),
     "background": (
         [],
         ["--background", "pixel"],
@@ -221,6 +236,7 @@ def scan_of_64(tmp_path_factory: pytest.TempPathFactory, train: Any) -> Path:
     mask = np.ones((64, 64), bool)
     mask[20:30, 22:32] = False
     np.save(folder / "mask.npy", mask)
+    np.savetxt(folder / "flux.csv", np.linspace(1, 3, 36))
     with np.load(path) as file:
         np.save(folder / "probe.npy", np.roll(file["probe_guess"], 1, axis=-1))
         np.savez(folder / "start.npz", object=file["object_true"], positions_px=file["positions_px"])

@@ -18,9 +18,16 @@ from safetensors.numpy import load, save
 from ptycho_core.cli.main import main
 from ptycho_core.errors import DataError
 from ptycho_core.model import load_model, read_model_manifest, save_model
+from ptycho_core.modelfile.manifest import VERSION
 
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
 STATE, OPTIMIZER = "training/state.json", "training/optimizer.safetensors"
+
+UNTRAINED = {
+    "scans": ["a.npz"], "frames": 9, "compared_with": "labels", "network": 0.1, "same_steps": None, "untrained": 0.2, "steps": 7,
+    "better": True,
+}  # fmt: skip
+"""What a network is worth next to the untrained pass, as a model file keeps it."""
 
 
 def refused(path, words, *, training=False, by=load_model):
@@ -165,7 +172,7 @@ def test_a_foreign_manifest_is_refused(file, tamper):
     refused(file, "manifest.json: the field 'format' is 'other', not 'ptycho model'")
 
 
-@pytest.mark.parametrize("version", [2, 10**6])
+@pytest.mark.parametrize("version", [VERSION + 1, 10**6])
 def test_a_newer_version_is_told_before_anything_else_that_may_differ(file, tamper, version):
     def change(manifest):
         manifest.update(version=version, more={}, network={"kind": "from the future"})
@@ -173,7 +180,7 @@ def test_a_newer_version_is_told_before_anything_else_that_may_differ(file, tamp
 
     tamper.edit_manifest(file, change, sealed=False, extra=[("more.bin", b"")])
     for by in (load_model, read_model_manifest):
-        refused(file, f"is of version {version}; this ptycho reads up to version 1. Update ptycho-core", by=by)
+        refused(file, f"is of version {version}; this ptycho reads up to version {VERSION}. Update ptycho-core", by=by)
 
 
 @pytest.mark.parametrize("version", [0, -1, 1.0, "1", None, True])
@@ -182,7 +189,9 @@ def test_a_version_that_is_none_is_refused(file, tamper, version):
     refused(file, "the field 'version' is .* a whole number from 1 is expected")
 
 
-@pytest.mark.parametrize("name", ["network", "tensors", "facts", "scaling", "settings", "producer", "history", "hashes"])
+@pytest.mark.parametrize(
+    "name", ["network", "tensors", "facts", "scaling", "settings", "producer", "history", "untrained", "hashes"]
+)
 def test_a_manifest_that_lacks_a_field_or_has_one_of_another_type_is_refused(file, tamper, name):
     members = tamper.members_of(file)
     tamper.edit_manifest(file, lambda manifest: manifest.pop(name), hashed=False)
@@ -195,7 +204,7 @@ def test_a_manifest_that_lacks_a_field_or_has_one_of_another_type_is_refused(fil
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"more": 1}, "has the field 'more', which version 1 does not know"),
+        ({"more": 1}, f"has the field 'more', which version {VERSION} does not know"),
         ({"facts": {"size": 32, "gridsize": "two", "modes": 2}}, "fact 'gridsize' must be a whole number from 1; it is 'two'"),
         ({"facts": {"size": 32.0, "gridsize": 2, "modes": 2}}, "fact 'size' must be a whole number from 1; it is 32.0"),
         ({"facts": {"size": 32, "gridsize": 2}}, "fact 'modes' must be a whole number from 1; it is None"),
@@ -204,6 +213,10 @@ def test_a_manifest_that_lacks_a_field_or_has_one_of_another_type_is_refused(fil
         ({"facts": {"size": 32, "gridsize": 2, "modes": 2, "merge": {}}}, "'merge' in 'facts' must be"),
         ({"scaling": {"mean_counts": "many"}}, "'mean_counts' in 'scaling' must be a number; it is 'many'"),
         ({"producer": {"a": None}}, "'a' in 'producer' must be text"),
+        ({"untrained": {"network": 0.5}}, "'better' in 'untrained' is None; that is no figure of version 2"),
+        ({"untrained": UNTRAINED | {"steps": 7.5}}, "'steps' in 'untrained' is 7.5"),
+        ({"untrained": UNTRAINED | {"more": 1}}, "'more' in 'untrained' is 1"),
+        ({"untrained": UNTRAINED | {"scans": ["a", 2]}}, r"'scans' in 'untrained' is \['a', 2\]; a list of text is expected"),
         ({"history": [{"epoch": 1}, 2]}, "row 1 of 'history' must be an object; it is 2"),
         ({"network": {}}, "manifest.json: the network cannot be built: "),
         ({"network": {"size": 48}}, "the network's 'size' is 48, the fact 'size' is 32"),
@@ -433,10 +446,21 @@ def test_another_archive_put_after_a_model_file_is_not_taken_for_it(file):
 
 
 def test_every_refusal_is_exit_status_5_at_the_command_line(file, tamper, capsys):
-    tamper.edit_manifest(file, lambda manifest: manifest.update(version=2))
+    tamper.edit_manifest(file, lambda manifest: manifest.update(version=VERSION + 1))
     assert main(["model", "inspect", str(file)]) == 5
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(f"ptycho: {file}: manifest.json: the file is of version 2")
+    assert err.startswith(f"ptycho: {file}: manifest.json: the file is of version {VERSION + 1}")
     assert main(["model", "inspect", str(file.parent)]) == 5
     assert "has no best.ptycho" in capsys.readouterr().err
+
+
+def test_a_file_of_the_first_version_is_read_and_what_it_lacks_is_empty(file, tamper):
+    def change(manifest):
+        manifest.update(version=1)
+        del manifest["untrained"]
+
+    tamper.edit_manifest(file, change)
+    assert load_model(file).untrained == {}
+    tamper.edit_manifest(file, lambda manifest: manifest.update(untrained={}))
+    refused(file, "has the field 'untrained', which version 1 does not know")

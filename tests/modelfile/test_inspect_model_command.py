@@ -12,6 +12,7 @@ import pytest
 
 from ptycho_core.cli.main import main
 from ptycho_core.model import save_model
+from ptycho_core.modelfile.manifest import VERSION
 
 
 def lines_of(capsys, *arguments):
@@ -27,7 +28,7 @@ def test_inspect_says_what_is_in_a_model(file, make, capsys):
     parameters = sum(array.size for array in model.weights.values())
     for words in (
         f"file        {file}",
-        f"ptycho model, version 1, model without training state, {file.stat().st_size} bytes",
+        f"ptycho model, version {VERSION}, model without training state, {file.stat().st_size} bytes",
         f"parameters  {parameters} in {len(model.weights)} tensors",
         "size = 32",
         "gridsize = 2",
@@ -36,6 +37,7 @@ def test_inspect_says_what_is_in_a_model(file, make, capsys):
         "2 epochs; the last: epoch = 2, loss = 1.25",
         "weights.safetensors is as the manifest says",
         f"scan 0: {np.sum(np.abs(model.physics['probe']) ** 2):.5g} counts in an empty pattern, intensity scale exp(0.25)",
+        "untrained   The network was not compared with the untrained pass, which takes validation frames.",
         "training    -",
     ):
         assert words in text
@@ -71,7 +73,7 @@ def test_only_settings_that_are_no_default_are_shown_unless_all_are_asked_for(fi
 def test_json_holds_the_numbers_of_the_model(file, make, tamper, capsys):
     found = json.loads("\n".join(lines_of(capsys, file, "--json")))
     model = make()
-    assert (found["file"], found["bytes"], found["version"]) == (str(file), file.stat().st_size, 1)
+    assert (found["file"], found["bytes"], found["version"]) == (str(file), file.stat().st_size, VERSION)
     assert found["facts"] == model.facts
     assert found["network"] == json.loads(json.dumps(model.network))
     assert found["parameters"] == sum(array.size for array in model.weights.values())
@@ -92,7 +94,7 @@ def test_json_holds_the_numbers_of_the_model(file, make, tamper, capsys):
 def test_a_checkpoint_is_shown_with_its_training_state(tmp_path, make, state, capsys):
     path = save_model(tmp_path / "last.ptycho", make(training=state))
     text = "\n".join(lines_of(capsys, path))
-    for words in ("version 1, checkpoint", f"{len(state.arrays)} arrays; state: batch, best, epoch, generator",
+    for words in (f"version {VERSION}, checkpoint", f"{len(state.arrays)} arrays; state: batch, best, epoch, generator",
                   "training/optimizer.safetensors is as the manifest says"):  # fmt: skip
         assert words in text
     found = json.loads("\n".join(lines_of(capsys, path, "--json")))

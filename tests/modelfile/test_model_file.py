@@ -28,7 +28,7 @@ def test_what_is_saved_is_read_back(tmp_path, make):
     back = load_model(save_model(tmp_path / "a.ptycho", model))
     assert_same(back.weights, model.weights)
     assert_same(back.physics, model.physics)
-    for name in ("network", "facts", "scaling", "settings", "producer"):
+    for name in ("network", "facts", "scaling", "settings", "producer", "untrained"):
         assert getattr(back, name) == json.loads(json.dumps(getattr(model, name))), name
     assert list(back.history) == list(model.history)
     assert back.training is None

@@ -97,8 +97,9 @@ def test_frames_go_through_in_any_number_and_another_probe_and_mask_act():
 def test_what_is_no_fixed_graph_is_refused_by_name(tmp_path, capsys):
     with pytest.raises(CapabilityError, match=r"groups of 4 frames \(gridsize 2\)"):
         export_model(model(32, gridsize=2))
-    with pytest.raises(CapabilityError, match="estimate is that of a tile"):
-        export_model(model(32, estimate="tile"))
+    for asked in ({"estimate": "tile"}, {"estimate": "tile", "network": "canvas"}):
+        with pytest.raises(CapabilityError, match="estimate is that of a tile"):
+            export_model(model(32, **asked))
     file = save_model(tmp_path / "a.ptycho", model(32, gridsize=2))
     assert main(["model", "export", str(file), "--to", "onnx"]) == 4
     assert "--gridsize 1, or use 'ptycho infer'" in capsys.readouterr().err
@@ -128,6 +129,7 @@ def test_a_graph_that_is_not_the_model_is_not_written(tmp_path, capsys, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == ["a.ptycho"]
 
 
+@pytest.mark.long
 def test_the_guide_is_run_as_it_stands(tmp_path):
     (shown,), (code,) = (re.findall(rf"```{language}\n(.*?)```", GUIDE, flags=re.DOTALL) for language in ("sh", "python"))
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PTYCHO_")}

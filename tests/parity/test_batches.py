@@ -16,10 +16,10 @@ CASES = {
     "four frames": {"gridsize": 2, "merge": "batch", "modes": 2, "masked": True} | LEARNS,
     "nine frames": {"gridsize": 3, "merge": "group", "modes": 3, "output_form": "real-imaginary"} | LEARNS,
     "a deep network": {"gridsize": 1, "merge": "none", "network": "deep", "network_depth": 1, "probe_scale": 1.2},
-    "every operation": {"gridsize": 1, "merge": "batch", "architecture": EveryOperation()} | LEARNS,
     "supervised": {"gridsize": 2, "merge": "group", "model_type": "supervised", "amplitude_weight": 0.0, "nll_weight": 0.0},
 }
 LONG = {
+    "every operation": {"gridsize": 1, "merge": "batch", "architecture": EveryOperation()} | LEARNS,
     "one frame, three modes": {"gridsize": 1, "merge": "batch", "modes": 3, "masked": True} | LEARNS,
     "four frames, group": {"gridsize": 2, "merge": "group", "output_form": "amplitude-phase", "amplitude_activation": "sigmoid"},
     "four frames, none": {"gridsize": 2, "merge": "none", "output_form": "amplitude-phase", "amplitude_activation": "none"},

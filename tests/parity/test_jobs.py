@@ -92,7 +92,7 @@ def test_the_models_of_the_inferences_have_every_fact_away_from_its_default():
 
 FITS = {
     "ten epochs": {"epochs": 10, "iterations": 0, "coarse_start": False},
-    "ten epochs and ten iterations, positions": {"epochs": 10, "iterations": 10, "refine_positions": True},
+    "ten epochs and ten iterations, positions": {"epochs": 10, "iterations": 10, "refine_positions": "on"},
     "background": {"epochs": 5, "iterations": 5, "background": "pixel", "modes": 2},
 }
 
@@ -107,7 +107,7 @@ def test_a_fit_goes_the_same_way(name, scan_file, worker, measured, accelerator)
 
 
 EVERYTHING = {
-    "modes": 2, "background": "pixel", "refine_positions": True, "total_variation": 1.0, "coarse_start": True, "held_out": 0.1,
+    "modes": 2, "background": "pixel", "refine_positions": "on", "total_variation": 1.0, "coarse_start": True, "held_out": 0.1,
     "epochs": 5, "batch_size": 3, "iterations": 3, "object_alpha": 0.1, "likelihood": "amplitude",
 }  # fmt: skip
 """55 batches in each of the two stages of rPIE, so that the momentum kicks twice on the way; the scan has a mask."""
@@ -125,7 +125,7 @@ def test_a_fit_that_has_everything_at_once_is_that_of_numpy_in_each(worker, meas
         },
     )  # fmt: skip
     found = fitted(path, settings | {"accelerator": accelerator}, worker)
-    start = prepare_start(open_scan(path), modes=2, seed=3, start=None, probe=None, refine_positions=True)
+    start = prepare_start(open_scan(path), ReconstructionSettings(modes=2, refine_positions="on"), seed=3)
     fit = NumpyFit(
         scan.counts, scan.mask, State(start.object.astype(complex), start.probe.astype(complex), start.positions),
         ReconstructionSettings(**EVERYTHING), seed=3,

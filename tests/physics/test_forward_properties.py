@@ -169,6 +169,9 @@ def test_a_window_that_leaves_the_object_is_refused_with_frame_and_place(positio
         ({"positions": [0.0, 0.0]}, r"\(frame, 2\)"),
         ({"background": np.ones((5, 5))}, r"background .* \(5, 5\)"),
         ({"background": np.full((6, 6), -1.0)}, "background"),
+        ({"flux": [1.0, 1.0]}, r"flux .* \(1,\)"),
+        ({"flux": [0.0]}, "flux"),
+        ({"flux": [np.nan]}, "flux"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(change, message):

@@ -30,6 +30,8 @@ def small_job(seed=0, size=5, frames=4):
         counts=counts,
         mask=mask,
         background=random.uniform(0.5, 1.0, (size, size)),
+        flux=random.uniform(0.5, 2.0, frames),
+        saturation=11.0,
     )
 
 
@@ -63,7 +65,7 @@ def test_every_gradient_is_the_slope_of_the_loss(weights, size, record_property)
     job = replace(small_job(size=size), weights=weights)
     gradients = evaluate(job).gradients
     random = np.random.default_rng(1)
-    for name in ("object", "probe", "positions", "background"):
+    for name in ("object", "probe", "positions", "background", "flux"):
         gradient = gradients[name]
         assert gradient.shape == getattr(job, name).shape
         directions = (1, 1j) if np.iscomplexobj(gradient) else (1,)
@@ -109,10 +111,10 @@ def test_a_perfect_fit_has_no_slope_and_zero_intensity_is_finite():
     assert empty == pytest.approx({"nll": 1e-6, "amplitude": 1e-6, "mae": 1e-3, "tv": 0}, rel=1e-12)
 
 
-def test_gradients_come_only_if_wanted_and_the_background_only_if_there_is_one():
+def test_gradients_come_only_if_wanted_and_those_of_background_and_flux_only_if_there_are_any():
     job = small_job()
     assert evaluate(replace(job, gradients=False)).gradients == {}
-    assert set(evaluate(replace(job, background=None)).gradients) == {"object", "probe", "positions"}
+    assert set(evaluate(replace(job, background=None, flux=None)).gradients) == {"object", "probe", "positions"}
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_gradients_come_only_if_wanted_and_the_background_only_if_there_is_one()
         ({"mask": np.ones((4, 4), bool)}, r"mask .*\(4, 4\)"),
         ({"mask": np.ones((5, 5))}, "boolean"),
         ({"mask": np.zeros((5, 5), bool)}, "no good pixel"),
-        ({"positions": np.empty((0, 2)), "counts": np.empty((0, 5, 5))}, "no pattern"),
+        ({"positions": np.empty((0, 2)), "counts": np.empty((0, 5, 5)), "flux": None}, "no pattern"),
     ],
 )
 def test_counts_and_masks_that_do_not_fit_are_refused(change, message):

@@ -9,12 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from ptycho_backend_torch.arrays import TorchArrays
 from ptycho_backend_torch.planning import plan
 from ptycho_core.cli.main import main
+from ptycho_core.conformance.suite.every_operation import EveryOperation
 from ptycho_core.contract import Device, Disposition, ExecutionRequest, ProbeReport
+from ptycho_core.engine.network import Network
 from ptycho_core.formats.product import load_reconstruction
 from ptycho_core.model import load_model
+from ptycho_core.networks import describe, initial_weights
 from ptycho_core.settings.execution import ExecutionSettings
 
 COMPILE = ["--opt", "torch.compile=true"]
@@ -84,3 +89,24 @@ def test_the_network_is_compiled_once_and_gives_the_same(tmp_path: Path) -> None
         assert np.linalg.norm(other[name] - value) <= 1e-4 * max(np.linalg.norm(value), 1e-3), name
     first, second = (load_reconstruction(tmp_path / f"{name}-out").object for name in ("plain", "compiled"))
     assert 0 < np.linalg.norm(second - first) <= 1e-5 * np.linalg.norm(first)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(shutil.which("c++") is None, reason="no C++ compiler")
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_every_operation_of_a_network_is_the_same_when_it_is_compiled() -> None:
+    description = describe(
+        32, {"gridsize": 1, "update_steps": None, "output_form": "real-imaginary", "amplitude_activation": "none"},
+        architecture=EveryOperation(),
+    )  # fmt: skip
+    random, weights, found = np.random.default_rng(0), initial_weights(description, 1), []
+    weights = {name: (one + random.normal(0, 0.1, one.shape)).astype(np.float32) for name, one in weights.items()}
+    given = random.standard_normal((2, 5, 32, 32))
+    for translated in (False, True):
+        xp = TorchArrays("cpu", torch.float32, translated=translated)
+        layout = xp.layout(description)
+        held = [xp.from_numpy(layout.native(name, one)).requires_grad_() for name, one in weights.items()]
+        channels = Network(xp, description, layout, mixed=False)(held, xp.from_numpy(given))
+        found.append([channels, *torch.autograd.grad(channels.square().sum(), held)])
+    for plain, compiled in zip(*found, strict=True):
+        assert torch.linalg.norm(compiled - plain) < 1e-4 * torch.linalg.norm(plain)

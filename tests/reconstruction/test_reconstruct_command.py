@@ -16,7 +16,10 @@ from small_scans import small_scan
 import ptycho_core
 from ptycho_core.cli.main import main
 from ptycho_core.formats.plain_npz import write_plain_npz
+from ptycho_core.formats.product import StoredObject
 from ptycho_core.physics.forward import intensities
+from ptycho_core.reconstruction.start import prepare_start
+from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 Ptycho = Callable[..., subprocess.CompletedProcess[str]]
 QUICK = ["--epochs", "3", "--iterations", "5", "--quiet"]
@@ -118,6 +121,17 @@ def test_a_result_can_be_the_start_of_the_next(scan_file: Path, tmp_path: Path) 
     warm = ptycho_core.reconstruct(scan_file, start=str(tmp_path / "first"), epochs=1, iterations=0)
     assert [row["stage"] for row in warm.history] == ["pie"]
     assert warm.history[-1]["misfit"] < 0.5 * flat.history[-1]["misfit"]
+
+
+def test_a_search_takes_the_probe_of_a_start_and_not_its_object(scan_file: Path) -> None:
+    first = ptycho_core.reconstruct(scan_file, epochs=2, iterations=0)
+    scan = ptycho_core.open_scan(scan_file)
+    found = StoredObject(first.object, first.probe, origin=first.origin)
+    size = np.linalg.norm(first.probe)
+    for how, flat in (("on", False), ("search", True)):
+        start = prepare_start(scan, ReconstructionSettings(refine_positions=how), seed=0, inferred=found)
+        assert bool((start.object == 1).all()) is flat
+        assert np.linalg.norm(start.probe - first.probe) < 0.3 * size
 
 
 def test_the_truth_in_a_file_is_no_start_and_its_guess_is(

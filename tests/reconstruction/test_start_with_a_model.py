@@ -8,6 +8,7 @@ from ptycho_core.cli.main import main
 from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.product import StoredObject
 from ptycho_core.reconstruction.start import prepare_start
+from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 pytestmark = pytest.mark.usefixtures("only_the_backend_under_test", "undrawn")
 
@@ -33,7 +34,7 @@ def test_what_is_inferred_lies_right_on_a_larger_canvas(run, scans):
     scan = open_scan(scans[1])
     found = ptycho_core.infer(scans[1], run, backend="truth")
     inferred = StoredObject(found.object, found.probe, found.positions, found.origin)
-    start = prepare_start(scan, modes=1, seed=0, start=run, probe=None, refine_positions=True, inferred=inferred)
+    start = prepare_start(scan, ReconstructionSettings(start=str(run), refine_positions="on"), seed=0, inferred=inferred)
     row, column = (found.origin - start.origin).astype(int)
     rows, columns = found.object.shape
     assert (row, column) == (8, 8)

@@ -115,10 +115,21 @@ FAULTS = {
 }
 
 
+MODELED = {"clipped": ("--saturation", "0"), "the beam flickers": ("--no-refine-flux",)}
+"""Faults that a fit takes into account by itself, and what keeps it from that."""
+
+
+@pytest.mark.parametrize("fault", MODELED)
+def test_a_fault_that_the_fit_takes_into_account_is_in_doubt_no_more(fault: str, tmp_path: Path) -> None:
+    scan = _known(tmp_path, FAULTS[fault]).path
+    found = ptycho_core.reconstruct(scan, threads=1, progress=False)
+    assert found.facts["verdict"] == "good", found.facts["verdict_reasons"]
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_scan_with_a_fault_is_not_good(fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scan, folder = _known(tmp_path, FAULTS[fault]).path, tmp_path / "out"
-    command = ["reconstruct", str(scan), "-o", str(folder), "--quiet", "--no-figures", "--threads", "1"]
+    command = ["reconstruct", str(scan), "-o", str(folder), "--quiet", "--no-figures", "--threads", "1", *MODELED.get(fault, ())]
     assert main(command) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith(("doubtful: ", "unusable: ")), last

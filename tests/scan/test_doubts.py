@@ -228,7 +228,7 @@ def test_a_dose_that_varies_from_frame_to_frame_is_doubted(part, seed, tmp_path)
     arrays = sound(frames=196, object="natural")
     assert kinds(written(tmp_path / "sound.npz", arrays)) == set()
     path = written(tmp_path / "scan.npz", noisy_dose(part, seed)(arrays))
-    assert kinds(path) == {("dose", "doubtful")}
+    assert kinds(path) == {("flux", "doubtful")}
     found = float(said(path).partition("vary by ")[2].partition("%")[0]) / 100
     assert 0.7 * part < found < 1.3 * part
 

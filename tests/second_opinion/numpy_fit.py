@@ -62,7 +62,7 @@ class NumpyFit:
         if self.fewest and options.epochs is None and options.total_variation is None and self._dose(self.state) < 1:
             self.stopped_by = "too few photons"
             return self
-        usual = 0 if self.fewest else 50 if options.refine_positions else 5
+        usual = 0 if self.fewest else 50 if options.moves_positions else 5
         epochs = usual if options.epochs is None else options.epochs
         if self.coarse:
             self._coarse_epochs(min(epochs, 5))
@@ -92,7 +92,7 @@ class NumpyFit:
 
     def _judge(self):
         """R of each frame held out, once it has found its place."""
-        if self.options.refine_positions:
+        if self.options.moves_positions:
             state, kicks = self.state, Kicks(self.state)
             for _ in range(5):
                 order = self.draw.permutation(self.judging)
@@ -142,7 +142,7 @@ class NumpyFit:
         best, lowest, places = state, math.inf, []
         for epoch in range(1, epochs + 1):
             order, difference = self.draw.permutation(self.used), 0.0
-            moves = stage == "pie" and self.options.refine_positions and epoch > 3
+            moves = stage == "pie" and self.options.moves_positions and epoch > 3
             for start in range(0, len(order), self.options.batch_size):
                 frames = np.sort(order[start : start + self.options.batch_size])
                 state, absolute = self._batch(state, roots, mask, frames, moves=moves)
@@ -156,7 +156,7 @@ class NumpyFit:
                 best, lowest = state, misfit
             self._record(stage, epoch, None, misfit, state)
             places.append(state.positions)
-            if self.options.refine_positions and epoch >= 20:
+            if self.options.moves_positions and epoch >= 20:
                 change = places[-1] - places[-6]
                 if np.sqrt(((change - change.mean(axis=0)) ** 2).mean()) < 0.06:
                     break
@@ -298,7 +298,7 @@ class Problem:
         self._scales = {"object": 1 / np.sqrt(light + 0.05 * light.max())}
         if options.refine_probe:
             self._scales["probe"] = np.broadcast_to(1 / np.sqrt(seen + 0.05 * seen.max()), state.probe.shape)
-        if options.refine_positions:
+        if options.moves_positions:
             far = (np.abs(np.fft.fft2(state.probe, norm="ortho")) ** 2).sum(axis=0)
             turns = 2 * np.pi * np.fft.fftfreq(size)
             curvature = np.array([(far.sum(axis=1) * turns**2).sum(), (far.sum(axis=0) * turns**2).sum()])

@@ -36,6 +36,8 @@ REFUSED = {
     "n_groups": ({"n_groups": 9, "oversampling": 2, "gridsize": 2}, {"oversampling": 1}, "oversampling"),
     "prefetch": ({"prefetch": 3}, {"num_workers": 2}, "num_workers"),
     "labels": ({"labels": "true.npz"}, {"model_type": "supervised"}, "realspace_weight"),
+    "estimate": ({"estimate": "group", "network": "canvas"}, {"estimate": "tile"}, "network canvas"),
+    "merge": ({"merge": "none", "network": "canvas"}, {"merge": "batch"}, "network canvas"),
     "train_probe": ({"train_probe": True, "model_type": "supervised"}, {"amplitude_weight": 1.0}, "amplitude_weight"),
     "train_scale": ({"train_scale": True, "model_type": "supervised"}, {"nll_weight": 1.0}, "nll_weight"),
     "learning_rate": ({"learning_rate": 1e-3, "min_learning_rate": 0.1}, {"min_learning_rate": 1e-4}, "learning_rate"),

@@ -38,7 +38,8 @@ def test_every_setting_has_a_flag_that_acts(verb, name):
     elif one.choices:
         words, value = [one.flag, one.choices[-1]], one.choices[-1]
     else:
-        value = {"int": one.multiple or 3, "float": 0.35, "str": "word", "path": "some.npz"}[one.kind]
+        fraction = 0.35 if one.minimum is None or one.minimum < 1 else 1.5
+        value = {"int": one.multiple or 3, "float": fraction, "str": "word", "path": "some.npz"}[one.kind]
         words = [one.flag, str(value)]
     found = resolve(verb, overrides=typed(*words, verb=verb).overrides).values[name]
     assert (found.value, found.origin, found.where) == (value, "override", " ".join(words))

@@ -13,7 +13,7 @@ from ptycho_core.settings.resolution import resolve
 TRUE, FALSE = ("true", "True", "TRUE", "1"), ("false", "False", "FALSE", "0")
 NEITHER = ("yes", "on", "no", "off", "2", "", " true", "t")
 SWITCHES = [(verb, name) for verb in VERBS for name, one in declarations(verb).items() if one.switches]
-MEANT = {"deterministic": ("on", "off")}
+MEANT = {"deterministic": ("on", "off"), "refine_positions": ("on", "off")}
 """Words that True and False mean, where a setting has a third; else they mean themselves."""
 
 MORE = {"--quiet": False, "--disable-checkpointing": False}

@@ -272,8 +272,8 @@ class TensorFlowArrays(ArrayOps):
     ) -> tuple[Any, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(vector)
-            value, told = function(self, vector, *more)
-        return (value, told), tape.gradient(value, vector, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            value, further = function(self, vector, *more)
+        return (value, further), tape.gradient(value, vector, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     def with_adjoint(
         self,

@@ -372,7 +372,7 @@ class TorchArrays(ArrayOps):
     def untranslated(self, function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
         if not self._translate:
             return function
-        called: Callable[..., torch.Tensor] = torch.compiler.disable(function)
+        called: Callable[..., torch.Tensor] = torch.compiler.disable(function)  # type: ignore[no-untyped-call]
         return called
 
     def facts(self) -> dict[str, Value]:
@@ -393,11 +393,11 @@ class TorchArrays(ArrayOps):
         *more: Any,  # noqa: ANN401 - as the function takes
     ) -> tuple[Any, torch.Tensor]:
         leaf = vector.detach().requires_grad_()
-        value, told = function(self, leaf, *more)
+        value, further = function(self, leaf, *more)
         if not value.requires_grad:
-            return (value, told), torch.zeros_like(vector)
+            return (value, further), torch.zeros_like(vector)
         (gradient,) = torch.autograd.grad(value, leaf)
-        return (value, told), gradient
+        return (value, further), gradient
 
     def with_adjoint(
         self,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from ptycho_core.conformance.reference.tile_network import TileCanvas
+
 __all__ = ["Batch", "Held"]
 
 
@@ -90,7 +92,8 @@ class Held:
         step: complex (group, C, N, N), the steps that would follow.
         illumination: W (N, N).
         turns: of each set of patches that are merged, complex (patch of the set,).
-        phases: of the labels, complex (patch,); empty without labels.
+        phases: of the labels, complex (patch,), or (1,) on a canvas; empty without labels.
+        tile: what a network that sees a canvas is given, else None: ``estimate`` and ``step`` are those of its windows.
     """
 
     estimate: NDArray[np.complex128]
@@ -98,3 +101,4 @@ class Held:
     illumination: NDArray[np.float64]
     phase_alignment: tuple[NDArray[np.complex128], ...]
     phases: NDArray[np.complex128]
+    tile: TileCanvas | None = None

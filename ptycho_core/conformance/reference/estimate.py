@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.conformance.reference.batch import Batch
 
-__all__ = ["estimate", "features"]
+__all__ = ["estimate", "features", "fitted_tile"]
 
 _DARK = 0.1
 """Counts added to a modelled intensity before its root is taken."""
@@ -27,13 +27,18 @@ _DARK = 0.1
 def estimate(batch: Batch) -> tuple[NDArray[np.complex128], NDArray[np.complex128]]:
     """Estimates and the steps that would follow, turned: each complex (group, C, N, N)."""
     if estimates_tiles(batch.network):
-        frames = batch.frames
-        tile = TileFit(batch.probe, batch.positions[frames], batch.roots[frames], batch.good, batch.network["estimate"])
-        tile.fit()
-        patches, steps = tile.patches()
+        patches, steps = fitted_tile(batch).patches()
         return patches[:, None], steps[:, None]
     found = [_of_group(batch, group) for group in batch.groups]
     return np.stack([one for one, _ in found]), np.stack([one for _, one in found])
+
+
+def fitted_tile(batch: Batch) -> TileFit:
+    """The tile of all frames of a batch, fitted."""
+    frames = batch.frames
+    tile = TileFit(batch.probe, batch.positions[frames], batch.roots[frames], batch.good, batch.network["estimate"])
+    tile.fit()
+    return tile
 
 
 def features(

@@ -9,12 +9,12 @@ import numpy as np
 from ptycho_core.conformance.reference.batch import Held
 from ptycho_core.conformance.reference.estimate import estimate
 from ptycho_core.conformance.reference.evaluation import batch_of, scaled_probe
-from ptycho_core.conformance.reference.passes import before_merging
+from ptycho_core.conformance.reference.passes import before_merging, picture_of
 from ptycho_core.conformance.reference.tile import TileFit
 from ptycho_core.contract import EventSink, InferBatch, InferJob, InferTile
 from ptycho_core.inference.order import inference_order
 from ptycho_core.inference.tiles import scan_tiles
-from ptycho_core.networks import estimates_tiles
+from ptycho_core.networks import estimates_tiles, sees_canvas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def _tiles(job: InferJob, events: EventSink) -> Iterator[InferBatch | InferTile]
     for frames in scan_tiles(job.positions, job.scan.size):
         if events.stop_requested:
             return
-        if job.model.network["layers"]:
+        if job.model.network["layers"] and not sees_canvas(job.model.network):
             patches = _patches(job.scan, job.positions, job.model, probe, frames[:, None])
             for start in range(0, len(frames), most):
                 yield InferBatch(frames[start : start + most], patches[start : start + most])
@@ -66,7 +66,11 @@ def _tiles(job: InferJob, events: EventSink) -> Iterator[InferBatch | InferTile]
         tile = TileFit(probe, positions, roots, good, job.model.network["estimate"], behind)
         tile.fit()
         row, column = np.floor(positions.min(axis=0)).astype(int).tolist()
-        yield InferTile(frames, tile.picture(), (row, column))
+        picture = tile.picture()
+        if sees_canvas(job.model.network):
+            batch = batch_of(job.model, job.model.weights, probe, job.scan, job.positions, frames[:, None], None)
+            picture = picture_of(batch, tile.canvas())
+        yield InferTile(frames, picture, (row, column))
 
 
 def _patches(

@@ -36,9 +36,11 @@ def terms(
     found = data_terms(intensity, batch.roots[batch.frames] ** 2, batch.good)
     if "tv" in names:
         found["tv"] = float(np.mean(variation(patches, VARIATION_ROUNDING)[0]))
-    if "realspace" in names:
+    if "realspace" in names and held.tile is None:
         _, length, share = _apart(batch, held, patches)
         found["realspace"] = float((share * (length - _DISTANCE)).sum())
+    if "realspace" in names and held.tile is not None:
+        found["realspace"] = held.tile.distance(held.tile.joined(patches), held.phases)
     return {name: found[name] for name in names}
 
 
@@ -50,11 +52,14 @@ def intensity_slope(batch: Batch, intensity: NDArray[np.float64], weights: Mappi
 def patch_slope(
     batch: Batch, held: Held, patches: NDArray[np.complex128], weights: Mapping[str, float]
 ) -> NDArray[np.complex128]:
-    """Gradient of the weighted ``tv`` and ``realspace`` with respect to the merged patches, d/d Re + i d/d Im: (patch, N, N)."""
+    """Gradient of the weighted ``tv`` and ``realspace`` with respect to the merged patches, d/d Re + i d/d Im: (patch, N, N).
+
+    On a canvas the labels are compared with that, not with patches.
+    """
     found = np.zeros_like(patches)
     if weights.get("tv", 0.0):
         found += weights["tv"] * (variation(patches, VARIATION_ROUNDING)[1] / patches.size)
-    if weights.get("realspace", 0.0):
+    if weights.get("realspace", 0.0) and held.tile is None:
         far, length, share = _apart(batch, held, patches)
         found += weights["realspace"] * share * held.phases.conj()[:, None, None] * far / length
     return found

@@ -9,12 +9,13 @@ import numpy as np
 
 from ptycho_core import physics
 from ptycho_core.conformance.reference.batch import Held
-from ptycho_core.conformance.reference.estimate import estimate, features
+from ptycho_core.conformance.reference.estimate import estimate, features, fitted_tile
 from ptycho_core.conformance.reference.fourier import back, phase, shifted, transform
 from ptycho_core.conformance.reference.losses import intensity_slope, patch_slope, terms
 from ptycho_core.conformance.reference.merging import merge, merge_back, phase_alignment
 from ptycho_core.conformance.reference.network import channels, layer_results, weight_gradients
 from ptycho_core.conformance.reference.output import output, output_back
+from ptycho_core.networks import sees_canvas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,9 +23,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.conformance.reference.batch import Batch
+    from ptycho_core.conformance.reference.tile_network import TileCanvas
     from ptycho_core.contract import Value
 
-__all__ = ["TERMS", "Slopes", "before_merging", "gradients", "hold", "intensities", "losses", "merged", "weights_of"]
+__all__ = [
+    "TERMS",
+    "Slopes",
+    "before_merging",
+    "gradients",
+    "hold",
+    "intensities",
+    "losses",
+    "merged",
+    "picture_of",
+    "slopes_to_labels",
+    "weights_of",
+]
 
 TERMS = (*physics.TERMS, "realspace")
 
@@ -50,6 +64,8 @@ class Slopes:
 
 def hold(batch: Batch) -> Held:
     """The constants of the gradient as they are now."""
+    if sees_canvas(batch.network):
+        return _held_canvas(batch)
     estimated, step = estimate(batch)
     light = batch.illumination
     held = Held(estimated, step, light, (), np.ones(0, dtype=np.complex128))
@@ -61,14 +77,46 @@ def hold(batch: Batch) -> Held:
     return replace(held, phases=phase((light * batch.true_patches() * patches.conj()).sum(axis=(1, 2))))
 
 
+def _held_canvas(batch: Batch) -> Held:
+    label = None
+    if batch.labels is not None:
+        corners = batch.corners[batch.frames]
+        (row, column), (last, most) = corners.min(axis=0), corners.max(axis=0) + batch.size
+        label = batch.labels[row:last, column:most]
+    tile, nothing = fitted_tile(batch).canvas(label), np.ones(0, dtype=np.complex128)
+    held = Held(nothing, nothing, batch.illumination, (), nothing, tile)
+    return held if label is None else replace(held, phases=tile.held_phase(picture_of(batch, tile)))
+
+
+def picture_of(batch: Batch, tile: TileCanvas) -> NDArray[np.complex128]:
+    """The object of a tile as the network corrects it, complex (rows, columns)."""
+    given = channels(batch.network, batch.weights, tile.features())
+    found: NDArray[np.complex128] = output(given, tile.picture[None, None], batch.network["output"])[0, 0]
+    return found
+
+
+def slopes_to_labels(batch: Batch, tile: TileCanvas) -> tuple[float, dict[str, NDArray[np.float64]], NDArray[np.complex128]]:
+    """Of a tile, turned or not, that is compared with its label alone: distance, gradients by the weights, picture."""
+    values, asked = layer_results(batch.network, batch.weights, tile.features()), batch.network["output"]
+    given, estimated = values[batch.network["layers"][-1]["name"]], tile.picture[None, None]
+    picture = output(given, estimated, asked)[0, 0]
+    factor = tile.held_phase(picture)
+    of_channels = output_back(given, estimated, asked, tile.slope(picture, factor)[None, None])
+    return tile.distance(picture, factor), weight_gradients(batch.network, batch.weights, values, of_channels), picture
+
+
 def before_merging(batch: Batch, held: Held) -> NDArray[np.complex128]:
     """Patches of the network, complex (patch, N, N)."""
+    if held.tile is not None:
+        return held.tile.windows.cut(picture_of(batch, held.tile))
     given = channels(batch.network, batch.weights, _features(held))
     return output(given, held.estimate, batch.network["output"]).reshape(-1, batch.size, batch.size)
 
 
 def merged(batch: Batch, held: Held) -> NDArray[np.complex128]:
     """Patches as the loss sees them, complex (patch, N, N)."""
+    if held.tile is not None:
+        return before_merging(batch, held)
     return merge(batch, before_merging(batch, held), held.illumination, held.phase_alignment)
 
 
@@ -97,17 +145,25 @@ def gradients(batch: Batch, held: Held, weights: Mapping[str, float]) -> Slopes:
     """
     values = layer_results(batch.network, batch.weights, _features(held))
     given = values[batch.network["layers"][-1]["name"]]
-    asked = batch.network["output"]
-    shape = held.estimate.shape
-    patches = output(given, held.estimate, asked).reshape(-1, batch.size, batch.size)
-    patches = merge(batch, patches, held.illumination, held.phase_alignment)
+    asked, tile = batch.network["output"], held.tile
+    estimated = held.estimate if tile is None else tile.picture[None, None]
+    answer = output(given, estimated, asked)
+    if tile is None:
+        patches = merge(batch, answer.reshape(-1, batch.size, batch.size), held.illumination, held.phase_alignment)
+    else:
+        patches = tile.windows.cut(answer[0, 0])
     probes = _probes(batch)
     waves = transform(probes * patches[:, None])
     of_intensity = intensity_slope(batch, (np.abs(waves) ** 2).sum(axis=1), weights)
     of_exit = back(2 * of_intensity[:, None] * waves)
     of_patches = (probes.conj() * of_exit).sum(axis=1) + patch_slope(batch, held, patches, weights)
-    of_patches = merge_back(batch, of_patches, held.illumination, held.phase_alignment).reshape(shape)
-    of_channels = output_back(given, held.estimate, asked, of_patches)
+    if tile is None:
+        of_answer = merge_back(batch, of_patches, held.illumination, held.phase_alignment).reshape(answer.shape)
+    else:
+        of_answer = tile.windows.add(of_patches)[None, None]
+        if weights.get("realspace", 0.0):
+            of_answer = of_answer + weights["realspace"] * tile.slope(answer[0, 0], held.phases)
+    of_channels = output_back(given, estimated, asked, of_answer)
     return Slopes(
         weights=weight_gradients(batch.network, batch.weights, values, of_channels),
         probe=_probe_slope(batch, patches[:, None].conj() * of_exit),
@@ -115,7 +171,7 @@ def gradients(batch: Batch, held: Held, weights: Mapping[str, float]) -> Slopes:
 
 
 def _features(held: Held) -> NDArray[np.float64]:
-    return features(held.estimate, held.step, held.illumination)
+    return features(held.estimate, held.step, held.illumination) if held.tile is None else held.tile.features()
 
 
 def _probes(batch: Batch) -> NDArray[np.complex128]:

@@ -26,8 +26,8 @@ _HONOURED: Final = {
     """,
     "infer": "refine_probe update_steps probe_mask_diameter probe_mask_edge probe_smoothing deterministic",
     "reconstruct": """
-        start modes epochs iterations batch_size object_alpha likelihood total_variation refine_probe held_out tolerance
-        deterministic
+        start modes epochs iterations batch_size object_alpha likelihood total_variation refine_probe refine_flux saturation
+        held_out tolerance deterministic
     """,
     "evaluate": "deterministic",
 }
@@ -35,7 +35,7 @@ _HONOURED: Final = {
 
 _ANYWAY: Final[dict[str, tuple[Value, str]]] = {
     "coarse_start": (False, "starts at the whole resolution"),
-    "refine_positions": (False, "does not fit positions"),
+    "refine_positions": ("off", "does not fit positions"),
     "background": ("none", "does not fit a background"),
     "memory_gib": (None, "keeps all patterns in memory"),
 }

@@ -8,6 +8,7 @@ import numpy as np
 
 from ptycho_core.conformance.reference.canvas import Canvas
 from ptycho_core.conformance.reference.fourier import back, phase, shifted, transform
+from ptycho_core.conformance.reference.tile_network import TileCanvas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +54,7 @@ class TileFit:
         self._windows, self._roots, self._good, self._asked = Canvas(corners, probe.shape[-1]), roots, good, asked
         rows, columns = (-(-side // _MULTIPLE) * _MULTIPLE for side in self._windows.shape)
         self._windows.shape = (rows, columns)
+        self._brightest = float((np.abs(probe) ** 2).sum(axis=0).max())
         self._probes = np.stack([shifted(probe, rest) for rest in positions - corners])
         self._light = self._windows.add((np.abs(self._probes) ** 2).sum(axis=1))
         below = self._light + float(asked["alpha"]) * self._light.max()
@@ -88,9 +90,16 @@ class TileFit:
 
     def patches(self) -> tuple[Complex, Complex]:
         """The object in the windows, and the step that would follow over the light alone, turned: complex (frame, N, N) each."""
+        canvas = self.canvas()
+        return self._windows.cut(canvas.picture), self._windows.cut(canvas.step)
+
+    def canvas(self, label: Complex | None = None) -> TileCanvas:
+        """The same on the canvas, with a label (rows, columns) of all that the windows hold, or None."""
         turn = phase((self._light * self.object_).sum()).conj()
         step = self._inverse * self._descent(self._waves(self.object_))
-        return self._windows.cut(self.object_ * turn), self._windows.cut(step * turn)
+        if label is not None:  # where the canvas is larger no light falls
+            label = np.pad(label, [(0, mine - its) for mine, its in zip(self.object_.shape, label.shape, strict=True)])
+        return TileCanvas(self.object_ * turn, step * turn, self._light, self._brightest, label, self._windows)
 
     def _waves(self, object_: Complex) -> Complex:
         return transform(self._probes * self._windows.cut(object_)[:, None])

@@ -11,7 +11,16 @@ from ptycho_core.conformance.reference.evaluation import batch_of, of_probe, of_
 from ptycho_core.conformance.reference.flat import flat_loss
 from ptycho_core.conformance.reference.losses import terms
 from ptycho_core.conformance.reference.optimizer import Optimizer
-from ptycho_core.conformance.reference.passes import before_merging, gradients, hold, intensities, merged, weights_of
+from ptycho_core.conformance.reference.passes import (
+    before_merging,
+    gradients,
+    hold,
+    intensities,
+    merged,
+    picture_of,
+    slopes_to_labels,
+    weights_of,
+)
 from ptycho_core.training.loop import BatchStats, TrainingLoop
 
 if TYPE_CHECKING:
@@ -20,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.conformance.reference.batch import Batch, Held
+    from ptycho_core.conformance.reference.tile_network import TileCanvas
     from ptycho_core.contract import EventSink, ExecutionPlan, TrainJob, TrainResult, Value
     from ptycho_core.model import Model
     from ptycho_core.training.epoch import Batch as Place
@@ -60,15 +70,26 @@ class _Trainer:
 
     def train_batch(self, batch: Place) -> BatchStats:
         own, held = self._batch(batch)
+        if held.tile is not None and set(self._weights) == {"realspace"}:
+            return self._to_labels(own, held.tile.turned(batch.turn))
         slopes = gradients(own, held, self._weights)
         found = {f"network.{name}": value for name, value in slopes.weights.items()}
         found |= {name: np.zeros_like(self._values[name]) for name in ("physics.probe", "physics.log_scale")}
         scale = float(self._values["physics.log_scale"][batch.scan])
         found["physics.probe"][batch.scan] = _pairs(of_probe(slopes, float(self._unit[batch.scan]), scale))
         found["physics.log_scale"][batch.scan] = of_scale(slopes, own)
+        self._sum(found)
+        return self._told(own, held)
+
+    def _to_labels(self, batch: Batch, tile: TileCanvas) -> BatchStats:
+        distance, slopes, picture = slopes_to_labels(batch, tile)
+        weight = self._weights["realspace"]
+        self._sum({f"network.{name}": weight * value for name, value in slopes.items()})
+        return BatchStats(weight * distance, None, 0.0, _deviation(picture[None], tile.light))
+
+    def _sum(self, found: Mapping[str, Real]) -> None:
         for name in found.keys() - self._still:
             self._summed[name] = self._summed.get(name, 0.0) + found[name]
-        return self._told(own, held)
 
     def validate_batch(self, batch: Place) -> BatchStats:
         return self._told(*self._batch(batch))
@@ -102,6 +123,8 @@ class _Trainer:
         weights = {name: self._values[f"network.{name}"].astype(np.float32) for name in model.weights}
         probe = (_complex(self._values["physics.probe"]) * self._unit[:, None, None, None]).astype(np.complex64)
         physics = {"probe": probe, "log_scale": self._values["physics.log_scale"].astype(np.float32)}
+        if len(self._still) == len(physics):
+            physics = dict(model.physics)
         return replace(model, weights=weights, physics=physics)
 
     def facts(self) -> dict[str, Value]:
@@ -125,11 +148,15 @@ class _Trainer:
         patches = merged(batch, held)
         found = terms(batch, held, patches, intensities(batch, patches), (*self._weights, "mae"))
         pixels = len(batch.frames) * np.count_nonzero(batch.good)
+        if held.tile is None:
+            deviation = _deviation(before_merging(batch, held), held.illumination)
+        else:
+            deviation = _deviation(picture_of(batch, held.tile)[None], held.tile.light)
         return BatchStats(
             loss=sum(weight * found[name] for name, weight in self._weights.items()),
             difference=found["mae"] * pixels,
             amplitudes=float(batch.roots[batch.frames][:, batch.good].sum()),
-            deviation=_deviation(before_merging(batch, held), held.illumination),
+            deviation=deviation,
         )
 
 

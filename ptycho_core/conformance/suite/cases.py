@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 __all__ = ["CASES"]
 
-_EXTRAS: Final = ("positions", "background")  # that a backend which reconstructs may claim, too
+_EXTRAS: Final = (
+    "positions",
+    "position-search",
+    "background",
+    "flux",
+    "saturation",
+)  # that a backend which reconstructs may claim, too
 
 CASES: Final[Mapping[str, Callable[[BackendSpec], Sequence[Any]]]] = {
     "verb": lambda spec: [verb for verb in VERBS if verb in spec.capabilities],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +40,8 @@ def known_scan(
     masked: bool = False,
     garbage: int = 0,
     background: float = 0.0,
+    fluctuation: float = 0.0,
+    end: float = math.inf,
     light: float = 1.0,
     order: str = "as scanned",
     spoilt: tuple[int, ...] = (),
@@ -52,6 +55,8 @@ def known_scan(
         masked: whether some pixels are bad, so that no symmetry brings the mask to itself.
         garbage: seed of what bad pixels hold.
         background: counts added to every pixel.
+        end: counts at which pixels end.
+        fluctuation: range of the dose of frames about their mean, which `known_flux` gives.
         light: factor on the probe's amplitude.
         order: ``reversed`` for the same frames in reverse order.
         spoilt: frames whose pixels change places, all of them in the same way: no sum of counts changes.
@@ -68,7 +73,8 @@ def known_scan(
     positions[:2] = np.floor(positions[:2])
     shape = (int(positions[:, 0].max()) + size + 2, int(positions[:, 1].max()) + size + 2)
     truth = known_object(shape, PHASE)
-    counts = random.poisson(intensities(truth, probe, positions) + background)
+    flux = known_flux(fluctuation)
+    counts = np.minimum(random.poisson(intensities(truth, probe, positions, flux=flux) + background), end)
     mask = random.random((size, size)) >= (_BAD if masked else -1)
     bad = np.random.default_rng(garbage).integers(0, 4 * int(counts.max()), counts.shape)
     counts = np.where(mask, counts, bad)
@@ -82,6 +88,13 @@ def known_scan(
     }  # fmt: skip
     write_plain_npz(path, arrays)
     return path
+
+
+def known_flux(fluctuation: float) -> NDArray[np.float64]:
+    """The dose of the frames of a known scan, (frame,), mean 1."""
+    drawn = 1 + fluctuation * np.random.default_rng(13).uniform(-1, 1, FRAMES)
+    found: NDArray[np.float64] = drawn / drawn.mean()
+    return found
 
 
 def random_batch(*, size: int = 16, gradients: bool = True) -> EvaluateJob:

@@ -213,22 +213,21 @@ def reconstruct(
     from ptycho_core.formats.opening import open_scan
     from ptycho_core.reconstruction.start import prepare_start
     from ptycho_core.settings.payload import create_reconstruction_payload
+    from ptycho_core.settings.reconstruction import ReconstructionSettings
 
     payload = create_reconstruction_payload(scan, None, settings, environment={})
     groups, sink, opened = payload.groups, Sink(stop_after, snapshots=watch), open_scan(scan, payload.groups["data"])
-    asked = groups["reconstruction"]
-    prepared = prepare_start(
-        opened, modes=int(asked["modes"] or 1), seed=int(groups["execution"]["seed"] or 0),
-        start=None, probe=None, refine_positions=bool(asked["refine_positions"]),
-    )  # fmt: skip
+    options = ReconstructionSettings(**{**groups["reconstruction"], "start": None})  # type: ignore[arg-type]
+    prepared = prepare_start(opened, options, seed=int(groups["execution"]["seed"] or 0))
     began = dict(start or {name: getattr(prepared, name) for name in ("object", "probe", "positions")})
     with _reads() as reads:
         result = payload.backend.reconstruct(
-            ReconstructJob(opened, began["object"], began["probe"], began["positions"], groups), payload.plan, sink
+            ReconstructJob(opened, began["object"], began["probe"], began["positions"], groups, flux=opened.flux),
+            payload.plan,
+            sink,
         )
     arrays = {name: getattr(result, name) for name in ("object", "probe", "positions", "held_out")}
-    if result.background is not None:
-        arrays["background"] = result.background
+    arrays |= {name: one for name in ("background", "flux") if (one := getattr(result, name)) is not None}
     return {
         "result": result if _plain(arrays) else None, "kinds": _kinds(arrays), "start": began, "events": sink.events,
         "snapshots": sink.snapshots, "execution": dict(payload.plan.execution), **reads,

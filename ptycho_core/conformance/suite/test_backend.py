@@ -157,9 +157,16 @@ def test_an_accelerator_that_is_not_claimed_is_refused(bench: Bench, unclaimed_a
 
 @kit(needs=LOADS)
 def test_what_reconstruct_does_not_claim_is_refused(bench: Bench, unclaimed_extra: str) -> None:
-    asked: dict[str, Value] = {"refine_positions": True} if unclaimed_extra == "positions" else {"background": "pixel"}
+    every: dict[str, tuple[str, Value]] = {
+        "positions": ("refine_positions", "on"),
+        "position-search": ("refine_positions", "search"),
+        "background": ("background", "pixel"),
+        "flux": ("refine_flux", True),
+        "saturation": ("saturation", 100.0),
+    }
+    name, value = every[unclaimed_extra]
     with refused_with(CapabilityError, unclaimed_extra, f"'{unclaimed_extra}', which is not claimed,"):
-        bench.call("plan_of", "reconstruct", bench.settings(**asked))
+        bench.call("plan_of", "reconstruct", bench.settings(**{name: value}))
 
 
 def _verb(bench: Bench) -> str:

@@ -121,6 +121,26 @@ def test_gradients(bench: Bench, precision: str) -> None:
     assert {name: value for name, value in far.items() if not value <= LIMITS[precision].gradient} == {}
 
 
+@kit("evaluate", "flux", needs=("test_gradients",))
+def test_the_flux_is_a_factor_on_the_light_of_a_frame(bench: Bench, precision: str) -> None:
+    job = random_batch()
+    job = replace(job, flux=np.linspace(0.5, 2, len(job.positions)))
+    found, wanted, limits = asked(bench, "flux", job, precision), reference(job), LIMITS[precision]
+    assert distance(found.intensities, wanted.intensities) <= limits.forward, "the background has no part in it"
+    far = {name: distance(found.gradients[name], value) for name, value in wanted.gradients.items()}
+    assert {name: value for name, value in far.items() if not value <= limits.gradient} == {}
+
+
+@kit("evaluate", "saturation", needs=("test_gradients",))
+def test_saturated_counts_are_lower_bounds(bench: Bench, precision: str) -> None:
+    job = random_batch()
+    job = replace(job, counts=np.minimum(job.counts, 9.0), saturation=9.0)
+    found, wanted, limits = asked(bench, "saturation", job, precision), reference(job), LIMITS[precision]
+    far = {name: (distance(found.losses[name], value), limits.loss) for name, value in wanted.losses.items()}
+    far |= {f"d/d {name}": (distance(found.gradients[name], value), limits.gradient) for name, value in wanted.gradients.items()}
+    assert {name: both for name, both in far.items() if not both[0] <= both[1]} == {}
+
+
 @kit("evaluate", needs=NUMPY)
 def test_gradients_are_given_only_where_they_are_wanted(bench: Bench) -> None:
     assert asked(bench, "plain", plain(random_batch())).gradients == {}

@@ -13,13 +13,16 @@ import pytest
 
 from ptycho_core.conformance.batches import known_object
 from ptycho_core.conformance.parity import relative_distance as distance
-from ptycho_core.conformance.suite.inputs import FRAMES, PHASE, N, known_scan
+from ptycho_core.conformance.suite.inputs import FRAMES, PHASE, N, known_flux, known_scan
 from ptycho_core.conformance.suite.marks import kit
 from ptycho_core.conformance.suite.refusals import refusal_of
 from ptycho_core.contract import ReconstructResult
 from ptycho_core.errors import CapabilityError
 from ptycho_core.formats.opening import open_scan
+from ptycho_core.formats.plain_npz import write_plain_npz
 from ptycho_core.imaging.metrics import data_misfit, frame_sums, position_error
+from ptycho_core.physics import intensities
+from ptycho_core.reconstruction.affine_search import affine_map
 from ptycho_core.scan.canvas import object_canvas
 
 if TYPE_CHECKING:
@@ -56,6 +59,12 @@ HELD: dict[str, Value] = {"held_out": 0.2, "modes": 2}
 
 ALIKE = {"float64": 1e-9, "float32": 1e-4}
 """Relative L2 of what is computed from the same numbers in another order."""
+
+CLIPPED = 4000.0
+"""Counts at which the brightest pixels of the known scan end."""
+
+SAME_FLUX = 0.95
+"""Correlation of a fitted flux with the true one."""
 
 SUMS = {"float64": 1e-9, "float32": 1e-3}
 """Of the sums of a frame: a residual is a small difference of amplitudes, which single precision rounds."""
@@ -149,8 +158,30 @@ def test_reconstruct_keeps_a_history_and_tells_of_every_epoch(bench: Bench) -> N
     assert history
     assert all({"stage", "epoch", "loss", "misfit", "held_out", "seconds"} <= row.keys() for row in history)
     assert all(math.isfinite(row["misfit"]) for row in history)
-    told = [event for event in found["events"] if event.kind == "epoch"]
-    assert [(event.stage, event.epoch) for event in told] == [(row["stage"], row["epoch"]) for row in history]
+    message = [event for event in found["events"] if event.kind == "epoch"]
+    assert [(event.stage, event.epoch) for event in message] == [(row["stage"], row["epoch"]) for row in history]
+
+
+@kit("reconstruct", "flux", needs=("test_it_improves_a_known_scan",))
+def test_the_flux_is_fitted(bench: Bench) -> None:
+    scan, wanted = bench.scan(modes=1, fluctuation=0.4), known_flux(0.4)
+    found = run(bench, FULL | {"refine_flux": True}, scan=scan)
+    assert found["kinds"]["flux"] == "numpy.ndarray"
+    flux = found["result"].flux
+    assert flux.shape == (FRAMES,)
+    assert flux.mean() == pytest.approx(1)
+    assert np.corrcoef(flux, wanted)[0, 1] > SAME_FLUX
+    assert run(bench, FULL, scan=scan)["result"].flux is None
+
+
+@kit("reconstruct", "saturation", needs=("test_it_improves_a_known_scan",))
+def test_a_saturated_pixel_is_a_lower_bound(bench: Bench) -> None:
+    scan = bench.scan(modes=1, end=CLIPPED)
+    bounded, fooled = (run(bench, FULL | {"saturation": level}, scan=scan)["result"] for level in (CLIPPED, 0.0))
+    opened, whole = open_scan(scan), open_scan(bench.scan(modes=1))
+    far = [data_misfit(whole, one.object, one.probe, one.positions) for one in (bounded, fooled)]
+    assert far[0] < far[1], "the counts that were lost are found again by overlap"
+    assert opened.patterns.read(slice(None)).max() == CLIPPED
 
 
 @kit("reconstruct", needs=("test_reconstruct_gives_numpy_arrays_of_the_contract",))
@@ -165,8 +196,8 @@ def test_it_improves_a_known_scan(bench: Bench) -> None:
 @kit("reconstruct", needs=("test_reconstruct_keeps_a_history_and_tells_of_every_epoch",))
 def test_the_history_says_what_the_arrays_say(bench: Bench) -> None:
     result = run(bench, FULL)["result"]
-    told, found = result.history[-1]["misfit"], misfit(bench.scan(modes=1), result)
-    assert told == pytest.approx(found, rel=0.1), "misfit of the last row is Σ|√I − √n| / Σ√n, as ptycho_core.physics has it"
+    message, found = result.history[-1]["misfit"], misfit(bench.scan(modes=1), result)
+    assert message == pytest.approx(found, rel=0.1), "misfit of the last row is Σ|√I − √n| / Σ√n, as ptycho_core.physics has it"
 
 
 @kit("reconstruct", needs=("test_reconstruct_gives_numpy_arrays_of_the_contract",))
@@ -339,6 +370,43 @@ def test_positions_are_refined(bench: Bench) -> None:
     start = {"object": np.ones(shape, np.complex64), "probe": truth["probe"], "positions": moved}
     settings = bench.settings(**bench.as_taken({"refine_positions": True, "epochs": 25, "iterations": 15, "batch_size": 9}))
     result = bench.call("reconstruct", scan, settings, start=start)["result"]
+    assert position_error(result.positions, right) < 0.5 * position_error(moved, right)
+
+
+def _rough_scan(bench: Bench) -> Path:
+    """The known scan with another object, on which no place looks like another."""
+
+    def make() -> Path:
+        with np.load(bench.scan(modes=1), allow_pickle=False) as file:
+            arrays = dict(file)
+        random, shape = np.random.default_rng(17), arrays["object_true"].shape
+        squares = sum(np.meshgrid(*(np.fft.fftfreq(length) ** 2 for length in shape), indexing="ij"))
+        field = np.fft.ifft2(np.fft.fft2(random.normal(size=shape)) * np.exp(-squares / (2 * 0.1**2))).real
+        rough = np.exp(1j * PHASE * np.tanh(field / field.std())) * (0.8 + 0.2 * np.tanh(np.roll(field, 9) / field.std()))
+        counts = random.poisson(intensities(rough, arrays["probe_guess"], arrays["positions_px"]))
+        path = bench.folder / "rough.npz"
+        write_plain_npz(path, arrays | {"object_true": rough.astype(np.complex64), "intensity": counts.astype(np.uint16)})
+        return path
+
+    path: Path = bench.once("rough", make)
+    return path
+
+
+@kit("reconstruct", "position-search", needs=("test_it_improves_a_known_scan",))
+@pytest.mark.parametrize("how", ["search", "affine"])
+def test_positions_that_are_far_off_are_found(bench: Bench, how: str) -> None:
+    scan = _rough_scan(bench)
+    truth = run(bench, QUICK)["start"]
+    origin, shape = object_canvas(truth["positions"], N, 16)
+    right = truth["positions"] - origin
+    asked: dict[str, Value] = {"refine_positions": how, "epochs": 25, "iterations": 15, "batch_size": 9, "refine_probe": False}
+    moved = affine_map(right, np.array([0.05, 0.0, 0.03, 0.0]))
+    if how == "search":
+        moved = right.copy()
+        moved[[6, 8, 16, 18]] += [[4, -3], [-3, -4], [-4, 3], [3, 4]]
+        asked |= {"position_error": 2.0, "position_radius": 7.0}
+    start = {"object": np.ones(shape, np.complex64), "probe": truth["probe"], "positions": moved}
+    result = bench.call("reconstruct", scan, bench.settings(**bench.as_taken(asked)), start=start)["result"]
     assert position_error(result.positions, right) < 0.5 * position_error(moved, right)
 
 

@@ -2,7 +2,9 @@
 
 Model of one frame with its window's ``[0, 0]`` corner at ``position``:
 
-``psi_m = shift(P_m, position - floor(position)) * O[window]``,  ``I = sum_m |FFT2_ortho(psi_m)|^2 + background``.
+``psi_m = sqrt(f) * shift(P_m, position - floor(position)) * O[window]``,  ``I = sum_m |FFT2_ortho(psi_m)|^2 + background``,
+
+with the flux ``f`` of the frame.
 
 Fields at the detector have the zero frequency at ``[0, 0]`` (the order of the FFT); frames are brought into that order once, on
 reading.  Derivatives are Wirtinger derivatives ``dL/d conj(z)``.
@@ -26,18 +28,29 @@ class FarField:
     """The detector sees the Fourier transform of the exit wave; see `model.ForwardModel`."""
 
     name = "far-field"
+    folds = True  # as the Fourier transform at even frequencies is that of the sum of the quadrants
 
     def exit_wave(self, xp: ArrayOps, fields: Fields, windows: Windows) -> Exit:
-        """Probe, shifted by the remainders of the positions, times the object in the windows."""
+        """Probe, shifted by the remainders of the positions, times the root of the flux and the object in the windows."""
         size = xp.size(fields.probe)
         ramps = None if windows.remainders is None else xp.shift_ramps(windows.remainders, size)
         probes = shifted_probe(xp, fields.probe, ramps)
         patches = xp.gather(fields.object, windows.corners, size)
-        return self.illuminate(xp, probes, patches, ramps)
+        if windows.flux is None:
+            return self.illuminate(xp, probes, patches, ramps)
+        roots = xp.sqrt(windows.flux)[:, None, None, None]
+        return self.illuminate(xp, xp.times_real(probes, roots), patches, ramps, roots)
 
-    def illuminate(self, xp: ArrayOps, probes: Array, patches: Array, ramps: Array | None) -> Exit:  # noqa: ARG002
+    def illuminate(
+        self,
+        xp: ArrayOps,  # noqa: ARG002
+        probes: Array,
+        patches: Array,
+        ramps: Array | None,
+        roots: Array | None = None,
+    ) -> Exit:
         """Probe times object."""
-        return Exit(probes * patches[:, None], probes, patches, ramps)
+        return Exit(probes * patches[:, None], probes, patches, ramps, roots)
 
     def propagate(self, xp: ArrayOps, wave: Array) -> Array:
         """One orthonormal Fourier transform."""
@@ -65,17 +78,21 @@ class FarField:
         *,
         with_probe: bool,
         with_positions: bool,
+        with_flux: bool = False,
     ) -> ExitGradient:
-        """``conj(P) back`` for the object, ``conj(O) back``, shifted back, for the probe."""
+        """``conj(P) back`` for the object, ``conj(O) back``, shifted back, for the probe, ``Re conj(back) psi`` for ``log f``."""
         patches = xp.mode_sum(xp.conj(exits.probes) * back)
+        flux = xp.sum(xp.sum(xp.real_product(back, exits.wave), 1), (1, 2)) if with_flux else None
         if not (with_probe or with_positions):
-            return ExitGradient(patches, None, None)
+            return ExitGradient(patches, None, None, flux)
         seen = xp.conj(exits.patches)[:, None] * back
+        if exits.roots is not None:
+            seen = xp.times_real(seen, exits.roots)
         if exits.ramps is None:
-            return ExitGradient(patches, xp.sum(seen, 0), None)
+            return ExitGradient(patches, xp.sum(seen, 0), None, flux)
         unshifted = xp.fft2(seen) * xp.conj(exits.ramps)
         slopes = _position_slopes(xp, probe, unshifted) if with_positions else None
-        return ExitGradient(patches, xp.ifft2(xp.sum(unshifted, 0)), slopes)
+        return ExitGradient(patches, xp.ifft2(xp.sum(unshifted, 0)), slopes, flux)
 
     def position_derivative(self, xp: ArrayOps, exits: Exit, probe: Array) -> Array:
         """The object times the derivative of the shifted probe, which is exact in Fourier space."""
@@ -83,6 +100,8 @@ class FarField:
         factors = xp.complex(xp.zeros_like(angles), angles)
         spectrum = xp.fft2(probe)[None] * exits.ramps
         slopes = xp.ifft2(xp.stack([spectrum * factors[:, None], spectrum * factors]))
+        if exits.roots is not None:
+            slopes = xp.times_real(slopes, exits.roots)
         return self.propagate(xp, slopes * exits.patches[:, None])
 
 

@@ -22,12 +22,14 @@ class Exit(NamedTuple):
         probes: complex (frame, mode, N, N), the probe at each position; (1, mode, N, N) where it is the same at all.
         patches: complex (frame, N, N), the object in the windows.
         ramps: complex (frame, 1, N, N), what shifted the probe in Fourier space, or None where nothing did.
+        roots: real (frame, 1, 1, 1), root of the flux of each frame, which ``probes`` hold already, or None where it is 1.
     """
 
     wave: Array
     probes: Array
     patches: Array
     ramps: Array | None
+    roots: Array | None = None
 
 
 class ExitGradient(NamedTuple):
@@ -37,11 +39,13 @@ class ExitGradient(NamedTuple):
         patches: complex (frame, N, N), of the object in each window.
         probe: complex (mode, N, N), summed over the frames, or None where it was not asked for.
         positions: real (frame, 2), or None.
+        flux: real (frame,), by its logarithm, or None.
     """
 
     patches: Array
     probe: Array | None
     positions: Array | None
+    flux: Array | None = None
 
 
 class ForwardModel(Protocol):
@@ -51,11 +55,21 @@ class ForwardModel(Protocol):
     def name(self) -> str:
         """How it is asked for."""
 
+    @property
+    def folds(self) -> bool:
+        """Whether every second pixel of the detector can be computed alone: `propagate` of an exit wave that is folded.
+
+        Folded is ``(…, N/2, N/2)``, the sum of the four quadrants; what is propagated then has twice the amplitude.
+        """
+
     def exit_wave(self, xp: ArrayOps, fields: Fields, windows: Windows) -> Exit:
         """The waves behind the sample."""
 
-    def illuminate(self, xp: ArrayOps, probes: Array, patches: Array, ramps: Array | None) -> Exit:
-        """The same, where probes (frame, mode, N, N) at each position and object patches (frame, N, N) are known."""
+    def illuminate(self, xp: ArrayOps, probes: Array, patches: Array, ramps: Array | None, roots: Array | None = None) -> Exit:
+        """The same, where probes (frame, mode, N, N) at each position and object patches (frame, N, N) are known.
+
+        The probes are those times ``roots`` already.
+        """
 
     def propagate(self, xp: ArrayOps, wave: Array) -> Array:
         """Exit waves (…, N, N) at the detector, in the order of the FFT."""
@@ -78,6 +92,7 @@ class ForwardModel(Protocol):
         *,
         with_probe: bool,
         with_positions: bool,
+        with_flux: bool = False,
     ) -> ExitGradient:
         """What makes the exit waves, from ``back = dL/d conj(exit waves)``; only what is asked for is computed."""
 

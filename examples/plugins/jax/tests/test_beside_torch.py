@@ -65,5 +65,5 @@ def test_all_backends_give_the_same_for_a_model(precision, trained, ptycho) -> N
     assert len(found["comparisons"]) == 4 + 6
     for one in found["comparisons"]:
         worst = max(one["differences"], key=lambda row: row["value"] / row["limit"])
-        told = f"{worst['quantity']} {worst['value']:.1e}, limit {worst['limit']:.1e}"
-        print(f"{precision}, {one['backend']} against {one['against']}: {told}")
+        message = f"{worst['quantity']} {worst['value']:.1e}, limit {worst['limit']:.1e}"
+        print(f"{precision}, {one['backend']} against {one['against']}: {message}")

@@ -84,7 +84,7 @@ def task_options(choices: Choices, start: Model, plan: ExecutionPlan) -> Any:  #
     if not choices.settings.refine_probe:
         found.probe_options.optimizable = False
         found.object_options.remove_object_probe_ambiguity.enabled = False  # it would scale the probe
-    if choices.settings.refine_positions:
+    if choices.settings.moves_positions:
         found.probe_position_options.optimizable = True
         # Of autodiff it would fail: pty-chi 2.2 asks for the gradient of positions that do not have one yet.
         first = 0 if choices.engine == "autodiff" else int(choices.options["position_start"])

@@ -85,7 +85,7 @@ def _likelihood(value: Value, engine: str) -> Disposition:
 
 def _of_positions(name: str, request: ExecutionRequest, engine: str) -> Disposition:
     value = request.options[name.partition(".")[2]]
-    if not request.settings["reconstruction"]["refine_positions"]:
+    if request.settings["reconstruction"]["refine_positions"] == "off":
         return Disposition("unsupported", None, "positions are not fitted (--refine-positions)")
     if name == "ptychi.position_start" and engine == "autodiff" and value != 0:
         return Disposition("unsupported", None, "engine autodiff fits them from the first epoch or not at all")

@@ -71,9 +71,9 @@ def reconstruct(scan_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         capsys.readouterr()
         words = ["--backend", "ptychi", "--threads", "1", *arguments]
         status = main(["reconstruct", str(scan), "-o", str(folder), *words])
-        told = capsys.readouterr().err
-        assert status == 0, told
-        return folder, told
+        message = capsys.readouterr().err
+        assert status == 0, message
+        return folder, message
 
     return run
 

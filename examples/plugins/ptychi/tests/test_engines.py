@@ -16,14 +16,14 @@ REACHED = {"lsqml": 0.04, "rpie": 0.05, "epie": 0.09, "autodiff": 0.09, "dm": 0.
 
 @pytest.mark.parametrize("engine", REACHED)
 def test_an_engine_improves_a_known_scan(engine, reconstruct, scan_file) -> None:
-    folder, told = reconstruct("--opt", f"ptychi.engine={engine}", "--epochs", "30")
+    folder, message = reconstruct("--opt", f"ptychi.engine={engine}", "--epochs", "30")
     found = load_reconstruction(folder)
     misfits = [row["misfit"] for row in found.history]
     assert min(misfits) < 0.7 * misfits[0]
     assert ptycho_core.score(folder, scan_file).nrmse < REACHED[engine]
     assert [row["epoch"] for row in found.history] == list(range(1, 31))
     assert {row["stage"] for row in found.history} == {engine}
-    assert f"engine {engine}, 30 epochs" in told
+    assert f"engine {engine}, 30 epochs" in message
     # The misfit of an epoch is the core's own, which it computes from the result alone.
     assert json.loads((folder / "metrics.json").read_text())["misfit"] == pytest.approx(min(misfits), rel=1e-4)
 

@@ -111,10 +111,12 @@ def job_of(scan_file: Path, payload: Any) -> Any:
 
 
 def test_what_is_not_finite_ends_the_fit_with_the_best_so_far(scan_file: Path, reconstruct: Callable[..., Any]) -> None:
-    folder, told = reconstruct("--opt", "ptychi.engine=epie", "--opt", "ptychi.step=10", "--epochs", "60", "--batch-size", "49")
+    folder, message = reconstruct(
+        "--opt", "ptychi.engine=epie", "--opt", "ptychi.step=10", "--epochs", "60", "--batch-size", "49"
+    )
     found = load_reconstruction(folder)
     assert np.isfinite(found.object).all()
-    assert "is not finite" in told or "whose R was lowest" in told
+    assert "is not finite" in message or "whose R was lowest" in message
 
 
 @pytest.mark.parametrize("engine", ["lsqml", "rpie", "autodiff"])

@@ -20,9 +20,9 @@ def model(tmp_path_factory: pytest.TempPathFactory, scan_file: Path) -> Path:
 def test_a_model_as_the_start_is_refused_and_the_two_commands_that_are_named_do_it(model, scan_file, tmp_path, capsys) -> None:
     words = ["reconstruct", str(scan_file), "--backend", "ptychi", "-o", str(tmp_path / "none"), "--start", str(model)]
     assert main(words) == 4
-    told = capsys.readouterr().err
-    assert f"'ptycho infer {scan_file} --model {model} --backend torch -o DIR'" in told
-    assert f"'ptycho reconstruct {scan_file} --backend ptychi --start DIR ...'" in told
+    message = capsys.readouterr().err
+    assert f"'ptycho infer {scan_file} --model {model} --backend torch -o DIR'" in message
+    assert f"'ptycho reconstruct {scan_file} --backend ptychi --start DIR ...'" in message
     assert not (tmp_path / "none").exists()
 
     inferred, fitted = tmp_path / "inferred", tmp_path / "fitted"

@@ -1,0 +1,262 @@
+"""The search for positions that are off by many pixels: its steps next to formulas, and whole jobs with known truth."""
+
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from small_scans import small_scan
+
+import ptycho_core
+from ptycho_core.cli.main import main
+from ptycho_core.conformance.parity import relative_distance as distance
+from ptycho_core.conformance.reference.reconstruction import _Engine, _Model
+from ptycho_core.engine.forward import DEFAULT
+from ptycho_core.engine.search import Placing, low_passed
+from ptycho_core.formats.plain_npz import write_plain_npz
+from ptycho_core.imaging.verdict import FITTED, SEARCHED_IN_VAIN, Signs, judge
+from ptycho_core.physics.forward import intensities
+from ptycho_core.reconstruction.affine_search import affine_map
+from ptycho_core.reconstruction.constants import COUNTS_FLOOR
+from ptycho_core.reconstruction.position_search import (
+    AGAIN,
+    FIRST,
+    Reach,
+    Search,
+    Trial,
+    chosen_places,
+    disc,
+    levels_of,
+    reach_of,
+    with_affine_part_of,
+)
+from ptycho_core.scan.canvas import probe_width, spacing_of
+from ptycho_core.settings.reconstruction import ReconstructionSettings
+
+TRIAL = Trial(disc(4, 2), 0.1)
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """100 frames of 32 x 32 pixels, each off by 3 px rms along each axis, with the right probe."""
+    path = tmp_path_factory.mktemp("spoilt") / "scan.npz"
+    words = "--size 32 --frames 100 --object random-lines --position-error 3 --defocus-fraction 1 --seed 5"
+    assert main(["simulate", str(path), *words.split()]) == 0
+    return path
+
+
+def both_placings(engine: Any, modes: int) -> tuple[Placing, Any, Any]:
+    """The engine's, the reference's, and their scan, whose positions are whole pixels."""
+    scan = small_scan(modes=modes)
+    whole = np.rint(scan.positions)
+    start = np.ones_like(scan.object)
+    state = engine.state(start, scan.guess, whole.copy())
+    ours = Placing(state, engine.frames(scan, scan.mask, "float64"), DEFAULT)
+    model = _Model(start.astype(complex), scan.guess.astype(complex), whole.copy(), None)
+    counts = np.where(scan.mask, scan.counts, 0.0).astype(np.float64)
+    return ours, _Engine(counts, scan.mask, ReconstructionSettings(modes=modes)).placing(model), scan
+
+
+@pytest.mark.parametrize("modes", [1, 2])
+def test_probe_misfits_and_an_epoch_are_those_of_the_reference(engine: Any, modes: int) -> None:
+    ours, theirs, scan = both_placings(engine, modes)
+    assert distance(np.asarray(ours.state.probe), theirs.state.probe) < 1e-13
+    assert ours.counts == pytest.approx(theirs.counts)
+    random = np.random.default_rng(2)
+    order = [np.sort(part) for part in np.split(random.permutation(len(scan)), 3)]
+    for trial in (None, TRIAL, Trial(disc(2, 1), 0.0)):
+        chosen = {}
+        for name, placing in (("ours", ours), ("theirs", theirs)):
+            found = np.full((len(scan), 1 if trial is None else len(trial.shifts)), np.nan)
+
+            def choose(frames: Any, misfits: Any, placing: Any = placing, found: Any = found, trial: Any = trial) -> None:
+                found[frames] = misfits
+                placing.state.positions[frames] += trial.shifts[np.argmin(misfits, axis=1)]
+
+            chosen[name] = placing.epoch(order, trial, choose), found
+        assert chosen["ours"][0] == pytest.approx(chosen["theirs"][0], rel=1e-12)
+        assert np.array_equal(np.isinf(chosen["ours"][1]), np.isinf(chosen["theirs"][1]))
+        if trial is not None:
+            finite = np.isfinite(chosen["ours"][1])
+            assert np.isinf(chosen["ours"][1]).any() or trial.cutoff == 0  # some places lie off the object
+            assert distance(chosen["ours"][1][finite], chosen["theirs"][1][finite]) < 1e-11
+        assert np.array_equal(ours.state.positions, theirs.state.positions)
+        assert distance(np.asarray(ours.state.object), theirs.state.object) < 1e-11
+    everything = np.arange(len(scan))
+    assert distance(ours.misfits(everything, Trial(disc(0, 1), 0.3)), theirs.misfits(everything, Trial(disc(0, 1), 0.3))) < 1e-11
+
+
+@pytest.mark.parametrize("level", [0.0, 5.0])
+def test_a_misfit_takes_background_and_mask_into_account(engine: Any, level: float) -> None:
+    scan = small_scan(level=level)
+    background = np.fft.ifftshift(scan.background) if level else None
+    whole = np.rint(scan.positions)
+    state = engine.state(scan.object, scan.probe, whole, background)
+    placing = Placing(state, engine.frames(scan, scan.mask, "float64"), DEFAULT)
+    placing.state.object = state.object
+    modelled = intensities(scan.object, np.asarray(placing.state.probe), whole, scan.background if level else None)
+    apart = (np.sqrt(modelled + COUNTS_FLOOR / 4) - np.sqrt(scan.counts.astype(float))) * scan.mask
+    expected = 4 * (apart[:, ::2, ::2] ** 2).sum((1, 2))  # the zero frequency of 16 pixels lies at an even one
+    found = placing.misfits(np.arange(len(scan)), Trial(disc(0, 1), 0.0))[:, 0]
+    assert distance(found, expected) < 1e-12
+
+
+def test_a_low_passed_object_keeps_what_is_smooth(engine: Any) -> None:
+    state = engine.state(np.ones((24, 30), complex), np.ones((1, 8, 8), complex), np.zeros((1, 2)))
+    rows, columns = np.mgrid[:24, :30]
+    smooth, fine = np.exp(2j * np.pi * rows / 24), np.exp(2j * np.pi * 6 * columns / 30)
+    seen = np.asarray(low_passed(state.xp, engine.tensor(1 + smooth + fine), 0.1))
+    parts = np.exp(-((1 / 24) ** 2) / 0.02), np.exp(-(0.2**2) / 0.02)
+    assert distance(seen, 1 + parts[0] * smooth + parts[1] * fine) < 1e-13
+
+
+def test_the_place_of_least_misfit_is_found_between_the_grid() -> None:
+    shifts, right = disc(6, 2), np.array([[1.3, -2.4], [0.2, 0.1], [5.9, 0.0]])
+    misfits = ((shifts - right[:, None]) ** 2).sum(2) + 3.0
+    found = chosen_places(misfits, shifts, 2)
+    assert np.allclose(found[:2], right[:2])
+    assert found[2].tolist() == [6.0, 0.0]  # at the edge there is no parabola
+    misfits[0, np.abs(shifts[:, 0] - 2) < 1] = np.inf
+    assert chosen_places(misfits, shifts, 2)[0] == pytest.approx([0.0, -2.4])
+
+
+@pytest.mark.parametrize("parts", [FIRST, AGAIN])
+@pytest.mark.parametrize("radius", [1.0, 2.5, 9.0, 23.0, 46.0, 200.0])
+def test_every_search_comes_down_to_single_pixels(radius: float, parts: Any) -> None:
+    levels = levels_of(radius, parts)
+    assert levels[-1].step == 1
+    assert levels[-1].cutoff == 0
+    for before, after in itertools.pairwise(levels):
+        assert after.radius >= 1.4 * before.step  # what was left open can be found
+        assert after.step <= before.step
+
+
+def test_how_far_is_searched_follows_step_and_probe_and_what_is_asked() -> None:
+    scan = small_scan()
+    options = ReconstructionSettings(refine_positions="search")
+    reach = reach_of(options, scan.positions, scan.probe)
+    assert reach.error == max(1.0, min(spacing_of(scan.positions), 0.3 * probe_width(scan.probe)))
+    assert reach.radius == 3 * reach.error
+    assert reach_of(replace(options, position_error=5.0), scan.positions, scan.probe) == Reach(5.0, 15.0)
+    assert reach_of(replace(options, position_radius=9.0), scan.positions, scan.probe) == Reach(reach.error, 9.0)
+
+
+def test_errors_that_are_white_do_not_change_the_scale() -> None:
+    random = np.random.default_rng(8)
+    true = random.uniform(-75, 75, (4000, 2))
+    stated = true + random.normal(0, 7, true.shape)
+    stated[:40] += 300  # a few that are far off
+    kept = with_affine_part_of(stated, affine_map(true, np.array([0.03, -0.01, 0.02, 0.01])) + 5, 7.0)
+    part = np.linalg.lstsq(np.c_[np.ones(len(true)), true], kept, rcond=None)[0]
+    assert np.abs(part[1:] - np.eye(2)).max() < 0.006  # 7 px / (sqrt(4000) 43 px) is 0.0026
+
+
+def run(path: Path, backend: str, **settings: Any) -> SimpleNamespace:
+    events: list[Any] = []
+    found = ptycho_core.reconstruct(
+        path, backend=backend, threads=1, progress=False, refine_probe=False, observers=[events.append], **settings
+    )
+    with np.load(path) as file:
+        apart = found.positions - file["positions_true_px"]
+        stated = file["positions_px"] - file["positions_true_px"]
+    off, was = (np.sqrt(((one - one.mean(0)) ** 2).sum(1)) for one in (apart, stated))
+    basis = np.c_[np.ones(len(apart)), found.positions]
+    mapped = apart - basis @ np.linalg.lstsq(basis, apart, rcond=None)[0]
+    return SimpleNamespace(result=found, off=off, mapped=np.hypot(*mapped.T), was=was, events=events)
+
+
+def test_positions_that_are_off_by_pixels_are_found(spoilt: Path, backend: str) -> None:
+    searched = run(spoilt, backend, refine_positions="search", iterations=20)
+    assert np.sqrt((searched.was**2).mean()) > 4  # rms of both axes together
+    assert np.median(searched.mapped) < 0.15
+    assert (searched.mapped > 1).sum() <= 2
+    stages = [event.stage for event in searched.events if event.kind == "epoch"]
+    assert stages[0] == "search"
+    assert stages.count("search") > 20
+    assert searched.result.facts["verdict"] != "unusable"
+
+
+def test_a_wrong_scale_and_rotation_are_found(spoilt: Path, tmp_path: Path, backend: str) -> None:
+    with np.load(spoilt) as file:
+        arrays = dict(file)
+    arrays["positions_px"] = affine_map(arrays["positions_true_px"], np.array([0.05, 0.0, 0.03, 0.0]))
+    path = tmp_path / "scan.npz"
+    write_plain_npz(path, arrays)
+    found = run(path, backend, refine_positions="affine", epochs=25, iterations=10)
+    assert np.sqrt((found.was**2).mean()) > 0.8
+    assert np.sqrt((found.off**2).mean()) < 0.2
+
+
+def test_a_search_can_be_stopped_and_shown(engine: Any) -> None:
+    scan = small_scan()
+    flat, options = np.ones_like(scan.object), ReconstructionSettings(refine_positions="search", position_radius=3.0)
+    given = {"mask": scan.mask, "options": options, "watch": True, "precision": "float64"}
+    found = engine.reconstruct(scan, scan.positions, scan.guess, flat, **given, stop_after=4)
+    assert found.interrupted
+    assert [(row["stage"], row["epoch"]) for row in found.history] == [("search", epoch) for epoch in (1, 2, 3, 4)]
+    assert [shown.stage for shown in found.snapshots] == ["search"] * 4
+    assert found.positions.shape == scan.positions.shape
+    assert found.facts["position_search"] == "search"
+    again = engine.reconstruct(scan, scan.positions, scan.guess, flat, **given, stop_after=4)
+    assert np.array_equal(found.positions, again.positions)
+    assert np.array_equal(found.object, again.object)
+
+
+def test_frames_left_behind_are_searched_for_from_where_they_are_stated(engine: Any) -> None:
+    scan = small_scan(side=7)
+    stated = np.rint(scan.positions)
+    scan = replace(scan, counts=intensities(scan.object, scan.probe, stated).astype(np.float32) * scan.mask)
+    placing = Placing(engine.state(scan.object, scan.probe, stated), engine.frames(scan, scan.mask, "float64"), DEFAULT)
+    search = Search(placing, stated, scan.object.shape, 16, Reach(2.0, 6.0), 0)
+    placing.state.object, placing.state.probe = engine.tensor(scan.object), engine.tensor(scan.probe)
+    search.positions = stated.copy()
+    search.positions[24] += [5, -4]
+    search._put()
+    assert search._left_behind().tolist() == [24]
+    assert len(list(search._rescue())) == 5
+    assert np.abs(search.positions[24] - stated[24]).max() < 1.5
+
+
+def signs(**changed: Any) -> Signs:
+    return Signs(**{"misfit": 0.2, "over_noise": 2.2, "held_out": 0.3, "held_out_over_noise": 3.4} | changed)
+
+
+def test_the_verdict_proposes_the_search_where_no_frame_predicts_another() -> None:
+    assert FITTED.about_positions in judge(signs()).reasons
+    assert FITTED.about_positions not in judge(signs(held_out_over_noise=2.4)).reasons
+    assert FITTED.about_positions not in judge(signs(misfit=0.1, over_noise=1.2, held_out_over_noise=1.25)).reasons
+
+
+def test_a_search_that_failed_is_told() -> None:
+    verdict = judge(signs(searched=True, over_noise=1.5, held_out_over_noise=1.6))
+    assert verdict.word == "doubtful"
+    assert SEARCHED_IN_VAIN in verdict.reasons
+    assert judge(signs(searched=True, misfit=0.1, over_noise=1.02, held_out_over_noise=1.06)).word == "good"
+
+
+def test_what_belongs_to_a_search_is_refused_without_one(spoilt: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reconstruct", str(spoilt), "--position-radius", "5", "--dry-run", "-o", "out"]) == 2
+    assert "position_radius acts only with refine_positions search" in capsys.readouterr().err
+
+
+def test_the_plan_of_a_search_is_shown_with_its_settings(spoilt: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "reconstruct",
+        str(spoilt),
+        "--dry-run",
+        "--json",
+        "-o",
+        "out",
+        "--refine-positions",
+        "search",
+        "--position-error",
+        "4",
+    ]
+    assert main(words) == 0
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    assert settings["refine_positions"]["value"] == "search"
+    assert settings["position_error"]["value"] == 4.0

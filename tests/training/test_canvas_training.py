@@ -1,0 +1,81 @@
+"""Trainings of a network on the canvas: labels that scans make themselves, going on, and beginning with another model."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ptycho_core.cli.main import main
+from ptycho_core.model import load_model
+
+SMALL = ["--network", "canvas", "--network-width", "4", "--batch-size", "60", "--threads", "1", "--no-figures", "--quiet"]
+
+
+def simulated(path, *words):
+    assert main(["simulate", str(path), "--defocus-fraction", "1", *words]) == 0
+    return path
+
+
+def train(scan, folder, backend, *words):
+    return main(["train", str(scan), "-o", str(folder), "--backend", backend, *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def scan(tmp_path_factory):
+    """A scan of 90 frames of 32 x 32 pixels, whose file holds the true object."""
+    path = tmp_path_factory.mktemp("scan") / "scan.npz"
+    return simulated(path, "--object", "random-lines", "--size", "32", "--frames", "90", "--step", "3", "--seed", "5")
+
+
+def test_a_training_goes_on_bit_for_bit(scan, tmp_path, backend):
+    words = [*SMALL, "--labels", "reconstruct", "--scheduler", "constant", "--deterministic", "on"]
+    for name, epochs in (("whole", 3), ("parts", 2)):
+        assert train(scan, tmp_path / name, backend, *words, "--epochs", epochs) == 0
+    assert train(scan, tmp_path / "parts", backend, "--resume", "--epochs", "3", "--quiet", "--no-figures") == 0
+    whole, parts = (load_model(tmp_path / name / "last.ptycho", training=True) for name in ("whole", "parts"))
+    assert any(np.any(value) for value in whole.weights.values())
+    assert all(np.array_equal(whole.weights[name], parts.weights[name]) for name in whole.weights)
+    assert all(np.array_equal(whole.physics[name], parts.physics[name]) for name in whole.physics)
+    assert whole.training.arrays.keys() == parts.training.arrays.keys()
+    assert all(np.array_equal(value, parts.training.arrays[name]) for name, value in whole.training.arrays.items())
+
+
+def test_a_training_begins_with_a_model(scan, tmp_path, backend, capsys):
+    run, words = tmp_path / "run", [*SMALL, "--model-type", "supervised", "--epochs", "1"]
+    assert train(scan, run, backend, *words, "--learning-rate", "0.01") == 0
+    still = ["--from", run, "--epochs", "1", "--learning-rate", "1e-30", "--quiet", "--no-figures"]
+    assert train(scan, tmp_path / "next", backend, *still, "--seed", "3") == 0
+    first, second = load_model(run), load_model(tmp_path / "next")
+    assert any(np.any(value) for name, value in first.weights.items() if name.startswith("exit."))
+    assert all(np.array_equal(first.weights[name], second.weights[name]) for name in first.weights)
+    assert second.network == first.network
+    assert len(second.history) == 1
+    assert second.settings["start_model"] == str(run / "best.ptycho")
+    capsys.readouterr()
+    for more, told in ((["--network-width", "16"], "network_width"), (["--resume"], "Give --resume or --from")):
+        assert train(scan, tmp_path / "next", backend, "--from", run, *more) == 2
+        assert told in capsys.readouterr().err
+    assert train(scan, run, backend, "--from", run, "--overwrite") == 2
+    assert "best.ptycho" in capsys.readouterr().err
+    larger = simulated(tmp_path / "larger.npz", "--size", "48", "--frames", "40")
+    assert train(larger, tmp_path / "other", backend, "--from", run) == 5
+    assert "the model to begin with takes 32 x 32" in capsys.readouterr().err
+
+
+def test_patterns_may_be_what_is_compared_and_without_validation_that_is_said(scan, tmp_path, backend, capsys):
+    assert train(scan, tmp_path / "run", backend, *SMALL, "--epochs", "1") == 0
+    told = "The network was not compared with the untrained pass"
+    assert capsys.readouterr().out.splitlines()[-1].startswith(told)
+    model = load_model(tmp_path / "run")
+    assert model.untrained == {}
+    assert all(row["misfit"] > 0 for row in model.history)
+    assert model.facts["estimate"] == "tile"
+
+
+@pytest.mark.long
+def test_a_part_of_a_scan_validates_and_is_reconstructed_to_compare_with(scan, tmp_path, backend):
+    assert train(scan, tmp_path / "run", backend, *SMALL, "--epochs", "2", "--validation-split", "0.4") == 0
+    figures = load_model(tmp_path / "run").untrained
+    assert figures == json.loads((tmp_path / "run" / "metrics.json").read_text())["untrained"]
+    assert (figures["compared_with"], figures["frames"]) == ("reconstruction", 36)
+    assert 0 < figures["network"] < 1
