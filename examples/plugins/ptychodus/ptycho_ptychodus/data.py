@@ -121,11 +121,12 @@ class Products:
     def read(self, file_path: Path) -> Product:
         """The product; a file that lacks what a product needs is a ``DataError``."""
         with TemporaryDirectory() as folder:
-            written = ptycho_core.convert(file_path, Path(folder) / "product.h5", "ptychodus")
             try:
-                return io.load_product(written.path)
-            except KeyError:  # there is no probe, which the notes say
-                raise DataError(f"{file_path}: {' '.join(written.notes)}") from None
+                ptycho_core.convert(file_path, place := Path(folder) / "product.h5", "ptychodus")
+                return io.load_product(place)
+            except (DataError, KeyError) as error:  # the second where there is no probe
+                why = f"{file_path} holds no probe. Give --probe." if isinstance(error, KeyError) else str(error)
+                raise DataError(why, remedy="The flags are of 'ptycho convert FILE OUT.h5 --to ptychodus'.") from None
 
     def write(self, file_path: Path, product: Product) -> None:
         """Write ``reconstruction.h5`` of ptycho."""
