@@ -7,12 +7,12 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["end_child", "last_words", "start_child", "told_end"]
+__all__ = ["end_child", "end_own_session", "last_words", "start_child", "told_end"]
 
 _TAIL = 2000  # characters of the child's standard error that are kept
 
@@ -54,6 +54,13 @@ def end_child(child: subprocess.Popen[str]) -> None:
             os.killpg(child.pid, signal.SIGKILL)
     else:
         child.kill()
+
+
+def end_own_session() -> NoReturn:
+    """End this process, which `start_child` started, and all that it started, at once."""
+    if hasattr(os, "killpg"):
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
 
 
 def told_end(status: int) -> str:

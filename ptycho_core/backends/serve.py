@@ -12,7 +12,6 @@ import importlib.util
 import json
 import os
 import queue
-import signal
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptycho_core.backends.child import end_own_session
 from ptycho_core.backends.codec import pack, read_value, write_value
 from ptycho_core.errors import UsageError
 from ptycho_core.failures import described
@@ -70,7 +70,7 @@ def main() -> None:
             requests.put(Path(line.rstrip("\n")))
         requests.put(None)
         time.sleep(_GRACE)
-        _end_session()
+        end_own_session()
 
     threading.Thread(target=listen, daemon=True).start()
     while (place := requests.get()) is not None:
@@ -136,12 +136,6 @@ def _peak_bytes() -> float:
     except ImportError:  # Windows
         return float("nan")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _end_session() -> None:
-    if hasattr(os, "killpg"):
-        os.killpg(0, signal.SIGKILL)
-    os._exit(1)
 
 
 if __name__ == "__main__":

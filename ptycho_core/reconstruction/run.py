@@ -125,7 +125,8 @@ def opened(payload: ReconstructionPayload, hub: EventHub) -> LookedOver:
 
     groups = payload.groups
     scan = kept(open_scan(payload.file, groups["data"]), float(str(groups["reconstruction"]["memory_gib"])) * 2**30)
-    hub.emit(Event("started", message=f"{len(scan)} patterns of {scan.source.name}, {payload.said}"))
+    planned = sum(int(groups["reconstruction"][name] or 0) for name in ("epochs", "iterations"))
+    hub.emit(Event("started", total=planned, message=f"{len(scan)} patterns of {scan.source.name}, {payload.said}"))
     looked = looked_over(scan)
     say_doubts(hub, looked.doubts)
     return looked

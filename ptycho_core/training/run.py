@@ -302,7 +302,8 @@ def _started(payload: TrainingPayload, data: TrainingData, epochs: int) -> Event
     scans = f"{len(payload.scans)} scan{'s' * (len(payload.scans) > 1)}"
     judging = f", {judge} for validation" if judge else ""
     resumed = f", going on after epoch {epochs}" if payload.resume is not None else ""
-    return Event("started", message=f"{train} patterns of {scans}{judging}{resumed}, {payload.said}")
+    planned = int(payload.groups["training"]["epochs"] or 0)
+    return Event("started", total=planned, message=f"{train} patterns of {scans}{judging}{resumed}, {payload.said}")
 
 
 def _producer(payload: TrainingPayload) -> dict[str, str]:

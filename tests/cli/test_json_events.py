@@ -35,6 +35,7 @@ def test_a_training_tells_its_start_epochs_and_end_and_the_line_for_people_goes_
     assert status == 0
     assert [line["kind"] for line in lines] == ["started", "epoch", "epoch", "finished"]
     assert "60 patterns of 1 scan, backend truth" in lines[0]["message"]
+    assert lines[0]["total"] == 2
     assert [(line["epoch"], line["total"], line["values"]["loss"]) for line in lines[1:3]] == [(1, 2, 0.5), (2, 2, 0.25)]
     assert (lines[-1]["path"], lines[-1]["message"]) == (str(tmp_path / "run"), "all epochs done")
     assert lines[-1]["values"] == {
@@ -51,9 +52,9 @@ def test_an_inference_and_a_reconstruction_tell_the_same_way(run, scans, tmp_pat
     assert lines[2]["values"]["frames"] == 60
     assert (lines[-1]["path"], lines[-1]["values"]["interrupted"]) == (str(tmp_path / "inferred"), False)
     assert f"R {lines[-1]['values']['misfit']:.4f}" in err
-    status, lines, _ = told("reconstruct", *words, tmp_path / "fitted")
+    status, lines, _ = told("reconstruct", *words, tmp_path / "fitted", "--epochs", 3, "--iterations", 4)
     assert status == 0
-    assert [line["kind"] for line in lines] == ["started", "finished"]
+    assert [(line["kind"], line["total"]) for line in lines] == [("started", 7), ("finished", 0)]
     assert lines[-1]["path"] == str(tmp_path / "fitted")
 
 

@@ -7,13 +7,17 @@ get libraries and pages, and the batch mode, which would lose an unknown algorit
 from __future__ import annotations
 
 import inspect
+import os
+import signal
 import sys
+import threading
 from functools import wraps
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from ptycho_core.errors import PtychoError, UsageError
+from ptycho_core.cli.main import INTERRUPTED
+from ptycho_core.errors import PtychoError, SettingsError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
     from ptycho_ptychodus.library import Library
 
 __all__ = ["Host", "run"]
+
+_TERM_SECONDS: Final = 8.0
+"""SIGTERM leaves so long to end an epoch; a batch system kills what takes much longer."""
 
 _VERSION: Final = "1.7"
 _REMEDY: Final = f"Install the version that this was written for: pip install 'ptychodus=={_VERSION}.*'"
@@ -44,7 +51,7 @@ def run() -> int:
         print(f"ptycho-ptychodus: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
 
 
 class Host:
@@ -77,14 +84,52 @@ class Host:
         self.library.monitor = core.processing_api.task_monitor
 
     def _with_pages(self, original: Callable[..., None], *arguments: Any) -> None:  # noqa: ANN401 - of ptychodus
-        from ptycho_ptychodus.pages import Pages
-
-        original(*arguments[:-1], [*arguments[-1], Pages(self.library.settings)])
+        original(*arguments[:-1], [*arguments[-1], self.library.settings])
 
     def _in_batch(self, original: Callable[..., int], core: Any, action: str, given: Path, results: Path) -> int:  # noqa: ANN401
-        from ptycho_ptychodus.batch import execute
+        """Check the settings, act, keep the result of a stop, and write ``product.h5``."""
+        from ptychodus.api.io import StandardFileLayout, save_product
 
-        return execute(self.library, core, action, given, results, lambda: original(core, action, given, results))
+        self._check(core, action, StandardFileLayout.SETTINGS.path(given))
+        if core.processing_core.algorithm_parameter.get_current_reconstructor() not in list(self.library):
+            return original(core, action, given, results)
+        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            status = original(core, action, given, results)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        if self.library.last is not None and not status:
+            place = StandardFileLayout.PRODUCT.path(results)
+            save_product(unfinished := place.with_suffix(".unfinished"), self.library.last)
+            unfinished.replace(place)
+        return INTERRUPTED if self.library.stopped else status
+
+    def _stop(self, number: int, _: object) -> None:
+        """Ask the job to stop; the second signal ends the process, and with it the job."""
+        self.library.stopped = True
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_DFL)
+        if number == signal.SIGTERM:
+            timer = threading.Timer(_TERM_SECONDS, os._exit, [INTERRUPTED])
+            timer.daemon = True
+            timer.start()
+
+    def _check(self, core: Any, action: str, path: Path) -> None:  # noqa: ANN401 - of ptychodus
+        """Open the settings, whose mistakes ptychodus passes over, and look at the algorithm.
+
+        Raises:
+            SettingsError: a setting that cannot be, or an algorithm that is not there or does not do what is asked.
+        """
+        asked = self.library.settings.open_file(path) if path.is_file() else ""
+        asked = asked or core.processing_core.algorithm_parameter.get_value()
+        processing = core.processing_core.processing_api
+        there = list(processing.available_reconstructors())
+        if asked not in there:
+            guess = did_you_mean(asked, there)
+            raise SettingsError(f"{path}: there is no algorithm '{asked}'.{guess} There are {', '.join(there)}.")
+        if action == "train" and not processing.is_reconstructor_trainable():
+            raise SettingsError(f"{path}: the algorithm '{asked}' does not train.{did_you_mean(f'{asked}-network', there)}")
 
 
 def _wrap(place: str, names: str, act: Callable[..., Any]) -> None:

@@ -4,44 +4,30 @@ from __future__ import annotations
 
 import logging
 import shutil
-import threading
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
 
+from ptychodus.api import reconstruct as api
 from ptychodus.api.io import StandardFileLayout, save_training_data
-from ptychodus.api.reconstruct import (
-    LossValue,
-    ReconstructInput,
-    Reconstructor,
-    ReconstructorLibrary,
-    ReconstructOutput,
-    TrainableReconstructor,
-    TrainOutput,
-)
+from ptychodus.api.product import LossValue, Product
 
 from ptycho_core.backends import find_backends
-from ptycho_core.errors import PtychoError
+from ptycho_core.errors import DataError, PtychoError
 from ptycho_ptychodus.child import Job
 from ptycho_ptychodus.data import hand_over, stated_by, taken_back
 from ptycho_ptychodus.settings import SNAPSHOT, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Generator, Iterator, Mapping, Sequence
 
-    from ptychodus.api.product import Product
-
-__all__ = ["JobFailedError", "Library"]
+__all__ = ["Library"]
 
 _MODEL: Final = f"{StandardFileLayout.MODEL_BASENAME}.ptycho"
 
 
-class JobFailedError(RuntimeError):
-    """A job that failed; its text says why and what to do."""
-
-
-class Library(ReconstructorLibrary):  # type: ignore[misc]
+class Library(api.ReconstructorLibrary):  # type: ignore[misc]
     """Reconstructors of every backend that can be used and is not taken by its name alone.
 
     Args:
@@ -49,112 +35,85 @@ class Library(ReconstructorLibrary):  # type: ignore[misc]
 
     Attributes:
         monitor: of ptychodus' tasks; set once it is there.
-        stop: set where the user asked to stop in another way than by the monitor.
+        stopped: whether the user asked to stop in another way than by the monitor, as a signal does.
         last: the last product of the present job.
-        done, goal: epochs and iterations of the present job, and how many are planned; 0 until the plan is made.
+        done, goal: see `Job`; of the present one.
     """
 
     name = "ptycho"
     last: Product | None = None
     monitor: Any = None
-    done = goal = 0
+    stopped, done, goal = False, 0, 0
 
     def __init__(self, registry: Any) -> None:  # noqa: ANN401 - of ptychodus
         super().__init__(self.name)
-        logging.getLogger("ptychodus.model.task_manager").addFilter(_without_trace)
+        logging.getLogger("ptychodus.model.task_manager").addFilter(self._without_trace)
         specs = [row.spec for row in find_backends() if row.state == "ok" and row.spec is not None and not row.only_by_name]
-        self.settings, self.stop = Settings(registry, specs), threading.Event()
-        self._all: list[Reconstructor] = [Fit(self, one.name) for one in specs if "reconstruct" in one.capabilities]
+        self.settings = Settings(registry, specs)
+        self._all: list[api.Reconstructor] = [Fit(self, one.name) for one in specs if "reconstruct" in one.capabilities]
         self._all += [Network(self, one.name) for one in specs if {"train", "infer"} <= set(one.capabilities)]
 
-    def __iter__(self) -> Iterator[Reconstructor]:
+    def __iter__(self) -> Iterator[api.Reconstructor]:
         return iter(self._all)
 
     def stopping(self) -> bool:
         """Whether the user asked to stop."""
-        return self.stop.is_set() or (self.monitor is not None and bool(self.monitor.is_stopping))
+        return self.stopped or (self.monitor is not None and bool(self.monitor.is_stopping))
 
-    def products(
-        self, verb: str, backend: str, given: ReconstructInput, model: Path | None = None
-    ) -> Iterator[ReconstructOutput]:
+    def products(self, verb: str, backend: str, given: api.ReconstructInput, model: str = "") -> Iterator[api.ReconstructOutput]:
         """Run a job on what ptychodus hands over: a product every so often, and the last when it ends or is stopped."""
         with TemporaryDirectory(prefix="ptycho-", ignore_cleanup_errors=True) as folder:
-            try:
-                shift = hand_over(given, Path(folder))
-            except PtychoError as error:
-                raise self._failed(error) from None
-            losses: list[LossValue] = []
-
-            def take(line: Mapping[str, Any]) -> ReconstructOutput | None:
-                if line["what"] == "progress":
-                    losses.extend(_values(line, "misfit"))
-                    return None
-                self.last = taken_back(Path(line["path"]), given.product, shift, losses)
-                Path(line["path"]).unlink()
-                # After a stop ptychodus takes one product more: that is the last one.
-                return ReconstructOutput(self.last, self.done) if line["last"] or not self.stopping() else None
-
+            shift, told = hand_over(given, Path(folder)), list[dict[str, Any]]()
             stated = stated_by(given.product, Path(folder)) if verb == "reconstruct" else {}
-            yield from self.run({"verb": verb, "folder": folder, "scans": [folder], "model": str(model)}, backend, stated, take)
+            with closing(self.lines(verb, backend, stated, folder=folder, scans=[folder], model=model)) as lines:
+                for line in lines:
+                    told.append(line)
+                    # After a stop ptychodus takes one product more: that is the last one.
+                    if line["kind"] == "checkpoint" and (line["values"]["last"] or not self.stopping()):
+                        self.last = taken_back(Path(line["path"]), given.product, shift, _course(told, "misfit"))
+                        Path(line["path"]).unlink()
+                        yield api.ReconstructOutput(self.last, self.done)
 
-    def run(
-        self, order: dict[str, Any], backend: str, stated: dict[str, Any], take: Callable[[Mapping[str, Any]], Any]
-    ) -> Iterator[Any]:
-        """Run a job: what ``take`` makes of its lines, but for None; the log and the monitor of ptychodus get the others.
-
-        A job that is not followed to its end is asked to stop, and its last lines are taken.
+    def lines(self, verb: str, backend: str, stated: dict[str, Any], **order: Any) -> Generator[dict[str, Any]]:  # noqa: ANN401
+        """Run a job: what it tells, which the log and the monitor of ptychodus get too.
 
         Raises:
-            JobFailedError: it failed.
+            PtychoError: it failed, or a setting cannot be.
         """
-        self.last, self.done, self.goal, left = None, 0, 0, False
-        try:
-            settings = {**stated, **self.settings.asked(order["verb"], backend), "backend": backend}
-            seconds = self.settings.value("Ptychodus", SNAPSHOT.name)
-        except PtychoError as error:
-            raise self._failed(error) from None
-        with closing(Job({"settings": settings, "snapshot_seconds": seconds, **order})) as job:
-            lines = job.lines(lambda: left or self.stopping())
-            try:
-                for line in lines:
-                    if self._heard(line) and (found := take(line)) is not None:
-                        yield found
-            finally:
-                left = True
-                for line in lines:
-                    if self._heard(line):
-                        take(line)
+        self.last = None
+        settings = {**stated, **self.settings.asked(verb, backend), "backend": backend}
+        seconds = self.settings.value("Ptychodus", SNAPSHOT.name)
+        with closing(Job({"verb": verb, "settings": settings, "snapshot_seconds": seconds, **order})) as job:
+            for line in job.lines(self.stopping):
+                self.done, self.goal = job.done, job.goal
+                self._hear(**line)
+                yield line
 
-    def _heard(self, line: Mapping[str, Any]) -> bool:
-        """Whether a line is more than one for the log; progress is both."""
-        if line["what"] == "error":
-            raise self._failed(line["message"])
-        if line["what"] == "log":
-            getattr(self.get_logger(), line["level"])(line["message"])
-        if line["what"] == "progress":
-            self.done, self.goal = line["done"], line["goal"]
-            self.monitor.update_progress(self.done, self.goal)
-            said = [f"{name} {one:.5g}" for name, one in line["values"].items() if name in ("misfit", "loss", "validation_loss")]
-            self.get_logger().info(" ".join([f"{line['stage']}: {self.done} of {self.goal}", *said]))
-        return bool(line["what"] != "log")
+    def _hear(self, kind: str, message: str, stage: str, values: Mapping[str, Any], **_: object) -> None:
+        if kind == "error":
+            raise PtychoError(message)
+        if kind in ("started", "message"):
+            self.get_logger().log(logging.WARNING if "doubt" in values else logging.INFO, "%s", message)
+        self.monitor.update_progress(self.done, self.goal)
+        if kind == "epoch":
+            said = [f"{name} {one:.5g}" for name, one in values.items() if one is not None and name.endswith(("misfit", "loss"))]
+            self.get_logger().info(" ".join([f"{stage}: {self.done} of {self.goal}", *said]))
 
-    def _failed(self, why: object) -> JobFailedError:
-        """What ptychodus gets; its window shows the log."""
-        self.get_logger().error("%s", why)
-        return JobFailedError(str(why))
+    def _without_trace(self, record: logging.LogRecord) -> bool:
+        """Log a failure that says what it is as its sentence, which the window shows, in the place of a trace."""
+        failure = record.exc_info[1] if record.exc_info else None
+        if isinstance(failure, PtychoError):
+            self.get_logger().error("%s", failure)
+        return not isinstance(failure, PtychoError)
 
 
-def _without_trace(record: logging.LogRecord) -> bool:
-    """Whether a record is anything but the trace of a job whose failure was told in a sentence."""
-    failure = record.exc_info[1] if record.exc_info else None
-    return not isinstance(failure, JobFailedError)
+def _course(lines: Sequence[Mapping[str, Any]], name: str) -> list[LossValue]:
+    """A figure of each epoch that has it."""
+    values = (line["values"].get(name) for line in lines if line["kind"] == "epoch")
+    return [LossValue(epoch, value) for epoch, value in enumerate(values, 1) if value is not None]
 
 
-def _values(line: Mapping[str, Any], name: str) -> list[LossValue]:
-    return [LossValue(line["done"], line["values"][name])] if name in line["values"] else []
-
-
-class Fit(Reconstructor):  # type: ignore[misc]
+class Fit(api.Reconstructor):  # type: ignore[misc]
     """``ptycho reconstruct`` with a backend."""
 
     name = ""
@@ -166,12 +125,12 @@ class Fit(Reconstructor):  # type: ignore[misc]
         """Epochs and iterations that are planned, never fewer than are done."""
         return self._library.goal
 
-    def reconstruct(self, parameters: ReconstructInput) -> Iterator[ReconstructOutput]:
+    def reconstruct(self, parameters: api.ReconstructInput) -> Iterator[api.ReconstructOutput]:
         """Fit object and probe."""
         return self._library.products("reconstruct", self.name, parameters)
 
 
-class Network(TrainableReconstructor):  # type: ignore[misc]
+class Network(api.TrainableReconstructor):  # type: ignore[misc]
     """``ptycho train`` and ``ptycho infer`` with a backend."""
 
     name = ""
@@ -180,30 +139,23 @@ class Network(TrainableReconstructor):  # type: ignore[misc]
     def __init__(self, library: Library, backend: str) -> None:
         self._library, self._backend, self.name, self._model = library, backend, f"{backend}-network", Path()
 
-    def reconstruct(self, parameters: ReconstructInput) -> Iterator[ReconstructOutput]:
+    def reconstruct(self, parameters: api.ReconstructInput) -> Iterator[api.ReconstructOutput]:
         """Infer the object with the model."""
         self._check_model()
-        return self._library.products("infer", self._backend, parameters, self._model)
+        return self._library.products("infer", self._backend, parameters, str(self._model))
 
-    def train(self, input_path: Path, output_path: Path) -> Iterator[TrainOutput]:
+    def train(self, input_path: Path, output_path: Path) -> Iterator[api.TrainOutput]:
         """Train on ``diffraction.h5`` with ``product.h5`` of a folder, or on its training files; the model goes to the other."""
         whole = StandardFileLayout.DIFFRACTION.path(input_path).is_file()
         scans = [str(one) for one in ([input_path] if whole else sorted(input_path.glob("*.h5")))]
         if not scans:
-            raise JobFailedError(f"{input_path} holds no training data. Export some to it, as *.h5.")
-        courses: dict[str, list[LossValue]] = {"loss": [], "validation_loss": []}
-
-        def take(line: Mapping[str, Any]) -> TrainOutput | None:
-            if line["what"] == "model":
-                self._model = output_path / _MODEL
-                return None
-            for name, course in courses.items():
-                course.extend(_values(line, name))
-            return TrainOutput(*map(list, courses.values()), line["done"])
-
+            raise DataError(f"{input_path} holds no training data. Export some to it, as *.h5.")
+        stated, model = {"figures": False, "logger": "none"}, output_path / _MODEL
         with TemporaryDirectory(prefix="ptycho-", ignore_cleanup_errors=True) as folder:
-            order = {"verb": "train", "folder": folder, "scans": scans, "model": str(output_path / _MODEL)}
-            yield from self._library.run(order, self._backend, {"figures": False, "logger": "none"}, take)
+            lines = self._library.lines("train", self._backend, stated, folder=folder, scans=scans, model=str(model))
+            told = list(lines)  # ptychodus would leave at the first that it gets after a stop, and lose the model
+        self._model = model
+        yield api.TrainOutput(_course(told, "loss"), _course(told, "validation_loss"), self._library.done)
 
     def is_model_loaded(self) -> bool:
         """Whether it can infer."""
@@ -218,7 +170,7 @@ class Network(TrainableReconstructor):  # type: ignore[misc]
         self._check_model()
         shutil.copyfile(self._model, file_path)
 
-    def export_training_data(self, file_path: Path, parameters: ReconstructInput) -> None:
+    def export_training_data(self, file_path: Path, parameters: api.ReconstructInput) -> None:
         """Write a file to train on."""
         save_training_data(file_path, parameters)
 
@@ -236,4 +188,4 @@ class Network(TrainableReconstructor):  # type: ignore[misc]
 
     def _check_model(self) -> None:
         if not self.is_model_loaded():
-            raise JobFailedError(f"There is no model for {self.name}. Train one, or load {_MODEL}.")
+            raise DataError(f"There is no model for {self.name}. Train one, or load {_MODEL}.")

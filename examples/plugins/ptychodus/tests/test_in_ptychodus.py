@@ -143,7 +143,7 @@ REFUSED = {
     "[PtychoReconstruct]\nepoch = 3\n": "[PtychoReconstruct] has no setting 'epoch'. Did you mean 'epochs'?",
     "[PtychoReconstruct]\nrefine_probe = ture\n": "refine_probe = 'ture' must be true or false",
     "[PtychoReconstruct]\nepochs = -3\n": "epochs = -3 must be at least 0",
-    "[Globus]\nComputeEndpointID = 7\n": "settings.ini: badly formed hexadecimal UUID string.",
+    "[Globus]\nComputeEndpointID = 7\n": "is no settings file that can be used: badly formed hexadecimal UUID string.",
     "[Processing\n": "is no settings file",
     "": "there is no algorithm 'none_none'",
     SHORT.format("torch"): "the algorithm 'ptycho_torch' does not train. Did you mean 'ptycho_torch-network'?",
