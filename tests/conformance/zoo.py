@@ -433,13 +433,11 @@ EVALUATE = {
         "    return replace(right(), intensities=right().intensities + (factor - 1) * stray)",
         "test_the_flux_is_a_factor_on_the_light_of_a_frame[float64]",
         claims=("evaluate", "reconstruct", "flux"),
-        long=True,
     ),
     "saturation_left_out": evaluating(
         "return right(saturation=None)",
         "test_saturated_counts_are_lower_bounds[float64]",
         claims=("evaluate", "reconstruct", "saturation"),
-        long=True,
     ),
     "gradients_unasked": evaluating("return right(gradients=True)", "test_gradients_are_given_only_where_they_are_wanted"),
     "mask_shifted_the_other_way": evaluating(
@@ -631,7 +629,7 @@ RECONSTRUCT = {
     ),
     "searches_no_positions": planning(
         accepting("refine_positions"),
-        "test_reconstruct.py::test_positions_that_are_far_off_are_found",
+        "test_reconstruct.py::test_positions_that_are_far_off_are_found[search]",
         ("reconstruct", "position-search"),
     ),
     "no_background": planning(
@@ -654,14 +652,12 @@ RECONSTRUCT = {
             "    return replace(found, flux=np.ones(len(found.positions)) if wanted else None)",
             "",
         ).code,
-        long=True,
     ),
     "leaves_the_saturation": planning(
         accepting("saturation"),
         "test_reconstruct.py::test_a_saturated_pixel_is_a_lower_bound",
         ("reconstruct", "saturation"),
         code=reconstructing("return right(asking(job, 'reconstruction', saturation=0.0))", "").code,
-        long=True,
     ),
     "deaf": reconstructing("return right(events=Deaf(events))", "test_reconstruct_stops_when_asked_with_the_best_so_far"),
     "deaf_in_the_last_stage": reconstructing(

@@ -58,10 +58,12 @@ def test_one_graph_learns_and_one_judges_for_uneven_batches_of_several_scans(set
         **QUICK | settings,
     )
     # Of 32 and 23 frames: four batches and three, one of them smaller.
-    assert {event.values["batches"] for event in told if event.kind == "step"} == {7}
+    assert {event.values["batches"] for event in told if event.kind == "step" and "batches" in event.values} == {7}
     # Estimates of single frames that never change are made once, by their own graph.
     own = {("_estimated", False): 1} if settings == {"gridsize": 1} else {}
-    assert graphs == own | {("_stepped", False): 2, ("_moved", False): 1}
+    # What compares the network with the untrained pass makes graphs too.
+    learned = {what: number for what, number in graphs.items() if what[0] in ("_estimated", "_stepped", "_moved")}
+    assert learned == own | {("_stepped", False): 2, ("_moved", False): 1}
     graphs.clear()
     ptycho_core.infer(scans[0], tmp_path / "run", inference_batch_size=7)
     assert graphs == {("_passed", False): 1}

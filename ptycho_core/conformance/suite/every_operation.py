@@ -26,7 +26,7 @@ class EveryOperation(Architecture):
         value = layer("gelu", "bent", layer("group_normalization", "even", value, groups=3))
         below = layer("resize", "down", value, scale="half", method="bilinear")
         seen = layer("attention", "seen", layer.convolution("asked", below, 24, 1), heads=2, window=4)
-        below = layer("add", "joined", below, layer.convolution("last", seen, 12, 1))
+        below = layer("add", "joined", below, layer.convolution("shown", seen, 12, 1))
         waves = layer("spectral_convolution", "waves", layer("layer_normalization", "level", below), channels=12, modes=2)
         lowest = layer("resize", "lowest", layer("silu", "bright", waves), scale="half", method="nearest")
         risen = layer("resize", "risen", lowest, scale="double", method="nearest")
