@@ -72,7 +72,7 @@ def check_together(resolved: Resolved) -> None:
     if resolved.verb != "train":  # each scan of a training may state some of them
         _check_metres(values)
     for name, (other, words) in _ACTS_WITH.items():
-        if _asked(values, name) and values[other].value not in words:
+        if _asked(values, name) and values[name].value is not None and values[other].value not in words:
             now = f"{other} is {values[other].value} ({values[other].origin})"
             _refuse(values, name, f"{name} acts only with {other} {' or '.join(words)}, and {now}")
     for name, (other, word) in _ACTS_UNLESS.items():
