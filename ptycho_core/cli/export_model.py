@@ -55,7 +55,10 @@ def run(args: argparse.Namespace) -> int:
     from ptycho_core.conformance.limits import EXPORTED
     from ptycho_core.onnx import export_model
 
-    graph = export_model(model)
+    try:
+        graph = export_model(model)
+    except CapabilityError as error:
+        raise CapabilityError(f"{file} cannot be exported. {error.message}", remedy=error.remedy) from None
     if not args.quiet:
         say(f"{len(graph.graph.node)} nodes; now a batch through ONNX Runtime and the reference", error=True)
     distance = exported_distance(graph, model, file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ptycho_core.reconstruction.position_search import SEARCHES
 from ptycho_core.scan.doubts_of_counts import FLUX, SATURATED
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def answered(groups: Mapping[str, Mapping[str, Value]], doubts: Sequence[Doubt],
         asked["saturation"] = ends[0] if ends else 0.0
         if ends:
             notes.append(f"saturation {ends[0]:.7g}: pixels that have reached it count at least so much")
-    kinds = {FLUX} if asked["refine_flux"] else set()
+    # Counts vary where positions are wrong, too; a search answers that, and what it leaves shows in the fit.
+    kinds = {FLUX} if asked["refine_flux"] or asked["refine_positions"] in SEARCHES else set()
     kinds |= {SATURATED} if asked["saturation"] else set()
     return Answered(found, [one for one in doubts if one.kind not in kinds], notes)

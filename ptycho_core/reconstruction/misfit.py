@@ -185,7 +185,7 @@ def signs_of(
         searched=searched,
         interrupted=result.interrupted,
         # Counts that vary more than the object explains may do so by wrong positions, which a search has put right or R shows.
-        doubts=[(one.severity, one.sentence) for one in doubts if not (searched and one.kind == "dose")],
+        doubts=[(one.severity, one.sentence) for one in doubts],
     )
 
 

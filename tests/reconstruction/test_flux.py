@@ -14,6 +14,8 @@ from ptycho_core.errors import DataError
 from ptycho_core.imaging.metrics import score
 from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.amplitude_ramp import without_ramp
+from ptycho_core.reconstruction.answered import answered as answered_by_the_fit
+from ptycho_core.scan.doubt import Doubt
 from ptycho_core.simulate import simulate_scan
 
 FIT = {"epochs": 5, "iterations": 30, "threads": 1, "progress": False, "figures": False}
@@ -114,3 +116,19 @@ def test_an_even_dose_has_no_ramp() -> None:
     odd = made.probe_guess * np.exp(-5e-3 * np.arange(32))  # a start that would ask for one
     found = without_ramp(made.object_true, made.probe_true, np.ones(80), made.positions_true, odd)
     assert found.object == pytest.approx(made.object_true)
+
+
+@pytest.mark.parametrize(
+    ("asked", "left"),
+    [
+        ({"refine_flux": None}, {"dose"}),
+        ({"refine_flux": False}, {"flux", "dose"}),
+        ({"refine_flux": False, "refine_positions": "on"}, {"flux", "dose"}),
+        ({"refine_flux": False, "refine_positions": "search"}, {"dose"}),
+        ({"refine_flux": False, "refine_positions": "affine"}, {"dose"}),
+    ],
+)
+def test_what_the_fit_models_is_in_doubt_no_more_and_a_frame_without_a_beam_is(asked: dict[str, Any], left: set[str]) -> None:
+    doubts = [Doubt("flux", "doubtful", "The counts vary."), Doubt("dose", "doubtful", "Frame 3 has a tenth of the counts.")]
+    groups = {"reconstruction": {"refine_positions": "off", "saturation": None, **asked}}
+    assert {one.kind for one in answered_by_the_fit(groups, doubts, {"flux"}).doubts} == left
