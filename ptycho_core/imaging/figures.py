@@ -175,7 +175,8 @@ def figure_of_frames(rows: Sequence[Mapping[str, Any]]) -> Figure:
         if label == "R" and held_out.any():
             axes.plot(columns["frame"][held_out], values[held_out], "o", color="tab:red", markersize=6, fillstyle="none")
             axes.set_title("Circles: held out")
-        axes.set(ylabel=label, ylim=(0, None))
+        highest = max(values[np.isfinite(values)], default=0.0)
+        axes.set(ylabel=label, ylim=(0, 1.1 * highest or None))  # room for the marks of the highest, also where all are equal
         axes.grid(visible=True, alpha=0.25)
     axes.set_xlabel("frame")
     return figure
