@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ptycho_core.errors import DataError
+from ptycho_core.physics.near_field import near_field
 from ptycho_core.physics.propagation import propagate, shift
 from ptycho_core.physics.windows import check_windows, cut_windows, split_positions
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from ptycho_core.physics.near_field import Propagation
 
 __all__ = ["BATCH", "check_model", "exit_waves", "intensities"]
 
@@ -71,6 +74,7 @@ def intensities(
     background: ArrayLike | None = None,
     *,
     flux: ArrayLike | None = None,
+    way: Propagation | None = None,
     batch: int = BATCH,
 ) -> NDArray[np.float64]:
     """Modelled mean counts, ``I = f Σ_m |FFT2_ortho(shift(P_m) · O[window])|² + background``.
@@ -84,10 +88,11 @@ def intensities(
         positions: (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner in object pixels.
         background: (N, N), counts added to each pattern, or None.
         flux: (frame,), f, the dose of each frame relative to the probe's, above zero, or None for 1.
+        way: from the sample to the detector in the near field, where it stands in place of FFT2_ortho; None for the far field.
         batch: frames computed at once.
 
     Returns:
-        (frame, N, N), float64, counts, zero frequency at ``[N//2, N//2]``.
+        (frame, N, N), float64, counts; in the far field zero frequency at ``[N//2, N//2]``.
 
     Raises:
         DataError: if a shape does not fit, a number is not finite, a background is negative, a flux is not positive or a window
@@ -103,7 +108,8 @@ def intensities(
     result = np.empty((len(places), *modes.shape[1:]))
     for first in range(0, len(places), batch):
         frames = slice(first, first + batch)
-        waves = propagate(exit_waves(transmission, modes, places[frames]))
+        exits = exit_waves(transmission, modes, places[frames])
+        waves = propagate(exits) if way is None else near_field(exits, way)
         result[frames] = np.sum(waves.real**2 + waves.imag**2, axis=1)
     if flux is not None:
         result *= np.asarray(flux, dtype=np.float64)[:, None, None]

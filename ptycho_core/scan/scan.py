@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from ptycho_core.errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ptycho_core.physics.near_field import Propagation
 
     ComplexArray: TypeAlias = NDArray[np.complexfloating[Any, Any]]
 
@@ -70,13 +72,36 @@ class Patterns(Protocol):
 class Geometry:
     """Photon energy (eV), distance from sample to detector (m) and pitch of the detector's square pixels (m).
 
-    With ``electrons`` the energy is that of electrons, kinetic.
+    With ``electrons`` the energy is that of electrons, kinetic. ``regime`` is ``far`` or ``near``; in the near field
+    ``focus_to_sample_m`` is the distance from the focus of a divergent beam to the sample, or None for a parallel beam, and
+    ``propagator`` one of `ptycho_core.physics.near_field.PROPAGATORS`.
     """
 
     photon_energy_ev: float
     detector_distance_m: float
     detector_pixel_size_m: float
     electrons: bool = False
+    regime: Literal["far", "near"] = "far"
+    focus_to_sample_m: float | None = None
+    propagator: Literal["angular-spectrum", "fresnel"] = "fresnel"
+
+    @property
+    def magnification(self) -> float:
+        """How many times the detector sees the sample larger, ``(z1 + z2) / z1``; 1 in a parallel beam and in the far field."""
+        if self.regime == "far" or self.focus_to_sample_m is None:
+            return 1.0
+        return 1 + self.detector_distance_m / self.focus_to_sample_m
+
+    @property
+    def propagation(self) -> Propagation | None:
+        """The way from the sample to the detector in pixels of the object; None in the far field."""
+        from ptycho_core.physics.near_field import Propagation
+
+        if self.regime == "far":
+            return None
+        pixel, wavelength = self.detector_pixel_size_m / self.magnification, self.wavelength_m
+        distance = self.detector_distance_m / self.magnification
+        return Propagation(self.propagator, wavelength * distance / pixel**2, wavelength / pixel)
 
     @property
     def wavelength_m(self) -> float:
@@ -86,9 +111,14 @@ class Geometry:
         return (electron_wavelength if self.electrons else wavelength)(self.photon_energy_ev)
 
     def object_pixel_m(self, size: int) -> float:
-        """Pixel of the object in the far field, ``λ z / (N p)``, in metres; ``size`` is N, the pixels across a pattern."""
+        """Pixel of the object in metres; ``size`` is N, the pixels across a pattern.
+
+        In the far field ``λ z / (N p)``; in the near field that of the detector, over the magnification.
+        """
         from ptycho_core.physics.geometry import object_pixel_size
 
+        if self.regime == "near":
+            return self.detector_pixel_size_m / self.magnification
         return object_pixel_size(self.wavelength_m, self.detector_distance_m, self.detector_pixel_size_m, size)
 
 
@@ -147,6 +177,11 @@ class Scan:
     def object_pixel_m(self) -> float | None:
         """Pixel of the object in metres, or None where nothing states it."""
         return self.pixel_m if self.geometry is None else self.geometry.object_pixel_m(self.size)
+
+    @property
+    def propagation(self) -> Propagation | None:
+        """The way from the sample to the detector in the near field; None in the far field."""
+        return None if self.geometry is None else self.geometry.propagation
 
 
 def relative_flux(values: NDArray[Any]) -> NDArray[np.float64]:
