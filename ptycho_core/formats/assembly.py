@@ -312,7 +312,8 @@ def _scale(raw: RawScan, path: Path, size: int, asked: DataSettings, notes: list
     if pixel is not None and len(known) == 2 and "photon_energy_ev" in known:
         _complete(known, pixel, size, electrons=raw.electrons, notes=notes)
     missing = [name for name in GEOMETRY if name not in known]
-    geometry = None if missing else Geometry(*(known[name] for name in GEOMETRY), electrons=raw.electrons)
+    energy, distance, pitch = (known.get(name, 0.0) for name in GEOMETRY)
+    geometry = None if missing else Geometry(energy, distance, pitch, raw.electrons)
     if known and missing and pixel is None:
         notes.append(f"No metre scale: {' and '.join(missing)} not known.")
     if geometry is None:

@@ -34,6 +34,7 @@ def test_a_divergent_beam_is_a_parallel_one_of_another_distance() -> None:
     parallel = Geometry(17e3, 0.09, 1e-7, regime="near")
     assert divergent.magnification == pytest.approx(10)
     assert divergent.object_pixel_m(64) == pytest.approx(1e-7) == parallel.object_pixel_m(128)
-    assert divergent.propagation is not None and parallel.propagation is not None
+    assert divergent.propagation is not None
+    assert parallel.propagation is not None
     assert divergent.propagation[1:] == pytest.approx(parallel.propagation[1:])
     assert Geometry(17e3, 0.9, 1e-6).propagation is None
