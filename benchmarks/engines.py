@@ -87,22 +87,28 @@ def by_ptycho(backend, **settings):
     return run
 
 
-def by_ptylab(name, iterations):
+def by_ptylab(name, iterations, **switches):
     """A fit by an engine of PtyLab, whose far field is unitary and whose windows are cut at whole pixels."""
 
     def run(path):
         import PtyLab
 
         scan = ptycho_core.open_scan(path)
-        wavelength, distance, width = 1e-10, 1.0, 1e-4
-        corners = scan.positions - (scan.positions.min(axis=0) + scan.positions.max(axis=0)) // 2
+        near, wavelength, distance, width = scan.propagation, 1e-10, 1.0, 1e-4
+        if near is not None:  # in pixels of 1 m
+            wavelength, distance, width = near.wavelength, near.distance / near.wavelength, 1.0
+        pixel = wavelength * distance / (scan.size * width) if near is None else width
+        corners = np.rint(scan.positions - (scan.positions.min(axis=0) + scan.positions.max(axis=0)) // 2)
         with h5py.File(path.with_suffix(".h5"), "w") as file:
             file["ptychogram"] = scan.patterns.read(slice(None)).astype(np.float32)
-            file["encoder"] = corners * wavelength * distance / (scan.size * width)
+            file["encoder"] = corners * pixel
             file["wavelength"], file["zo"], file["dxd"] = wavelength, distance, width
         data = PtyLab.ExperimentalData(path.with_suffix(".h5"), "CPM")
         params = PtyLab.Params()
-        params.gpuSwitch, params.fftshiftSwitch = False, True
+        params.gpuSwitch, params.fftshiftSwitch = False, near is None
+        params.propagatorType = "Fraunhofer" if near is None else "ASP"
+        for key, value in switches.items():
+            setattr(params, key, value)
         found = PtyLab.Reconstruction(data, params)
         found.initialObject = "ones"
         found.initializeObjectProbe()
