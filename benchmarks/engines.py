@@ -81,7 +81,8 @@ def by_ptycho(backend, **settings):
         common = settings | {"backend": backend, "threads": 1, "progress": False}
         ptycho_core.reconstruct(path, **common | {"epochs": 1} | ({} if backend == "ptychi" else {"iterations": 1}))
         watch = Watch(path)
-        ptycho_core.reconstruct(path, observers=[watch], **common)
+        found = ptycho_core.reconstruct(path, observers=[watch], **common)
+        watch.look(found.object, found.probe, found.positions)
         return watch
 
     return run

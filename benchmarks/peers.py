@@ -33,12 +33,12 @@ EPOCHS = 100
 class Experiment(NamedTuple):
     """A kind of scan: words of `ptycho simulate`, settings of ptycho, options of pty-chi, switches of PtyLab.
 
-    None in place of the last: PtyLab has nothing for it, and runs as if there were no fault.
+    None in place of the last two: the program has nothing for it, and runs as if there were no fault.
     """
 
     simulate: tuple[str, ...]
     ours: Mapping = MappingProxyType({})
-    ptychi: Mapping = MappingProxyType({})
+    ptychi: Mapping | None = MappingProxyType({})
     ptylab: Mapping | None = MappingProxyType({})
 
 
@@ -48,7 +48,7 @@ NEAR = ("--regime", "near")
 EXPERIMENTS = {
     "even dose": Experiment(()),
     "dose varies by 20 %": Experiment(("--flux-error", "0.2"), ptychi={"flux": True}, ptylab=None),
-    "brightest 1 % clipped at a third": Experiment(("--saturation", "{third}"), ptychi={"without": "{third}"}, ptylab=None),
+    "brightest 1 % clipped at a third": Experiment(("--saturation", "{third}"), ptychi=None, ptylab=None),
     "positions off by 3 px": Experiment(("--position-error", "3"), SEARCH, {"positions": True}, SHIFTS),
     "positions off by 7 px": Experiment(("--position-error", "7"), SEARCH, {"positions": True}, SHIFTS),
     "near field": Experiment(NEAR),
@@ -56,7 +56,7 @@ EXPERIMENTS = {
 COMMON = ("--object", "random-lines", "--frames", "200", "--whole-pixels")
 
 
-def by_ptychi(path, flux=False, positions=False, without=None):
+def by_ptychi(path, flux=False, positions=False):
     """A fit by LSQML, the default engine of pty-chi, through its own programming interface."""
     import torch
 
@@ -70,7 +70,6 @@ def by_ptychi(path, flux=False, positions=False, without=None):
     origin, shape = object_canvas(scan.positions, scan.size, 10)
     start = Model(np.ones(shape, dtype=complex), scan.probe, scan.positions - origin)
     convention, counts, near = Convention.of(start), scan.patterns.read(slice(None)), scan.propagation
-    mask = scan.mask if without is None else scan.mask & (counts < float(without)).all(axis=0)
     options = api.LSQMLOptions()
     options.reconstructor_options.num_epochs, options.reconstructor_options.batch_size = EPOCHS, 20
     options.reconstructor_options.default_device = api.Devices.CPU
@@ -82,10 +81,10 @@ def by_ptychi(path, flux=False, positions=False, without=None):
         options.data_options.wavelength_m = near.wavelength
         options.data_options.free_space_propagation_distance_m = near.distance / near.wavelength
     if flux:
-        options.opr_mode_weight_options.optimizable = True
-        options.opr_mode_weight_options.optimize_eigenmode_weights = False
-        options.opr_mode_weight_options.optimize_intensity_variation = True
-        options.opr_mode_weight_options.initial_weights = np.ones(1)
+        kind = type(options.opr_mode_weight_options)
+        options.opr_mode_weight_options = kind(
+            initial_weights=np.ones(1), optimizable=True, optimize_eigenmode_weights=False, optimize_intensity_variation=True
+        )
     if positions:
         options.probe_position_options.optimizable = True
         options.probe_position_options.optimization_plan.start = 5
@@ -94,7 +93,7 @@ def by_ptychi(path, flux=False, positions=False, without=None):
     order = their_pixels if near is None else np.asarray
     fit = task(
         options, diffraction_data=order(counts).astype(np.float32), object_data=theirs.object, probe_data=theirs.probe,
-        probe_position_x_px=theirs.columns, probe_position_y_px=theirs.rows, valid_pixel_mask=order(mask),
+        probe_position_x_px=theirs.columns, probe_position_y_px=theirs.rows, valid_pixel_mask=order(scan.mask),
     )  # fmt: skip
     watch = Watch(path)
     fit.run(EPOCHS)
@@ -105,14 +104,13 @@ def by_ptychi(path, flux=False, positions=False, without=None):
     return watch
 
 
-def run(engine, name, path, third):
+def run(engine, name, path):
     """The watch after a fit."""
     it = EXPERIMENTS[name]
     if engine == "ptycho":
         return by_ptycho("torch", **it.ours)(path)
     if engine == "pty-chi":
-        words = {key: str(value).format(third=third) if key == "without" else value for key, value in it.ptychi.items()}
-        return by_ptychi(path, **words)
+        return by_ptychi(path, **(it.ptychi or {}))
     return by_ptylab("mPIE", EPOCHS, **(it.ptylab or {}))(path)
 
 
@@ -125,11 +123,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("experiments", nargs="*", metavar="EXPERIMENT", help="only those whose name contains this")
     parser.add_argument("--seed", default="11")
-    parser.add_argument("--one", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        engine, name, path, third = args.one
-        watch = run(engine, name, Path(path), third)
+        engine, name, path = args.one
+        watch = run(engine, name, Path(path))
         print(json.dumps({"nrmse": watch.nrmse, "seconds": watch.seconds}))
         return
     print("| scan | " + " | ".join(f"{name}: NRMSE, CPU s" for name in ENGINES) + " |\n|---|---|---|---|")
@@ -146,19 +144,19 @@ def main():
             words = [word.format(third=third) for word in it.simulate]
             with redirect_stdout(None):
                 assert ptycho([made[0], str(path), *made[1:], *words]) == 0
-            print(f"| {name} | {' | '.join(cell(engine, name, path, third) for engine in ENGINES)} |", flush=True)
+            print(f"| {name} | {' | '.join(cell(engine, name, path) for engine in ENGINES)} |", flush=True)
 
 
-def cell(engine, name, path, third):
+def cell(engine, name, path):
     """What one program reaches."""
     if find_spec(ENGINES[engine]) is None:
         return "not installed"
-    words = [sys.executable, __file__, "--one", engine, name, str(path), third]
+    words = [sys.executable, __file__, "--one", engine, name, str(path)]
     done = subprocess.run(words, capture_output=True, text=True, env={**os.environ, **ONE})
     if done.returncode:
         return f"failed: {done.stderr.strip().splitlines()[-1]}"
     found = json.loads(done.stdout.strip().splitlines()[-1])
-    without = EXPERIMENTS[name].ptylab is None and engine == "PtyLab"
+    without = {"pty-chi": EXPERIMENTS[name].ptychi, "PtyLab": EXPERIMENTS[name].ptylab}.get(engine, {}) is None
     return f"{found['nrmse']:.4f}, {found['seconds']:.0f}" + (" (not modeled)" if without else "")
 
 

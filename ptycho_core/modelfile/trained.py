@@ -126,6 +126,9 @@ def told_next_to_untrained(untrained: Mapping[str, Any]) -> str:
     )
     if untrained["better"]:
         return f"The network is better than untrained: {figures}, {where}."
+    if untrained["network"] < min(untrained[name] for name in ("untrained", "same_steps") if untrained[name] is not None):
+        but = f"its error is lower ({figures}) next to the {untrained['compared_with']}"
+        return f"The network is no better than untrained: {but}, but patterns left out are predicted less well, {where}."
     return f"The network is no better than untrained: {figures}, {where}."
 
 

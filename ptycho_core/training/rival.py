@@ -1,7 +1,7 @@
 """A trained network next to what costs nothing: the untrained pass, with as many steps as the network's time is worth.
 
-It is measured on frames that the network did not learn from. What is not better there is said to be no better than untrained,
-however low its loss is.
+It is measured on frames that the network did not learn from, by the object and by patterns that neither was given. What is not
+better there is said to be no better than untrained, however low its loss is.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from ptycho_core.inference.untrained import untrained_model
 from ptycho_core.networks import estimates_tiles
 from ptycho_core.networks.bare import STEPS
 from ptycho_core.notes import QuietEvents
+from ptycho_core.physics.forward import intensities
+from ptycho_core.reconstruction.constants import COUNTS_FLOOR
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.selection import with_frames
 from ptycho_core.settings.data import RECONSTRUCT
@@ -43,6 +45,9 @@ __all__ = ["measured"]
 _FRAMES: Final = 512
 """Most frames of a scan that are taken, those nearest to the middle of its validation frames."""
 
+_LEFT_OUT: Final = 8
+"""One in so many frames is given to neither, and predicted by both."""
+
 _LONGEST: Final = 5
 """The untrained pass takes at most so many times the steps that it is timed with: more hardly improve it."""
 
@@ -52,12 +57,16 @@ class _Part(NamedTuple):
 
     Attributes:
         one: the part as a scan to validate with; its labels, if it has some, are those of the whole canvas.
+        seen: numbers of those of its frames that are inferred, int64, ascending.
+        left_out: numbers of the others, about its middle.
         probe: (mode, N, N), complex64, as learned.
         light: (rows, columns), the intensities of the probes of all frames.
         mean_counts: of a pattern.
     """
 
     one: TrainingScan
+    seen: NDArray[np.int64]
+    left_out: NDArray[np.int64]
     probe: NDArray[np.complex64]
     light: NDArray[np.float64]
     mean_counts: float
@@ -112,7 +121,15 @@ def _part(one: TrainingScan, number: int, model: Model) -> _Part:
         one, scan=scan, positions=positions, shape=shape, train=nothing, validation=np.arange(len(frames)), labels=labels
     )
     counts = float(scan.patterns.read(np.arange(0, len(frames), 8))[:, scan.mask].sum(axis=1).mean())
-    return _Part(part, probe.astype(np.complex64), light, counts)
+    left_out = _left_out(positions)
+    return _Part(part, np.setdiff1d(part.validation, left_out), left_out, probe.astype(np.complex64), light, counts)
+
+
+def _left_out(positions: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Frames of (frame, 2) ``positions`` that are predicted: drawn from the half about the middle, which others overlap."""
+    far = np.hypot(*(positions - np.median(positions, axis=0)).T)
+    inner = np.argsort(far, kind="stable")[: (len(positions) + 1) // 2]
+    return np.sort(np.random.default_rng(0).choice(inner, len(positions) // _LEFT_OUT, replace=False)).astype(np.int64)
 
 
 def _measured(payload: TrainingPayload, parts: list[_Part], model: Model, hub: EventSink) -> dict[str, Any]:
@@ -129,12 +146,15 @@ def _measured(payload: TrainingPayload, parts: list[_Part], model: Model, hub: E
     each = max((seconds["twice"] - seconds["same"]) / steps, 0.1 * seconds["same"] / steps)
     worth = math.ceil((seconds["network"] - seconds["same"]) / each)
     equal = min(max(steps + worth, steps + 1 if tile else 1), _LONGEST * steps)  # a network behind steps is never free
-    rivals = [run(part, _bare(equal, payload)(part)) for part in parts]
+    found["equal"] = [run(part, _bare(equal, payload)(part)) for part in parts]
     errors = {
         name: float(np.average([_error(one.object, true, part) for one, true, part in zip(some, known, parts, strict=True)],
                                weights=[len(part.one.validation) for part in parts]))
-        for name, some in {"network": found["network"], "same": found["same"], "equal": rivals}.items()
+        for name, some in found.items()
     }  # fmt: skip
+    losses = {name: _loss_of_left_out(some, parts) for name, some in found.items()}
+    rivals = ("equal", "same") if tile else ("equal",)
+    judges = [errors] if not any(len(part.left_out) for part in parts) else [errors, losses]
     return {
         "scans": [part.one.scan.source.name for part in parts],
         "frames": sum(len(part.one.validation) for part in parts),
@@ -143,7 +163,7 @@ def _measured(payload: TrainingPayload, parts: list[_Part], model: Model, hub: E
         "same_steps": errors["same"] if tile else None,
         "untrained": errors["equal"],
         "steps": equal,
-        "better": errors["network"] < min(errors["equal"], errors["same"] if tile else np.inf),
+        "better": all(by["network"] < by[one] for by in judges for one in rivals),
     }
 
 
@@ -182,9 +202,26 @@ class _Runner:
 
     def __call__(self, part: _Part, model: Model) -> _Pass:
         began = self._clock()
-        job = infer_job(part.one.scan, model, part.probe, part.one.positions, self._groups)
+        scan = with_frames(part.one.scan, part.seen)
+        job = infer_job(scan, model, part.probe, part.one.positions[part.seen], self._groups)
         found = stitched(self._backend, self._plan, job, part.one.shape, self._hub)
         return _Pass(found.object, self._clock() - began)
+
+
+def _loss_of_left_out(found: list[_Pass], parts: list[_Part]) -> float:
+    """``Σ(I − n ln I)`` of the patterns that were left out, with the intensities I that objects and probes predict.
+
+    It is minus the logarithm of their likelihood under Poisson noise, which the true object makes largest on average: the frames
+    tell where a label is wrong. 0 where none is left out.
+    """
+    total = 0.0
+    for one, part in zip(found, parts, strict=True):
+        if len(part.left_out):
+            counts = part.one.scan.patterns.read(part.left_out)[:, part.one.scan.mask].astype(np.float64)
+            places, way = part.one.positions[part.left_out], part.one.scan.propagation
+            predicted = intensities(one.object, part.probe, places, way=way)[:, part.one.scan.mask]
+            total += float((predicted - counts * np.log(np.maximum(predicted, COUNTS_FLOOR))).sum())
+    return total
 
 
 def _error(found: NDArray[np.complex64], known: NDArray[np.complex64], part: _Part) -> float:

@@ -72,6 +72,25 @@ def test_patterns_may_be_what_is_compared_and_without_validation_that_is_said(sc
     assert model.facts["estimate"] == "tile"
 
 
+def test_a_network_that_learned_a_wrong_object_is_not_better_whatever_its_labels_say(scan, tmp_path, backend, capsys):
+    """Labels of half the contrast, as those of a fit of too few photons can be: patterns that nobody was given tell."""
+    words = [*SMALL, "--model-type", "supervised", "--epochs", "8", "--learning-rate", "0.02"]
+    other = simulated(tmp_path / "other.npz", "--object", "random-lines", "--size", "32", "--frames", "90", "--step", "3")
+    weak = []
+    for path in (scan, other):
+        with np.load(path) as file:
+            arrays = dict(file)
+        mean = arrays["object_true"].mean()
+        arrays["object_true"] = mean + 0.5 * (arrays["object_true"] - mean)
+        weak.append(tmp_path / f"weak-{path.name}")
+        np.savez(weak[-1], **arrays)
+    assert train(weak[0], tmp_path / "run", backend, *words, "--validation", weak[1]) == 0
+    figures = load_model(tmp_path / "run").untrained
+    assert figures["network"] < 0.97 * min(figures["untrained"], figures["same_steps"])
+    assert not figures["better"]
+    assert "but patterns left out are predicted less well" in capsys.readouterr().out.splitlines()[-1]
+
+
 @pytest.mark.long
 def test_a_part_of_a_scan_validates_and_is_reconstructed_to_compare_with(scan, tmp_path, backend):
     assert train(scan, tmp_path / "run", backend, *SMALL, "--epochs", "2", "--validation-split", "0.4") == 0
