@@ -30,8 +30,8 @@ CAPABILITIES: Final[frozenset[str]] = frozenset(
     {
         "train", "infer", "reconstruct", "evaluate",
         "positions", "position-search", "background", "flux", "saturation", "near-field",
-    }  # fmt: skip
-)
+    }
+)  # fmt: skip
 """Words a manifest may claim: the four verbs, what ``reconstruct`` can do besides object and probe, and in which regime."""
 
 VERBS: Final[tuple[str, ...]] = ("train", "infer", "reconstruct", "evaluate")

@@ -49,8 +49,9 @@ def way_of(stated: tuple[str, float, float] | None) -> Propagation | None:
     """
     if stated is None:
         return None
-    propagator, *numbers = stated
-    if propagator not in PROPAGATORS or len(numbers) != 2 or not all(0 < number < np.inf for number in numbers):
+    name, *numbers = stated
+    propagator = next((one for one in PROPAGATORS if one == name), None)
+    if propagator is None or len(numbers) != 2 or not all(0 < number < np.inf for number in numbers):
         raise DataError(
             f"The propagation {tuple(stated)} is none: (propagator, distance, wavelength) with {' or '.join(PROPAGATORS)} "
             "and two finite numbers above 0 is expected."
