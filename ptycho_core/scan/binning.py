@@ -1,4 +1,8 @@
-"""Detector pixels added up to larger ones: the window in the object becomes smaller, the object's pixels stay."""
+"""Detector pixels added up to larger ones.
+
+In the far field the window in the object becomes smaller, and the object's pixels stay; in the near field the window stays, and
+the object's pixels become larger with those of the detector.
+"""
 
 from __future__ import annotations
 
@@ -34,18 +38,21 @@ def with_bin(scan: Scan, number: int) -> Scan:
     if size == 0:
         raise DataError(f"{scan.source}: patterns of {scan.size} pixels cannot be binned by {number}.", source="data.bin")
     scan = with_size(scan, size * number)
-    before, first = scan.size, scan.size // 2 - size // 2
+    before = scan.size
     mask: NDArray[np.bool_] = np.asarray(_blocks(scan.mask, number).all(axis=(-3, -1)))
     if not mask.any():
         raise DataError(f"{scan.source}: no pixel is good once {number} x {number} are binned.", source="data.bin")
-    it = scan.geometry
+    it, near, guess = scan.geometry, scan.propagation is not None, scan.object_guess
+    if guess is not None and near:
+        guess = _averaged(guess[: guess.shape[0] // number * number, : guess.shape[1] // number * number], number)
     return replace(
         scan,
         patterns=_Binned(scan.patterns, number, mask),
-        positions=scan.positions + first,
+        positions=scan.positions / number if near else scan.positions + (before // 2 - size // 2),
         bin=number,
         mask=mask,
-        probe=None if scan.probe is None else _middle(scan.probe, size),
+        probe=None if scan.probe is None else _binned_probe(scan.probe, size, near=near),
+        object_guess=guess,
         geometry=None if it is None else replace(it, detector_pixel_size_m=it.detector_pixel_size_m * number),
         notes=(*scan.notes, f"Bin: {number} x {number} pixels of {before} x {before} are added up, {size} x {size} remain."),
     )
@@ -56,11 +63,24 @@ def probe_for(scan: Scan, probe: ComplexArray) -> ComplexArray:
 
     One that belongs to the patterns of the scan's file follows them; any other stays as it is.
     """
-    whole = scan.size * scan.bin
+    whole, near = scan.size * scan.bin, scan.propagation is not None
     if probe.shape[-1] == scan.size:
         return probe
-    followed = followed_probe(probe, scan.stored_size or whole, whole)
-    return _middle(followed, scan.size) if followed.shape[-1] == whole else followed
+    followed = followed_probe(probe, scan.stored_size or whole, whole, near=near)
+    return _binned_probe(followed, scan.size, near=near) if followed.shape[-1] == whole else followed
+
+
+def _binned_probe(probe: ComplexArray, size: int, *, near: bool) -> ComplexArray:
+    """A probe (mode, M, M) for patterns of ``size`` pixels that were binned; in the near field it keeps its counts."""
+    if not near:
+        return _middle(probe, size)
+    number = probe.shape[-1] // size
+    return _averaged(probe, number) * np.asarray(number, dtype=probe.real.dtype)
+
+
+def _averaged(values: ComplexArray, number: int) -> ComplexArray:
+    """The mean of ``number`` x ``number`` neighbors on the last two axes, whose lengths are multiples of it."""
+    return np.asarray(_blocks(values, number).mean(axis=(-3, -1)), dtype=values.dtype)
 
 
 def _middle(probe: ComplexArray, size: int) -> ComplexArray:

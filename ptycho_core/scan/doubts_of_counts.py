@@ -10,7 +10,7 @@ from ptycho_core.scan.canvas import frames_in_words
 from ptycho_core.scan.dose import unexplained
 from ptycho_core.scan.doubt import Doubt
 from ptycho_core.scan.pixels import FEWEST_FRAMES
-from ptycho_core.scan.scan import far_field
+from ptycho_core.scan.scan import empty_pattern
 from ptycho_core.scan.selection import frame_numbers
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def mask_hides_much(scan: Scan, _evidence: Evidence) -> Iterator[Doubt]:
         yield Doubt("mask", "doubtful", f"{said}: look whether it is the wrong way round; a mask is 1 where a pixel is good.")
     if scan.probe is None:
         return
-    light = far_field(scan.probe)
+    light = empty_pattern(scan.probe, scan.propagation)
     hidden = 1 - float(light[scan.mask].sum() / light.sum()) if light.any() else 0.0
     if hidden > _BAD:
         said = f"The mask hides {hidden:.0%} of the light of the probe"

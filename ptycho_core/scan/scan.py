@@ -25,7 +25,7 @@ __all__ = [
     "Scan",
     "Steps",
     "empty_counts",
-    "far_field",
+    "empty_pattern",
     "mean_counts",
     "pattern_chunks",
     "relative_flux",
@@ -212,16 +212,24 @@ def mean_counts(scan: Scan, progress: Steps | None = None) -> float:
     return sum(float(counts.sum(dtype=np.float64)) for _, counts in pattern_chunks(scan, progress)) / len(scan)
 
 
-def far_field(probe: ComplexArray) -> NDArray[np.float64]:
-    """Intensity (N, N) of a probe (mode, N, N) in the far field, all modes together, zero frequency at ``[N//2, N//2]``."""
-    far = np.fft.fftshift(np.fft.fft2(probe.astype(np.complex128, copy=False), norm="ortho"), axes=(1, 2))
-    found: NDArray[np.float64] = (np.abs(far) ** 2).sum(axis=0)
+def empty_pattern(probe: ComplexArray, way: Propagation | None) -> NDArray[np.float64]:
+    """The pattern (N, N) of a probe (mode, N, N) without an object, all modes together; ``way`` is `Scan.propagation`.
+
+    In the far field zero frequency lies at ``[N//2, N//2]``.
+    """
+    from ptycho_core.physics.near_field import near_field
+
+    if way is None:
+        field = np.fft.fftshift(np.fft.fft2(probe.astype(np.complex128, copy=False), norm="ortho"), axes=(1, 2))
+    else:
+        field = near_field(probe, way)
+    found: NDArray[np.float64] = (np.abs(field) ** 2).sum(axis=0)
     return found
 
 
 def empty_counts(scan: Scan, probe: ComplexArray) -> float:
     """The counts in good pixels of a pattern of an empty object; ``probe`` is (mode, N, N) in counts."""
-    return float(far_field(probe)[scan.mask].sum())
+    return float(empty_pattern(probe, scan.propagation)[scan.mask].sum())
 
 
 def scaled_probe(scan: Scan, probe: ComplexArray | None = None, progress: Steps | None = None) -> tuple[ComplexArray, float]:
