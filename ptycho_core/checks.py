@@ -9,6 +9,7 @@ import numpy as np
 from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, InferJob, ReconstructJob
 from ptycho_core.errors import DataError
 from ptycho_core.physics import check_batch, check_model
+from ptycho_core.physics.near_field import way_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,6 +34,7 @@ def check_job(job: Job) -> None:
     if isinstance(job, EvaluateJob):
         check_model(np.asarray(job.object), np.asarray(job.probe), job.positions, job.background, job.flux)
         check_batch(job)
+        way_of(job.propagation)
     elif isinstance(job, ReconstructJob):
         check_model(job.object, job.probe, job.positions, None, job.flux)
         _check_scan(job.scan, job.probe, job.positions)

@@ -82,8 +82,7 @@ def score(
 def _score(
     xp: ArrayOps, fields: Fields, windows: Windows, measured: Measured, *, forward: ForwardModel, likelihood: Loss
 ) -> tuple[Array, Array]:
-    waves = forward.propagate(xp, forward.exit_wave(xp, fields, windows).wave)
-    intensity = bounded_above(xp, forward.measure(xp, waves, fields.background), measured, COUNTS_FLOOR)
+    intensity = bounded_above(xp, _modelled(xp, fields, windows, forward), measured, COUNTS_FLOOR)
     found = likelihood.compare(xp, intensity, measured)
     return found.loss, found.absolute
 
@@ -94,8 +93,7 @@ def frame_sums(state: State, frames: DevicePatterns, *, forward: ForwardModel) -
     found = np.stack([np.zeros(frames.number), frames.amplitude_sums], axis=1)
     for part, amplitudes in frames.in_turn(_portions(frames, np.arange(frames.number), state)):
         windows = windows_of(state, part, frames.size)
-        waves = forward.propagate(xp, forward.exit_wave(xp, state.fields, windows).wave)
-        intensity = forward.measure(xp, waves, state.background)
+        intensity = _modelled(xp, state.fields, windows, forward)
         intensity = bounded_above(xp, intensity, Measured(amplitudes, frames.mask, frames.ceiling), 0.0)
         difference = xp.abs(xp.sqrt(intensity) - amplitudes)
         difference = difference if frames.mask is None else difference * frames.mask
@@ -115,8 +113,14 @@ def with_best_flux(state: State, frames: OnDevice, chosen: NDArray[np.int64], *,
     return found
 
 
+def _modelled(xp: ArrayOps, fields: Fields, windows: Windows, forward: ForwardModel) -> Array:
+    """Expected counts, real (frame, N, N)."""
+    exits = forward.exit_wave(xp, fields, windows)
+    return forward.measure(xp, forward.propagate(xp, exits.wave, exits.ramps), fields.background)
+
+
 def _best_steps(xp: ArrayOps, fields: Fields, windows: Windows, measured: Measured, *, forward: ForwardModel) -> Array:
-    light = forward.measure(xp, forward.propagate(xp, forward.exit_wave(xp, fields, windows).wave), None)
+    light = _modelled(xp, fields._replace(background=None), windows, forward)
     return best_steps(xp, light, fields.background, measured, COUNTS_FLOOR)
 
 
@@ -313,7 +317,7 @@ def _with_portion(
 ) -> tuple[Fields, _Slopes, Array, Array]:
     """``gradient`` with that of a few frames added, what belongs to each of them, loss, sum of absolute amplitude differences."""
     exits = forward.exit_wave(xp, fields, windows)
-    waves = forward.propagate(xp, exits.wave)
+    waves = forward.propagate(xp, exits.wave, exits.ramps)
     intensity = forward.measure(xp, waves, fields.background)
     bounded = bounded_above(xp, intensity, measured, COUNTS_FLOOR)
     loss, factor, absolute = likelihood.compare(xp, bounded, measured)
@@ -322,7 +326,7 @@ def _with_portion(
     if by_background is not None:
         by_pixel = xp.sum(factor, 0)
         by_background = by_background + (xp.sum(by_pixel) if constant_background else by_pixel)
-    back = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, factor, waves))
+    back = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, factor, waves), exits.ramps)
     by = forward.exit_adjoint(
         xp, exits, back, fields.probe, with_probe=refine_probe, with_positions=refine_positions, with_flux=refine_flux
     )

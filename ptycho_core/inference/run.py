@@ -320,9 +320,10 @@ def _metrics(payload: InferencePayload, job: InferJob, chosen: ChosenProbe, stit
     judged = np.unique(np.linspace(0, len(scan) - 1, _JUDGED).astype(np.int64))
     counts, positions = scan.patterns.read(judged), job.positions[judged]
     model = stitched.object, job.probe, positions, job.background
-    sums, noise = frame_sums(counts, scan.mask, *model).sum(axis=0), float(noise_sums(scan.mask, *model).sum())
+    sums = frame_sums(counts, scan.mask, *model, way=scan.propagation).sum(axis=0)
+    noise = float(noise_sums(scan.mask, *model, way=scan.propagation).sum())
     misfit, over_noise = (float(sums[0] / whole) if whole > 0 else float("nan") for whole in (sums[1], noise))
-    flat = flat_misfit(counts, scan.mask, stitched.object.shape, job.probe, positions)
+    flat = flat_misfit(counts, scan.mask, stitched.object.shape, job.probe, positions, scan.propagation)
     signs = Signs(
         misfit, over_noise, flat=flat if over_noise > 0 and flat > 2 * misfit / over_noise else None,
         counts=float(counts[:, scan.mask].mean()),

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ptycho_core.imaging.verdict import FEW_COUNTS
 
 if TYPE_CHECKING:
+    from ptycho_core.physics.near_field import Propagation
     from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 __all__ = [
@@ -99,7 +100,9 @@ class HeldOut:
     judging: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
-def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames: int, size: int) -> Plan:
+def choose_plan(
+    options: ReconstructionSettings, counts_per_pixel: float, frames: int, size: int, way: Propagation | None = None
+) -> Plan:
     """Resolve every "auto" from the data.
 
     Args:
@@ -107,6 +110,7 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
         counts_per_pixel: mean counts of a good pixel.
         frames: in the scan.
         size: N.
+        way: to the detector in the near field, where its middle shows a part of the object, and not a coarser one.
     """
     notes: list[str] = []
     low = counts_per_pixel < LOW_COUNTS
@@ -124,8 +128,10 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
         # What saturated pixels would have counted is found by overlap alone, and slowly.
         epochs = 0 if few else 50 if options.moves_positions or options.saturation else 5
     wanted = options.start is None and not few if options.coarse_start is None else options.coarse_start
-    possible = size >= 64 and size % 4 == 0
-    if options.coarse_start and not possible:
+    possible = size >= 64 and size % 4 == 0 and way is None
+    if options.coarse_start and way is not None:
+        notes.append("no coarse start: in the near field the middle of the detector shows a part of the object")
+    elif options.coarse_start and not possible:
         notes.append(f"no coarse start: patterns of {size} pixels; it takes 64 or more, a multiple of 4")
     if options.total_variation and options.iterations == 0:
         notes.append("no total variation: it is a part of the joint fit, which has no iterations")

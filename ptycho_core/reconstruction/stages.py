@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ptycho_core.contract import EventSink, ExecutionPlan
+    from ptycho_core.physics.near_field import Propagation
     from ptycho_core.reconstruction.position_search import Searching
     from ptycho_core.settings.reconstruction import ReconstructionSettings
 
@@ -105,11 +106,13 @@ class Engine(Protocol[M]):
         number: frames in the scan.
         size: N.
         mean_counts: of a good pixel.
+        way: to the detector in the near field; None in the far field.
     """
 
     number: int
     size: int
     mean_counts: float
+    way: Propagation | None
 
     def coarse(self, model: M) -> M:
         """The model at half the resolution."""
@@ -155,7 +158,7 @@ class Run(Generic[M]):
     def __init__(self, engine: Engine[M], options: ReconstructionSettings, plan: ExecutionPlan, events: EventSink) -> None:
         self._engine, self._options, self._planned, self._events = engine, options, plan, events
         seed = int(plan.execution["seed"] or 0)
-        self._plan: Plan = choose_plan(options, engine.mean_counts, engine.number, engine.size)
+        self._plan: Plan = choose_plan(options, engine.mean_counts, engine.number, engine.size, engine.way)
         self._held_out: HeldOut = choose_held_out(engine.number, self._plan.held_out, self._plan.stop_on_held_out, seed)
         self._weight: float | None = self._plan.total_variation or 0.0  # None: no fit is to be trusted
         self._held_out_r: npt.NDArray[np.float64] | None = None
@@ -185,7 +188,7 @@ class Run(Generic[M]):
         best.positions = keep_inside(best.positions, image.shape, self._engine.size)
         kept = np.zeros(0, dtype=np.int64)
         if self._options.moves_positions:
-            kept = np.flatnonzero(position_errors(image, probe, best.positions, background) > UNCERTAIN)
+            kept = np.flatnonzero(position_errors(image, probe, best.positions, background, self._engine.way) > UNCERTAIN)
             best.positions[kept] = self._given[kept]
         if len(kept):
             self._notes.append(f"the patterns of {len(kept)} frames do not determine their positions, which stay as they were")
