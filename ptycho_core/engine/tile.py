@@ -251,9 +251,7 @@ def _slope(
     return xp.scatter_add(total, back, portion.corners), roots
 
 
-def _projected(
-    xp: ArrayOps, direction: Array, portion: _Portion, seen: _Seen, *, forward: ForwardModel
-) -> tuple[Array, Array]:
+def _projected(xp: ArrayOps, direction: Array, portion: _Portion, seen: _Seen, *, forward: ForwardModel) -> tuple[Array, Array]:
     """The waves of a direction, and the curvature of the misfit along it, in double precision."""
     change = _waves(xp, direction, portion, forward)
     bend = xp.mode_sum(xp.real_product(seen.waves, change)) * seen.inverse_roots

@@ -508,7 +508,10 @@ def _window(one: StoredObject) -> int | None:
 
 
 def _places(ours: StoredObject, theirs: StoredObject) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """The positions of the frames that both have, each (frame, 2), or None."""
+    """The positions of the frames that both have, each (frame, 2), or None; of windows as wide as ours.
+
+    In the near field windows of another width have the same pixels, and their middles lie at the same place of the sample.
+    """
     from ptycho_core.scan.pairing import paired
 
     if ours.positions is None or theirs.positions is None:
@@ -516,7 +519,9 @@ def _places(ours: StoredObject, theirs: StoredObject) -> tuple[NDArray[np.float6
     pairs = paired(ours.positions, theirs.positions, ours.frames, theirs.frames)
     if pairs is None:
         return None
-    return np.asarray(ours.positions, np.float64)[pairs[0]], np.asarray(theirs.positions, np.float64)[pairs[1]]
+    mine, other = _window(ours), _window(theirs)
+    wider = 0 if mine is None or other is None else other // 2 - mine // 2
+    return np.asarray(ours.positions, np.float64)[pairs[0]], np.asarray(theirs.positions, np.float64)[pairs[1]] + wider
 
 
 def _offset(

@@ -251,7 +251,7 @@ def infer_job(
 
 def _check_scan(scan: Scan, model: Model, path: Path, payload: InferencePayload) -> None:
     """Refuse a scan that the network cannot take, or only if its patterns were cropped or padded, and that was not asked for."""
-    stored = scan.stored_size or scan.size
+    stored = scan.size if scan.propagation is not None else scan.stored_size or scan.size
     if stored != model.size and "size" not in payload.resolved.requested:
         trained = f"{model.size} x {model.size}"
         raise DataError(
@@ -343,6 +343,7 @@ def _collect(
     payload: InferencePayload, job: InferJob, chosen: ChosenProbe, stitched: StitchedObject, origin: NDArray[np.float64]
 ) -> Reconstruction:
     from ptycho_core.formats.product import Reconstruction, title_and_scale
+    from ptycho_core.scan.scan import regime_facts
 
     scan = job.scan
     return Reconstruction(
@@ -358,6 +359,7 @@ def _collect(
             "probe": chosen.origin,
             "counts_factor": scan.counts_factor,
             "stored_size": scan.stored_size,
+            **regime_facts(scan),
             "notes": [*chosen.notes, *stitched.notes],
         },
         **title_and_scale(scan),

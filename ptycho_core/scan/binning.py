@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptycho_core.errors import DataError
+from ptycho_core.scan.blocks import averaged, blocks
 from ptycho_core.scan.size import followed_probe, with_size
 
 if TYPE_CHECKING:
@@ -39,12 +40,12 @@ def with_bin(scan: Scan, number: int) -> Scan:
         raise DataError(f"{scan.source}: patterns of {scan.size} pixels cannot be binned by {number}.", source="data.bin")
     scan = with_size(scan, size * number)
     before = scan.size
-    mask: NDArray[np.bool_] = np.asarray(_blocks(scan.mask, number).all(axis=(-3, -1)))
+    mask: NDArray[np.bool_] = np.asarray(blocks(scan.mask, number).all(axis=(-3, -1)))
     if not mask.any():
         raise DataError(f"{scan.source}: no pixel is good once {number} x {number} are binned.", source="data.bin")
     it, near, guess = scan.geometry, scan.propagation is not None, scan.object_guess
     if guess is not None and near:
-        guess = _averaged(guess[: guess.shape[0] // number * number, : guess.shape[1] // number * number], number)
+        guess = averaged(guess, number)
     return replace(
         scan,
         patterns=_Binned(scan.patterns, number, mask),
@@ -63,11 +64,12 @@ def probe_for(scan: Scan, probe: ComplexArray) -> ComplexArray:
 
     One that belongs to the patterns of the scan's file follows them; any other stays as it is.
     """
-    whole, near = scan.size * scan.bin, scan.propagation is not None
-    if probe.shape[-1] == scan.size:
-        return probe
-    followed = followed_probe(probe, scan.stored_size or whole, whole, near=near)
-    return _binned_probe(followed, scan.size, near=near) if followed.shape[-1] == whole else followed
+    size, near = scan.size - 2 * scan.margin, scan.propagation is not None
+    whole = size * scan.bin
+    if probe.shape[-1] not in (size, scan.size):
+        probe = followed_probe(probe, scan.stored_size or whole, whole, near=near)
+        probe = _binned_probe(probe, size, near=near) if probe.shape[-1] == whole else probe
+    return followed_probe(probe, size, scan.size, near=near) if scan.margin else probe
 
 
 def _binned_probe(probe: ComplexArray, size: int, *, near: bool) -> ComplexArray:
@@ -75,12 +77,7 @@ def _binned_probe(probe: ComplexArray, size: int, *, near: bool) -> ComplexArray
     if not near:
         return _middle(probe, size)
     number = probe.shape[-1] // size
-    return _averaged(probe, number) * np.asarray(number, dtype=probe.real.dtype)
-
-
-def _averaged(values: ComplexArray, number: int) -> ComplexArray:
-    """The mean of ``number`` x ``number`` neighbors on the last two axes, whose lengths are multiples of it."""
-    return np.asarray(_blocks(values, number).mean(axis=(-3, -1)), dtype=values.dtype)
+    return averaged(probe, number) * np.asarray(number, dtype=probe.real.dtype)
 
 
 def _middle(probe: ComplexArray, size: int) -> ComplexArray:
@@ -101,12 +98,6 @@ class _Binned:
         return len(self._stored)
 
     def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = _blocks(self._stored.read(frames), self._number).sum(axis=(-3, -1), dtype=np.float32)
+        found: NDArray[np.float32] = blocks(self._stored.read(frames), self._number).sum(axis=(-3, -1), dtype=np.float32)
         found[:, ~self._mask] = 0
         return found
-
-
-def _blocks(values: NDArray[Any], number: int) -> NDArray[Any]:
-    """(…, row, in row, column, in column)."""
-    rows, columns = (length // number for length in values.shape[-2:])
-    return values.reshape(*values.shape[:-2], rows, number, columns, number)

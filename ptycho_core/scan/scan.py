@@ -28,6 +28,7 @@ __all__ = [
     "empty_pattern",
     "mean_counts",
     "pattern_chunks",
+    "regime_facts",
     "relative_flux",
     "scaled_probe",
 ]
@@ -144,6 +145,7 @@ class Scan:
         pixel_m: the object's pixel in metres, where it is known though the geometry is not.
         flux: (frame,), float64, above 0, mean 1, the dose of each frame over their mean, from a monitor; or None.
         bin: how many pixels of the detector along each side were added up to one.
+        margin: bad pixels on each side of the patterns, in the near field, where there is no detector.
     """
 
     patterns: Patterns
@@ -163,6 +165,7 @@ class Scan:
     pixel_m: float | None = None
     bin: int = 1
     flux: NDArray[np.float64] | None = None
+    margin: int = 0
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -182,6 +185,18 @@ class Scan:
     def propagation(self) -> Propagation | None:
         """The way from the sample to the detector in the near field; None in the far field."""
         return None if self.geometry is None else self.geometry.propagation
+
+
+def regime_facts(scan: Scan) -> dict[str, Any]:
+    """What a result states of the near field, by name; nothing in the far field."""
+    it = scan.geometry
+    if it is None or (way := it.propagation) is None:
+        return {}
+    return {
+        "regime": it.regime, "propagator": it.propagator, "detector_distance_m": it.detector_distance_m,
+        "detector_pixel_size_m": it.detector_pixel_size_m, "focus_to_sample_m": it.focus_to_sample_m,
+        "magnification": it.magnification, "fresnel_number_of_pixel": 1 / way.distance,
+    }  # fmt: skip
 
 
 def relative_flux(values: NDArray[Any]) -> NDArray[np.float64]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import numpy as np
 
 from ptycho_core.errors import DataError
+from ptycho_core.scan.blocks import averaged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     ComplexArray = NDArray[np.complexfloating[Any, Any]]
 
 __all__ = ["followed_object", "followed_probe", "with_size"]
+
+_SAME: Final = 1.001
+"""How many times wider a pixel may be than another and count as one of the same width."""
 
 _Array = TypeVar("_Array", bound="NDArray[Any]")
 
@@ -61,7 +65,8 @@ def with_size(scan: Scan, size: int) -> Scan:
         mask=mask,
         probe=probe,
         object_guess=guess,
-        stored_size=before,
+        stored_size=before if scan.stored_size is None else scan.stored_size,
+        margin=max(scan.margin + size // 2 - before // 2, 0) if near else 0,
         pixel_m=None if scan.pixel_m is None else scan.pixel_m * before / size,
         notes=(*scan.notes, f"Size: {size} x {size} pixels; the detector of {before} x {before} is {how}.", *notes),
     )
@@ -95,7 +100,7 @@ def followed_object(scan: Scan, stored: StoredObject, where: object, *, own: boo
         DataError: nothing says how wide its pixels are, or they are neither those of the scan's file nor those that it now has.
     """
     if scan.propagation is not None:
-        return _followed_in_near_field(scan, stored, own=own)
+        return _followed_in_near_field(scan, stored, where, own=own)
     if scan.stored_size is None:
         return stored
     before = scan.stored_size if stored.probe is None and own else None if stored.probe is None else stored.probe.shape[-1]
@@ -119,14 +124,32 @@ def followed_object(scan: Scan, stored: StoredObject, where: object, *, own: boo
     )
 
 
-def _followed_in_near_field(scan: Scan, stored: StoredObject, *, own: bool) -> StoredObject:
-    """A stored object whose pixels stay, next to windows of the scan's size."""
+def _followed_in_near_field(scan: Scan, stored: StoredObject, where: object, *, own: bool) -> StoredObject:
+    """A stored object whose pixels stay, next to windows of the scan's size; that of the scan's own file is binned with it."""
+    wide = scan.object_pixel_m
+    if own and scan.bin > 1:
+        stored = _binned(stored, scan.bin)
+    elif stored.pixel_size_m is not None and wide and not 1 / _SAME < stored.pixel_size_m[0] / wide < _SAME:
+        raise DataError(
+            f"{where}: the object's pixels are {stored.pixel_size_m[0]:.6g} m wide, those of {scan.source} {wide:.6g} m.",
+            remedy="Give an object with pixels of the same width; --bin and --focus-to-sample-m change them.",
+        )
     before = scan.size if stored.probe is None else stored.probe.shape[-1]
     if stored.probe is None and own:
-        before = scan.stored_size or scan.size
+        before = (scan.stored_size or scan.size) // scan.bin
     probe = None if stored.probe is None else followed_probe(stored.probe, before, scan.size, near=True)
     positions = None if stored.positions is None else _positions(stored.positions, before, scan.size, near=True)
     return replace(stored, probe=probe, positions=positions)
+
+
+def _binned(stored: StoredObject, number: int) -> StoredObject:
+    return replace(
+        stored,
+        object=averaged(stored.object, number),
+        probe=None if stored.probe is None else averaged(stored.probe, number) * number,
+        positions=None if stored.positions is None else np.asarray(stored.positions) / number,
+        origin=None if stored.origin is None else np.asarray(stored.origin) / number,
+    )
 
 
 class _Resized:

@@ -202,6 +202,12 @@ class DataSettings:
         "fresnel for a divergent one, whose magnification is a paraxial law. Change it to compare with programs that use "
         "the other.",
     )  # fmt: skip
+    margin: int | None = setting(
+        None, minimum=0, maximum=8192, unit="px", verbs=_VERBS,
+        help="masked pixels around the detector on each side, in the near field, in which probe and object go on, so that light "
+        "comes in from outside and nothing wraps round; auto is as far as waves of half the highest frequency go sideways, where "
+        "the probe reaches the edge. More for samples full of fine structure, 0 to save time.",
+    )  # fmt: skip
     photon_energy_ev: float | None = setting(
         None, unit="eV", above=0, verbs=_VERBS,
         help="photon energy; with distance and pixel size it gives results a scale in metres. Give it where the file lacks it.",

@@ -34,6 +34,7 @@ READING = GEOMETRY | {
     "bin": ([], ["--bin", "2"]),
     "regime": (["--regime", "far", *_NEAR[2:]], _NEAR),
     "focus_to_sample_m": (_NEAR, [*_NEAR, "--focus-to-sample-m", "1e-5"]),
+    "margin": ([*_NEAR, "--margin", "0"], [*_NEAR, "--margin", "4"]),
     "propagator": (_NEAR, [*_NEAR, "--propagator", "fresnel"]),
 }
 """Words by setting, the first and the second time."""
