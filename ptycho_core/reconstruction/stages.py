@@ -225,7 +225,8 @@ class Run(Generic[M]):
         image, probe, _ = self._engine.arrays(model)
         assert model.flux is not None
         flux = model.flux
-        if self._options.refine_probe:
+        # In the near field light goes round the edges of the window, where a ramp jumps: it would show in the patterns.
+        if self._options.refine_probe and self._engine.way is None:
             image, probe, flux = without_ramp(image, probe, flux, model.positions, self._engine.arrays(start)[1])
         # A common factor is the probe's.
         return self._engine.replaced(model, image, probe * np.sqrt(flux.mean()).astype(probe.real.dtype), flux / flux.mean())
