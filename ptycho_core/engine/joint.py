@@ -2,7 +2,7 @@
 
 The gradient of all frames is written by hand.  Each unknown is scaled by the root of its share of the curvature: the
 object by the illumination ``sum |P|^2`` at each pixel, the probe by ``sum |O|^2``, a position by the slope of the probe, the
-logarithm of the flux by the counts of a frame.
+logarithm of the flux by the counts of a frame; in the near field smooth phase has a scale of its own (`smooth_phase`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from ptycho_core.engine.flux import best_steps
 from ptycho_core.engine.regularization import total_variation
 from ptycho_core.engine.saturation import bounded_above, where_free
+from ptycho_core.engine.smooth_phase import SmoothPhase
 from ptycho_core.engine.state import Fields, Measured, State, Windows, windows_at, windows_of
 from ptycho_core.reconstruction.constants import COUNTS_FLOOR, ILLUMINATION_FLOOR
 from ptycho_core.reconstruction.lbfgs import minimise
@@ -152,6 +153,9 @@ class Joint:
         self._forward, self._likelihood, self._refine_flux = forward, likelihood, refine_flux
         self._refine_probe, self._refine_positions = refine_probe, refine_positions
         self._whole = np.floor(state.positions)
+        self._smooth: tuple[SmoothPhase, SmoothPhase] | None = None
+        if not forward.shows_smooth_phase:
+            self._smooth = SmoothPhase(self._xp, self._start.object), SmoothPhase(self._xp, self._start.probe)
         self.misfit = math.nan
         self._illumination = illumination_of(self._start, used)
         self._set_scales()
@@ -203,9 +207,12 @@ class Joint:
 
     def _pack(self) -> Array:
         xp, start = self._xp, self._start
-        parts = [xp.as_real(xp.over_real(start.object, self._object_scale))]
+        parts = [xp.over_real(start.object, self._object_scale)]
         if self._refine_probe:
-            parts.append(xp.as_real(xp.over_real(start.probe, self._probe_scale)))
+            parts.append(xp.over_real(start.probe, self._probe_scale))
+        if self._smooth is not None:
+            parts = [smooth.inverse(part) for smooth, part in zip(self._smooth, parts, strict=False)]
+        parts = [xp.as_real(part) for part in parts]
         if self._refine_positions:
             parts.append(xp.reshape(xp.from_numpy(start.positions - self._whole) / self._position_scale, (-1,)))
         if self._refine_flux and start.flux is not None:
@@ -219,10 +226,12 @@ class Joint:
         xp, start = self._xp, self._start
         state = State(xp, start.object, start.probe, start.positions, start.background, start.flux)
         used = 2 * math.prod(start.object.shape)
-        state.object = xp.times_real(xp.as_complex(point[:used], tuple(start.object.shape)), self._object_scale)
+        part = xp.as_complex(point[:used], tuple(start.object.shape))
+        state.object = xp.times_real(part if self._smooth is None else self._smooth[0].of(part), self._object_scale)
         if self._refine_probe:
             length = 2 * math.prod(start.probe.shape)
             part = xp.as_complex(point[used : used + length], tuple(start.probe.shape))
+            part = part if self._smooth is None else self._smooth[1].of(part)
             state.probe, used = xp.times_real(part, self._probe_scale), used + length
         if self._refine_positions:
             length = 2 * len(start.positions)
@@ -244,9 +253,12 @@ class Joint:
     ) -> Array:
         # dL/dRe z + i dL/dIm z = 2 dL/dz*
         xp = self._xp
-        parts = [xp.as_real(xp.times_real(gradient.object, 2 * self._object_scale))]
+        parts = [xp.times_real(gradient.object, 2 * self._object_scale)]
         if self._refine_probe:
-            parts.append(xp.as_real(xp.times_real(gradient.probe, 2 * self._probe_scale)))
+            parts.append(xp.times_real(gradient.probe, 2 * self._probe_scale))
+        if self._smooth is not None:
+            parts = [smooth.of(part) for smooth, part in zip(self._smooth, parts, strict=False)]
+        parts = [xp.as_real(part) for part in parts]
         if positions is not None:
             parts.append(xp.reshape(xp.from_numpy(positions) * self._position_scale, (-1,)))
         if flux is not None:

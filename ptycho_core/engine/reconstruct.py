@@ -86,7 +86,8 @@ class _Engine:
 
     def epochs(self, model: State, *, coarse: bool) -> Callable[[list[NDArray[np.int64]], float], float]:
         frames = InnerPatterns(self._frames) if coarse else self._frames
-        momentum = Momentum(model)
+        # It carries on the first change from a flat object, by half of it: that the coarse start has taken, where there is one.
+        momentum = Momentum(model) if self.way is None else None
 
         def epoch(order: list[NDArray[np.int64]], position_step: float) -> float:
             return pie_epoch(

@@ -17,6 +17,7 @@ class FarField(ThinSample):
 
     name = "far-field"
     folds = True  # as the Fourier transform at even frequencies is that of the sum of the quadrants
+    shows_smooth_phase = True  # as a slope moves the pattern
 
     def propagate(self, xp: ArrayOps, wave: Array, ramps: Array | None = None) -> Array:  # noqa: ARG002
         """One orthonormal Fourier transform."""

@@ -62,6 +62,10 @@ class ForwardModel(Protocol):
         Folded is ``(…, N/2, N/2)``, the sum of the four quadrants; what is propagated then has twice the amplitude.
         """
 
+    @property
+    def shows_smooth_phase(self) -> bool:
+        """Whether a pattern shows smooth phase as it does rough; where not, the joint fit enlarges its steps."""
+
     def exit_wave(self, xp: ArrayOps, fields: Fields, windows: Windows) -> Exit:
         """The waves behind the sample."""
 

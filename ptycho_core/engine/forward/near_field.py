@@ -36,6 +36,7 @@ class NearField(ThinSample):
 
     name = "near-field"
     folds = False
+    shows_smooth_phase = False  # as the intensity follows its curvature
 
     def __init__(self, xp: ArrayOps, way: Propagation, size: int) -> None:
         self._key = (way, size)
