@@ -70,7 +70,7 @@ def _check_far(raw: RawScan, path: Path, asked: DataSettings) -> None:
     """Refuse what acts in the near field alone, unless the file states it, too, which `facts` give as a setting."""
     stated = raw.stated.get("focus_to_sample_m")
     given = {"focus_to_sample_m": asked.focus_to_sample_m not in (None, stated.value if stated else None)}
-    given |= {"propagator": asked.propagator != AUTO, "margin": asked.margin is not None}
+    given |= {"propagator": asked.propagator != AUTO, "margin": bool(asked.margin)}
     for name in (name for name, there in given.items() if there):
         who = (
             "the settings state" if asked.regime != AUTO else f"{raw.regime.key} states" if raw.regime else "nothing states near"

@@ -159,7 +159,7 @@ def infer_payload(
 
     began = time.perf_counter()
     groups = payload.groups
-    scan, doubts, _ = looked_over(kept(open_scan(payload.file, groups["data"])))
+    scan, doubts, _ = looked_over(kept(open_scan(payload.file, _reading(payload))))
     scan = with_even_dose(scan)
     named, notes = groups["data"]["probe"], list[str]()
     if scan.probe is None:
@@ -249,9 +249,20 @@ def infer_job(
     return InferJob(scan, model, probe, positions, groups, settings, background)
 
 
+def _reading(payload: InferencePayload) -> Mapping[str, Value]:
+    """The *data* settings; the window of a model is whole, so that nothing is added to it without being asked."""
+    data = payload.groups["data"]
+    return data if payload.model_path is None or data["margin"] is not None else {**data, "margin": 0}
+
+
 def _check_scan(scan: Scan, model: Model, path: Path, payload: InferencePayload) -> None:
     """Refuse a scan that the network cannot take, or only if its patterns were cropped or padded, and that was not asked for."""
-    stored = scan.size if scan.propagation is not None else scan.stored_size or scan.size
+    if scan.size != model.size:
+        raise DataError(
+            f"{scan.source} is used with {scan.size} x {scan.size} pixels; {path} was trained with {model.size} x {model.size}.",
+            remedy="Leave --margin out.",
+        )
+    stored = scan.size if scan.margin else scan.stored_size or scan.size
     if stored != model.size and "size" not in payload.resolved.requested:
         trained = f"{model.size} x {model.size}"
         raise DataError(

@@ -30,6 +30,9 @@ Measured: one for the highest takes half as long again and changes neither R nor
 _WIDEST: Final = 2
 """Most times that the window becomes as wide as the detector without being asked."""
 
+_OF_NETWORKS: Final = 16
+"""A window stays a multiple of this, as networks take it, where the detector is one."""
+
 _DARK: Final = 1e-3
 """Part of a probe's light near the edge of the detector, below which it does not reach it."""
 
@@ -42,7 +45,7 @@ def reach_of(way: Propagation) -> int:
 def with_margin(scan: Scan, asked: int | None) -> Scan:
     """The scan with masked pixels round its detector, as many on each side as asked for; None asks for as many as it needs.
 
-    It needs `reach_of` and what makes the window's size a product of 2, 3 and 5, unless its probe is dark so near to the edge.
+    It needs `reach_of`, and what makes the window a product of 2, 3 and 5, unless its probe is dark so near to the edge.
     """
     if (way := scan.propagation) is None:
         return scan
@@ -63,7 +66,9 @@ def _needed(scan: Scan, reach: int) -> int:
             return 0
     detector = scan.size - 2 * scan.margin
     reach = min(reach, (_WIDEST - 1) * detector // 2)
-    return next((one for one in range(reach, 2 * reach) if _is_smooth(detector + 2 * one)), reach)
+    step = _OF_NETWORKS if detector % _OF_NETWORKS == 0 else 1
+    fitting = (one for one in range(reach, detector) if (detector + 2 * one) % step == 0 and _is_smooth(detector + 2 * one))
+    return next(fitting, reach)
 
 
 def _is_smooth(size: int) -> bool:

@@ -32,10 +32,9 @@ READING = GEOMETRY | {
     "frames": ([], ["--frames", "0:30"]),
     "beam_center": ([], ["--beam-center", "31,30"]),
     "bin": ([], ["--bin", "2"]),
-    "regime": (["--regime", "far", *_NEAR[2:]], _NEAR),
-    "focus_to_sample_m": (_NEAR, [*_NEAR, "--focus-to-sample-m", "1e-5"]),
-    "margin": ([*_NEAR, "--margin", "0"], [*_NEAR, "--margin", "4"]),
-    "propagator": (_NEAR, [*_NEAR, "--propagator", "fresnel"]),
+    "regime": (_NEAR[2:], [*_NEAR, "--margin", "0"]),
+    "focus_to_sample_m": ([*_NEAR, "--margin", "0"], [*_NEAR, "--margin", "0", "--focus-to-sample-m", "1e-5"]),
+    "propagator": ([*_NEAR, "--margin", "0"], [*_NEAR, "--margin", "0", "--propagator", "fresnel"]),
 }
 """Words by setting, the first and the second time."""
 
