@@ -29,6 +29,11 @@ class Row(NamedTuple):
     reconstruct: tuple[str, ...] = ()
 
 
+NEAR = ("--regime", "near", "--step", "12", "--photons", "2e7")
+DIVERGENT = ("--photon-energy-ev", "17000", "--focus-to-sample-m")
+TEN_TIMES = (*DIVERGENT, "0.1", "--detector-distance-m", "0.9", "--detector-pixel-size-m", "6.5e-6")
+MANY_TIMES = (*DIVERGENT, "0.01", "--detector-distance-m", "2.99", "--detector-pixel-size-m", "75e-6")
+
 ROWS = (
     Row("even dose"),
     Row("even dose, flux fitted", (), ("--refine-flux",)),
@@ -37,6 +42,11 @@ ROWS = (
     Row("dose varies by 5 %", ("--flux-error", "0.05")),
     Row("brightest 1 % clipped at a third, not modeled", ("--saturation", "{third}"), ("--saturation", "0")),
     Row("brightest 1 % clipped at a third", ("--saturation", "{third}")),
+    Row("near field, parallel beam", NEAR),
+    Row("near field, parallel beam, lines", (*NEAR, "--object", "random-lines")),
+    Row("near field, magnified 10 times", (*NEAR, *TEN_TIMES)),
+    Row("near field, magnified 300 times", (*NEAR, *MANY_TIMES)),
+    Row("near field, dose varies by 20 %", (*NEAR, "--flux-error", "0.2")),
 )
 
 

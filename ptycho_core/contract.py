@@ -27,9 +27,12 @@ CONTRACT: Final[tuple[int, int]] = (2, 0)
 """Version of the contract (major, minor). A backend's major must be the same and its minor not newer."""
 
 CAPABILITIES: Final[frozenset[str]] = frozenset(
-    {"train", "infer", "reconstruct", "evaluate", "positions", "position-search", "background", "flux", "saturation"}
-)
-"""Words a manifest may claim: the four verbs, then what ``reconstruct`` can do besides object and probe."""
+    {
+        "train", "infer", "reconstruct", "evaluate",
+        "positions", "position-search", "background", "flux", "saturation", "near-field",
+    }
+)  # fmt: skip
+"""Words a manifest may claim: the four verbs, what ``reconstruct`` can do besides object and probe, and in which regime."""
 
 VERBS: Final[tuple[str, ...]] = ("train", "infer", "reconstruct", "evaluate")
 ACCELERATORS: Final[tuple[str, ...]] = ("cpu", "cuda", "mps", "tpu")
@@ -233,7 +236,8 @@ class EvaluateJob:
         object: (rows, cols), complex128.
         probe: (mode, N, N), complex128, scaled to counts.
         positions: (frame, 2), float64, (row, column) of the windows' ``[0, 0]`` corners in ``object``.
-        counts: (frame, N, N), detector counts, zero frequency at ``[N//2, N//2]``.
+        counts: (frame, N, N), detector counts, zero frequency at ``[N//2, N//2]``; in the near field pixel ``[r, c]`` lies
+            behind that of the window.
         mask: (N, N), bool, True = good pixel, or None for all good.
         background: (N, N) counts added to each pattern, or None.
         weights: weight of each loss term by name (``nll``, ``amplitude``, ``mae``, ``tv``).
@@ -241,6 +245,8 @@ class EvaluateJob:
         flux: (frame,), above 0, what multiplies the light of each frame, but not the background; None for 1.
         saturation: counts that have reached it are lower bounds: modelled counts beyond them are compared as if they were equal;
             None where there are none.
+        propagation: the way to the detector in the near field: propagator, distance and wavelength as of
+            `ptycho_core.physics.near_field.Propagation`; None in the far field.
     """
 
     object: ComplexArray
@@ -253,6 +259,7 @@ class EvaluateJob:
     gradients: bool = True
     flux: FloatArray | None = None
     saturation: float | None = None
+    propagation: tuple[str, float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)

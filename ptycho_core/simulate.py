@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ptycho_core.errors import DataError, SettingsError, did_you_mean
+from ptycho_core.physics.near_field import PROPAGATORS
+from ptycho_core.simulation.beam import Beam, make_beam
 from ptycho_core.simulation.objects import OBJECTS, make_object
 from ptycho_core.simulation.positions import SCANS, make_positions
-from ptycho_core.simulation.probes import PROBES, make_probe
+from ptycho_core.simulation.probes import PROBES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ptycho_core.scan.scan import Scan
+    from ptycho_core.scan.scan import Geometry, Scan
 
 __all__ = ["Simulation", "SimulationSettings", "simulate_scan"]
 
@@ -35,7 +37,8 @@ class SimulationSettings:
 
     Attributes:
         object: ``natural``, ``random-lines``, ``siemens-star``, ``dead-leaves`` or ``random-field``.
-        probe: ``aperture`` (round, out of focus) or ``disk``.
+        probe: ``aperture`` (round, out of focus), ``disk``, or ``diffuser`` (a wide structured beam, in the near field); None is
+            the first in the far field and the last in the near field.
         scan: ``raster``, ``spiral`` or ``random``.
         size: N, pixels across a pattern; even.
         frames: number of patterns; None fills ``field``, or is 400 without one.
@@ -45,9 +48,10 @@ class SimulationSettings:
         jitter: positions are moved by an even chance within ``± jitter · step / 2``.
         position_error: standard deviation, pixels, of the difference of stated and true positions, along each axis.
         subpixel: False rounds the true positions to whole pixels.
-        probe_width: diameter of the probe, pixels; None is 0.4 N.
+        probe_width: diameter of the probe, pixels; None is 0.4 N. A diffuser fills the window.
         modes: number of incoherent modes of the true probe.
         defocus_fraction: the guess of the probe has this part of the true defocus (of the diameter for a disk), and one mode.
+            For a diffuser it is the true beam, gone on by the missing part of the way to the detector.
         photons: mean counts in a pattern of an empty object.
         flux_error: relative standard deviation of the dose of frames about their mean.
         saturation: counts at which the detector ends, or 0 for none.
@@ -55,10 +59,16 @@ class SimulationSettings:
         amplitude: range of the object's amplitude.
         phase: range of the object's phase, rad.
         seed: where all chance comes from.
+        regime: ``far`` or ``near``. In the near field the patterns are computed on a wider window and cut, so that they hold what
+            the beam brings in from outside the detector.
+        photon_energy_ev, detector_distance_m, detector_pixel_size_m: of the near field; None is 17 keV, 0.1 m, 0.65 µm.
+        focus_to_sample_m: from the focus of a divergent beam to the sample, in the near field; None is a parallel beam.
+        propagator: of the near field, ``angular-spectrum`` or ``fresnel``; None is the first for a parallel beam, the second
+            for a divergent one.
     """
 
     object: str = "natural"
-    probe: str = "aperture"
+    probe: str | None = None
     scan: str = "raster"
     size: int = 64
     frames: int | None = None
@@ -78,14 +88,52 @@ class SimulationSettings:
     amplitude: tuple[float, float] = (0.6, 1.0)
     phase: tuple[float, float] = (0.0, 1.0)
     seed: int = 0
+    regime: str = "far"
+    photon_energy_ev: float | None = None
+    detector_distance_m: float | None = None
+    detector_pixel_size_m: float | None = None
+    focus_to_sample_m: float | None = None
+    propagator: str | None = None
 
     def checked(self) -> SimulationSettings:
-        """Themselves.
+        """Themselves, with what the regime leaves to it.
 
         Raises:
             SettingsError: a word is unknown, a number out of its range, or two settings exclude each other.
         """
-        for name, words in (("object", tuple(OBJECTS)), ("probe", PROBES), ("scan", SCANS)):
+        if self.regime not in ("far", "near"):
+            raise SettingsError(f"regime is {self.regime!r}; known are far, near.{did_you_mean(self.regime, ('far', 'near'))}")
+        whole = self._in_near_field() if self.regime == "near" else self._in_far_field()
+        whole.check()
+        return whole
+
+    @property
+    def geometry(self) -> Geometry | None:
+        """That of checked settings in the near field; None in the far field, which is simulated in pixels."""
+        from ptycho_core.scan.scan import Geometry
+
+        if self.regime == "far":
+            return None
+        known: Any = {name: getattr(self, name) for name in _OF_NEAR_FIELD}
+        return Geometry(regime="near", **known)
+
+    def _in_far_field(self) -> SimulationSettings:
+        for name in _OF_NEAR_FIELD:
+            if getattr(self, name) is not None:
+                raise SettingsError(f"{name} acts in the near field.", remedy="Give regime near too, or leave it out.")
+        if self.probe == "diffuser":
+            raise SettingsError("A diffuser fills the window, which the far field cannot show.", remedy="Give regime near too.")
+        return self if self.probe else replace(self, probe="aperture")
+
+    def _in_near_field(self) -> SimulationSettings:
+        defaults = dict(_NEAR_FIELD, probe="diffuser")
+        defaults["propagator"] = "angular-spectrum" if self.focus_to_sample_m is None else "fresnel"
+        return replace(self, **{name: value for name, value in defaults.items() if getattr(self, name) is None})
+
+    def check(self) -> None:
+        """Refuse what cannot be simulated; see `checked`."""
+        words_of = [("object", tuple(OBJECTS)), ("probe", PROBES), ("scan", SCANS)]
+        for name, words in [*words_of, ("propagator", PROPAGATORS)] if self.propagator else words_of:
             word = getattr(self, name)
             if word not in words:
                 raise SettingsError(f"{name} is {word!r}; known are {', '.join(words)}.{did_you_mean(str(word), words)}")
@@ -103,7 +151,19 @@ class SimulationSettings:
             first, last = getattr(self, name)
             if not low <= first <= last <= high:
                 raise SettingsError(f"{name} is {first:g} to {last:g}; it must rise and lie within {low:g} to {high:g}.")
-        return self
+        if (geometry := self.geometry) is None or geometry.propagation is None:
+            return
+        if (distance := geometry.propagation.distance) > self.size:
+            raise SettingsError(
+                f"size is {self.size}, and with λz/p² = {distance:.3g} no window of fewer pixels samples the near field.",
+                remedy="Take a larger size or detector_pixel_size_m, or a smaller distance.",
+            )
+
+
+_NEAR_FIELD: dict[str, Any] = {"photon_energy_ev": 17e3, "detector_distance_m": 0.1, "detector_pixel_size_m": 0.65e-6}
+"""A microscope behind a synchrotron's parallel beam: a pixel's Fresnel number is 0.06."""
+
+_OF_NEAR_FIELD = (*_NEAR_FIELD, "focus_to_sample_m", "propagator")
 
 
 _RANGES = (
@@ -121,6 +181,10 @@ _RANGES = (
     ("flux_error", 0, 1),
     ("saturation", 0, 2**32 - 1),
     ("seed", 0, 2**63 - 1),
+    ("photon_energy_ev", 1, 1e9),
+    ("detector_distance_m", 1e-9, 1e6),
+    ("detector_pixel_size_m", 1e-12, 1),
+    ("focus_to_sample_m", 1e-9, 1e6),
 )
 
 
@@ -161,6 +225,7 @@ class Simulation:
             mask=np.ones(patterns.shape[1:], dtype=np.bool_),
             probe=self.probe_guess,
             probe_scaled=True,
+            geometry=self.settings.geometry,
             source=Path("simulation"),
             format="simulation",
         )
@@ -186,6 +251,9 @@ class Simulation:
             "flux_true": self.flux_true,
             "simulation": np.array(json.dumps(asdict(self.settings))),
         }
+        if self.settings.regime == "near":
+            stated = ("regime", *_OF_NEAR_FIELD)
+            arrays |= {name: np.array(value) for name in stated if (value := getattr(self.settings, name)) is not None}
         write_plain_npz(place, arrays, overwrite=overwrite)
         return place
 
@@ -215,20 +283,18 @@ def simulate_scan(
             raise SettingsError(f"There is no simulation setting '{name}'.{did_you_mean(name, known)}")
     chosen = replace(settings or SimulationSettings(), **overrides).checked()
     # One stream for each part, so that another object or dose leaves the positions as they are.
-    for_object, for_positions, for_error, for_noise, for_flux = np.random.default_rng(chosen.seed).spawn(5)
-    width = chosen.probe_width or 0.4 * chosen.size
-    probe = make_probe(chosen.probe, chosen.size, width, chosen.photons, chosen.modes).astype(np.complex64)
-    guess = make_probe(chosen.probe, chosen.size, width, chosen.photons, 1, chosen.defocus_fraction).astype(np.complex64)
-    positions, shape = _positions(chosen, width, for_positions)
+    for_object, for_positions, for_error, for_noise, for_flux, for_probe = np.random.default_rng(chosen.seed).spawn(6)
+    beam = make_beam(chosen, for_probe)
+    positions, shape = _positions(chosen, beam, for_positions)
     image = make_object(chosen.object, shape, chosen.amplitude, chosen.phase, for_object).astype(np.complex64)
     flux = _flux(chosen.flux_error, len(positions), for_flux)
     stated = positions + for_error.normal(0, chosen.position_error, positions.shape)
     return Simulation(
-        intensity=_counts(chosen, image, probe, positions, flux, for_noise, progress),
+        intensity=_counts(chosen, image, beam, positions, flux, for_noise, progress),
         positions=stated,
         positions_true=positions,
-        probe_guess=guess,
-        probe_true=probe,
+        probe_guess=beam.guess,
+        probe_true=beam.probe,
         object_true=image,
         flux_true=flux,
         settings=chosen,
@@ -236,20 +302,19 @@ def simulate_scan(
 
 
 def _positions(
-    chosen: SimulationSettings, width: float, random: np.random.Generator
+    chosen: SimulationSettings, beam: Beam, random: np.random.Generator
 ) -> tuple[NDArray[np.float64], tuple[int, int]]:
     """True positions in the object, and the object's shape; stated positions with their errors stay inside, too."""
-    from ptycho_core.scan.canvas import check_canvas, object_canvas, probe_width
+    from ptycho_core.scan.canvas import check_canvas, object_canvas
 
-    # Of a probe without a dose, so that rounding makes no difference between doses.
-    step = chosen.step or (1 - chosen.overlap) * probe_width(make_probe(chosen.probe, chosen.size, width, 1.0, chosen.modes))
+    step = chosen.step or (1 - chosen.overlap) * beam.width
     if chosen.field is not None and (chosen.field / step) ** 2 > _MOST_FRAMES:
         raise SettingsError(f"A field of {chosen.field:g} pixels in steps of {step:.3g} takes too many frames.")
     frames = 400 if chosen.frames is None and chosen.field is None else chosen.frames
     places = make_positions(chosen.scan, step, frames, chosen.field, chosen.jitter, random)
     places = places if chosen.subpixel else np.round(places)
     try:
-        origin, shape = object_canvas(places, chosen.size, margin=int(np.ceil(5 * chosen.position_error)))
+        origin, shape = object_canvas(places, chosen.size, margin=int(np.ceil(5 * chosen.position_error)) + beam.margin)
         check_canvas(shape, places, _OBJECT_BYTES)
     except DataError as error:  # the settings are to blame, not a file
         message = f"The scan is too large. {error.message}"
@@ -267,7 +332,7 @@ def _flux(error: float, frames: int, random: np.random.Generator) -> NDArray[np.
 def _counts(
     chosen: SimulationSettings,
     image: NDArray[np.complex64],
-    probe: NDArray[np.complex64],
+    beam: Beam,
     positions: NDArray[np.float64],
     flux: NDArray[np.float64],
     random: np.random.Generator,
@@ -280,7 +345,7 @@ def _counts(
     result = np.empty((len(positions), chosen.size, chosen.size), dtype=dtype)
     for start in range(0, len(positions), _CHUNK):
         frames = slice(start, start + _CHUNK)
-        mean = intensities(image, probe, positions[frames], flux=flux[frames])
+        mean = beam.seen(intensities(image, beam.whole, positions[frames] - beam.margin, flux=flux[frames], way=beam.way))
         if not chosen.noise:
             result[frames] = mean
         else:

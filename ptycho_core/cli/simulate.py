@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptycho_core.cli.streams import say
+from ptycho_core.settings.data import PROPAGATORS
 
 if TYPE_CHECKING:
     from ptycho_core.simulate import Simulation
@@ -15,8 +16,9 @@ __all__ = ["add_parser", "run"]
 
 # The words stand in the modules that act on them, which load NumPy; a test keeps these equal.
 _OBJECTS = ("natural", "random-lines", "siemens-star", "dead-leaves", "random-field")
-_PROBES = ("aperture", "disk")
+_PROBES = ("aperture", "disk", "diffuser")
 _SCANS = ("raster", "spiral", "random")
+_REGIMES = ("far", "near")
 
 
 def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no public type for it
@@ -38,7 +40,10 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     )
     sample.add_argument("--phase", nargs=2, metavar=("LOW", "HIGH"), type=float, help="range of its phase, rad (default 0 1)")
     beam = parser.add_argument_group("probe")
-    beam.add_argument("--probe", choices=_PROBES, help="round aperture out of focus, or flat disk (default aperture)")
+    beam.add_argument(
+        "--probe", choices=_PROBES,
+        help="round aperture out of focus, flat disk, or wide beam behind a diffuser (default aperture; near field: diffuser)",
+    )  # fmt: skip
     beam.add_argument("--probe-width", metavar="PX", type=float, help="diameter at the sample, object pixels (default 0.4 N)")
     beam.add_argument(
         "--modes", metavar="INT", type=int, help="incoherent modes, each with 0.2 of the power of the one before (default 1)"
@@ -75,7 +80,23 @@ def add_parser(subparsers: Any) -> None:  # noqa: ANN401 - argparse has no publi
     )
     detector.add_argument("--saturation", metavar="COUNTS", type=float, help="counts at which a pixel ends (default 0: no end)")
     detector.add_argument("--no-noise", dest="noise", action="store_false", help="mean counts, float32, without Poisson noise")
+    _add_near_field(parser)
     parser.set_defaults(func=run, leaves_files=True)
+
+
+def _add_near_field(parser: argparse.ArgumentParser) -> None:
+    near = parser.add_argument_group("near field")
+    near.add_argument("--regime", choices=_REGIMES, help="far field, or near field: the next flags belong to it (default far)")
+    near.add_argument("--photon-energy-ev", metavar="EV", type=float, help="photon energy (default 17000)")
+    near.add_argument("--detector-distance-m", metavar="M", type=float, help="from sample to detector (default 0.1)")
+    near.add_argument("--detector-pixel-size-m", metavar="M", type=float, help="pitch of the detector's pixels (default 0.65e-6)")
+    near.add_argument(
+        "--focus-to-sample-m", metavar="M", type=float,
+        help="from the focus of a divergent beam to the sample, which magnifies it (default: a parallel beam)",
+    )  # fmt: skip
+    near.add_argument(
+        "--propagator", choices=PROPAGATORS, help="default angular-spectrum for a parallel beam, fresnel for a divergent one"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -105,6 +126,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+_GUESSED = {"aperture": "defocus", "disk": "diameter", "diffuser": "way to the detector"}
+"""What of a probe its guess has only a part of."""
+
+
 def _report(made: Simulation, path: Path) -> None:
     from ptycho_core.scan.canvas import overlap
 
@@ -119,10 +144,15 @@ def _report(made: Simulation, path: Path) -> None:
     print(f"object      {it.object}, {rows} x {columns} px, amplitude {it.amplitude[0]:g} to {it.amplitude[1]:g},", end=" ")
     print(f"phase {it.phase[0]:g} to {it.phase[1]:g} rad")
     print(f"probe       {it.probe}, {dense.width:.3g} px wide, {it.modes} mode{'s' * (it.modes > 1)};", end=" ")
-    print(f"guess with {it.defocus_fraction:.0%} of its {'defocus' if it.probe == 'aperture' else 'diameter'}")
+    print(f"guess with {it.defocus_fraction:.0%} of its {_GUESSED[str(it.probe)]}")
     print(
         f"scan        {it.scan}, step {dense.step:.3g} px (median nearest neighbour), linear overlap {dense.linear:.0%},", end=" "
     )
     print(f"position error {it.position_error:g} px rms, seed {it.seed}")
+    if (geometry := it.geometry) is not None and geometry.propagation is not None:
+        print(
+            f"near field  {it.propagator}, magnified {geometry.magnification:.4g} times, object pixel"
+            f" {geometry.object_pixel_m(it.size) * 1e9:.4g} nm, Fresnel number of a pixel {1 / geometry.propagation.distance:.3g}"
+        )
     if it.flux_error:
         print(f"flux        varies by {made.flux_true.std():.1%} rms from frame to frame")

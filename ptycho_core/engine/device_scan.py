@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptycho_core.engine.canvas import CanvasBatch, CanvasEstimate
+from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.patterns import DevicePatterns
 from ptycho_core.training.turns import turned
 
@@ -41,11 +42,13 @@ class DeviceScan:
         corners: int64 (frame, 2), their whole pixels.
         labels: complex (rows, columns), the true object on that canvas, or None.
         good: how many pixels of a pattern are.
+        forward: what takes object and probe to the detector.
     """
 
     def __init__(self, xp: ArrayOps, scan: TrainingScan, readers: Readers | None = None) -> None:
         self.frames = DevicePatterns(xp, scan.scan.patterns, scan.scan.mask, FRAMES_BYTES, readers)
         self.positions = scan.positions
+        self.forward = forward_of(xp, scan.scan.propagation, self.frames.size)
         self.corners = np.floor(scan.positions).astype(np.int64)
         self.labels: Array | None = None if scan.labels is None else xp.from_numpy(scan.labels)
         self.good = self.frames.size**2 if self.frames.mask is None else int(scan.scan.mask.sum())

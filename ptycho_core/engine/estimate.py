@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ptycho_core.engine.forward.far_field import shifted_probe
+from ptycho_core.engine.forward.thin_sample import shifted_probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.engine.arrays import Array, ArrayOps, Corners
+    from ptycho_core.engine.forward.model import ForwardModel
 
 __all__ = ["Estimate", "Illumination", "Overlaps", "estimate_object", "group_overlaps", "unit_phase"]
 
@@ -46,10 +47,10 @@ class Illumination(NamedTuple):
     power: Array
 
     @classmethod
-    def at(cls, xp: ArrayOps, probe: Array, remainders: Array, mask: Array | None) -> Illumination:
+    def at(cls, xp: ArrayOps, probe: Array, remainders: Array, mask: Array | None, forward: ForwardModel) -> Illumination:
         """Of a probe (mode, N, N), for remainders (frame, 2); ``mask`` is real (N, N) in the order of the FFT."""
         ramps = xp.shift_ramps(remainders, xp.size(probe))
-        power = counts_of_empty(xp, probe, mask)
+        power = counts_of_empty(xp, probe, mask, forward)
         return cls(probe, shifted_probe(xp, probe, ramps), ramps, relative_intensity(xp, probe), xp.rounded(power))
 
 
@@ -59,10 +60,10 @@ def relative_intensity(xp: ArrayOps, probe: Array) -> Array:
     return weight / xp.max(weight)
 
 
-def counts_of_empty(xp: ArrayOps, probe: Array, mask: Array | None) -> Array:
+def counts_of_empty(xp: ArrayOps, probe: Array, mask: Array | None, forward: ForwardModel) -> Array:
     """Counts that an empty object sends to the good pixels, in double precision."""
-    far = xp.sum(xp.abs2(xp.fft2_ortho(probe)), 0)
-    return xp.sum64(far if mask is None else far * mask)
+    empty = xp.sum(xp.abs2(forward.propagate(xp, probe)), 0)
+    return xp.sum64(empty if mask is None else empty * mask)
 
 
 class Overlaps(NamedTuple):
@@ -122,6 +123,7 @@ def estimate_object(
     illumination: Illumination,
     mask: Array | None,
     description: Mapping[str, Any],
+    forward: ForwardModel,
 ) -> Estimate:
     """Estimate the object of each group from its counts and the known probe.
 
@@ -132,10 +134,11 @@ def estimate_object(
         illumination: of these frames.
         mask: real (N, N), 1 for good pixels, or None.
         description: of the network: ``estimate`` says how many steps, their regularization and momentum.
+        forward: what takes object and probe to the detector.
     """
     asked, frames, size = description["estimate"], int(description["gridsize"]) ** 2, int(description["size"])
     momentum = float(asked["momentum"])
-    step = _step(xp, amplitudes, overlaps, illumination, mask, (frames, size, float(asked["alpha"])))
+    step = _step(xp, amplitudes, overlaps, illumination, mask, (frames, size, float(asked["alpha"])), forward)
 
     def update(patches: Array, change: Array) -> tuple[Array, Array]:
         change = xp.add_scaled(step(patches), change, momentum)
@@ -159,16 +162,18 @@ def _step(
     illumination: Illumination,
     mask: Array | None,
     fixed: tuple[int, int, float],
+    forward: ForwardModel,
 ) -> Callable[[Array], Array]:
     """One preconditioned gradient step of the amplitude misfit, for all windows of all groups at once.
 
-    ``Σ_j conj(P_j) F⁻¹[(√n / √I − 1) F_j] / (Σ_j |P_j|² + α max Σ_j |P_j|²)``, summed over the modes and over the windows of the
+    ``Σ_j conj(P_j) D†[(√n / √I − 1) D_j] / (Σ_j |P_j|² + α max Σ_j |P_j|²)``, summed over the modes and over the windows of the
     group that overlap: rPIE's denominator (Maiden et al., Optica 4 (2017) 736) for simultaneous updates.
 
     Returns:
         The step, complex (frame, N, N), as a function of patches (frame, N, N).
     """
     frames, size, alpha = fixed
+    unit = forward.unit(size)
 
     def shared(patches: Array) -> Array:
         """What all windows of a group put at each pixel of each."""
@@ -179,15 +184,16 @@ def _step(
 
     illuminated = xp.reshape(shared(xp.mode_sum(xp.abs2(illumination.shifted))), (-1, frames, size, size))
     greatest = xp.max(illuminated, (1, 2, 3))[:, None, None, None]
-    inverse = xp.reshape(size / (illuminated + alpha * greatest), (-1, size, size))
-    probes = xp.times_real(illumination.shifted, xp.scalar(1 / size))
+    inverse = xp.reshape(unit / (illuminated + alpha * greatest), (-1, size, size))
+    probes = xp.times_real(illumination.shifted, xp.scalar(1 / unit))
     back = xp.times_real(xp.conj(illumination.shifted), inverse[:, None])
 
     def step(patches: Array) -> Array:
-        waves = xp.fft2(probes * patches[:, None])
+        waves = forward.transform(xp, probes * patches[:, None], illumination.ramps)
         factor = xp.rsqrt(xp.mode_sum(xp.abs2(waves)) + ESTIMATE_COUNTS_FLOOR) * amplitudes - 1
         if mask is not None:
             factor = factor * mask
-        return shared(xp.mode_sum(xp.ifft2(xp.times_real(waves, factor[:, None])) * back))
+        change = forward.transform_adjoint(xp, xp.times_real(waves, factor[:, None]), illumination.ramps)
+        return shared(xp.mode_sum(change * back))
 
     return step

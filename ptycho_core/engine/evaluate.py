@@ -11,13 +11,14 @@ import numpy as np
 
 from ptycho_core.contract import EvaluateBatchJob, EvaluateJob, EvaluateResult
 from ptycho_core.engine.device_scan import DeviceScan
-from ptycho_core.engine.forward import DEFAULT
+from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.losses import BUILT_IN, built_in, good, weights_of
 from ptycho_core.engine.objective import Objective
 from ptycho_core.engine.regularization import mean_variation, total_variation
 from ptycho_core.engine.saturation import bounded_above, ceiling, where_free
 from ptycho_core.engine.state import Fields, Measured, Windows, windows_at
 from ptycho_core.physics import DATA_TERMS, INTENSITY_FLOOR, VARIATION_ROUNDING
+from ptycho_core.physics.near_field import way_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,6 +121,7 @@ def _parts(
 ) -> Iterator[_Part]:
     """The batch, a few frames at a time."""
     part, size = xp.compiled(_part), int(job.probe.shape[-1])
+    forward = forward_of(xp, way_of(job.propagation), size)
     counts = np.fft.ifftshift(np.asarray(job.counts, dtype=np.float64), axes=(-2, -1))
     if mask is not None:
         counts = np.where(mask, counts, 0.0)  # a bad pixel may hold anything
@@ -130,7 +132,7 @@ def _parts(
         if job.flux is not None:
             windows = windows._replace(flux=xp.from_numpy(np.asarray(job.flux, np.float64)[frames]))
         measured = Measured(xp.from_numpy(np.sqrt(counts[frames])), good, ceiling(xp, job.saturation))
-        yield part(fields, measured, windows, weights, forward=DEFAULT, gradients=job.gradients)
+        yield part(fields, measured, windows, weights, forward=forward, gradients=job.gradients)
 
 
 def _part(
@@ -144,7 +146,7 @@ def _part(
     gradients: bool,
 ) -> _Part:
     exits = forward.exit_wave(xp, fields, windows)
-    waves = forward.propagate(xp, exits.wave)
+    waves = forward.propagate(xp, exits.wave, exits.ramps)
     modelled = forward.measure(xp, waves, fields.background)
     floored = bounded_above(xp, modelled, measured, INTENSITY_FLOOR) + INTENSITY_FLOOR
     amplitudes, mask = measured.amplitudes, measured.mask
@@ -155,7 +157,7 @@ def _part(
         return _Part(modelled, sums, None, None, None, None, None)
     slopes = [weight * loss.derivative(xp, floored, amplitudes) for loss, weight in zip(losses, weights, strict=True)]
     factor = where_free(xp, good(sum(slopes), mask), modelled, measured, INTENSITY_FLOOR)
-    wave = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, factor, waves))
+    wave = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, factor, waves), exits.ramps)
     with_flux = windows.flux is not None
     by = forward.exit_adjoint(xp, exits, wave, fields.probe, with_probe=True, with_positions=True, with_flux=with_flux)
     changed = xp.scatter_add(xp.zeros_like(fields.object), by.patches, windows.corners)

@@ -10,6 +10,7 @@ import numpy as np
 from ptycho_core.contract import EventSink, ExecutionPlan, InferBatch, InferJob, InferTile
 from ptycho_core.engine.arrays import MIXED
 from ptycho_core.engine.estimate import Illumination, Overlaps, estimate_object, group_overlaps
+from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.infer_tiles import infer_tiles
 from ptycho_core.engine.network import Network
 from ptycho_core.engine.patches import object_patches
@@ -80,6 +81,7 @@ class _Passes:
         self._probe = xp.from_numpy(job.probe)
         self._mask = None if mask.all() else xp.from_numpy(np.fft.ifftshift(mask).astype(np.float32))
         self._positions, self._corners = job.positions, np.floor(job.positions).astype(np.int64)
+        self._forward = forward_of(xp, job.scan.propagation, job.scan.size)
         self._pass = xp.compiled(self._passed)
 
     def patches(self, groups: NDArray[np.int64], counts: NDArray[np.float32], *, pinned: bool) -> NDArray[np.complexfloating]:
@@ -103,7 +105,7 @@ class _Passes:
         mask: Array | None,
         overlaps: Overlaps | None,
     ) -> Array:
-        illumination = Illumination.at(xp, probe, remainders, mask)
-        estimate = estimate_object(xp, amplitudes, overlaps, illumination, mask, self._description)
+        illumination = Illumination.at(xp, probe, remainders, mask, self._forward)
+        estimate = estimate_object(xp, amplitudes, overlaps, illumination, mask, self._description, self._forward)
         channels = self._network(self._trainable.parts(xp, vector, physics).weights, estimate.features(xp, illumination.weight))
         return object_patches(xp, channels, estimate.patches, self._description["output"])[:, 0]

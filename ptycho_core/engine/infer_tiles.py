@@ -14,6 +14,7 @@ from ptycho_core.contract import InferBatch, InferTile
 from ptycho_core.engine.arrays import MIXED
 from ptycho_core.engine.canvas import CanvasEstimate, corrected
 from ptycho_core.engine.estimate import Estimate, relative_intensity
+from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.network import Network
 from ptycho_core.engine.patches import object_patches
 from ptycho_core.engine.tile import Tile
@@ -56,6 +57,7 @@ def infer_tiles(
         if not job.scan.mask.all():
             mask = xp.from_numpy(np.fft.ifftshift(job.scan.mask).astype(np.float32))
         background = None if job.background is None else xp.from_numpy(np.fft.ifftshift(job.background))
+        forward = forward_of(xp, job.scan.propagation, job.scan.size)
         network = _Correction(xp, job.model, probe, mixed=plan.execution["precision"] == MIXED)
     with closing(readers.read(job.scan.patterns.read, tiles)) as ahead:
         for frames, counts in zip(tiles, ahead, strict=True):
@@ -63,7 +65,8 @@ def infer_tiles(
                 return
             with operations(plan):
                 amplitudes = xp.sqrt(xp.from_numpy(np.fft.ifftshift(counts, axes=(-2, -1)), pinned=readers.pinned))
-                tile = Tile(xp, probe, job.positions[frames], amplitudes, mask, job.model.network["estimate"], background)
+                seen = job.positions[frames], amplitudes, mask
+                tile = Tile(xp, probe, *seen, job.model.network["estimate"], background, forward=forward)
                 tile.fit()
                 found = network.patches(tile.estimate()) if network.in_windows else network.picture(tile)
             if not network.in_windows:

@@ -2,7 +2,7 @@
 
 The gradient of all frames is written by hand.  Each unknown is scaled by the root of its share of the curvature: the
 object by the illumination ``sum |P|^2`` at each pixel, the probe by ``sum |O|^2``, a position by the slope of the probe, the
-logarithm of the flux by the counts of a frame.
+logarithm of the flux by the counts of a frame; in the near field smooth phase has a scale of its own (`smooth_phase`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from ptycho_core.engine.flux import best_steps
 from ptycho_core.engine.regularization import total_variation
 from ptycho_core.engine.saturation import bounded_above, where_free
+from ptycho_core.engine.smooth_phase import SmoothPhase
 from ptycho_core.engine.state import Fields, Measured, State, Windows, windows_at, windows_of
 from ptycho_core.reconstruction.constants import COUNTS_FLOOR, ILLUMINATION_FLOOR
 from ptycho_core.reconstruction.lbfgs import minimise
@@ -82,8 +83,7 @@ def score(
 def _score(
     xp: ArrayOps, fields: Fields, windows: Windows, measured: Measured, *, forward: ForwardModel, likelihood: Loss
 ) -> tuple[Array, Array]:
-    waves = forward.propagate(xp, forward.exit_wave(xp, fields, windows).wave)
-    intensity = bounded_above(xp, forward.measure(xp, waves, fields.background), measured, COUNTS_FLOOR)
+    intensity = bounded_above(xp, _modelled(xp, fields, windows, forward), measured, COUNTS_FLOOR)
     found = likelihood.compare(xp, intensity, measured)
     return found.loss, found.absolute
 
@@ -94,8 +94,7 @@ def frame_sums(state: State, frames: DevicePatterns, *, forward: ForwardModel) -
     found = np.stack([np.zeros(frames.number), frames.amplitude_sums], axis=1)
     for part, amplitudes in frames.in_turn(_portions(frames, np.arange(frames.number), state)):
         windows = windows_of(state, part, frames.size)
-        waves = forward.propagate(xp, forward.exit_wave(xp, state.fields, windows).wave)
-        intensity = forward.measure(xp, waves, state.background)
+        intensity = _modelled(xp, state.fields, windows, forward)
         intensity = bounded_above(xp, intensity, Measured(amplitudes, frames.mask, frames.ceiling), 0.0)
         difference = xp.abs(xp.sqrt(intensity) - amplitudes)
         difference = difference if frames.mask is None else difference * frames.mask
@@ -115,8 +114,14 @@ def with_best_flux(state: State, frames: OnDevice, chosen: NDArray[np.int64], *,
     return found
 
 
+def _modelled(xp: ArrayOps, fields: Fields, windows: Windows, forward: ForwardModel) -> Array:
+    """Expected counts, real (frame, N, N)."""
+    exits = forward.exit_wave(xp, fields, windows)
+    return forward.measure(xp, forward.propagate(xp, exits.wave, exits.ramps), fields.background)
+
+
 def _best_steps(xp: ArrayOps, fields: Fields, windows: Windows, measured: Measured, *, forward: ForwardModel) -> Array:
-    light = forward.measure(xp, forward.propagate(xp, forward.exit_wave(xp, fields, windows).wave), None)
+    light = _modelled(xp, fields._replace(background=None), windows, forward)
     return best_steps(xp, light, fields.background, measured, COUNTS_FLOOR)
 
 
@@ -148,6 +153,9 @@ class Joint:
         self._forward, self._likelihood, self._refine_flux = forward, likelihood, refine_flux
         self._refine_probe, self._refine_positions = refine_probe, refine_positions
         self._whole = np.floor(state.positions)
+        self._smooth: tuple[SmoothPhase, SmoothPhase] | None = None
+        if not forward.shows_smooth_phase:
+            self._smooth = SmoothPhase(self._xp, self._start.object), SmoothPhase(self._xp, self._start.probe)
         self.misfit = math.nan
         self._illumination = illumination_of(self._start, used)
         self._set_scales()
@@ -199,9 +207,12 @@ class Joint:
 
     def _pack(self) -> Array:
         xp, start = self._xp, self._start
-        parts = [xp.as_real(xp.over_real(start.object, self._object_scale))]
+        parts = [xp.over_real(start.object, self._object_scale)]
         if self._refine_probe:
-            parts.append(xp.as_real(xp.over_real(start.probe, self._probe_scale)))
+            parts.append(xp.over_real(start.probe, self._probe_scale))
+        if self._smooth is not None:
+            parts = [smooth.inverse(part) for smooth, part in zip(self._smooth, parts, strict=False)]
+        parts = [xp.as_real(part) for part in parts]
         if self._refine_positions:
             parts.append(xp.reshape(xp.from_numpy(start.positions - self._whole) / self._position_scale, (-1,)))
         if self._refine_flux and start.flux is not None:
@@ -215,10 +226,12 @@ class Joint:
         xp, start = self._xp, self._start
         state = State(xp, start.object, start.probe, start.positions, start.background, start.flux)
         used = 2 * math.prod(start.object.shape)
-        state.object = xp.times_real(xp.as_complex(point[:used], tuple(start.object.shape)), self._object_scale)
+        part = xp.as_complex(point[:used], tuple(start.object.shape))
+        state.object = xp.times_real(part if self._smooth is None else self._smooth[0].of(part), self._object_scale)
         if self._refine_probe:
             length = 2 * math.prod(start.probe.shape)
             part = xp.as_complex(point[used : used + length], tuple(start.probe.shape))
+            part = part if self._smooth is None else self._smooth[1].of(part)
             state.probe, used = xp.times_real(part, self._probe_scale), used + length
         if self._refine_positions:
             length = 2 * len(start.positions)
@@ -240,9 +253,12 @@ class Joint:
     ) -> Array:
         # dL/dRe z + i dL/dIm z = 2 dL/dz*
         xp = self._xp
-        parts = [xp.as_real(xp.times_real(gradient.object, 2 * self._object_scale))]
+        parts = [xp.times_real(gradient.object, 2 * self._object_scale)]
         if self._refine_probe:
-            parts.append(xp.as_real(xp.times_real(gradient.probe, 2 * self._probe_scale)))
+            parts.append(xp.times_real(gradient.probe, 2 * self._probe_scale))
+        if self._smooth is not None:
+            parts = [smooth.of(part) for smooth, part in zip(self._smooth, parts, strict=False)]
+        parts = [xp.as_real(part) for part in parts]
         if positions is not None:
             parts.append(xp.reshape(xp.from_numpy(positions) * self._position_scale, (-1,)))
         if flux is not None:
@@ -313,7 +329,7 @@ def _with_portion(
 ) -> tuple[Fields, _Slopes, Array, Array]:
     """``gradient`` with that of a few frames added, what belongs to each of them, loss, sum of absolute amplitude differences."""
     exits = forward.exit_wave(xp, fields, windows)
-    waves = forward.propagate(xp, exits.wave)
+    waves = forward.propagate(xp, exits.wave, exits.ramps)
     intensity = forward.measure(xp, waves, fields.background)
     bounded = bounded_above(xp, intensity, measured, COUNTS_FLOOR)
     loss, factor, absolute = likelihood.compare(xp, bounded, measured)
@@ -322,7 +338,7 @@ def _with_portion(
     if by_background is not None:
         by_pixel = xp.sum(factor, 0)
         by_background = by_background + (xp.sum(by_pixel) if constant_background else by_pixel)
-    back = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, factor, waves))
+    back = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, factor, waves), exits.ramps)
     by = forward.exit_adjoint(
         xp, exits, back, fields.probe, with_probe=refine_probe, with_positions=refine_positions, with_flux=refine_flux
     )

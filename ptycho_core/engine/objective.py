@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ptycho_core.engine.canvas import CanvasBatch, CanvasEstimate, apart, canvas_deviation, canvas_distance, corrected
@@ -15,7 +16,6 @@ from ptycho_core.engine.estimate import (
     relative_intensity,
     unit_phase,
 )
-from ptycho_core.engine.forward import DEFAULT
 from ptycho_core.engine.losses import Mae, good
 from ptycho_core.engine.merging import merge_patches
 from ptycho_core.engine.network import Network
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.engine.arrays import Array, ArrayOps, Corners
     from ptycho_core.engine.device_scan import DeviceScan
+    from ptycho_core.engine.forward.model import ForwardModel
     from ptycho_core.engine.losses import Loss
     from ptycho_core.engine.trainable import Physics
     from ptycho_core.model import Model
@@ -133,7 +134,6 @@ class Objective:
         self, xp: ArrayOps, model: Model, losses: Mapping[str, Loss], weights: Mapping[str, float], *, mixed: bool
     ) -> None:
         self._xp, self._description, self._facts = xp, model.network, model.facts
-        self._forward = DEFAULT
         self.trainable = TrainableModel(xp, model)
         self.weights = {name: value for name, value in weights.items() if value > 0}
         self.physical = {name: loss for name, loss in losses.items() if name in self.weights}
@@ -158,7 +158,9 @@ class Objective:
         """
         amplitudes = device_scan.frames.amplitudes(groups.reshape(-1), read)
         batch = self._batch(device_scan, scan, groups, amplitudes, read)
-        loss, stats, gradient = self._step(self.trainable.vector, self.trainable.physics, batch, learn=learn)
+        loss, stats, gradient = self._step(
+            self.trainable.vector, self.trainable.physics, batch, forward=device_scan.forward, learn=learn
+        )
         terms = {name: float(value) for name, value in stats.terms.items()}
         summed = float(device_scan.frames.amplitude_sums[groups.reshape(-1)].sum())
         numbers = BatchStats(float(loss), float(stats.difference), summed, float(stats.deviation))
@@ -176,13 +178,13 @@ class Objective:
         """The loss of the best flat object: what a collapsed network reaches."""
         xp, mask = self._xp, device_scan.frames.mask
         probe, amplitudes = self.trainable.probe(scan), device_scan.frames.amplitudes(frames)
-        far = xp.sum(xp.abs2(self._forward.propagate(xp, probe)), 0)
-        power = float(xp.sum64(good(far, mask)))
+        empty = xp.sum(xp.abs2(device_scan.forward.propagate(xp, probe)), 0)
+        power = float(xp.sum64(good(empty, mask)))
         pixels, places = len(frames) * device_scan.good, self._places(device_scan, frames)
         found = []
         for share in FLAT_SHARES:
             factor = share**2 * float(device_scan.frames.counts[frames].mean()) / power
-            modelled = xp.broadcast(far * xp.scalar(factor), amplitudes)
+            modelled = xp.broadcast(empty * xp.scalar(factor), amplitudes)
             sums = self._sums(xp, modelled, amplitudes, mask)
             total = sum(self.weights[name] * float(value) / pixels for name, value in sums.items())
             if "realspace" in self.weights:
@@ -251,7 +253,7 @@ class Objective:
         """The tile of some frames, fitted."""
         tile = Tile(
             self._xp, self.trainable.probe(scan), device_scan.positions[frames], amplitudes, device_scan.frames.mask,
-            self._description["estimate"],
+            self._description["estimate"], forward=device_scan.forward,
         )  # fmt: skip
         tile.fit()
         return tile
@@ -272,28 +274,32 @@ class Objective:
         """The estimate of single frames."""
         remainders = self._xp.from_numpy(device_scan.positions[frames] - device_scan.corners[frames])
         given = (device_scan.frames.amplitudes(frames), remainders, device_scan.frames.mask)
-        found: Estimate = self._estimate(self.trainable.probe(scan), *given)
+        found: Estimate = self._estimate(self.trainable.probe(scan), *given, forward=device_scan.forward)
         return found
 
-    def _estimated(self, xp: ArrayOps, probe: Array, amplitudes: Array, remainders: Array, mask: Array | None) -> Estimate:
-        illumination = Illumination.at(xp, probe, remainders, mask)
-        return estimate_object(xp, amplitudes, None, illumination, mask, self._description)
+    def _estimated(
+        self, xp: ArrayOps, probe: Array, amplitudes: Array, remainders: Array, mask: Array | None, *, forward: ForwardModel
+    ) -> Estimate:
+        illumination = Illumination.at(xp, probe, remainders, mask, forward)
+        return estimate_object(xp, amplitudes, None, illumination, mask, self._description, forward)
 
     def _stepped(
-        self, xp: ArrayOps, vector: Array, physics: Physics, batch: _Batch, *, learn: bool
+        self, xp: ArrayOps, vector: Array, physics: Physics, batch: _Batch, *, forward: ForwardModel, learn: bool
     ) -> tuple[Array, _Told, Array | None]:
         """Loss, what `outcome` tells of a batch, and the gradient."""
         probe = self.trainable.parts(xp, vector, physics).physics.of(xp, batch.scan)
-        illumination = Illumination.at(xp, probe, batch.remainders, batch.mask)
+        illumination = Illumination.at(xp, probe, batch.remainders, batch.mask, forward)
         if batch.canvas is not None:
             estimate = None
         elif batch.known is None:
-            estimate = estimate_object(xp, batch.amplitudes, batch.groups, illumination, batch.mask, self._description)
+            given = batch.amplitudes, batch.groups, illumination, batch.mask
+            estimate = estimate_object(xp, *given, self._description, forward)
         else:
             estimate = Estimate(*batch.known)
+        loss_of = partial(self._loss, forward=forward)
         if not learn:
-            return *self._loss(xp, vector, physics, batch, illumination, estimate), None
-        (loss, stats), gradient = xp.value_and_grad(self._loss, vector, physics, batch, illumination, estimate)
+            return *loss_of(xp, vector, physics, batch, illumination, estimate), None
+        (loss, stats), gradient = xp.value_and_grad(loss_of, vector, physics, batch, illumination, estimate)
         return xp.constant(loss), stats, gradient
 
     def _stepped_to_labels(self, xp: ArrayOps, vector: Array, physics: Physics, batch: CanvasBatch) -> tuple[Array, Array, Array]:
@@ -332,7 +338,15 @@ class Objective:
         return _Answer(patches, canvas_deviation(xp, xp.constant(picture), light), distance)
 
     def _loss(
-        self, xp: ArrayOps, vector: Array, physics: Physics, batch: _Batch, illumination: Illumination, estimate: Estimate | None
+        self,
+        xp: ArrayOps,
+        vector: Array,
+        physics: Physics,
+        batch: _Batch,
+        illumination: Illumination,
+        estimate: Estimate | None,
+        *,
+        forward: ForwardModel,
     ) -> tuple[Array, _Told]:
         weights, physics = self.trainable.parts(xp, vector, physics)
         if batch.canvas is not None and batch.together is not None:
@@ -340,7 +354,7 @@ class Objective:
         else:
             assert estimate is not None
             patches, deviation, distance = self._in_windows(xp, weights, batch, illumination, estimate)
-        modelled = self._modelled(xp, patches, physics, batch, illumination)
+        modelled = self._modelled(xp, patches, physics, batch, illumination, forward)
         sums = self._sums(xp, modelled, batch.amplitudes, batch.mask)
         terms = {name: value / batch.pixels for name, value in sums.items()}
         if "tv" in self.weights:
@@ -352,19 +366,21 @@ class Objective:
         difference = xp.sum64(good(Mae().values(xp, known + INTENSITY_FLOOR, batch.amplitudes), batch.mask))
         return loss, _Told(difference, deviation, terms, known, xp.constant(patches))
 
-    def _modelled(self, xp: ArrayOps, patches: Array, physics: Physics, batch: _Batch, illumination: Illumination) -> Array:
+    def _modelled(
+        self, xp: ArrayOps, patches: Array, physics: Physics, batch: _Batch, illumination: Illumination, forward: ForwardModel
+    ) -> Array:
         """Modelled counts, real (frame, N, N), with the derivative of the forward model's adjoints."""
-        forward, learns = self._forward, self.trainable.probe_learns
+        learns = self.trainable.probe_learns
         probes = (physics.of(xp, batch.scan),) if learns else ()
 
         def there(patches: Array, *_: Array) -> tuple[Array, Any]:
             exits = forward.illuminate(xp, illumination.shifted, patches, illumination.ramps)
-            waves = forward.propagate(xp, exits.wave)
+            waves = forward.propagate(xp, exits.wave, exits.ramps)
             return forward.measure(xp, waves, None), (exits, waves)
 
         def back(kept: Any, upstream: Array) -> tuple[Array, ...]:  # noqa: ANN401 - what `there` kept
             exits, waves = kept
-            wave = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, 2 * upstream, waves))
+            wave = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, 2 * upstream, waves), exits.ramps)
             by = forward.exit_adjoint(xp, exits, wave, illumination.probe, with_probe=learns, with_positions=False)
             return (by.patches, by.probe) if learns else (by.patches,)
 

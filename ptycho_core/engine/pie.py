@@ -149,14 +149,14 @@ def _update(
 ) -> _Updated:
     """One batch: object and, where asked, probe and steps of positions and flux, all from the fields as they were."""
     exits = forward.exit_wave(xp, fields, windows)
-    waves = forward.propagate(xp, exits.wave)
+    waves = forward.propagate(xp, exits.wave, exits.ramps)
     intensity = bounded_above(xp, forward.measure(xp, waves, fields.background), measured, COUNTS_FLOOR)
     modelled = xp.root_of_sum(intensity, COUNTS_FLOOR)
     residual = measured.amplitudes - modelled
     if measured.mask is not None:
         residual = residual * measured.mask
     misfit = xp.sum(xp.abs(residual))
-    change = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, residual / modelled, waves))
+    change = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, residual / modelled, waves), exits.ramps)
     steps = flux = None
     if refine_flux:
         flux = flux_steps(xp, forward.measure(xp, waves, None), modelled, residual, measured.mask)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ptycho_core.engine.coarse import coarse_state, fine_state
-from ptycho_core.engine.forward import DEFAULT
+from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.joint import Joint, frame_sums, score, with_best_flux
 from ptycho_core.engine.losses import built_in
 from ptycho_core.engine.patterns import DevicePatterns, InnerPatterns
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ptycho_core.contract import EventSink, ExecutionPlan, ReconstructJob, ReconstructResult
     from ptycho_core.engine.arrays import ArrayOps
     from ptycho_core.engine.losses import Loss
+    from ptycho_core.physics.near_field import Propagation
 
 __all__ = ["reconstruct"]
 
@@ -47,7 +48,7 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink, xp:
     options, readers = ReconstructionSettings(**job.settings["reconstruction"]), Readers.planned(plan.execution)  # type: ignore[arg-type]
     likelihoods = {loss.likelihood: loss for loss in (job.losses or built_in()).values() if loss.likelihood is not None}
     frames = DevicePatterns(xp, job.scan.patterns, job.scan.mask, options.memory_gib * 2**30, readers, options.saturation)
-    engine = _Engine(frames, options, likelihoods)
+    engine = _Engine(frames, options, likelihoods, job.scan.propagation)
     found = Run(engine, options, plan, events).result(engine.start(job))
     return replace(found, facts={**found.facts, **readers.facts()})
 
@@ -57,9 +58,16 @@ class _Engine:
 
     coarse, fine = staticmethod(coarse_state), staticmethod(fine_state)
 
-    def __init__(self, frames: DevicePatterns, options: ReconstructionSettings, likelihoods: Mapping[str, Loss]) -> None:
+    def __init__(
+        self,
+        frames: DevicePatterns,
+        options: ReconstructionSettings,
+        likelihoods: Mapping[str, Loss],
+        way: Propagation | None,
+    ) -> None:
         self._frames, self._options, self._xp = frames, options, frames.xp
-        self._forward, self._likelihoods = DEFAULT, likelihoods
+        self._forward, self._likelihoods = forward_of(frames.xp, way, frames.size), likelihoods
+        self.way = way
         self.number, self.size = frames.number, frames.size
         self.mean_counts = frames.mean_counts_per_pixel()
 
@@ -78,7 +86,8 @@ class _Engine:
 
     def epochs(self, model: State, *, coarse: bool) -> Callable[[list[NDArray[np.int64]], float], float]:
         frames = InnerPatterns(self._frames) if coarse else self._frames
-        momentum = Momentum(model)
+        # It carries on the first change from a flat object, by half of it: that the coarse start has taken, where there is one.
+        momentum = Momentum(model) if self.way is None else None
 
         def epoch(order: list[NDArray[np.int64]], position_step: float) -> float:
             return pie_epoch(

@@ -169,11 +169,11 @@ def _misfits(
     size: int,
 ) -> Array:
     """Real (frame, trial); ``size`` is N, or half of it where waves are folded."""
-    waves = forward.exit_wave(xp, fields, windows).wave
+    waves, ramps = (exits := forward.exit_wave(xp, fields, windows)).wave, exits.ramps
     if folded:
         halves = waves[..., :size, :] + waves[..., size:, :]
         waves = halves[..., :size] + halves[..., size:]
-    modelled = xp.root_of_sum(forward.measure(xp, forward.propagate(xp, waves), fields.background), COUNTS_FLOOR)
+    modelled = xp.root_of_sum(forward.measure(xp, forward.propagate(xp, waves, ramps), fields.background), COUNTS_FLOOR)
     difference = xp.reshape(modelled, (-1, trials, size, size)) - measured.amplitudes[:, None]
     if measured.mask is not None:
         difference = difference * measured.mask

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.engine.arrays import Array, ArrayOps, Corners
+    from ptycho_core.engine.forward.model import ForwardModel
 
 __all__ = ["Tile"]
 
@@ -44,14 +45,16 @@ class _Portion(NamedTuple):
     """Some frames of a tile.
 
     Attributes:
-        probes: complex (frame, mode, N, N), at the positions' remainders, over N, the factor of the orthonormal transform.
+        probes: complex (frame, mode, N, N), at the positions' remainders, over the `ForwardModel.unit`.
         conjugate: of these; kept, as some frameworks would make it anew in each step.
+        ramps: complex (frame, 1, N, N), what shifted them in Fourier space.
         amplitudes: real (frame, N, N).
         corners: of the windows on the canvas.
     """
 
     probes: Array
     conjugate: Array
+    ramps: Array
     amplitudes: Array
     corners: Corners
 
@@ -79,6 +82,7 @@ class Tile:
         mask: real (N, N), 1 for good pixels, or None.
         asked: ``estimate`` of the network's description.
         background: real (N, N), counts added to each pattern, in the order of the FFT, or None.
+        forward: what takes object and probe to the detector.
 
     Attributes:
         object: complex (rows, columns), on the tile's canvas, whose ``[0, 0]`` is the first whole row and column of the windows.
@@ -93,8 +97,11 @@ class Tile:
         mask: Array | None,
         asked: Mapping[str, Any],
         background: Array | None = None,
+        *,
+        forward: ForwardModel,
     ) -> None:
         self._xp, self._mask, self._asked, self._size = xp, mask, asked, int(probe.shape[-1])
+        self._forward, self._unit = forward, forward.unit(self._size)
         added = ADDED[asked["likelihood"]]
         self._added = xp.scalar(added) if background is None else background + added
         whole = np.floor(positions)
@@ -102,19 +109,20 @@ class Tile:
         rows, columns = (int(-(-(int(last) + self._size) // STEP) * STEP) for last in corners.max(axis=0))
         canvas = xp.zeros((rows, columns))
         waves: list[Array] = []  # of an empty object
-        self._portions, scaled = [], xp.times_real(probe, xp.scalar(1 / self._size))
+        self._portions, scaled = [], xp.times_real(probe, xp.scalar(1 / self._unit))
         for own in _portions(len(positions), self._size**2 * int(probe.shape[0]), on_cpu=xp.is_cpu):
-            spectra, probes, conjugate = xp.compiled(_probes)(scaled, xp.from_numpy((positions - whole)[own]))
-            waves.append(spectra)
-            self._portions.append(_Portion(probes, conjugate, amplitudes[own], xp.corners(corners[own], canvas, self._size)))
+            rest, places = xp.from_numpy((positions - whole)[own]), xp.corners(corners[own], canvas, self._size)
+            empty, probes, conjugate, ramps = xp.compiled(_probes)(scaled, rest, forward=forward)
+            waves.append(empty)
+            self._portions.append(_Portion(probes, conjugate, ramps, amplitudes[own], places))
         illuminated, add = xp.zeros_like(canvas), xp.compiled(_lit)
         for one in self._portions:
             illuminated = add(illuminated, one)
-        self._lit = illuminated * self._size**2
+        self._lit = illuminated * self._unit**2
         self._brightest = xp.max(xp.sum(xp.abs2(probe), 0))
         self._inverse = 1 / (self._lit + float(asked["alpha"]) * xp.max(self._lit) + xp.tiny)
         self._smooth = xp.from_numpy(_smooth_filter((rows, columns), float(asked["smooth"]), float(asked["cutoff"])))
-        power = float(counts_of_empty(xp, probe, mask))
+        power = float(counts_of_empty(xp, probe, mask, forward))
         counts = sum(float(xp.sum64(one.amplitudes * one.amplitudes)) for one in self._portions) / len(positions)
         if background is not None:
             counts = max(counts - float(xp.sum64(background if mask is None else background * mask)), LEAST_SHARE * counts)
@@ -141,7 +149,8 @@ class Tile:
                 if not self._inner(gradient, direction) > 0:
                     direction = steepest
             slope = new
-            along = [project(direction, one, known) for one, known in zip(self._portions, seen, strict=True)]
+            pairs = zip(self._portions, seen, strict=True)
+            along = [project(direction, one, known, forward=self._forward) for one, known in pairs]
             curvature = sum(float(one) for _, one in along)
             if not curvature > 0:
                 return
@@ -170,9 +179,9 @@ class Tile:
         xp, seen = self._xp, []
         slope, total = xp.compiled(_slope), xp.zeros_like(self.object)
         for one, given in zip(self._portions, self._waves, strict=True):
-            total, roots = slope(total, given, one, self._mask, self._added, poisson=poisson)
+            total, roots = slope(total, given, one, self._mask, self._added, poisson=poisson, forward=self._forward)
             seen.append(_Seen(given, roots))
-        return total * float(self._size**2), seen
+        return total * float(self._unit**2), seen
 
     def _inner(self, first: Array, second: Array) -> float:
         return float(self._xp.compiled(_inner)(first, second))
@@ -200,40 +209,51 @@ def _smooth_filter(shape: tuple[int, int], gain: float, cutoff: float) -> NDArra
     return found
 
 
-def _probes(xp: ArrayOps, probe: Array, remainders: Array) -> tuple[Array, Array, Array]:
-    """The spectra of the probe at remainders (frame, 2), the probe there, and its conjugate."""
-    spectra = xp.fft2(probe)[None] * xp.shift_ramps(remainders, xp.size(probe))
+def _probes(xp: ArrayOps, probe: Array, remainders: Array, *, forward: ForwardModel) -> tuple[Array, Array, Array, Array]:
+    """The waves of the probe at remainders (frame, 2), the probe there, its conjugate, and the ramps."""
+    ramps = xp.shift_ramps(remainders, xp.size(probe))
+    spectra = xp.fft2(probe)[None] * ramps
     found = xp.ifft2(spectra)
-    return spectra, found, xp.copy(xp.conj(found))  # copied, as a framework may conjugate only when it reads
+    # Conjugates are copied, as a framework may conjugate only when it reads.
+    return forward.of_spectrum(xp, spectra, ramps), found, xp.copy(xp.conj(found)), ramps
 
 
 def _lit(xp: ArrayOps, total: Array, portion: _Portion) -> Array:
-    """The canvas with the light of some frames added, over N²."""
+    """The canvas with the light of some frames added, over the unit's square."""
     return xp.scatter_add(total, xp.mode_sum(xp.abs2(portion.probes)), portion.corners)
 
 
-def _waves(xp: ArrayOps, canvas: Array, portion: _Portion) -> Array:
+def _waves(xp: ArrayOps, canvas: Array, portion: _Portion, forward: ForwardModel) -> Array:
     """The waves of a canvas at the detector: complex (frame, mode, N, N)."""
     patches = xp.gather(canvas, portion.corners, xp.size(portion.probes))
-    return xp.fft2(xp.multiply(patches[:, None], portion.probes))
+    return forward.transform(xp, xp.multiply(patches[:, None], portion.probes), portion.ramps)
 
 
 def _slope(
-    xp: ArrayOps, total: Array, waves: Array, portion: _Portion, mask: Array | None, added: Array, *, poisson: bool
+    xp: ArrayOps,
+    total: Array,
+    waves: Array,
+    portion: _Portion,
+    mask: Array | None,
+    added: Array,
+    *,
+    poisson: bool,
+    forward: ForwardModel,
 ) -> tuple[Array, Array]:
-    """``total`` with ``Σ conj(P) F⁻¹[r F]`` of some frames added, over N²; and one over the roots of the modelled intensities."""
+    """``total`` with ``Σ conj(P) D†[r Ψ]`` of some frames added, over the unit's square; and ``1/√I`` of the modelled counts."""
     roots = xp.rsqrt(xp.mode_sum(xp.abs2(waves)) + added)
     ratio = portion.amplitudes * roots
     factor = 0.5 * (ratio * ratio - 1) if poisson else ratio - 1
     if mask is not None:
         factor, roots = factor * mask, roots * mask
-    back = xp.mode_sum(xp.multiply(xp.ifft2(xp.times_real(waves, factor[:, None])), portion.conjugate))
+    change = forward.transform_adjoint(xp, xp.times_real(waves, factor[:, None]), portion.ramps)
+    back = xp.mode_sum(xp.multiply(change, portion.conjugate))
     return xp.scatter_add(total, back, portion.corners), roots
 
 
-def _projected(xp: ArrayOps, direction: Array, portion: _Portion, seen: _Seen) -> tuple[Array, Array]:
+def _projected(xp: ArrayOps, direction: Array, portion: _Portion, seen: _Seen, *, forward: ForwardModel) -> tuple[Array, Array]:
     """The waves of a direction, and the curvature of the misfit along it, in double precision."""
-    change = _waves(xp, direction, portion)
+    change = _waves(xp, direction, portion, forward)
     bend = xp.mode_sum(xp.real_product(seen.waves, change)) * seen.inverse_roots
     # Frame by frame first: a sum over everything at once would depend on the number of threads.
     return change, xp.sum64(xp.sum(bend * bend, (1, 2)))

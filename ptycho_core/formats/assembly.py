@@ -12,12 +12,13 @@ from ptycho_core.errors import DataError
 from ptycho_core.formats.checks import check_probe, read_dark, read_mask, signal
 from ptycho_core.formats.flux_file import checked_flux, flux_from_file
 from ptycho_core.formats.interface import FREQUENCY_STEP, Stated
+from ptycho_core.formats.regime import Regime, check_magnification, regime_of
 from ptycho_core.orientation import AS_STATED, ORIENTATIONS
 from ptycho_core.scan.auto_mask import auto_mask
 from ptycho_core.scan.frames import ChosenFrames, View, ViewedFrames
 from ptycho_core.scan.patterns import ArrayPatterns
 from ptycho_core.scan.photons import with_photons
-from ptycho_core.scan.scan import Geometry, Scan, far_field
+from ptycho_core.scan.scan import Geometry, Scan, empty_pattern
 from ptycho_core.settings.data import AUTO, beam_center, chosen_range
 from ptycho_core.units import LENGTHS, length_m
 
@@ -86,12 +87,12 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
         clip_negative=asked.clip_negative,
     )  # fmt: skip
     probe = None if raw.probe is None else check_probe(f"{path}: {raw.probe_key}", raw.probe, view.size)
+    scale = _scale(raw, path, view.size, asked, notes)
     if asked.mask == AUTO:
-        light = None if probe is None else far_field(probe)
-        mask, note = auto_mask(patterns, mask, signal=kind, where=str(path), far_field=light)
+        light = None if probe is None else empty_pattern(probe, None if scale.geometry is None else scale.geometry.propagation)
+        mask, note = auto_mask(patterns, mask, signal=kind, where=str(path), empty=light)
         patterns = patterns.masked(mask)
         notes.append(note)
-    scale = _scale(raw, path, view.size, asked, notes)
     corners = _corners(raw, path, positions, view.size, scale, asked, notes)
     guess = _guess(raw, corners, view.size, asked, notes)
     scan = Scan(
@@ -303,17 +304,18 @@ def _scale(raw: RawScan, path: Path, size: int, asked: DataSettings, notes: list
             _check_positive(path, name, stated.value, stated.key)
         if mine is not None or stated is not None:
             known[name] = float(stated.value if mine is None and stated is not None else mine)
-    pixel = known.pop("object_pixel_m", None)
-    factor = _final(asked, size) / size
-    if asked.object_pixel_m is not None:
-        pixel = asked.object_pixel_m * factor  # it is stated for the patterns as they are used
+    pixel, regime = known.pop("object_pixel_m", None), regime_of(raw, path, asked, notes)
+    if asked.object_pixel_m is not None:  # it is stated for the patterns as they are used
+        pixel = asked.object_pixel_m * (1 / asked.bin if regime.regime == "near" else _final(asked, size) / size)
     elif overruled and len(known) == len(GEOMETRY):
         pixel = None
     if pixel is not None and len(known) == 2 and "photon_energy_ev" in known:
-        _complete(known, pixel, size, electrons=raw.electrons, notes=notes)
+        _complete(known, pixel, size, regime, electrons=raw.electrons, notes=notes)
     missing = [name for name in GEOMETRY if name not in known]
     energy, distance, pitch = (known.get(name, 0.0) for name in GEOMETRY)
-    geometry = None if missing else Geometry(energy, distance, pitch, raw.electrons)
+    geometry = None if missing else Geometry(energy, distance, pitch, raw.electrons, *regime)
+    if regime.regime == "near":
+        return _near_scale(geometry, pixel, path, missing, notes)
     if known and missing and pixel is None:
         notes.append(f"No metre scale: {' and '.join(missing)} not known.")
     if geometry is None:
@@ -331,14 +333,41 @@ def _scale(raw: RawScan, path: Path, size: int, asked: DataSettings, notes: list
     return _Scale(None, pixel)
 
 
+def _near_scale(geometry: Geometry | None, pixel: float | None, path: Path, missing: list[str], notes: list[str]) -> _Scale:
+    """That of a scan in the near field, whose model needs all of the geometry."""
+    if geometry is None:
+        raise DataError(
+            f"{path}: the near field needs photon energy, distance and detector pixel, and {' and '.join(missing)} is not known.",
+            remedy=f"Give {' and '.join('--' + name.replace('_', '-') for name in missing)}, or --regime far.",
+        )
+    check_magnification(geometry, path)
+    found = geometry.object_pixel_m(0)
+    if pixel is not None and abs(pixel / found - 1) > _CONTRADICTION:
+        raise DataError(
+            f"{path}: an object pixel of {pixel:.6g} m is stated, but the detector's pixel over a magnification of"
+            f" {geometry.magnification:.6g} is {found:.6g} m.",
+            remedy="Give the right --detector-pixel-size-m, --focus-to-sample-m or --object-pixel-m.",
+        )
+    focus = geometry.focus_to_sample_m
+    beam = "a parallel beam"
+    if focus is not None:
+        beam = f"a focus {focus:g} m before the sample, {geometry.magnification:.4g} times magnified"
+    notes.append(f"Regime: near field, {beam}; propagator {geometry.propagator}.")
+    return _Scale(geometry, found)
+
+
 def _final(asked: DataSettings, size: int) -> int:
     """N·bin of the patterns as they are used, whose window in the object is that of ``size`` pixels."""
     return size if asked.size is None else asked.size * asked.bin
 
 
-def _complete(known: dict[str, float], pixel: float, size: int, *, electrons: bool, notes: list[str]) -> None:
-    """Find the one of distance and detector pixel that is missing from the object's pixel."""
-    if "detector_distance_m" in known:
+def _complete(known: dict[str, float], pixel: float, size: int, regime: Regime, *, electrons: bool, notes: list[str]) -> None:
+    """Find the one of distance and detector pixel that is missing from the object's pixel; no distance in the near field."""
+    if regime.regime == "near":
+        if "detector_distance_m" in known:
+            whole = Geometry(known["photon_energy_ev"], known["detector_distance_m"], 1.0, electrons, *regime)
+            known["detector_pixel_size_m"] = pixel * whole.magnification
+    elif "detector_distance_m" in known:
         whole = Geometry(known["photon_energy_ev"], known["detector_distance_m"], 1.0, electrons)
         known["detector_pixel_size_m"] = whole.object_pixel_m(size) / pixel
         notes.append(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ptycho_core.scan.frames import Frames
     from ptycho_core.scan.scan import Steps
 
-__all__ = ["FREQUENCY_STEP", "Evidence", "RawResult", "RawScan", "ScanFormat", "Stated", "Strength"]
+__all__ = ["FREQUENCY_STEP", "Evidence", "RawResult", "RawScan", "ScanFormat", "Stated", "Strength", "Word"]
 
 
 FREQUENCY_STEP: Final = "frequency_step"
@@ -53,6 +53,13 @@ class Stated(NamedTuple):
     key: str
 
 
+class Word(NamedTuple):
+    """A word that a file states, and the key that states it."""
+
+    value: str
+    key: str
+
+
 @dataclass(frozen=True, eq=False)
 class RawScan:
     """What a file holds of a scan, in the file's own units; ``formats.assembly`` makes a `Scan` of it.
@@ -72,7 +79,10 @@ class RawScan:
             ``fftshift`` brings it from the center; or the pixel (row, column).
         turning: how a stored frame is turned so that its rows and columns are those of the positions.
         stated: numbers by the name of their setting: ``photon_energy_ev``, ``detector_distance_m``, ``detector_pixel_size_m``,
-            ``object_pixel_m`` of a whole frame, ``photons``; or `FREQUENCY_STEP`; values need not make sense.
+            ``object_pixel_m`` of a whole frame, ``photons``, ``focus_to_sample_m``; or `FREQUENCY_STEP`; values need not make
+            sense.
+        regime: ``far`` or ``near``, with the key that says so, or None where the file does not say.
+        propagator: of the near field, a word of ``ptycho_core.settings.data.PROPAGATORS``, with its key, or None.
         electrons: whether the energy is that of electrons.
         mask: (row, column) as a frame is stored, bool, True = good; or None.
         mask_key: where it is.
@@ -102,6 +112,8 @@ class RawScan:
     zero: Literal["center", "corner", "shifted"] | tuple[float, float] = "center"
     turning: Orientation = AS_STATED
     stated: Mapping[str, Stated] = field(default_factory=dict)
+    regime: Word | None = None
+    propagator: Word | None = None
     electrons: bool = False
     mask: NDArray[np.bool_] | None = None
     mask_key: str = ""

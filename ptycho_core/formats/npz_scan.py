@@ -25,6 +25,7 @@ STATED_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "photon_energy_ev": ("photon_energy_ev", "photon_energy_eV"),
     "detector_distance_m": ("detector_distance_m",),
     "detector_pixel_size_m": ("detector_pixel_size_m",),
+    "focus_to_sample_m": ("focus_to_sample_m",),
     "photons": ("photons", "nphotons"),
 }
 """Where a file states geometry and mean counts, by setting; the first spelling is ours, others are read."""

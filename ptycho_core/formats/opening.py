@@ -83,6 +83,7 @@ def opened(path: str | Path | ScanFile, settings: Mapping[str, Any] | object | N
     """Open a scan and say how it was read; arguments and errors are those of `open_scan`."""
     from ptycho_core.formats.assembly import scan_of
     from ptycho_core.scan.binning import with_bin
+    from ptycho_core.scan.margin import with_margin
     from ptycho_core.scan.size import with_size
     from ptycho_core.settings.data import data_settings
 
@@ -94,7 +95,7 @@ def opened(path: str | Path | ScanFile, settings: Mapping[str, Any] | object | N
     raw = _read(form, source)
     scan = scan_of(raw, place, form.title, asked)
     scan = scan if asked.size is None else with_size(scan, asked.size * asked.bin)
-    scan = with_bin(scan, asked.bin)
+    scan = with_margin(with_bin(scan, asked.bin), asked.margin)
     scan = _with_probe(scan, asked)
     used = source.used(raw.used)
     return Opened(scan, form, evidence, used, source.left_aside(used), tuple(source.taken))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
+from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength, Word
 from ptycho_core.formats.npz import write_npz
 from ptycho_core.formats.npz_scan import (
     check_frames,
@@ -44,6 +44,9 @@ KEYS: Final[Mapping[str, str]] = {
     "photon_energy_ev": "optional",
     "detector_distance_m": "optional",
     "detector_pixel_size_m": "optional",
+    "regime": "optional",
+    "focus_to_sample_m": "optional",
+    "propagator": "optional",
     "probe_true": "truth",
     "object_true": "truth",
     "positions_true_px": "truth",
@@ -64,7 +67,9 @@ class PlainNpz(ScanFormat):
     written_as = "plain"
     writes = "Scans for ptycho itself and for NumPy, uncompressed, so that frames are mapped when they are read."
     needs = ("patterns",)
-    keeps = frozenset({"patterns", "mask", "probe", "probe scale", "object", "scan index", "flux", "energy", "distance"})
+    keeps = frozenset(
+        {"patterns", "mask", "probe", "probe scale", "object", "scan index", "flux", "energy", "distance", "regime"}
+    )
     conventions = (
         "`intensity` is (frame, row, column), counts with zero frequency at `[N//2, N//2]`; a key `signal` may say `amplitude`.",
         "`positions_px` is (frame, 2): row and column of each window's `[0, 0]` corner, in object pixels.",
@@ -101,6 +106,7 @@ class PlainNpz(ScanFormat):
             signal=stated or "counts", signal_by="the key 'signal'" if stated else "the key 'intensity'",
             probe_in_counts="probe_guess" in file and bool(file.number("probe_in_counts")),
             flux=file.array("flux") if "flux" in file else None,
+            regime=_word(file, "regime"), propagator=_word(file, "propagator"),
             used=tuple(key for key, need in KEYS.items() if need != "truth" and key in file),
             **npz_parts(file, frames.shape, "probe_guess", "object_guess"),
         )  # fmt: skip
@@ -110,6 +116,10 @@ class PlainNpz(ScanFormat):
         from ptycho_core.formats.npz_writing import write_plain
 
         return write_plain(contents, path, progress)
+
+
+def _word(file: NpzFile, name: str) -> Word | None:
+    return None if (found := file.text(name)) is None else Word(found, f"'{name}'")
 
 
 def _positions(file: NpzFile, frames: int) -> NDArray[np.float64]:

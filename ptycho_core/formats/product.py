@@ -93,9 +93,14 @@ class Reconstruction(ReconstructResult):
 
     @property
     def stored_size(self) -> int | None:
-        """N of the scan's file, where the patterns were cropped or padded to another; None where they were not."""
+        """N of the scan's file, where another N made the object's pixels others: none in the near field, or as it was stored."""
         kept = self.facts.get("stored_size")
-        return None if kept is None else int(kept)
+        return None if kept is None or self.near_field else int(kept)
+
+    @property
+    def near_field(self) -> bool:
+        """Whether the patterns are of the near field."""
+        return self.facts.get("regime") == "near"
 
     def save(self, path: str | Path, *, ready: Callable[[], None] | None = None) -> Path:
         """Write ``reconstruction.h5`` (``specs/result-folder.md``), replacing a file of that name in one step.
@@ -125,7 +130,9 @@ class Reconstruction(ReconstructResult):
         texts = {"name": self.name, "comments": self.comments}
         texts |= {"settings": json.dumps(dict(self.settings), default=str), "facts": json.dumps(dict(self.facts), default=str)}
         pixel = self.pixel_size_m
-        metres = None if pixel is None else Metres(pixel, self.photon_energy_ev, self.detector_distance_m)
+        focus = self.facts.get("focus_to_sample_m")
+        metres = None if pixel is None else Metres(pixel, self.photon_energy_ev, self.detector_distance_m, focus)
+        texts["regime"] = "near" if self.near_field else "far"
         write_product(Path(path), arrays, texts, metres, ready)
         return Path(path)
 

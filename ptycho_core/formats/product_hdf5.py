@@ -29,11 +29,16 @@ _UNKNOWN: Final = ("exposure_time_s", "mass_attenuation_m2_per_kg", "tomography_
 
 
 class Metres(NamedTuple):
-    """The scale of a result: object pixel (row, column) in metres, photon energy (eV) and distance to the detector (m)."""
+    """The scale of a result.
+
+    Object pixel (row, column) in metres, photon energy (eV), distances from sample to detector and, in the near field, from the
+    focus of a divergent beam to the sample (m).
+    """
 
     pixel_m: tuple[float, float]
     photon_energy_ev: float | None
     detector_distance_m: float | None
+    focus_to_sample_m: float | None = None
 
 
 def write_product(
@@ -49,7 +54,7 @@ def write_product(
         path: file to make; an existing one is replaced.
         arrays: ``object`` (rows, columns), ``probe`` (mode, N, N), ``positions`` (frame, 2), ``origin`` (2,), ``held_out``,
             ``background``, ``flux`` and ``mask`` or None, ``frames`` (frame,) or None, ``history`` (sequence of rows).
-        texts: ``name``, ``comments``, ``settings`` (JSON), ``facts`` (JSON).
+        texts: ``name``, ``comments``, ``regime`` (``far`` where it is left out), ``settings`` (JSON), ``facts`` (JSON).
         metres: the scale; without it no ``*_m`` field is written.
         ready: called when the new file is on the disk, just before it takes its name.
 
@@ -74,7 +79,7 @@ def fill_product(
     Args:
         file: open for writing.
         arrays: ``object``, ``probe``, ``positions``, ``frames`` and ``history``, as in `write_product`.
-        texts: ``name``, ``comments``.
+        texts: ``name``, ``comments``, ``regime``.
         metres: the scale; without it no ``*_m`` field is written.
         in_counts: whether ``Σ|probe|²`` is the mean count of an empty object.
     """
@@ -82,7 +87,7 @@ def fill_product(
     power = float((np.abs(arrays["probe"]).astype(np.float64) ** 2).sum())
     file.attrs["name"], file.attrs["comments"] = texts["name"], texts["comments"]
     file.attrs["probe_photon_count"] = power if in_counts else 0.0
-    file.attrs["far_field"] = True
+    file.attrs["far_field"] = texts.get("regime", "far") == "far"
     for name in _UNKNOWN:
         file.attrs[name] = 0.0
     image = file.create_dataset("object", data=arrays["object"][np.newaxis])
@@ -99,7 +104,7 @@ def fill_product(
         file.attrs["photon_energy_eV"] = metres.photon_energy_ev
     if metres.detector_distance_m is not None:
         file.attrs["detector_object_distance_m"] = metres.detector_distance_m
-    file.attrs["focus_object_distance_m"] = 0.0
+    file.attrs["focus_object_distance_m"] = metres.focus_to_sample_m or 0.0
     height, width = metres.pixel_m
     for data in (image, probe):
         data.attrs["pixel_height_m"], data.attrs["pixel_width_m"] = height, width

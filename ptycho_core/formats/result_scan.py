@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["scan_of_result"]
 
-_READING: Final[tuple[str, ...]] = ("signal", "frame_axis", "photons", "size", "dark", "clip_negative", "bin", "frames")
+_READING: Final[tuple[str, ...]] = ("signal", "frame_axis", "photons", "size", "dark", "clip_negative", "bin", "frames", "margin")
 """How a result says that its patterns were read: the misfit is of those."""
 
 _FILE: Final[tuple[str, ...]] = (
     "format", "dataset", "positions", "position_unit", "beam_center", "photon_energy_ev", "detector_distance_m",
-    "detector_pixel_size_m", "object_pixel_m",
+    "detector_pixel_size_m", "object_pixel_m", "regime", "focus_to_sample_m", "propagator",
 )  # fmt: skip
 """How it says that the file of the scan was read; another file of the same scan may be of another format."""
 

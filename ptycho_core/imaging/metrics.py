@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.formats.object_file import Purpose
     from ptycho_core.formats.product import Reconstruction, StoredObject
+    from ptycho_core.physics.near_field import Propagation
     from ptycho_core.scan.scan import Scan
 
 __all__ = [
@@ -119,7 +120,7 @@ def scan_sums(
         counts = scan.patterns.read(numbers)
         own = None if flux is None else flux[numbers]
         model = object, probe, positions[numbers], background, own, saturation
-        found[start : start + batch] = frame_sums(counts, scan.mask, *model)
+        found[start : start + batch] = frame_sums(counts, scan.mask, *model, way=scan.propagation)
     return found
 
 
@@ -132,6 +133,7 @@ def frame_sums(
     background: NDArray[Any] | None = None,
     flux: NDArray[Any] | None = None,
     saturation: float | None = None,
+    way: Propagation | None = None,
 ) -> NDArray[np.float64]:
     """Of each frame ``Σ|√I − √n|`` and ``Σ√n`` over good pixels, of which R is made: (frame, 2).
 
@@ -144,11 +146,13 @@ def frame_sums(
         background: (N, N), counts, or None.
         flux: (frame,), their dose relative to the probe's, or None for 1.
         saturation: counts that have reached it are lower bounds, so that no model is too bright there; None for none.
+        way: to the detector in the near field; None for the far field.
     """
     from ptycho_core.physics.forward import intensities
     from ptycho_core.physics.losses import bounded_above
 
-    modelled, measured = intensities(object, probe, positions, background, flux=flux)[:, mask], counts[:, mask].astype(np.float64)
+    modelled = intensities(object, probe, positions, background, flux=flux, way=way)[:, mask]
+    measured = counts[:, mask].astype(np.float64)
     if saturation:
         modelled = bounded_above(modelled, measured, saturation)
     modelled, measured = np.sqrt(modelled), np.sqrt(measured)
@@ -163,6 +167,7 @@ def noise_sums(
     background: NDArray[Any] | None = None,
     flux: NDArray[Any] | None = None,
     saturation: float | None = None,
+    way: Propagation | None = None,
     batch: int = 64,
 ) -> NDArray[np.float64]:
     """Of each frame ``Σ E|√n − √I|`` over good pixels, (frame,): what photon noise alone leaves; arguments as of `frame_sums`."""
@@ -173,7 +178,7 @@ def noise_sums(
     for start in range(0, len(positions), batch):
         frames = slice(start, start + batch)
         own = None if flux is None else flux[frames]
-        modelled = intensities(object, probe, positions[frames], background, flux=own)
+        modelled = intensities(object, probe, positions[frames], background, flux=own, way=way)
         expected = expected_residual(modelled[:, mask])
         if saturation:  # what is measured at the level has no noise
             expected = np.where(modelled[:, mask] < saturation, expected, 0.0)
@@ -187,11 +192,12 @@ def flat_misfit(
     shape: tuple[int, int],
     probe: NDArray[Any],
     positions: NDArray[np.floating[Any]],
+    way: Propagation | None = None,
 ) -> float:
     """R of a flat object of this shape, at the strength that fits best; arguments as of `frame_sums`."""
     from ptycho_core.physics.forward import intensities
 
-    modelled = np.sqrt(intensities(np.ones(shape, dtype=np.complex64), probe, positions)[:, mask])
+    modelled = np.sqrt(intensities(np.ones(shape, dtype=np.complex64), probe, positions, way=way)[:, mask])
     measured = np.sqrt(counts[:, mask].astype(np.float64))
     power, total = float((modelled**2).sum()), float(measured.sum())
     strength = float((modelled * measured).sum()) / power if power > 0 else 0.0
@@ -502,7 +508,10 @@ def _window(one: StoredObject) -> int | None:
 
 
 def _places(ours: StoredObject, theirs: StoredObject) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """The positions of the frames that both have, each (frame, 2), or None."""
+    """The positions of the frames that both have, each (frame, 2), or None; of windows as wide as ours.
+
+    In the near field windows of another width have the same pixels, and their middles lie at the same place of the sample.
+    """
     from ptycho_core.scan.pairing import paired
 
     if ours.positions is None or theirs.positions is None:
@@ -510,7 +519,9 @@ def _places(ours: StoredObject, theirs: StoredObject) -> tuple[NDArray[np.float6
     pairs = paired(ours.positions, theirs.positions, ours.frames, theirs.frames)
     if pairs is None:
         return None
-    return np.asarray(ours.positions, np.float64)[pairs[0]], np.asarray(theirs.positions, np.float64)[pairs[1]]
+    mine, other = _window(ours), _window(theirs)
+    wider = 0 if mine is None or other is None else other // 2 - mine // 2
+    return np.asarray(ours.positions, np.float64)[pairs[0]], np.asarray(theirs.positions, np.float64)[pairs[1]] + wider
 
 
 def _offset(

@@ -159,7 +159,7 @@ def infer_payload(
 
     began = time.perf_counter()
     groups = payload.groups
-    scan, doubts, _ = looked_over(kept(open_scan(payload.file, groups["data"])))
+    scan, doubts, _ = looked_over(kept(open_scan(payload.file, _reading(payload))))
     scan = with_even_dose(scan)
     named, notes = groups["data"]["probe"], list[str]()
     if scan.probe is None:
@@ -249,9 +249,20 @@ def infer_job(
     return InferJob(scan, model, probe, positions, groups, settings, background)
 
 
+def _reading(payload: InferencePayload) -> Mapping[str, Value]:
+    """The *data* settings; the window of a model is whole, so that nothing is added to it without being asked."""
+    data = payload.groups["data"]
+    return data if payload.model_path is None or data["margin"] is not None else {**data, "margin": 0}
+
+
 def _check_scan(scan: Scan, model: Model, path: Path, payload: InferencePayload) -> None:
     """Refuse a scan that the network cannot take, or only if its patterns were cropped or padded, and that was not asked for."""
-    stored = scan.stored_size or scan.size
+    if scan.size != model.size:
+        raise DataError(
+            f"{scan.source} is used with {scan.size} x {scan.size} pixels; {path} was trained with {model.size} x {model.size}.",
+            remedy="Leave --margin out.",
+        )
+    stored = scan.size if scan.margin else scan.stored_size or scan.size
     if stored != model.size and "size" not in payload.resolved.requested:
         trained = f"{model.size} x {model.size}"
         raise DataError(
@@ -320,9 +331,10 @@ def _metrics(payload: InferencePayload, job: InferJob, chosen: ChosenProbe, stit
     judged = np.unique(np.linspace(0, len(scan) - 1, _JUDGED).astype(np.int64))
     counts, positions = scan.patterns.read(judged), job.positions[judged]
     model = stitched.object, job.probe, positions, job.background
-    sums, noise = frame_sums(counts, scan.mask, *model).sum(axis=0), float(noise_sums(scan.mask, *model).sum())
+    sums = frame_sums(counts, scan.mask, *model, way=scan.propagation).sum(axis=0)
+    noise = float(noise_sums(scan.mask, *model, way=scan.propagation).sum())
     misfit, over_noise = (float(sums[0] / whole) if whole > 0 else float("nan") for whole in (sums[1], noise))
-    flat = flat_misfit(counts, scan.mask, stitched.object.shape, job.probe, positions)
+    flat = flat_misfit(counts, scan.mask, stitched.object.shape, job.probe, positions, scan.propagation)
     signs = Signs(
         misfit, over_noise, flat=flat if over_noise > 0 and flat > 2 * misfit / over_noise else None,
         counts=float(counts[:, scan.mask].mean()),
@@ -342,6 +354,7 @@ def _collect(
     payload: InferencePayload, job: InferJob, chosen: ChosenProbe, stitched: StitchedObject, origin: NDArray[np.float64]
 ) -> Reconstruction:
     from ptycho_core.formats.product import Reconstruction, title_and_scale
+    from ptycho_core.scan.scan import regime_facts
 
     scan = job.scan
     return Reconstruction(
@@ -357,6 +370,7 @@ def _collect(
             "probe": chosen.origin,
             "counts_factor": scan.counts_factor,
             "stored_size": scan.stored_size,
+            **regime_facts(scan),
             "notes": [*chosen.notes, *stitched.notes],
         },
         **title_and_scale(scan),

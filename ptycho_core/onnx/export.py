@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ptycho_core.engine.estimate import Illumination, estimate_object
+from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.network import Network
 from ptycho_core.engine.patches import object_patches
 from ptycho_core.errors import CapabilityError
@@ -77,6 +78,7 @@ def export_model(model: Model, scan: int = 0) -> ModelProto:
     size, modes = model.size, int(model.physics["probe"].shape[1])
     graph = Graph()
     xp = onnx_arrays(graph, "float64")
+    forward = forward_of(xp, None, size)
     probe = model.physics["probe"][scan] * np.exp(float(model.physics["log_scale"][scan]) / 2)
     standard = inputs_of(np.zeros((0, size, size)), np.zeros((0, 2)), probe, np.ones((size, size), bool))
     sides: dict[str, tuple[int | str, ...]] = {
@@ -87,9 +89,9 @@ def export_model(model: Model, scan: int = 0) -> ModelProto:
         for name, shape in sides.items()
     )
     mask = xp.ifftshift(good)
-    illumination = Illumination.at(xp, xp.complex(pairs[..., 0], pairs[..., 1]), remainders, mask)
+    illumination = Illumination.at(xp, xp.complex(pairs[..., 0], pairs[..., 1]), remainders, mask, forward)
     amplitudes = xp.sqrt(xp.ifftshift(counts) * mask)
-    estimate = estimate_object(xp, amplitudes, None, illumination, mask, model.network)
+    estimate = estimate_object(xp, amplitudes, None, illumination, mask, model.network, forward)
     single = onnx_arrays(graph, "float32")
     network = Network(single, model.network, single.layout(model.network), mixed=False)
     weights = [

@@ -19,6 +19,7 @@ from ptycho_core.physics.losses import (
     total_variation,
     total_variation_gradient,
 )
+from ptycho_core.physics.near_field import way_of
 
 __all__ = ["check_batch", "evaluate"]
 
@@ -45,7 +46,8 @@ def evaluate(job: EvaluateJob) -> EvaluateResult:
         DataError: if a shape does not fit, a number is not finite or negative where it counts, or a window leaves the object.
         SettingsError: if a loss term is unknown or its weight is not a finite number.
     """
-    modelled = intensities(job.object, job.probe, job.positions, job.background, flux=job.flux)
+    way = way_of(job.propagation)
+    modelled = intensities(job.object, job.probe, job.positions, job.background, flux=job.flux, way=way)
     check_batch(job)
     transmission = np.asarray(job.object, dtype=np.complex128)
     counts = np.asarray(job.counts, dtype=np.float64)
@@ -58,7 +60,7 @@ def evaluate(job: EvaluateJob) -> EvaluateResult:
     slopes = data_derivative(compared, counts, job.mask, job.weights)
     flux = None if job.flux is None else np.asarray(job.flux, dtype=np.float64)
     derivative = np.where(compared == modelled, slopes, 0.0)  # beyond a saturated count there is no slope
-    parts = model_gradients(transmission, probe, positions, derivative, flux)
+    parts = model_gradients(transmission, probe, positions, derivative, flux, way=way)
     gradients: dict[str, Any] = {
         "object": parts.object + job.weights.get("tv", 0.0) * total_variation_gradient(transmission),
         "probe": parts.probe,

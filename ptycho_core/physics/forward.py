@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.physics.near_field import near_field
-from ptycho_core.physics.propagation import propagate, shift
+from ptycho_core.physics.near_field import near_field, near_field_adjoint
+from ptycho_core.physics.propagation import backpropagate, propagate, shift
 from ptycho_core.physics.windows import check_windows, cut_windows, split_positions
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.physics.near_field import Propagation
 
-__all__ = ["BATCH", "check_model", "exit_waves", "intensities"]
+__all__ = ["BATCH", "at_detector", "check_model", "exit_waves", "from_detector", "intensities"]
 
 BATCH: Final = 64
 """Frames that are computed at once; bounds the memory and changes nothing else."""
@@ -67,6 +67,28 @@ def exit_waves(object: NDArray[Any], probe: NDArray[Any], positions: ArrayLike) 
     return waves
 
 
+def at_detector(exits: ArrayLike, remainders: ArrayLike, way: Propagation | None = None) -> NDArray[np.complex128]:
+    """Waves at the detector of exit waves (frame, mode, N, N).
+
+    In the near field the detector shows where the wave is: an exit wave, whose window was cut at whole pixels, is moved back by
+    the remainder, so that the beam stands still and the object moves. In the far field a shift changes no intensity.
+
+    Args:
+        exits: (frame, mode, N, N), or any other leading axes that those of ``remainders`` broadcast to.
+        remainders: (frame, 1, 2), (row, column), pixels, of the positions.
+        way: None for the far field.
+
+    Returns:
+        Complex, of the shape of ``exits``; in the far field zero frequency at ``[N//2, N//2]``.
+    """
+    return propagate(exits) if way is None else near_field(shift(exits, -np.asarray(remainders)), way)
+
+
+def from_detector(waves: ArrayLike, remainders: ArrayLike, way: Propagation | None = None) -> NDArray[np.complex128]:
+    """The adjoint of `at_detector`."""
+    return backpropagate(waves) if way is None else shift(near_field_adjoint(waves, way), remainders)
+
+
 def intensities(
     object: ArrayLike,  # noqa: A002
     probe: ArrayLike,
@@ -77,7 +99,7 @@ def intensities(
     way: Propagation | None = None,
     batch: int = BATCH,
 ) -> NDArray[np.float64]:
-    """Modelled mean counts, ``I = f Σ_m |FFT2_ortho(shift(P_m) · O[window])|² + background``.
+    """Modelled mean counts, ``I = f Σ_m |D(shift(P_m) · O[window])|² + background``, with D of `at_detector`.
 
     Source: Rodenburg & Maiden, Ultramicroscopy 109 (2009) 1256 (one mode); Thibault & Menzel, Nature 494 (2013) 68 (mode sum).
     The formulas with all conventions are in ``specs/forward-model.md``.
@@ -88,7 +110,7 @@ def intensities(
         positions: (frame, 2), float64, (row, column) of each window's ``[0, 0]`` corner in object pixels.
         background: (N, N), counts added to each pattern, or None.
         flux: (frame,), f, the dose of each frame relative to the probe's, above zero, or None for 1.
-        way: from the sample to the detector in the near field, where it stands in place of FFT2_ortho; None for the far field.
+        way: from the sample to the detector in the near field; None for the far field.
         batch: frames computed at once.
 
     Returns:
@@ -108,8 +130,8 @@ def intensities(
     result = np.empty((len(places), *modes.shape[1:]))
     for first in range(0, len(places), batch):
         frames = slice(first, first + batch)
-        exits = exit_waves(transmission, modes, places[frames])
-        waves = propagate(exits) if way is None else near_field(exits, way)
+        _, remainders = split_positions(places[frames])
+        waves = at_detector(exit_waves(transmission, modes, places[frames]), remainders[:, None], way)
         result[frames] = np.sum(waves.real**2 + waves.imag**2, axis=1)
     if flux is not None:
         result *= np.asarray(flux, dtype=np.float64)[:, None, None]

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptycho_core.physics.forward import BATCH, check_model
-from ptycho_core.physics.propagation import backpropagate, propagate, shift, shift_derivatives
+from ptycho_core.physics.forward import BATCH, at_detector, check_model, from_detector
+from ptycho_core.physics.propagation import shift, shift_derivatives
 from ptycho_core.physics.windows import add_windows, cut_windows, split_positions
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ptycho_core.physics.near_field import Propagation
 
 __all__ = ["Gradients", "model_gradients"]
 
@@ -43,20 +45,23 @@ def model_gradients(
     derivative: NDArray[np.float64],
     flux: NDArray[np.float64] | None = None,
     *,
+    way: Propagation | None = None,
     batch: int = BATCH,
 ) -> Gradients:
     """Carry dL/dI back to the object, the probe, the positions, the background and the flux.
 
-    ``G_Ψ = 2 f (dL/dI) Ψ`` and ``G_ψ = FFT⁻¹ G_Ψ``; then ``G_O[window] += Σ_m conj(shift P_m) G_ψm``,
+    ``G_Ψ = 2 f (dL/dI) Ψ`` and ``G_ψ = D† G_Ψ``; then ``G_O[window] += Σ_m conj(shift P_m) G_ψm``,
     ``G_Pm = Σ_frames shift⁻¹(conj(O[window]) G_ψm)``, ``dL/dd = Σ Re conj(G_ψ) O[window] d(shift P)/dd``.
-    ``dL/df = Σ (dL/dI) Σ_m |Ψ_m|²``. Positions act through the remainder alone: the whole-pixel part is held.
+    ``dL/df = Σ (dL/dI) Σ_m |Ψ_m|²``. Positions act through the remainder alone: the whole-pixel part is held. In the near field
+    D moves the exit wave back by it, which adds ``−Σ Re conj(G_ψ) dψ/dd`` of a shift of ψ.
 
     Args:
         object: (rows, columns).
         probe: (mode, N, N).
         positions: (frame, 2), (row, column), object pixels.
-        derivative: (frame, N, N), dL/dI of every modelled intensity, zero frequency at ``[N//2, N//2]``.
+        derivative: (frame, N, N), dL/dI of every modelled intensity, as those have it.
         flux: (frame,), f, or None for 1.
+        way: as of `ptycho_core.physics.forward.intensities`.
         batch: frames computed at once.
 
     Raises:
@@ -73,12 +78,15 @@ def model_gradients(
         displacement = remainders[:, None]
         windows = cut_windows(object, corners, probe.shape[-1])[:, None]
         shifted = shift(probe, displacement)
-        wave = propagate(shifted * windows)
+        exits = shifted * windows
+        wave = at_detector(exits, displacement, way)
         of_flux[frames] = (derivative[frames] * (np.abs(wave) ** 2).sum(axis=1)).sum(axis=(1, 2))
-        back = backpropagate(2 * factors[frames, None, None, None] * derivative[frames, None] * wave)
+        back = from_detector(2 * factors[frames, None, None, None] * derivative[frames, None] * wave, displacement, way)
         add_windows(of_object, np.sum(shifted.conj() * back, axis=1), corners)
         of_shifted = windows.conj() * back
         of_probe += np.sum(shift(of_shifted, -displacement), axis=0)
         for axis, change in enumerate(shift_derivatives(probe, displacement)):
             of_positions[frames, axis] = np.sum((of_shifted.conj() * change).real, axis=(1, 2, 3))
+        for axis, change in enumerate(() if way is None else shift_derivatives(exits, np.zeros(2))):
+            of_positions[frames, axis] -= np.sum((back.conj() * change).real, axis=(1, 2, 3))
     return Gradients(of_object, of_probe, of_positions, derivative.sum(axis=0), of_flux)

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import numpy as np
 
+from ptycho_core.errors import DataError
+
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["PROPAGATORS", "Propagation", "critical_distance", "near_field", "near_field_adjoint", "transfer_function"]
+__all__ = [
+    "PROPAGATORS", "Propagation", "critical_distance", "near_field", "near_field_adjoint", "transfer_function", "way_of",
+]  # fmt: skip
 
 PROPAGATORS: Final = ("angular-spectrum", "fresnel")
 """How the near field can be computed."""
@@ -35,6 +39,24 @@ class Propagation(NamedTuple):
     propagator: Literal["angular-spectrum", "fresnel"]
     distance: float
     wavelength: float
+
+
+def way_of(stated: tuple[str, float, float] | None) -> Propagation | None:
+    """The way that an ``EvaluateJob`` states in plain data, checked; None for the far field.
+
+    Raises:
+        DataError: the propagator is unknown, or distance or wavelength is no finite number above 0.
+    """
+    if stated is None:
+        return None
+    name, *numbers = stated
+    propagator = next((one for one in PROPAGATORS if one == name), None)
+    if propagator is None or len(numbers) != 2 or not all(0 < number < np.inf for number in numbers):
+        raise DataError(
+            f"The propagation {tuple(stated)} is none: (propagator, distance, wavelength) with {' or '.join(PROPAGATORS)} "
+            "and two finite numbers above 0 is expected."
+        )
+    return Propagation(propagator, float(numbers[0]), float(numbers[1]))
 
 
 def transfer_function(size: int, way: Propagation) -> NDArray[np.complex128]:

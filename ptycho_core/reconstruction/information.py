@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ptycho_core.physics.forward import BATCH
-from ptycho_core.physics.propagation import propagate, shift, shift_derivatives
+from ptycho_core.physics.forward import BATCH, at_detector
+from ptycho_core.physics.propagation import shift, shift_derivatives
 from ptycho_core.physics.windows import cut_windows, split_positions
 from ptycho_core.scan.canvas import probe_width
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from ptycho_core.physics.near_field import Propagation
 
 __all__ = ["UNCERTAIN", "object_dose", "position_errors"]
 
@@ -37,6 +39,7 @@ def position_errors(
     probe: NDArray[Any],
     positions: NDArray[np.float64],
     background: NDArray[Any] | None = None,
+    way: Propagation | None = None,
 ) -> NDArray[np.float64]:
     """The standard error of each position that photon noise alone would leave, in the direction in which it is largest.
 
@@ -49,13 +52,14 @@ def position_errors(
         probe: (mode, N, N), complex, in counts.
         positions: (frame, 2), (row, column) of the windows' corners in ``object``.
         background: (N, N), counts, or None.
+        way: to the detector in the near field; None for the far field.
 
     Returns:
         (frame,), pixels; infinite where nothing in the pattern moves.
     """
     errors = np.empty(len(positions))
     for start in range(0, len(positions), BATCH):
-        errors[start : start + BATCH] = _errors(object, probe, positions[start : start + BATCH], background)
+        errors[start : start + BATCH] = _errors(object, probe, positions[start : start + BATCH], background, way)
     return errors
 
 
@@ -64,15 +68,18 @@ def _errors(
     probe: NDArray[Any],
     positions: NDArray[np.float64],
     background: NDArray[Any] | None,
+    way: Propagation | None,
 ) -> NDArray[np.float64]:
     whole, remainders = split_positions(positions)
     patches = cut_windows(object, whole, probe.shape[-1])[:, np.newaxis]
-    waves = propagate(shift(probe, remainders[:, np.newaxis]) * patches)
+    displacement = remainders[:, np.newaxis]
+    exits = shift(probe, displacement) * patches
+    waves = at_detector(exits, displacement, way)
     modelled = (np.abs(waves) ** 2).sum(axis=1) + (0 if background is None else background)
-    slopes = [
-        2 * (waves.conj() * propagate(moved * patches)).real.sum(axis=1)
-        for moved in shift_derivatives(probe, remainders[:, np.newaxis])
-    ]
+    moved = [change * patches for change in shift_derivatives(probe, displacement)]
+    if way is not None:  # the exit wave is moved back
+        moved = [one - back for one, back in zip(moved, shift_derivatives(exits, np.zeros(2)), strict=True)]
+    slopes = [2 * (waves.conj() * at_detector(one, displacement, way)).real.sum(axis=1) for one in moved]
     weights = 1 / np.maximum(modelled, 1e-6 * modelled.max(axis=(1, 2), keepdims=True) + 1e-300)
     rows, columns, both = ((slopes[i] * slopes[j] * weights).sum(axis=(1, 2)) for i, j in ((0, 0), (1, 1), (0, 1)))
     smaller = (rows + columns) / 2 - np.hypot((rows - columns) / 2, both)

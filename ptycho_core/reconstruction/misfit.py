@@ -60,7 +60,7 @@ class FrameCheck:
             return f"The backend gives sums of shape {given.shape} for R; ({len(scan)}, 2) is expected, so ptycho computed R."
         flux = None if result.flux is None else result.flux[self.frames]
         model = result.object, result.probe, result.positions[self.frames], result.background, flux, saturation
-        expected, found = frame_sums(self.counts, scan.mask, *model), given[self.frames]
+        expected, found = frame_sums(self.counts, scan.mask, *model, way=scan.propagation), given[self.frames]
         allowed = RELATIVE * expected + OF_AMPLITUDES * expected[:, 1:]
         wrong = ~(np.abs(found - expected) <= allowed).all(axis=1)
         if not wrong.any():
@@ -71,7 +71,8 @@ class FrameCheck:
 
     def flat(self, scan: Scan, start: Start) -> float:
         """R of a flat object with the probe of a start, over these frames."""
-        return flat_misfit(self.counts, scan.mask, start.object.shape, start.probe, start.positions[self.frames])
+        model = start.object.shape, start.probe, start.positions[self.frames]
+        return flat_misfit(self.counts, scan.mask, *model, scan.propagation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +125,8 @@ class FrameMisfits:
         worst = np.setdiff1d(np.argsort(-_ratio(sums))[:WORST_FRAMES], spread)
         sampled = np.concatenate([spread, worst])
         flux = None if result.flux is None else result.flux[sampled]
-        noise = noise_sums(scan.mask, model[0], model[1], model[2][sampled], result.background, flux, saturation)
+        own = model[0], model[1], model[2][sampled], result.background, flux, saturation, scan.propagation
+        noise = noise_sums(scan.mask, *own)
         fitted = everything if refitted else np.setdiff1d(everything, held_out)
         return cls(sums, held_out, of_held_out, fitted, sampled, noise, len(spread), tuple(notes))
 

@@ -185,6 +185,7 @@ def fit(
     from ptycho_core.notes import NotedEvents
     from ptycho_core.reconstruction.answered import answered
     from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, rows_of, signs_of
+    from ptycho_core.scan.scan import regime_facts
     from ptycho_core.scan.selection import chosen_frames, with_even_dose
     from ptycho_core.settings.components import losses_of
 
@@ -203,6 +204,7 @@ def fit(
         noted.emit(Event("message", message=note))
     verdict = judge(signs_of(scan, result, fits, check, flat, chosen.doubts))
     metrics = {**fits.as_dict(), **verdict.as_dict(), "doubts": [one.sentence for one in looked.doubts]}
+    metrics |= regime_facts(scan)
     metrics |= {"stopped_by": result.stopped_by, "interrupted": result.interrupted, "notes": noted.notes}
     if made is not None:
         metrics |= {"made_probe": made.record, "notes": [made.note, *noted.notes]}
@@ -255,11 +257,13 @@ def _collect(
     saturation: float | None,
 ) -> Reconstruction:
     from ptycho_core.formats.product import Reconstruction, title_and_scale
+    from ptycho_core.scan.scan import regime_facts
 
     facts = {
         "probe_factor": start.probe_factor,
         "counts_factor": scan.counts_factor,
         "stored_size": scan.stored_size,
+        **regime_facts(scan),
         "stopped_by": result.stopped_by,
         "interrupted": result.interrupted,
         "saturation": saturation,

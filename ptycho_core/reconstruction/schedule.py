@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ptycho_core.imaging.verdict import FEW_COUNTS
 
 if TYPE_CHECKING:
+    from ptycho_core.physics.near_field import Propagation
     from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "keep_inside",
     "likelihood_for",
     "positions_settled",
+    "shared_frames",
     "spread_frames",
 ]
 
@@ -99,7 +101,9 @@ class HeldOut:
     judging: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
-def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames: int, size: int) -> Plan:
+def choose_plan(
+    options: ReconstructionSettings, counts_per_pixel: float, frames: int, size: int, way: Propagation | None = None
+) -> Plan:
     """Resolve every "auto" from the data.
 
     Args:
@@ -107,6 +111,7 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
         counts_per_pixel: mean counts of a good pixel.
         frames: in the scan.
         size: N.
+        way: to the detector in the near field, where its middle shows a part of the object, and not a coarser one.
     """
     notes: list[str] = []
     low = counts_per_pixel < LOW_COUNTS
@@ -124,8 +129,10 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
         # What saturated pixels would have counted is found by overlap alone, and slowly.
         epochs = 0 if few else 50 if options.moves_positions or options.saturation else 5
     wanted = options.start is None and not few if options.coarse_start is None else options.coarse_start
-    possible = size >= 64 and size % 4 == 0
-    if options.coarse_start and not possible:
+    possible = size >= 64 and size % 4 == 0 and way is None
+    if options.coarse_start and way is not None:
+        notes.append("no coarse start: in the near field the middle of the detector shows a part of the object")
+    elif options.coarse_start and not possible:
         notes.append(f"no coarse start: patterns of {size} pixels; it takes 64 or more, a multiple of 4")
     if options.total_variation and options.iterations == 0:
         notes.append("no total variation: it is a part of the joint fit, which has no iterations")
@@ -145,26 +152,45 @@ def likelihood_for(counts_per_pixel: float) -> str:
     return "poisson" if counts_per_pixel < LOW_COUNTS else "amplitude"
 
 
-def spread_frames(frames: IntArray, share: float, random: np.random.Generator) -> IntArray:
-    """About ``share`` of ``frames``, one drawn from each run of 1/share neighbours in scan order, sorted.
+def spread_frames(frames: IntArray, number: int, random: np.random.Generator) -> IntArray:
+    """So many of ``frames``, one drawn from each of as many runs of neighbours in scan order, sorted.
 
     Drawing within runs spreads them over the scan, so that no region loses all its frames.
     """
-    number = round(share * len(frames))
+    number = min(number, len(frames))
     if number < 1:
         return np.zeros(0, dtype=np.int64)
     runs = np.array_split(frames, number)
     return np.array([random.choice(run) for run in runs], dtype=np.int64)
 
 
-def choose_held_out(number: int, held_out: float, stop_on_held_out: bool, seed: int) -> HeldOut:
-    """Frames held out (``held_out`` of all), and frames to stop by (5 % of the rest), drawn with ``seed``."""
+def choose_held_out(number: int, held_out: float, stop_on_held_out: bool, seed: int, among: IntArray | None = None) -> HeldOut:
+    """Frames held out (``held_out`` of all), and frames to stop by (5 % of the rest), drawn with ``seed``.
+
+    ``among`` are the numbers of those that may be; None for all.
+    """
     random = np.random.default_rng([seed, 1])
     every = np.arange(number, dtype=np.int64)
-    judging = spread_frames(every, held_out, random)
+    able = every if among is None else among
+    judging = spread_frames(able, round(held_out * number), random)
     rest = np.setdiff1d(every, judging)
-    stopping = spread_frames(rest, 0.05, random) if stop_on_held_out else np.zeros(0, dtype=np.int64)
+    able = np.setdiff1d(able, judging)
+    stopping = spread_frames(able, round(0.05 * len(rest)), random) if stop_on_held_out else np.zeros(0, dtype=np.int64)
     return HeldOut(np.setdiff1d(rest, stopping), stopping, judging)
+
+
+def shared_frames(positions: npt.NDArray[np.float64], size: int) -> IntArray | None:
+    """Frames whose window of ``size`` pixels lies wholly in those of others; None where fewer than a quarter do.
+
+    Where light fills the window, only such a frame shows nothing that the others leave open.
+    """
+    whole = np.floor(positions - positions.min(axis=0)).astype(np.int64)
+    rows, columns = whole.max(axis=0) + size
+    often = np.zeros((rows, columns), dtype=np.int64)
+    for row, column in whole:
+        often[row : row + size, column : column + size] += 1
+    shared = [bool((often[row : row + size, column : column + size] > 1).all()) for row, column in whole]
+    return np.flatnonzero(shared) if np.mean(shared) >= 0.25 else None
 
 
 def batches(frames: IntArray, batch_size: int, random: np.random.Generator) -> list[IntArray]:

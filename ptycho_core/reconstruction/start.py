@@ -141,7 +141,7 @@ def common_factor(
     An object and a probe from another program share one free scale, and 32 frames are plenty to find it.
     """
     frames = np.unique(np.linspace(0, len(scan) - 1, 32).astype(np.int64))
-    modelled = intensities(canvas, probe, positions[frames])[:, scan.mask].sum()
+    modelled = intensities(canvas, probe, positions[frames], way=scan.propagation)[:, scan.mask].sum()
     measured = scan.patterns.read(frames)[:, scan.mask].sum(dtype=np.float64)
     if not modelled > 0:
         raise DataError(f"The probe to start from sends no light to the good pixels of {scan.source}.")

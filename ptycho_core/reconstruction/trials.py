@@ -124,7 +124,8 @@ class Trials:
             )
         )
         model = result.object, result.probe, positions[self.held_out], result.background
-        differences, amplitudes = frame_sums(self.counts[self.held_out], self.scan.mask, *model).sum(axis=0)
+        sums = frame_sums(self.counts[self.held_out], self.scan.mask, *model, way=self.scan.propagation)
+        differences, amplitudes = sums.sum(axis=0)
         found = float(differences / amplitudes) if amplitudes > 0 else math.nan
         return found if math.isfinite(found) else math.inf
 

@@ -21,7 +21,7 @@ _SAMPLE = 48
 
 
 def auto_mask(
-    patterns: ArrayPatterns, mask: NDArray[np.bool_], *, signal: str, where: str, far_field: NDArray[np.float64] | None
+    patterns: ArrayPatterns, mask: NDArray[np.bool_], *, signal: str, where: str, empty: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.bool_], str]:
     """The good pixels without those that are saturated, dead, hot, constant or not finite.
 
@@ -30,7 +30,7 @@ def auto_mask(
         mask: (N, N), bool, pixels that are good so far.
         signal: ``counts`` or ``amplitude``, what is stored.
         where: file and key, for messages.
-        far_field: (N, N), intensity of the probe in the far field, zero frequency at ``[N//2, N//2]``, or None.
+        empty: (N, N), the pattern of the probe without an object, or None.
 
     Returns:
         (N, N), bool, True = good pixel, and a sentence that says how many of each kind are masked.
@@ -47,7 +47,7 @@ def auto_mask(
     unit, largest = unit_of(sample, mask), largest_of(patterns.dtype)
     found = flawed_pixels(
         tally, mask, largest=largest**2 if largest and signal == "amplitude" else largest, unit=unit or 1.0,
-        floor=floor_of(sample, mask), far_field=far_field,
+        floor=floor_of(sample, mask), empty=empty,
     )  # fmt: skip
     good = mask & ~found.any
     if not good.any():

@@ -1,4 +1,8 @@
-"""Detector pixels added up to larger ones: the window in the object becomes smaller, the object's pixels stay."""
+"""Detector pixels added up to larger ones.
+
+In the far field the window in the object becomes smaller, and the object's pixels stay; in the near field the window stays, and
+the object's pixels become larger with those of the detector.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptycho_core.errors import DataError
+from ptycho_core.scan.blocks import averaged, blocks
 from ptycho_core.scan.size import followed_probe, with_size
 
 if TYPE_CHECKING:
@@ -34,18 +39,21 @@ def with_bin(scan: Scan, number: int) -> Scan:
     if size == 0:
         raise DataError(f"{scan.source}: patterns of {scan.size} pixels cannot be binned by {number}.", source="data.bin")
     scan = with_size(scan, size * number)
-    before, first = scan.size, scan.size // 2 - size // 2
-    mask: NDArray[np.bool_] = np.asarray(_blocks(scan.mask, number).all(axis=(-3, -1)))
+    before = scan.size
+    mask: NDArray[np.bool_] = np.asarray(blocks(scan.mask, number).all(axis=(-3, -1)))
     if not mask.any():
         raise DataError(f"{scan.source}: no pixel is good once {number} x {number} are binned.", source="data.bin")
-    it = scan.geometry
+    it, near, guess = scan.geometry, scan.propagation is not None, scan.object_guess
+    if guess is not None and near:
+        guess = averaged(guess, number)
     return replace(
         scan,
         patterns=_Binned(scan.patterns, number, mask),
-        positions=scan.positions + first,
+        positions=scan.positions / number if near else scan.positions + (before // 2 - size // 2),
         bin=number,
         mask=mask,
-        probe=None if scan.probe is None else _middle(scan.probe, size),
+        probe=None if scan.probe is None else _binned_probe(scan.probe, size, near=near),
+        object_guess=guess,
         geometry=None if it is None else replace(it, detector_pixel_size_m=it.detector_pixel_size_m * number),
         notes=(*scan.notes, f"Bin: {number} x {number} pixels of {before} x {before} are added up, {size} x {size} remain."),
     )
@@ -56,11 +64,20 @@ def probe_for(scan: Scan, probe: ComplexArray) -> ComplexArray:
 
     One that belongs to the patterns of the scan's file follows them; any other stays as it is.
     """
-    whole = scan.size * scan.bin
-    if probe.shape[-1] == scan.size:
-        return probe
-    followed = followed_probe(probe, scan.stored_size or whole, whole)
-    return _middle(followed, scan.size) if followed.shape[-1] == whole else followed
+    size, near = scan.size - 2 * scan.margin, scan.propagation is not None
+    whole = size * scan.bin
+    if probe.shape[-1] not in (size, scan.size):
+        probe = followed_probe(probe, scan.stored_size or whole, whole, near=near)
+        probe = _binned_probe(probe, size, near=near) if probe.shape[-1] == whole else probe
+    return followed_probe(probe, size, scan.size, near=near) if scan.margin else probe
+
+
+def _binned_probe(probe: ComplexArray, size: int, *, near: bool) -> ComplexArray:
+    """A probe (mode, M, M) for patterns of ``size`` pixels that were binned; in the near field it keeps its counts."""
+    if not near:
+        return _middle(probe, size)
+    number = probe.shape[-1] // size
+    return averaged(probe, number) * np.asarray(number, dtype=probe.real.dtype)
 
 
 def _middle(probe: ComplexArray, size: int) -> ComplexArray:
@@ -81,12 +98,6 @@ class _Binned:
         return len(self._stored)
 
     def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
-        found: NDArray[np.float32] = _blocks(self._stored.read(frames), self._number).sum(axis=(-3, -1), dtype=np.float32)
+        found: NDArray[np.float32] = blocks(self._stored.read(frames), self._number).sum(axis=(-3, -1), dtype=np.float32)
         found[:, ~self._mask] = 0
         return found
-
-
-def _blocks(values: NDArray[Any], number: int) -> NDArray[Any]:
-    """(…, row, in row, column, in column)."""
-    rows, columns = (length // number for length in values.shape[-2:])
-    return values.reshape(*values.shape[:-2], rows, number, columns, number)

@@ -10,7 +10,7 @@ from ptycho_core.scan.canvas import frames_in_words
 from ptycho_core.scan.dose import unexplained
 from ptycho_core.scan.doubt import Doubt
 from ptycho_core.scan.pixels import FEWEST_FRAMES
-from ptycho_core.scan.scan import far_field
+from ptycho_core.scan.scan import empty_pattern
 from ptycho_core.scan.selection import frame_numbers
 
 if TYPE_CHECKING:
@@ -195,7 +195,9 @@ def _stand_at_whole_numbers(values: NDArray[np.float32]) -> bool:
 
 
 def zero_frequency_elsewhere(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
-    """Most light is not in the middle of the patterns."""
+    """Most light is not in the middle of the patterns, where it is in the far field."""
+    if scan.propagation is not None:
+        return
     mean = np.where(evidence.flawed.any, 0, evidence.mean_pattern)
     if mean.sum() < 0.5 * evidence.mean_pattern.sum() and evidence.tally.frames < FEWEST_FRAMES:
         mean = evidence.mean_pattern  # so few frames do not say that a pixel is flawed
@@ -217,18 +219,19 @@ def zero_frequency_elsewhere(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
 
 def mask_hides_much(scan: Scan, _evidence: Evidence) -> Iterator[Doubt]:
     """A mask that leaves hardly any pixel of the detector, or none of those that the probe lights."""
-    good = scan.mask
-    if scan.stored_size is not None and scan.stored_size < scan.size:  # what was padded is bad on purpose
+    detector = slice(scan.margin, scan.size - scan.margin)
+    if scan.propagation is None and scan.stored_size is not None and scan.stored_size < scan.size:
         first = scan.size // 2 - scan.stored_size // 2
-        good = good[first : first + scan.stored_size, first : first + scan.stored_size]
-    bad = 1 - float(good.mean())
+        detector = slice(first, first + scan.stored_size)
+    bad = 1 - float(scan.mask[detector, detector].mean())  # what was padded is bad on purpose
     if bad > _BAD:
         said = f"{bad:.0%} of the pixels are bad by the mask"
         yield Doubt("mask", "doubtful", f"{said}: look whether it is the wrong way round; a mask is 1 where a pixel is good.")
     if scan.probe is None:
         return
-    light = far_field(scan.probe)
-    hidden = 1 - float(light[scan.mask].sum() / light.sum()) if light.any() else 0.0
+    inside = slice(scan.margin, scan.size - scan.margin)  # light beside the detector is hidden on purpose
+    light, good = empty_pattern(scan.probe, scan.propagation)[inside, inside], scan.mask[inside, inside]
+    hidden = 1 - float(light[good].sum() / light.sum()) if light.any() else 0.0
     if hidden > _BAD:
         said = f"The mask hides {hidden:.0%} of the light of the probe"
         yield Doubt("mask", "doubtful", f"{said}: look whether it belongs to these patterns, with zero frequency in the middle.")

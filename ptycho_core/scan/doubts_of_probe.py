@@ -34,7 +34,7 @@ _SCALE: Final = (1e-3, 3.0)
 
 def off_middle(scan: Scan, _evidence: Evidence) -> Iterator[Doubt]:
     """A probe whose centre is not the middle of the window."""
-    if scan.probe is None or fills(_light(scan)):
+    if scan.probe is None or scan.propagation is not None or fills(_light(scan)):
         return
     light, middle = _light(scan), scan.size // 2
     row, column = (_centre(light.sum(axis=1 - axis)) - middle for axis in (0, 1))
@@ -52,8 +52,8 @@ def _centre(light: NDArray[np.float64]) -> float:
 
 
 def fills_window(scan: Scan, _evidence: Evidence) -> Iterator[Doubt]:
-    """A probe without an edge, or flat."""
-    if scan.probe is None:
+    """A probe without an edge, or flat, as is usual only in the near field."""
+    if scan.probe is None or scan.propagation is not None:
         return
     light = _light(scan)
     flat = float(light.std()) < 0.05 * float(light.mean())

@@ -10,7 +10,7 @@ import numpy as np
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.kept import KeptPatterns
 from ptycho_core.scan.pixels import FlawedPixels, PixelTally, flawed_pixels, largest_of
-from ptycho_core.scan.scan import CHUNK, far_field
+from ptycho_core.scan.scan import CHUNK, empty_pattern
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,7 +100,7 @@ def gather(scan: Scan, progress: Steps | None = None, *, every: bool = False) ->
     unit = unit_of(sample, scan.mask)
     flawed = flawed_pixels(
         tally, scan.mask, largest=_largest(scan), unit=1.0 if unit is None else unit, floor=floor_of(sample, scan.mask),
-        far_field=None if scan.probe is None else far_field(scan.probe),
+        empty=None if scan.probe is None else empty_pattern(scan.probe, scan.propagation),
     )  # fmt: skip
     return Evidence(frames, tally.sums, tally, whole, zeros, sample, unit, flawed)
 

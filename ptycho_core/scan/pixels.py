@@ -129,7 +129,7 @@ def flawed_pixels(
     largest: float | None = None,
     unit: float = 1.0,
     floor: float = 0.0,
-    far_field: NDArray[np.float64] | None = None,
+    empty: NDArray[np.float64] | None = None,
 ) -> FlawedPixels:
     """Find the pixels that measure no light.
 
@@ -139,7 +139,7 @@ def flawed_pixels(
         largest: the largest value that the type of the stored counts can hold, as the tally would have it, or None.
         unit: the value of one photon.
         floor: a level that nearly all counts lie above, such as a dark level; what lies at it is no flaw.
-        far_field: (N, N), mean intensity of the probe in the far field, in any unit, zero frequency at ``[N//2, N//2]``, or None.
+        empty: (N, N), mean pattern of the probe without an object, in any unit, or None.
     """
     infinite = good & ~tally.finite
     rest = good & ~infinite
@@ -154,8 +154,8 @@ def flawed_pixels(
     if tally.sums.max() > _ONE_FRAME * tally.sums.sum() and tally.frames >= FEWEST_FRAMES:  # they say nothing of the others
         return FlawedPixels(saturated, np.zeros_like(rest), np.zeros_like(rest), constant, infinite, level, all_alike)
     regular = good & ~constant & ~infinite
-    hot = rest & _hot(np.maximum(tally.total - floor * tally.frames, 0) / unit, regular, far_field)
-    dead = rest & _dead(tally.total / unit, regular, far_field)
+    hot = rest & _hot(np.maximum(tally.total - floor * tally.frames, 0) / unit, regular, empty)
+    dead = rest & _dead(tally.total / unit, regular, empty)
     return FlawedPixels(saturated, dead, hot, constant, infinite, level, all_alike)
 
 
@@ -223,19 +223,19 @@ def _many(photons: NDArray[np.float64], pixels: NDArray[np.signedinteger[Any]]) 
     return bool(photons[-1] >= 8 and pixels[-1] >= 6 and pixels[-1] > 3 * max([*others.tolist(), 1]))
 
 
-def _hot(total: NDArray[np.float64], good: Pixels, far_field: NDArray[np.float64] | None) -> Pixels:
+def _hot(total: NDArray[np.float64], good: Pixels, empty: NDArray[np.float64] | None) -> Pixels:
     """Pixels above all neighbors by more than a beam can be; those round zero frequency are not looked at without a probe."""
     low, high, without = _SHARPNESS
     times = without
-    if far_field is not None:
-        bright = far_field > 1e-3 * far_field.max()
-        around = _brightest_neighbor(far_field, np.ones_like(good))
-        sharpest = (far_field[bright] / np.maximum(around[bright], 1e-30)).max(initial=0.0)  # a dark probe is bright nowhere
+    if empty is not None:
+        bright = empty > 1e-3 * empty.max()
+        around = _brightest_neighbor(empty, np.ones_like(good))
+        sharpest = (empty[bright] / np.maximum(around[bright], 1e-30)).max(initial=0.0)  # a dark probe is bright nowhere
         times = min(max(low * float(sharpest), low), high)
     around = _brightest_neighbor(total, good)
     sure = total - 5 * np.sqrt(total)
     found: Pixels = sure > times * (around + 5 * np.sqrt(around + 1)) + 10
-    if far_field is None:
+    if empty is None:
         middle = len(total) // 2
         found[middle - 1 : middle + 2, middle - 1 : middle + 2] = False
     return found
@@ -254,15 +254,15 @@ def _brightest_neighbor(total: NDArray[np.float64], good: Pixels) -> NDArray[np.
     return found
 
 
-def _dead(total: NDArray[np.float64], good: Pixels, far_field: NDArray[np.float64] | None) -> Pixels:
+def _dead(total: NDArray[np.float64], good: Pixels, empty: NDArray[np.float64] | None) -> Pixels:
     """Pixels that are 0 in all frames in a narrow dark feature amid light, in a band of whole rows or columns, or in a hole."""
     dark = (total <= 0) & good
     if not dark.any():
         return dark
     around = _closed(np.where(good, total, 0))
     found: Pixels = dark & (around >= _LIT)
-    if far_field is not None:  # a beam may have rings that are as narrow, and lie a little elsewhere than its guess has them
-        even = _least(far_field) > _RING * _closed(far_field)
+    if empty is not None:  # a beam may have rings that are as narrow, and lie a little elsewhere than its guess has them
+        even = _least(empty) > _RING * _closed(empty)
         found &= even | (around >= 100 * _BRIGHT)
     else:
         found &= around >= 6 * _LIT

@@ -25,9 +25,10 @@ __all__ = [
     "Scan",
     "Steps",
     "empty_counts",
-    "far_field",
+    "empty_pattern",
     "mean_counts",
     "pattern_chunks",
+    "regime_facts",
     "relative_flux",
     "scaled_probe",
 ]
@@ -144,6 +145,7 @@ class Scan:
         pixel_m: the object's pixel in metres, where it is known though the geometry is not.
         flux: (frame,), float64, above 0, mean 1, the dose of each frame over their mean, from a monitor; or None.
         bin: how many pixels of the detector along each side were added up to one.
+        margin: bad pixels on each side of the patterns, in the near field, where there is no detector.
     """
 
     patterns: Patterns
@@ -163,6 +165,7 @@ class Scan:
     pixel_m: float | None = None
     bin: int = 1
     flux: NDArray[np.float64] | None = None
+    margin: int = 0
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -182,6 +185,18 @@ class Scan:
     def propagation(self) -> Propagation | None:
         """The way from the sample to the detector in the near field; None in the far field."""
         return None if self.geometry is None else self.geometry.propagation
+
+
+def regime_facts(scan: Scan) -> dict[str, Any]:
+    """What a result states of the near field, by name; nothing in the far field."""
+    it = scan.geometry
+    if it is None or (way := it.propagation) is None:
+        return {}
+    return {
+        "regime": it.regime, "propagator": it.propagator, "detector_distance_m": it.detector_distance_m,
+        "detector_pixel_size_m": it.detector_pixel_size_m, "focus_to_sample_m": it.focus_to_sample_m,
+        "magnification": it.magnification, "fresnel_number_of_pixel": 1 / way.distance,
+    }  # fmt: skip
 
 
 def relative_flux(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -212,16 +227,24 @@ def mean_counts(scan: Scan, progress: Steps | None = None) -> float:
     return sum(float(counts.sum(dtype=np.float64)) for _, counts in pattern_chunks(scan, progress)) / len(scan)
 
 
-def far_field(probe: ComplexArray) -> NDArray[np.float64]:
-    """Intensity (N, N) of a probe (mode, N, N) in the far field, all modes together, zero frequency at ``[N//2, N//2]``."""
-    far = np.fft.fftshift(np.fft.fft2(probe.astype(np.complex128, copy=False), norm="ortho"), axes=(1, 2))
-    found: NDArray[np.float64] = (np.abs(far) ** 2).sum(axis=0)
+def empty_pattern(probe: ComplexArray, way: Propagation | None) -> NDArray[np.float64]:
+    """The pattern (N, N) of a probe (mode, N, N) without an object, all modes together; ``way`` is `Scan.propagation`.
+
+    In the far field zero frequency lies at ``[N//2, N//2]``.
+    """
+    from ptycho_core.physics.near_field import near_field
+
+    if way is None:
+        field = np.fft.fftshift(np.fft.fft2(probe.astype(np.complex128, copy=False), norm="ortho"), axes=(1, 2))
+    else:
+        field = near_field(probe, way)
+    found: NDArray[np.float64] = (np.abs(field) ** 2).sum(axis=0)
     return found
 
 
 def empty_counts(scan: Scan, probe: ComplexArray) -> float:
     """The counts in good pixels of a pattern of an empty object; ``probe`` is (mode, N, N) in counts."""
-    return float(far_field(probe)[scan.mask].sum())
+    return float(empty_pattern(probe, scan.propagation)[scan.mask].sum())
 
 
 def scaled_probe(scan: Scan, probe: ComplexArray | None = None, progress: Steps | None = None) -> tuple[ComplexArray, float]:

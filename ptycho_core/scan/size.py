@@ -1,17 +1,19 @@
 """Another number of pixels across a pattern: the detector cropped or padded, and all that belongs to it with it.
 
-The window keeps its extent ``λ z / p``, so that with N' in place of N pixels those of the object are N / N' times as wide.
+In the far field the window keeps its extent ``λ z / p``, so that with N' in place of N pixels those of the object are N / N'
+times as wide. In the near field the pixels of the object stay, and the window becomes smaller or larger with the detector.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import numpy as np
 
 from ptycho_core.errors import DataError
+from ptycho_core.scan.blocks import averaged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,14 +25,18 @@ if TYPE_CHECKING:
 
 __all__ = ["followed_object", "followed_probe", "with_size"]
 
+_SAME: Final = 1.001
+"""How many times wider a pixel may be than another and count as one of the same width."""
+
 _Array = TypeVar("_Array", bound="NDArray[Any]")
 
 
 def with_size(scan: Scan, size: int) -> Scan:
-    """The scan with patterns of ``size`` pixels: cropped around zero frequency, or padded with bad pixels.
+    """The scan with patterns of ``size`` pixels: cropped around the pixel ``[N//2, N//2]``, or padded with bad pixels.
 
-    Positions, probe and object follow: the forward model of what they were, cropped, is that of what they become, as far as probe
-    and object hold no more than the remaining frequencies. No pattern is read.
+    Positions, probe and object follow: the forward model of what they were, cropped, is that of what they become, in the far
+    field as far as probe and object hold no more than the remaining frequencies, in the near field as far as waves stay inside
+    the window. No pattern is read.
 
     Raises:
         DataError: no good pixel is left, or nothing of the probe.
@@ -41,34 +47,44 @@ def with_size(scan: Scan, size: int) -> Scan:
     mask = _centred(scan.mask, size)
     if not mask.any():
         raise DataError(f"{scan.source}: none of the {size} x {size} pixels around the centre is good.", source="data.size")
-    probe = None if scan.probe is None else followed_probe(scan.probe, before, size)
+    near = scan.propagation is not None
+    probe = None if scan.probe is None else followed_probe(scan.probe, before, size, near=near)
     if probe is not None and not np.abs(probe).any():
         raise DataError(f"{scan.source}: the probe sends no light to the {size} x {size} pixels around the centre.")
-    guess = scan.object_guess
+    guess, notes = scan.object_guess, list[str]()
     how = "cropped to its centre" if size < before else "padded with bad pixels"
+    if guess is not None and not near:
+        guess = _resampled(guess, size / before)
+    elif guess is not None and size > before:
+        guess = None
+        notes.append("Object: the guess in the file is left aside, since the padded windows reach beyond it.")
     return replace(
         scan,
         patterns=_Resized(scan.patterns, size),
-        positions=_positions(scan.positions, before, size),
+        positions=_positions(scan.positions, before, size, near=near),
         mask=mask,
         probe=probe,
-        object_guess=None if guess is None else _resampled(guess, size / before),
-        stored_size=before,
+        object_guess=guess,
+        stored_size=before if scan.stored_size is None else scan.stored_size,
+        margin=max(scan.margin + size // 2 - before // 2, 0) if near else 0,
         pixel_m=None if scan.pixel_m is None else scan.pixel_m * before / size,
-        notes=(*scan.notes, f"Size: {size} x {size} pixels; the detector of {before} x {before} is {how}."),
+        notes=(*scan.notes, f"Size: {size} x {size} pixels; the detector of {before} x {before} is {how}.", *notes),
     )
 
 
-def followed_probe(probe: ComplexArray, before: int, size: int) -> ComplexArray:
+def followed_probe(probe: ComplexArray, before: int, size: int, *, near: bool = False) -> ComplexArray:
     """A probe (mode, M, M) for a scan of ``before`` pixels that now has ``size``; one that is not of ``before`` stays as it is.
 
-    Its far field is cropped, or padded with zeros; what is kept has the counts it had.
+    In the far field its pattern is cropped, or padded with zeros; what is kept has the counts it had. In the near field it is
+    itself, and goes on outside as it is at its edge, for the beam does not end where the detector does.
     """
     if before == size or probe.shape[-1] != before:
         return probe
+    if near:
+        return np.ascontiguousarray(_centred(probe, size, "edge"))
     far = np.fft.fftshift(np.fft.fft2(np.fft.ifftshift(probe, axes=(-2, -1)), norm="ortho"), axes=(-2, -1))
-    near = np.fft.ifft2(np.fft.ifftshift(_centred(far, size), axes=(-2, -1)), norm="ortho")
-    return np.fft.fftshift(near, axes=(-2, -1)).astype(probe.dtype)
+    kept = np.fft.ifft2(np.fft.ifftshift(_centred(far, size), axes=(-2, -1)), norm="ortho")
+    return np.fft.fftshift(kept, axes=(-2, -1)).astype(probe.dtype)
 
 
 def followed_object(scan: Scan, stored: StoredObject, where: object, *, own: bool) -> StoredObject:
@@ -83,6 +99,8 @@ def followed_object(scan: Scan, stored: StoredObject, where: object, *, own: boo
     Raises:
         DataError: nothing says how wide its pixels are, or they are neither those of the scan's file nor those that it now has.
     """
+    if scan.propagation is not None:
+        return _followed_in_near_field(scan, stored, where, own=own)
     if scan.stored_size is None:
         return stored
     before = scan.stored_size if stored.probe is None and own else None if stored.probe is None else stored.probe.shape[-1]
@@ -103,6 +121,34 @@ def followed_object(scan: Scan, stored: StoredObject, where: object, *, own: boo
         positions=None if stored.positions is None else _positions(stored.positions, before, scan.size),
         origin=None if stored.origin is None else np.asarray(stored.origin) * scale,
         pixel_size_m=None if pixel is None else (pixel[0] / scale, pixel[1] / scale),
+    )
+
+
+def _followed_in_near_field(scan: Scan, stored: StoredObject, where: object, *, own: bool) -> StoredObject:
+    """A stored object whose pixels stay, next to windows of the scan's size; that of the scan's own file is binned with it."""
+    wide = scan.object_pixel_m
+    if own and scan.bin > 1:
+        stored = _binned(stored, scan.bin)
+    elif stored.pixel_size_m is not None and wide and not 1 / _SAME < stored.pixel_size_m[0] / wide < _SAME:
+        raise DataError(
+            f"{where}: the object's pixels are {stored.pixel_size_m[0]:.6g} m wide, those of {scan.source} {wide:.6g} m.",
+            remedy="Give an object with pixels of the same width; --bin and --focus-to-sample-m change them.",
+        )
+    before = scan.size if stored.probe is None else stored.probe.shape[-1]
+    if stored.probe is None and own:
+        before = (scan.stored_size or scan.size) // scan.bin
+    probe = None if stored.probe is None else followed_probe(stored.probe, before, scan.size, near=True)
+    positions = None if stored.positions is None else _positions(stored.positions, before, scan.size, near=True)
+    return replace(stored, probe=probe, positions=positions)
+
+
+def _binned(stored: StoredObject, number: int) -> StoredObject:
+    return replace(
+        stored,
+        object=averaged(stored.object, number),
+        probe=None if stored.probe is None else averaged(stored.probe, number) * number,
+        positions=None if stored.positions is None else np.asarray(stored.positions) / number,
+        origin=None if stored.origin is None else np.asarray(stored.origin) / number,
     )
 
 
@@ -127,19 +173,20 @@ class _Resized:
         return np.ascontiguousarray(_centred(self._stored.as_stored(frames), self._size))  # type: ignore[attr-defined]
 
 
-def _centred(values: _Array, size: int) -> Any:  # noqa: ANN401 - the type that was given
-    """The last two axes cropped or padded with zeros to ``size``, so that pixel ``[M // 2]`` becomes pixel ``[size // 2]``."""
+def _centred(values: _Array, size: int, outside: Literal["constant", "edge"] = "constant") -> Any:  # noqa: ANN401 - as given
+    """The last two axes cropped to ``size``, or padded with zeros or their edges; pixel ``[M // 2]`` becomes ``[size // 2]``."""
     before = values.shape[-1]
     first = before // 2 - size // 2
     if size < before:
         return values[..., first : first + size, first : first + size]
     around = [(0, 0)] * (values.ndim - 2) + [(-first, size - before + first)] * 2
-    return np.pad(values, around)
+    return np.pad(values, around, mode=outside)
 
 
-def _positions(corners: NDArray[np.floating[Any]], before: int, size: int) -> NDArray[np.float64]:
-    """Corners (frame, 2) of windows whose centres stay where they are: ``(c + M // 2) N / M − N // 2``."""
-    return (np.asarray(corners, dtype=np.float64) + before // 2) * (size / before) - size // 2
+def _positions(corners: NDArray[np.floating[Any]], before: int, size: int, *, near: bool = False) -> NDArray[np.float64]:
+    """Corners (frame, 2) of windows whose centres stay: ``(c + M // 2) N / M − N // 2``, in the near field without ``N / M``."""
+    scale = 1.0 if near else size / before
+    return (np.asarray(corners, dtype=np.float64) + before // 2) * scale - size // 2
 
 
 def _resampled(values: ComplexArray, scale: float) -> ComplexArray:

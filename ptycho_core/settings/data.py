@@ -17,6 +17,7 @@ from ptycho_core.units import LENGTH_WORDS, LENGTHS
 __all__ = [
     "AUTO",
     "FILES",
+    "PROPAGATORS",
     "RECONSTRUCT",
     "DataSettings",
     "Defocus",
@@ -39,6 +40,9 @@ AUTO = "auto"
 
 RECONSTRUCT = "reconstruct"
 """Labels of a training that each scan makes itself."""
+
+PROPAGATORS: Final = ("angular-spectrum", "fresnel")
+"""How a wave can be propagated in the near field; ``ptycho_core.physics.near_field`` has them, and a test keeps the two equal."""
 
 _VERBS = ("train", "infer", "reconstruct")
 
@@ -179,6 +183,30 @@ class DataSettings:
         None, verbs=_VERBS,
         help="how far a probe that is made is out of focus: the distance from the focus to the sample, such as 350um, or the "
         "phase at the edge of the detector, such as -30rad; auto looks for it with short fits. Give it where it is known.",
+    )  # fmt: skip
+    regime: str = setting(
+        AUTO, choices=(AUTO, "far", "near"), verbs=_VERBS,
+        help="far field (the detector sees the Fourier transform of the exit wave) or near field (it sees the wave a distance "
+        "further on, an image with fringes); auto goes by what the file states, else far. Give near for projection scans whose "
+        "file does not say so; it needs energy, distance and detector pixel.",
+    )  # fmt: skip
+    focus_to_sample_m: float | None = setting(
+        None, unit="m", above=0, verbs=_VERBS,
+        help="distance from the focus of a divergent beam to the sample behind it, in the near field: the detector then sees "
+        "the sample larger by (focus to sample + sample to detector) / focus to sample; auto is what the file states, else a "
+        "parallel beam. Give it where the file lacks it.",
+    )  # fmt: skip
+    propagator: str = setting(
+        AUTO, choices=(AUTO, *PROPAGATORS), verbs=_VERBS,
+        help="how a wave goes on in the near field; auto is what the file states, else angular-spectrum for a parallel beam and "
+        "fresnel for a divergent one, whose magnification is a paraxial law. Change it to compare with programs that use "
+        "the other.",
+    )  # fmt: skip
+    margin: int | None = setting(
+        None, minimum=0, maximum=8192, unit="px", verbs=_VERBS,
+        help="masked pixels around the detector on each side, in the near field, in which probe and object go on, so that light "
+        "comes in from outside and nothing wraps round; auto is as far as waves of half the highest frequency go sideways, where "
+        "the probe reaches the edge. More for samples full of fine structure, 0 to save time.",
     )  # fmt: skip
     photon_energy_ev: float | None = setting(
         None, unit="eV", above=0, verbs=_VERBS,

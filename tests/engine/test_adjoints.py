@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from ptycho_core.conformance.parity import relative_distance as distance
-from ptycho_core.engine.forward import FORWARD_MODELS
+from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.state import Fields, Windows, windows_at
+from ptycho_core.physics.forward import at_detector
+from ptycho_core.physics.near_field import Propagation
 
 SIZE, FRAMES = 10, 5
+WAYS = {"far": None, "fresnel": Propagation("fresnel", 7.0, 0.01), "angular": Propagation("angular-spectrum", 7.0, 1.6)}
 LIMIT = 1e-12
 
 
@@ -29,10 +32,11 @@ def derived(engine: Any, value: Any, leaves: list[Any]) -> list[np.ndarray]:
     return [np.asarray(one) for one in tape.gradient(found, leaves)]
 
 
-@pytest.mark.parametrize("name", FORWARD_MODELS)
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 @pytest.mark.parametrize("modes", [1, 3])
-def test_each_adjoint_of_a_forward_model_is_what_the_framework_derives(engine: Any, name: str, modes: int) -> None:
-    random, xp, forward = np.random.default_rng(0), engine.operations("float64"), FORWARD_MODELS[name]
+def test_each_adjoint_of_a_forward_model_is_what_the_framework_derives(engine: Any, way: Propagation | None, modes: int) -> None:
+    random, xp = np.random.default_rng(0), engine.operations("float64")
+    forward = forward_of(xp, way, SIZE)
     thing, probe = engine.tensor(noise(random, 21, 23)), engine.tensor(noise(random, modes, SIZE, SIZE))
     positions = random.uniform(0, 11, (FRAMES, 2))
     windows = windows_at(xp, positions, thing, SIZE)
@@ -43,12 +47,12 @@ def test_each_adjoint_of_a_forward_model_is_what_the_framework_derives(engine: A
 
     def weighed(thing: Any, probe: Any, remainders: Any, flux: Any) -> Any:
         exits = forward.exit_wave(xp, Fields(thing, probe, None), Windows(windows.corners, remainders, flux))
-        return xp.sum(weight * forward.measure(xp, forward.propagate(xp, exits.wave), None))
+        return xp.sum(weight * forward.measure(xp, forward.propagate(xp, exits.wave, exits.ramps), None))
 
     by_object, by_probe, by_position, by_flux = derived(engine, weighed, [thing, probe, windows.remainders, flux])
     exits = forward.exit_wave(xp, Fields(thing, probe, None), windows)
-    waves = forward.propagate(xp, exits.wave)
-    back = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, weight, waves))
+    waves = forward.propagate(xp, exits.wave, exits.ramps)
+    back = forward.propagate_adjoint(xp, forward.measure_adjoint(xp, weight, waves), exits.ramps)
     found = forward.exit_adjoint(xp, exits, back, probe, with_probe=True, with_positions=True, with_flux=True)
     empty = xp.zeros_like(thing)
     assert distance(2 * np.asarray(xp.scatter_add(empty, found.patches, windows.corners)), by_object) < LIMIT
@@ -57,21 +61,41 @@ def test_each_adjoint_of_a_forward_model_is_what_the_framework_derives(engine: A
     assert distance(np.asarray(found.flux), by_flux * np.asarray(flux)) < LIMIT  # it is by the logarithm
 
 
-@pytest.mark.parametrize("name", FORWARD_MODELS)
-def test_the_derivative_by_the_position_is_that_of_the_waves(engine: Any, name: str) -> None:
-    random, xp, forward = np.random.default_rng(1), engine.operations("float64"), FORWARD_MODELS[name]
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_the_derivative_by_the_position_is_that_of_the_waves(engine: Any, way: Propagation | None) -> None:
+    random, xp = np.random.default_rng(1), engine.operations("float64")
+    forward = forward_of(xp, way, SIZE)
     fields = Fields(engine.tensor(noise(random, 21, 23)), engine.tensor(noise(random, 2, SIZE, SIZE)), None)
     positions, step, flux = random.uniform(0, 11, (FRAMES, 2)), 1e-5, engine.tensor(random.uniform(0.5, 2, FRAMES))
 
     def waves(moved: np.ndarray) -> np.ndarray:
         windows = windows_at(xp, moved, fields.object, SIZE, whole=np.floor(positions))._replace(flux=flux)
-        return np.asarray(forward.propagate(xp, forward.exit_wave(xp, fields, windows).wave))
+        exits = forward.exit_wave(xp, fields, windows)
+        return np.asarray(forward.propagate(xp, exits.wave, exits.ramps))
 
     exits = forward.exit_wave(xp, fields, windows_at(xp, positions, fields.object, SIZE)._replace(flux=flux))
     found = np.asarray(forward.position_derivative(xp, exits, fields.probe))
     for axis in (0, 1):
         move = step * np.eye(2)[axis]
         assert distance(found[axis], (waves(positions + move) - waves(positions - move)) / (2 * step)) < 1e-8
+
+
+@pytest.mark.parametrize("size", [9, 10])
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_what_small_patterns_are_computed_by_is_the_same_propagation(engine: Any, way: Propagation | None, size: int) -> None:
+    random, xp = np.random.default_rng(3), engine.operations("float64")
+    forward, ramps = forward_of(xp, way, size), xp.shift_ramps(engine.tensor(random.random((FRAMES, 2))), size)
+    wave, unit = engine.tensor(noise(random, FRAMES, 2, size, size)), forward.unit(size)
+    whole = np.asarray(forward.propagate(xp, wave, ramps))
+    assert distance(np.asarray(forward.transform(xp, wave, ramps)) / unit, whole) < LIMIT
+    assert distance(np.asarray(forward.of_spectrum(xp, xp.fft2(wave), ramps)) / unit, whole) < LIMIT
+    back = np.asarray(forward.propagate_adjoint(xp, wave, ramps))
+    assert distance(np.asarray(forward.transform_adjoint(xp, wave, ramps)) * unit, back) < LIMIT
+    if way is not None:
+        remainders = random.random((FRAMES, 1, 2))
+        ramps = xp.shift_ramps(engine.tensor(remainders[:, 0]), size)
+        expected = np.fft.ifftshift(at_detector(np.asarray(wave), remainders, way), axes=(-2, -1))
+        assert distance(np.asarray(forward.propagate(xp, wave, ramps)), expected) < LIMIT
 
 
 def test_windows_that_overlap_add_up_and_cutting_them_out_is_the_adjoint(engine: Any) -> None:

@@ -23,6 +23,7 @@ from ptycho_core.engine.trainable import TrainableModel
 from ptycho_core.model import Model
 from ptycho_core.networks import describe, initial_weights
 from ptycho_core.physics import intensities
+from ptycho_core.physics.near_field import Propagation
 from ptycho_core.training.data import TrainingScan
 
 N, FRAMES, SCALE = 32, 14, 0.3
@@ -54,7 +55,9 @@ class Patterns:
         return self.counts[frames].astype(np.float32)
 
 
-def case(*, gridsize=2, modes=3, masked=True, form="amplitude-phase", activation="softplus", merge="batch", steps=3, **facts):
+def case(
+    *, gridsize=2, modes=3, masked=True, form="amplitude-phase", activation="softplus", merge="batch", steps=3, way=None, **facts
+):
     """A model whose weights are nowhere zero, a scan for the backend, and the same as the reference's batch.
 
     Positions lie between the pixels but for two; one frame is in two groups.
@@ -69,7 +72,7 @@ def case(*, gridsize=2, modes=3, masked=True, form="amplitude-phase", activation
     r, c = np.mgrid[: N + 12, : N + 12]
     truth = (0.75 + 0.2 * np.sin(r / 2.5) * np.cos(c / 3)) * np.exp(0.8j * np.sin(r / 4 + c / 3))
     truth = truth.astype(np.complex64)
-    counts = random.poisson(intensities(truth, probe, positions)) * mask
+    counts = random.poisson(intensities(truth, probe, positions, way=way)) * mask
     groups = np.stack([random.permutation(FRAMES)[: gridsize**2] for _ in range(3)])
     settings = {
         "network": "compact", "network_depth": 2,
@@ -81,13 +84,13 @@ def case(*, gridsize=2, modes=3, masked=True, form="amplitude-phase", activation
     facts = {"size": N, "modes": modes, "merge": merge, "train_probe": False, "train_scale": False} | settings | facts
     physics = {"probe": probe[None], "log_scale": np.full(1, SCALE, np.float32)}
     scan = TrainingScan(
-        SimpleNamespace(patterns=Patterns(counts), mask=mask, source="memory"),
+        SimpleNamespace(patterns=Patterns(counts), mask=mask, source="memory", propagation=way),
         positions, truth.shape, np.arange(FRAMES), np.arange(0), truth,
     )  # fmt: skip
     batch = Batch(
         network, {name: value.astype(float) for name, value in weights.items()},
         probe.astype(complex) * np.exp(float(np.float32(SCALE)) / 2), positions, groups,
-        np.sqrt(np.fft.ifftshift(counts, axes=(1, 2))), np.fft.ifftshift(mask), truth.astype(complex), merge,
+        np.sqrt(np.fft.ifftshift(counts, axes=(1, 2))), np.fft.ifftshift(mask), truth.astype(complex), merge, way,
     )  # fmt: skip
     return Model(network, weights, physics, facts), scan, batch
 
@@ -96,10 +99,10 @@ def estimated(xp, batch, scan):
     """The estimate of a batch, and its illumination."""
     sample = DeviceScan(xp, scan)
     remainders = xp.from_numpy((batch.positions - batch.corners)[batch.frames])
-    light = Illumination.at(xp, xp.from_numpy(batch.probe), remainders, sample.frames.mask)
+    light = Illumination.at(xp, xp.from_numpy(batch.probe), remainders, sample.frames.mask, sample.forward)
     overlaps = group_overlaps(xp, batch.corners[batch.groups], N) if batch.groups.shape[1] > 1 else None
     amplitudes = sample.frames.amplitudes(batch.frames)
-    return estimate_object(xp, amplitudes, overlaps, light, sample.frames.mask, batch.network), light
+    return estimate_object(xp, amplitudes, overlaps, light, sample.frames.mask, batch.network, sample.forward), light
 
 
 def passed(xp, model, features, *, mixed=False):
@@ -117,6 +120,7 @@ CASES = {
     "no step": {"gridsize": 2, "steps": 0, "form": "real-imaginary"},
     "nine frames": {"gridsize": 3, "modes": 1, "form": "real-imaginary", "merge": "group", "masked": False},
     "nine frames, three modes": {"gridsize": 3},
+    "near field": {"gridsize": 2, "way": Propagation("fresnel", 20.0, 0.01)},
 }
 
 
@@ -129,6 +133,7 @@ LONG = pytest.mark.long
     [
         ("one frame, one mode, no mask", "float64"),
         ("four frames, three modes", "float64"),
+        ("near field", "float64"),
         ("nine frames, three modes", "float64"),
         ("nine frames, three modes", "float32"),
         *(
@@ -207,16 +212,16 @@ def gradients(xp, model, scan, groups):
 
 
 @pytest.mark.parametrize(
-    ("form", "merge"),
+    ("form", "merge", "way"),
     [
-        ("real-imaginary", "group"),
-        ("amplitude-phase", "batch"),
-        *(pytest.param("real-imaginary", merge, marks=LONG) for merge in ("none", "batch")),
-        *(pytest.param("amplitude-phase", merge, marks=LONG) for merge in ("none", "group")),
+        ("real-imaginary", "group", None),
+        ("amplitude-phase", "batch", Propagation("angular-spectrum", 20.0, 0.5)),
+        *(pytest.param("real-imaginary", merge, None, marks=LONG) for merge in ("none", "batch")),
+        *(pytest.param("amplitude-phase", merge, None, marks=LONG) for merge in ("none", "group", "batch")),
     ],
 )
-def test_gradients_are_differences_of_the_reference_whose_constants_are_held(form, merge, operations):
-    model, scan, batch = case(form=form, merge=merge, modes=2, train_probe=True, train_scale=True)
+def test_gradients_are_differences_of_the_reference_whose_constants_are_held(form, merge, way, operations):
+    model, scan, batch = case(form=form, merge=merge, way=way, modes=2, train_probe=True, train_scale=True)
     held = passes.hold(batch)
     random, measured = np.random.default_rng(9), {}
     for name, gradient in gradients(operations("float64"), model, scan, batch.groups).items():

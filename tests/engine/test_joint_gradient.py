@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ptycho_core.engine.forward import FORWARD_MODELS
+from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.joint import Joint
 from ptycho_core.engine.losses import Amplitude, Loss, Nll
 from ptycho_core.engine.saturation import ceiling
 from ptycho_core.physics.forward import intensities
+from ptycho_core.physics.near_field import Propagation
 
 SIZE, FRAMES = 12, 9
 
@@ -32,12 +33,13 @@ def noise(random: np.random.Generator, *shape: int) -> np.ndarray:
 @pytest.mark.parametrize("likelihood", [Amplitude(), Nll()], ids=["amplitude", "poisson"])
 @pytest.mark.parametrize("modes", [1, 2])
 @pytest.mark.parametrize("variation", [0.0, 2.0])
+@pytest.mark.parametrize("way", [None, Propagation("fresnel", 5.0, 0.01)], ids=["far", "near"])
 @pytest.mark.parametrize("background", [None, (1, 1), (SIZE, SIZE)], ids=["none", "constant", "pixel"])
-def test_the_gradient_agrees_with_central_differences(engine: Any, likelihood: Loss, modes, variation, background) -> None:
+def test_the_gradient_agrees_with_central_differences(engine: Any, likelihood: Loss, modes, variation, way, background) -> None:
     random = np.random.default_rng(4)
     transmission, probe = 1 + 0.3 * noise(random, 24, 25), 4 * noise(random, modes, SIZE, SIZE)
     positions = random.uniform(0, 11, (FRAMES, 2))
-    counts = random.poisson(intensities(1 + 0.3 * noise(random, 24, 25), probe, positions)).astype(np.float64)
+    counts = random.poisson(intensities(1 + 0.3 * noise(random, 24, 25), probe, positions, way=way)).astype(np.float64)
     mask = random.random((SIZE, SIZE)) > 0.1
     end = float(np.quantile(counts, 0.9))
     counts = np.minimum(counts, end)
@@ -48,7 +50,7 @@ def test_the_gradient_agrees_with_central_differences(engine: Any, likelihood: L
     frames.ceiling = ceiling(frames.xp, end)
     joint = Joint(
         state, frames, np.arange(FRAMES),
-        forward=FORWARD_MODELS["far-field"], likelihood=likelihood, refine_probe=True, refine_positions=True,
+        forward=forward_of(frames.xp, way, SIZE), likelihood=likelihood, refine_probe=True, refine_positions=True,
         tv_weight=variation, refine_flux=True,
     )  # fmt: skip
     point = joint._pack()

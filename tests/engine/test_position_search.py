@@ -15,7 +15,7 @@ import ptycho_core
 from ptycho_core.cli.main import main
 from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.conformance.reference.reconstruction import _Engine, _Model
-from ptycho_core.engine.forward import DEFAULT
+from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.search import Placing, low_passed
 from ptycho_core.formats.plain_npz import write_plain_npz
 from ptycho_core.imaging.verdict import FITTED, SEARCHED_IN_VAIN, Signs, judge
@@ -55,7 +55,7 @@ def both_placings(engine: Any, modes: int) -> tuple[Placing, Any, Any]:
     whole = np.rint(scan.positions)
     start = np.ones_like(scan.object)
     state = engine.state(start, scan.guess, whole.copy())
-    ours = Placing(state, engine.frames(scan, scan.mask, "float64"), DEFAULT)
+    ours = Placing(state, engine.frames(scan, scan.mask, "float64"), forward_of(engine.operations("float64"), None, 16))
     model = _Model(start.astype(complex), scan.guess.astype(complex), whole.copy(), None)
     counts = np.where(scan.mask, scan.counts, 0.0).astype(np.float64)
     return ours, _Engine(counts, scan.mask, ReconstructionSettings(modes=modes)).placing(model), scan
@@ -96,7 +96,7 @@ def test_a_misfit_takes_background_and_mask_into_account(engine: Any, level: flo
     background = np.fft.ifftshift(scan.background) if level else None
     whole = np.rint(scan.positions)
     state = engine.state(scan.object, scan.probe, whole, background)
-    placing = Placing(state, engine.frames(scan, scan.mask, "float64"), DEFAULT)
+    placing = Placing(state, engine.frames(scan, scan.mask, "float64"), forward_of(engine.operations("float64"), None, 16))
     placing.state.object = state.object
     modelled = intensities(scan.object, np.asarray(placing.state.probe), whole, scan.background if level else None)
     apart = (np.sqrt(modelled + COUNTS_FLOOR / 4) - np.sqrt(scan.counts.astype(float))) * scan.mask
@@ -210,7 +210,8 @@ def test_frames_left_behind_are_searched_for_from_where_they_are_stated(engine: 
     scan = small_scan(side=7)
     stated = np.rint(scan.positions)
     scan = replace(scan, counts=intensities(scan.object, scan.probe, stated).astype(np.float32) * scan.mask)
-    placing = Placing(engine.state(scan.object, scan.probe, stated), engine.frames(scan, scan.mask, "float64"), DEFAULT)
+    frames = engine.frames(scan, scan.mask, "float64")
+    placing = Placing(engine.state(scan.object, scan.probe, stated), frames, forward_of(frames.xp, None, 16))
     search = Search(placing, stated, scan.object.shape, 16, Reach(2.0, 6.0), 0)
     placing.state.object, placing.state.probe = engine.tensor(scan.object), engine.tensor(scan.probe)
     search.positions = stated.copy()

@@ -15,19 +15,21 @@ from ptycho_core.conformance.reference.tile import TileFit
 from ptycho_core.conformance.suite.inputs import FRAMES as FRAMES_KNOWN
 from ptycho_core.conformance.suite.inputs import known_scan, perturbed_model
 from ptycho_core.engine.evaluate import evaluate
+from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.tile import Tile
 from ptycho_core.evaluation import opened
 from ptycho_core.formats.product import load_reconstruction
 from ptycho_core.model import load_model
 from ptycho_core.networks.bare import tile_estimate
 from ptycho_core.physics import intensities
+from ptycho_core.physics.near_field import Propagation
 
 N, FRAMES = 32, 40
 LIMITS = {"float64": 1e-12, "float32": 2e-5}
 """Relative l2 after ten steps. Measured at most 2e-15 and 6e-7, with either backend."""
 
 
-def tile(*, modes, masked, light, background=None):
+def tile(*, modes, masked, light, background=None, way=None):
     """Probe, positions between the pixels, counts in the order of the FFT, and good pixels."""
     random = np.random.default_rng(11)
     row, column = np.mgrid[:N, :N] - N / 2 + 0.3
@@ -37,33 +39,35 @@ def tile(*, modes, masked, light, background=None):
     positions[:2] = np.floor(positions[:2])
     r, c = np.mgrid[: N + 24, : N + 24]
     truth = (0.75 + 0.2 * np.sin(r / 2.5) * np.cos(c / 3)) * np.exp(0.8j * np.sin(r / 4 + c / 3))
-    expected = intensities(truth, probe, positions) + (0 if background is None else np.fft.fftshift(background))
+    expected = intensities(truth, probe, positions, way=way) + (0 if background is None else np.fft.fftshift(background))
     good = np.fft.ifftshift(random.random((N, N)) > (0.05 if masked else -1))
     counts = np.fft.ifftshift(random.poisson(expected), axes=(1, 2))
     return probe, positions, np.where(good, counts, 0), good
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "modes", "masked", "light", "behind"),
+    ("likelihood", "modes", "masked", "light", "behind", "way"),
     [
-        ("amplitude", 1, False, 1.0, 0.0),
-        ("amplitude", 3, True, 1.0, 20.0),
-        ("poisson", 2, True, 0.1, 0.0),
-        ("poisson", 1, True, 0.1, 0.5),
+        ("amplitude", 1, False, 1.0, 0.0, None),
+        ("amplitude", 3, True, 1.0, 20.0, None),
+        ("poisson", 2, True, 0.1, 0.0, None),
+        ("poisson", 1, True, 0.1, 0.5, None),
+        ("amplitude", 2, True, 1.0, 0.0, Propagation("fresnel", 20.0, 0.01)),
+        ("poisson", 1, True, 0.1, 0.5, Propagation("angular-spectrum", 20.0, 1.6)),
     ],
 )
 @pytest.mark.parametrize("precision", LIMITS)
-def test_ten_steps_give_what_they_give_in_the_reference(precision, likelihood, modes, masked, light, behind, operations):
+def test_ten_steps_give_what_they_give_in_the_reference(precision, likelihood, modes, masked, light, behind, way, operations):
     background = behind * np.linspace(0, 2, N * N).reshape(N, N) if behind else None
-    probe, positions, counts, good = tile(modes=modes, masked=masked, light=light, background=background)
+    probe, positions, counts, good = tile(modes=modes, masked=masked, light=light, background=background, way=way)
     asked, xp = tile_estimate(10, likelihood), operations(precision)
-    wanted = TileFit(probe.astype(complex), positions, np.sqrt(counts), good, asked, background)
+    wanted = TileFit(probe.astype(complex), positions, np.sqrt(counts), good, asked, background, way)
     mask = xp.from_numpy(good.astype(np.float32)) if masked else None
     amplitudes, added = (
         xp.sqrt(xp.from_numpy(counts.astype(np.float32))),
         None if background is None else xp.from_numpy(background),
     )
-    found = Tile(xp, xp.from_numpy(probe), positions, amplitudes, mask, asked, added)
+    found = Tile(xp, xp.from_numpy(probe), positions, amplitudes, mask, asked, added, forward=forward_of(xp, way, N))
     wanted.fit()
     found.fit()
     patches, step = wanted.patches()

@@ -31,6 +31,7 @@ CASES = {
 
 ELSEWHERE = {
     "frame_axis": (["--frame-axis", "first"], "tests/liveness/test_the_frame_axis_acts.py::test_the_frame_axis_acts"),
+    "margin": (["--regime", "near", "--margin", "4"], "tests/liveness/test_the_margin_acts.py::test_the_margin_acts"),
     "clip_negative": (["--clip-negative"], "tests/liveness/test_clipping_acts.py::test_clipping_acts"),
     "allow_mixed_frameworks": (
         ["--allow-mixed-frameworks"],

@@ -11,6 +11,9 @@ GEOMETRY = {
 }
 """They scale positions in metres."""
 
+_NEAR = ["--regime", "near", "--photon-energy-ev", "100", "--detector-distance-m", "1e-6", "--detector-pixel-size-m", "2.6e-8"]
+"""A wavelength of half a pixel, so that the propagators differ."""
+
 TWO = (
     '[frames]\npath = "*/frames"\n[positions]\npairs = "encoder"\norder = "yx"\nunit = "m"\n[geometry]\n'
     'energy = { path = "wavelength", unit = "m" }\ndistance = { path = "zo" }\npixel = { path = "dxd" }\n'
@@ -29,6 +32,9 @@ READING = GEOMETRY | {
     "frames": ([], ["--frames", "0:30"]),
     "beam_center": ([], ["--beam-center", "31,30"]),
     "bin": ([], ["--bin", "2"]),
+    "regime": (_NEAR[2:], [*_NEAR, "--margin", "0"]),
+    "focus_to_sample_m": ([*_NEAR, "--margin", "0"], [*_NEAR, "--margin", "0", "--focus-to-sample-m", "1e-5"]),
+    "propagator": ([*_NEAR, "--margin", "0"], [*_NEAR, "--margin", "0", "--propagator", "fresnel"]),
 }
 """Words by setting, the first and the second time."""
 

@@ -61,8 +61,9 @@ def slope(job, name, index, direction):
     ids=lambda weights: "+".join(weights),
 )
 @pytest.mark.parametrize("size", [4, 5])
-def test_every_gradient_is_the_slope_of_the_loss(weights, size, record_property):
-    job = replace(small_job(size=size), weights=weights)
+@pytest.mark.parametrize("way", [None, ("fresnel", 3.0, 1e-3), ("angular-spectrum", 3.0, 1.6)], ids=["far", "near", "wide"])
+def test_every_gradient_is_the_slope_of_the_loss(weights, size, way, record_property):
+    job = replace(small_job(size=size), weights=weights, propagation=way)
     gradients = evaluate(job).gradients
     random = np.random.default_rng(1)
     for name in ("object", "probe", "positions", "background", "flux"):
@@ -126,6 +127,8 @@ def test_gradients_come_only_if_wanted_and_those_of_background_and_flux_only_if_
         ({"mask": np.ones((4, 4), bool)}, r"mask .*\(4, 4\)"),
         ({"mask": np.ones((5, 5))}, "boolean"),
         ({"mask": np.zeros((5, 5), bool)}, "no good pixel"),
+        ({"propagation": ("fraunhofer", 1.0, 1.0)}, "fraunhofer.*angular-spectrum or fresnel"),
+        ({"propagation": ("fresnel", -1.0, 1.0)}, "above 0"),
         ({"positions": np.empty((0, 2)), "counts": np.empty((0, 5, 5)), "flux": None}, "no pattern"),
     ],
 )

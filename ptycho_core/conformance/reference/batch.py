@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.conformance.reference.tile_network import TileCanvas
+    from ptycho_core.physics.near_field import Propagation
 
 __all__ = ["Batch", "Held"]
 
@@ -33,6 +34,7 @@ class Batch:
         good: bool (N, N), True = good pixel.
         labels: complex (rows, columns), the true object, or None.
         merge: how patches are merged: ``none``, ``group`` or ``batch``.
+        way: to the detector in the near field; None for the far field.
     """
 
     network: Mapping[str, Any]
@@ -44,6 +46,7 @@ class Batch:
     good: NDArray[np.bool_]
     labels: NDArray[np.complex128] | None
     merge: str
+    way: Propagation | None = None
 
     @property
     def size(self) -> int:
@@ -71,6 +74,11 @@ class Batch:
         """What is left of a frame's position beyond whole pixels: (2,)."""
         left: NDArray[np.float64] = self.positions[frame] - self.corners[frame]
         return left
+
+    @property
+    def remainders(self) -> NDArray[np.float64]:
+        """The remainders of the frames of all patches: (patch, 2)."""
+        return np.stack([self.remainder(frame) for frame in self.frames])
 
     def shifted(self, frame: int) -> NDArray[np.complex128]:
         """The probe (mode, N, N) moved by what is left of a frame's position."""

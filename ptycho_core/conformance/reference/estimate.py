@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ptycho_core.conformance.reference.canvas import Canvas
-from ptycho_core.conformance.reference.fourier import back, phase, transform
+from ptycho_core.conformance.reference.fourier import at_detector, from_detector, phase
 from ptycho_core.conformance.reference.tile import TileFit
 from ptycho_core.networks import estimates_tiles
 
@@ -36,7 +36,8 @@ def estimate(batch: Batch) -> tuple[NDArray[np.complex128], NDArray[np.complex12
 def fitted_tile(batch: Batch) -> TileFit:
     """The tile of all frames of a batch, fitted."""
     frames = batch.frames
-    tile = TileFit(batch.probe, batch.positions[frames], batch.roots[frames], batch.good, batch.network["estimate"])
+    asked, roots = batch.network["estimate"], batch.roots[frames]
+    tile = TileFit(batch.probe, batch.positions[frames], roots, batch.good, asked, way=batch.way)
     tile.fit()
     return tile
 
@@ -54,7 +55,7 @@ def _of_group(batch: Batch, group: NDArray[np.int64]) -> tuple[NDArray[np.comple
     canvas = Canvas(batch.corners[group], batch.size)
     probes = np.stack([batch.shifted(frame) for frame in group])
     step = _stepper(batch, group, canvas, probes, float(asked["alpha"]))
-    empty = (np.abs(transform(batch.probe)) ** 2).sum(axis=0)[batch.good].sum()
+    empty = (np.abs(at_detector(batch.probe[None], np.zeros((1, 2)), batch.way)[0]) ** 2).sum(axis=0)[batch.good].sum()
     start = np.sqrt((batch.roots[group] ** 2).sum() / (len(group) * empty))
     object_: NDArray[np.complex128] = np.full(canvas.shape, start, dtype=np.complex128)
     change = np.zeros_like(object_)
@@ -72,12 +73,14 @@ def _stepper(
     """A function that gives the update step of an object (rows, columns) on the group's canvas."""
     light = canvas.add((np.abs(probes) ** 2).sum(axis=1))
     below = light + alpha * light.max()
+    rest = np.stack([batch.remainder(frame) for frame in group])
 
     def step(object_: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        waves = transform(probes * canvas.cut(object_)[:, None])
+        waves = at_detector(probes * canvas.cut(object_)[:, None], rest, batch.way)
         intensity = (np.abs(waves) ** 2).sum(axis=1) + _DARK
         bracket = np.where(batch.good, batch.roots[group] / np.sqrt(intensity) - 1, 0)
-        found: NDArray[np.complex128] = canvas.add((probes.conj() * back(bracket[:, None] * waves)).sum(axis=1)) / below
+        change = from_detector(bracket[:, None] * waves, rest, batch.way)
+        found: NDArray[np.complex128] = canvas.add((probes.conj() * change).sum(axis=1)) / below
         return found
 
     return step

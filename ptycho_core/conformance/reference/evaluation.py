@@ -84,6 +84,7 @@ def batch_of(
         good=np.fft.ifftshift(scan.mask),
         labels=None if labels is None else labels.astype(np.complex128),
         merge=str(model.facts["merge"]),
+        way=scan.propagation,
     )
 
 

@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ptycho_core.physics.near_field import near_field, near_field_adjoint
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["back", "phase", "shifted", "transform"]
+    from ptycho_core.physics.near_field import Propagation
+
+__all__ = ["at_detector", "back", "from_detector", "phase", "shifted", "transform"]
 
 
 def transform(fields: NDArray[Any]) -> NDArray[np.complex128]:
@@ -31,6 +35,30 @@ def shifted(probe: NDArray[np.complex128], displacement: NDArray[np.float64]) ->
     frequency = (np.arange(size) + size // 2) % size - size // 2
     row, column = (np.exp(-2j * np.pi * frequency * float(part) / size) for part in displacement)
     return back(transform(probe) * row[:, None] * column)
+
+
+def at_detector(
+    exits: NDArray[np.complex128], remainders: NDArray[np.float64], way: Propagation | None
+) -> NDArray[np.complex128]:
+    """Waves at the detector, in the order of the FFT, of exit waves (frame, mode, N, N).
+
+    F in the far field. In the near field, where ``way`` leads to the detector, each is moved back by its remainder (frame, 2) and
+    goes on from there.
+    """
+    if way is None:
+        return transform(exits)
+    still = np.stack([shifted(one, -rest) for one, rest in zip(exits, remainders, strict=True)])
+    return np.fft.ifftshift(near_field(still, way), axes=(-2, -1))
+
+
+def from_detector(
+    waves: NDArray[np.complex128], remainders: NDArray[np.float64], way: Propagation | None
+) -> NDArray[np.complex128]:
+    """The adjoint of `at_detector`: its steps the other way."""
+    if way is None:
+        return back(waves)
+    still = near_field_adjoint(np.fft.fftshift(waves, axes=(-2, -1)), way)
+    return np.stack([shifted(one, rest) for one, rest in zip(still, remainders, strict=True)])
 
 
 def phase(numbers: NDArray[np.complex128]) -> NDArray[np.complex128]:

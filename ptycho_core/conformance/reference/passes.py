@@ -10,7 +10,7 @@ import numpy as np
 from ptycho_core import physics
 from ptycho_core.conformance.reference.batch import Held
 from ptycho_core.conformance.reference.estimate import estimate, features, fitted_tile
-from ptycho_core.conformance.reference.fourier import back, phase, shifted, transform
+from ptycho_core.conformance.reference.fourier import at_detector, from_detector, phase, shifted
 from ptycho_core.conformance.reference.losses import intensity_slope, patch_slope, terms
 from ptycho_core.conformance.reference.merging import merge, merge_back, phase_alignment
 from ptycho_core.conformance.reference.network import channels, layer_results, weight_gradients
@@ -121,8 +121,9 @@ def merged(batch: Batch, held: Held) -> NDArray[np.complex128]:
 
 
 def intensities(batch: Batch, patches: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """``I_j = Σ_m |F(P_jm M_j)|²`` of merged patches: (patch, N, N), counts, zero frequency at ``[0, 0]``."""
-    found: NDArray[np.float64] = (np.abs(transform(_probes(batch) * patches[:, None])) ** 2).sum(axis=1)
+    """``I_j = Σ_m |D(P_jm M_j)|²`` of merged patches: (patch, N, N), counts, in the order of the FFT."""
+    waves = at_detector(_probes(batch) * patches[:, None], batch.remainders, batch.way)
+    found: NDArray[np.float64] = (np.abs(waves) ** 2).sum(axis=1)
     return found
 
 
@@ -135,7 +136,7 @@ def losses(batch: Batch, held: Held, names: tuple[str, ...] = TERMS) -> dict[str
 def gradients(batch: Batch, held: Held, weights: Mapping[str, float]) -> Slopes:
     """Gradient of the weighted sum of the loss terms with respect to the network's weights and the probe.
 
-    Reverse accumulation, by hand: ``G_Ψ = 2 (dL/dI) Ψ``, ``G_ψ = F⁻¹ G_Ψ``; to the merged patches ``Σ_m conj(P_jm) G_ψ``, to the
+    Reverse accumulation, by hand: ``G_Ψ = 2 (dL/dI) Ψ``, ``G_ψ = D† G_Ψ``; to the merged patches ``Σ_m conj(P_jm) G_ψ``, to the
     probe ``Σ_j S_(-d_j) [conj(M_j) G_ψ]`` (``specs/forward-model.md``); then through merging, output form and layers.
 
     Args:
@@ -153,9 +154,9 @@ def gradients(batch: Batch, held: Held, weights: Mapping[str, float]) -> Slopes:
     else:
         patches = tile.windows.cut(answer[0, 0])
     probes = _probes(batch)
-    waves = transform(probes * patches[:, None])
+    waves = at_detector(probes * patches[:, None], batch.remainders, batch.way)
     of_intensity = intensity_slope(batch, (np.abs(waves) ** 2).sum(axis=1), weights)
-    of_exit = back(2 * of_intensity[:, None] * waves)
+    of_exit = from_detector(2 * of_intensity[:, None] * waves, batch.remainders, batch.way)
     of_patches = (probes.conj() * of_exit).sum(axis=1) + patch_slope(batch, held, patches, weights)
     if tile is None:
         of_answer = merge_back(batch, of_patches, held.illumination, held.phase_alignment).reshape(answer.shape)

@@ -18,8 +18,9 @@ from ptycho_core.conformance.reference.search import Placing
 from ptycho_core.contract import EvaluateJob
 from ptycho_core.imaging.metrics import frame_sums
 from ptycho_core.physics import evaluate, intensities
+from ptycho_core.physics.forward import at_detector, from_detector
 from ptycho_core.physics.losses import bounded_above
-from ptycho_core.physics.propagation import backpropagate, propagate, shift
+from ptycho_core.physics.propagation import shift
 from ptycho_core.physics.windows import add_windows, cut_windows, split_positions
 from ptycho_core.reconstruction.constants import COUNTS_FLOOR, ILLUMINATION_FLOOR, PROBE_ALPHA
 from ptycho_core.reconstruction.lbfgs import minimise
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ptycho_core.contract import EventSink, ExecutionPlan, ReconstructJob, ReconstructResult
+    from ptycho_core.physics.near_field import Propagation
 
     Complex = NDArray[np.complex128]
     Real = NDArray[np.float64]
@@ -61,7 +63,7 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> 
     # What the plan refuses may have been allowed all the same: then it is done without.
     likelihood = options.likelihood if options.likelihood in _TERMS else "auto"
     options = replace(options, coarse_start=False, likelihood=likelihood)
-    return Run(_Engine(counts, scan.mask, options), options, plan, events).result(start)
+    return Run(_Engine(counts, scan.mask, options, scan.propagation), options, plan, events).result(start)
 
 
 @dataclass
@@ -88,8 +90,10 @@ class _Model:
 class _Engine:
     """The stages' `Engine`; see there."""
 
-    def __init__(self, counts: Real, mask: NDArray[np.bool_], options: ReconstructionSettings) -> None:
-        self.counts, self.mask, self._options = counts, mask, options
+    def __init__(
+        self, counts: Real, mask: NDArray[np.bool_], options: ReconstructionSettings, way: Propagation | None = None
+    ) -> None:
+        self.counts, self.mask, self._options, self.way = counts, mask, options, way
         self.number, self.size = len(counts), counts.shape[-1]
         self.mean_counts = float(counts[:, mask].mean())
 
@@ -110,8 +114,8 @@ class _Engine:
 
     def placing(self, model: _Model) -> Placing:
         options = replace(self._options, object_alpha=SEARCH_ALPHA, refine_probe=False)
-        update = _Engine(self.counts, self.mask, options)._update  # noqa: SLF001 - of the same class
-        return Placing(model.copy(), self.counts, self.mask, update)
+        update = _Engine(self.counts, self.mask, options, self.way)._update  # noqa: SLF001 - of the same class
+        return Placing(model.copy(), self.counts, self.mask, update, self.way)
 
     def joint(self, model: _Model, used: NDArray[np.int64], likelihood: str, total_variation: float) -> _Joint:
         model = self.with_flux(model, used)
@@ -127,7 +131,8 @@ class _Engine:
             return model
         found = model.copy()
         for frame in chosen:
-            root = np.sqrt(intensities(model.object, model.probe, model.positions[frame, None])[0, self.mask])
+            light = intensities(model.object, model.probe, model.positions[frame, None], way=self.way)
+            root = np.sqrt(light[0, self.mask])
             measured = np.sqrt(self.counts[frame, self.mask])
             if self._options.saturation:  # a bound says little of the dose
                 below = measured < np.sqrt(0.999 * self._options.saturation)
@@ -151,6 +156,7 @@ class _Engine:
             model.positions,
             flux=model.flux,
             saturation=self._options.saturation,
+            way=self.way,
         )
 
     def evaluated(
@@ -160,7 +166,7 @@ class _Engine:
         term = _TERMS[likelihood]
         job = EvaluateJob(
             model.object, model.probe, model.positions[chosen], self.counts[chosen], self.mask, None, {term: 1.0}, gradients,
-            None if model.flux is None else model.flux[chosen], self._options.saturation or None,
+            None if model.flux is None else model.flux[chosen], self._options.saturation or None, self.way,
         )  # fmt: skip
         found, pixels = evaluate(job), len(chosen) * np.count_nonzero(self.mask)
         misfit = found.losses["mae"] * pixels / self._amplitudes(chosen)
@@ -180,11 +186,11 @@ class _Engine:
         patches, d = cut_windows(model.object, corners, self.size), remainders[:, None]
         flux = model.flux_of(frames)[:, None, None]
         probes = np.sqrt(flux)[:, None] * shift(model.probe, d)
-        waves = propagate(probes * patches[:, None])
+        waves = at_detector(probes * patches[:, None], d, self.way)
         intensity = self.bounded(frames, (np.abs(waves) ** 2).sum(axis=1))
         modelled = np.sqrt(intensity + COUNTS_FLOOR)
         residual = np.where(self.mask, np.sqrt(self.counts[frames]) - modelled, 0.0)
-        change = backpropagate((residual / modelled)[:, None] * waves)
+        change = from_detector((residual / modelled)[:, None] * waves, d, self.way)
         power = (np.abs(probes) ** 2).sum(axis=1)
         light, step = np.zeros(model.object.shape), np.zeros_like(model.object)
         add_windows(light, power, corners)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
-from ptycho_core.physics.propagation import backpropagate, propagate
+from ptycho_core.physics.forward import at_detector, from_detector
 from ptycho_core.reconstruction.constants import COUNTS_FLOOR
 from ptycho_core.reconstruction.position_search import LARGEST_PROBE_FACTOR
 
@@ -18,19 +18,23 @@ if TYPE_CHECKING:
     Complex: TypeAlias = NDArray[np.complex128]
     Real: TypeAlias = NDArray[np.float64]
 
+    from ptycho_core.physics.near_field import Propagation
     from ptycho_core.reconstruction.position_search import Choose, Trial
 
 __all__ = ["Placing", "low_passed", "probe_of_mean_pattern"]
 
+_STILL = np.zeros(2)
+"""Remainder of a place at whole pixels."""
 
-def probe_of_mean_pattern(probe: Complex, counts: Real, mask: NDArray[np.bool_]) -> Complex:
+
+def probe_of_mean_pattern(probe: Complex, counts: Real, mask: NDArray[np.bool_], way: Propagation | None = None) -> Complex:
     """The probe (mode, N, N) with the amplitude of the mean of ``counts`` (frame, N, N) on the detector, where it sends light."""
-    waves, mean = propagate(probe), counts.mean(axis=0)
+    waves, mean = at_detector(probe, _STILL, way), counts.mean(axis=0)
     for row, column in np.argwhere(mask):
         own = float((np.abs(waves[:, row, column]) ** 2).sum())
         if own > 0:
             waves[:, row, column] *= min(np.sqrt(mean[row, column] / own), LARGEST_PROBE_FACTOR)
-    return backpropagate(waves)
+    return from_detector(waves, _STILL, way)
 
 
 def low_passed(transmission: Complex, cutoff: float) -> Complex:
@@ -60,15 +64,21 @@ class Placing:
         patterns: (frame, N, N), counts, 0 at bad pixels.
         mask: (N, N), True for good ones.
         update: moves the object of a state by a batch of frames and gives ``Σ|√I − √n|`` before.
+        way: to the detector in the near field; None for the far field.
     """
 
     def __init__(
-        self, state: _State, patterns: Real, mask: NDArray[np.bool_], update: Callable[[Any, NDArray[np.int64]], float]
+        self,
+        state: _State,
+        patterns: Real,
+        mask: NDArray[np.bool_],
+        update: Callable[[Any, NDArray[np.int64]], float],
+        way: Propagation | None = None,
     ) -> None:
         self.number, self.counts = len(patterns), patterns.sum(axis=(1, 2))
-        self._patterns, self._mask, self._update = patterns, mask, update
+        self._patterns, self._mask, self._update, self._way = patterns, mask, update, way
         self.state = state
-        self.state.probe = probe_of_mean_pattern(state.probe, patterns, mask)
+        self.state.probe = probe_of_mean_pattern(state.probe, patterns, mask, way)
         self.flatten()
 
     def flatten(self) -> None:
@@ -76,11 +86,12 @@ class Placing:
         self.state.object = np.ones_like(self.state.object)
 
     def misfits(self, frames: NDArray[np.int64], trial: Trial) -> Real:
-        """``Σ (√I − √n)²`` over every second pixel from the zero frequency on, times 4, as of all: (frame, shift)."""
+        """``Σ (√I − √n)²``, in the far field over every second pixel from the zero frequency on, times 4: (frame, shift)."""
         size, counts, mask = len(self._mask), self._patterns, self._mask
         seen = low_passed(self.state.object, trial.cutoff)
-        pixels = np.arange(size // 2 % 2, size, 2) if size % 2 == 0 else np.arange(size)
-        chosen, weight = np.ix_(pixels, pixels), 4 if size % 2 == 0 else 1
+        halved = size % 2 == 0 and self._way is None
+        pixels = np.arange(size // 2 % 2, size, 2) if halved else np.arange(size)
+        chosen, weight = np.ix_(pixels, pixels), 4 if halved else 1
         found = np.full((len(frames), len(trial.shifts)), np.inf)
         for line, frame in enumerate(frames):
             for place, shift in enumerate(trial.shifts):
@@ -88,7 +99,7 @@ class Placing:
                 patch = seen[max(row, 0) : row + size, max(column, 0) : column + size]
                 if min(row, column) < 0 or patch.shape != (size, size):
                     continue
-                intensity = (np.abs(propagate(self.state.probe * patch)) ** 2).sum(axis=0)[chosen]
+                intensity = (np.abs(at_detector(self.state.probe * patch, _STILL, self._way)) ** 2).sum(axis=0)[chosen]
                 difference = np.sqrt(intensity + COUNTS_FLOOR / weight) - np.sqrt(counts[frame][chosen])
                 found[line, place] = weight * (mask[chosen] * difference**2).sum()
         return found

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ptycho_core.conformance.reference.canvas import Canvas
-from ptycho_core.conformance.reference.fourier import back, phase, shifted, transform
+from ptycho_core.conformance.reference.fourier import at_detector, from_detector, phase, shifted
 from ptycho_core.conformance.reference.tile_network import TileCanvas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+
+    from ptycho_core.physics.near_field import Propagation
 
     Complex = NDArray[np.complex128]
     Real = NDArray[np.float64]
@@ -36,6 +38,7 @@ class TileFit:
         good: bool (N, N), True = good pixel.
         asked: ``estimate`` of the description.
         background: (N, N), counts of each pattern that do not come through the object, zero frequency at ``[0, 0]``, or None.
+        way: to the detector in the near field; None for the far field.
 
     Attributes:
         thing: complex (rows, columns), the object as it is now.
@@ -49,17 +52,19 @@ class TileFit:
         good: NDArray[np.bool_],
         asked: Mapping[str, Any],
         background: Real | None = None,
+        way: Propagation | None = None,
     ) -> None:
         corners = np.floor(positions).astype(np.int64)
         self._windows, self._roots, self._good, self._asked = Canvas(corners, probe.shape[-1]), roots, good, asked
         rows, columns = (-(-side // _MULTIPLE) * _MULTIPLE for side in self._windows.shape)
         self._windows.shape = (rows, columns)
         self._brightest = float((np.abs(probe) ** 2).sum(axis=0).max())
-        self._probes = np.stack([shifted(probe, rest) for rest in positions - corners])
+        self._rest, self._way = positions - corners, way
+        self._probes = np.stack([shifted(probe, rest) for rest in self._rest])
         self._light = self._windows.add((np.abs(self._probes) ** 2).sum(axis=1))
         below = self._light + float(asked["alpha"]) * self._light.max()
         self._inverse: Real = 1 / np.maximum(below, np.finfo(float).tiny)
-        empty = (np.abs(transform(probe)) ** 2).sum(axis=0)[good].sum()
+        empty = (np.abs(at_detector(probe[None], np.zeros((1, 2)), way)[0]) ** 2).sum(axis=0)[good].sum()
         behind = np.zeros(good.shape) if background is None else background
         seen = (roots**2).sum() / len(roots)
         start = np.sqrt(max(seen - behind[good].sum(), _LEAST_SHARE * seen) / empty) if empty > 0 else 0.0
@@ -102,18 +107,19 @@ class TileFit:
         return TileCanvas(self.object_ * turn, step * turn, self._light, self._brightest, label, self._windows)
 
     def _waves(self, object_: Complex) -> Complex:
-        return transform(self._probes * self._windows.cut(object_)[:, None])
+        return at_detector(self._probes * self._windows.cut(object_)[:, None], self._rest, self._way)
 
     def _intensity(self, waves: Complex) -> Real:
         found: Real = (np.abs(waves) ** 2).sum(axis=1) + self._added
         return found
 
     def _descent(self, waves: Complex) -> Complex:
-        """``D = Σ_j Σ_m conj(P_jm) F⁻¹[r_j F_jm]``."""
+        """``Σ_j Σ_m conj(P_jm) D†[r_j Ψ_jm]``."""
         ratio = self._roots**2 / self._intensity(waves)
         residual = (ratio - 1) / 2 if self._asked["likelihood"] == "poisson" else np.sqrt(ratio) - 1
         residual = np.where(self._good, residual, 0)
-        found: Complex = self._windows.add((self._probes.conj() * back(residual[:, None] * waves)).sum(axis=1))
+        change = from_detector(residual[:, None] * waves, self._rest, self._way)
+        found: Complex = self._windows.add((self._probes.conj() * change).sum(axis=1))
         return found
 
     def _scaled(self, down: Complex) -> Complex:

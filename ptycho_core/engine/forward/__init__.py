@@ -1,6 +1,6 @@
-"""Forward models by name: from object, probe and positions to expected counts, and back along the adjoints.
+"""Forward models: from object, probe and positions to expected counts, and back along the adjoints.
 
-A new one is a module here with a class that follows `model.ForwardModel`, and its line in `FORWARD_MODELS`.
+A new one is a module here with a class that follows `model.ForwardModel`, and its case in `forward_of`.
 """
 
 from __future__ import annotations
@@ -8,16 +8,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ptycho_core.engine.forward.far_field import FarField
+from ptycho_core.engine.forward.near_field import NearField
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+    from ptycho_core.engine.arrays import ArrayOps
     from ptycho_core.engine.forward.model import ForwardModel
+    from ptycho_core.physics.near_field import Propagation
 
-__all__ = ["DEFAULT", "FORWARD_MODELS"]
+__all__ = ["forward_of"]
 
-FORWARD_MODELS: Final[Mapping[str, ForwardModel]] = {model.name: model for model in (FarField(),)}
-"""The forward models there are."""
+_FAR: Final = FarField()
 
-DEFAULT: Final[ForwardModel] = FORWARD_MODELS["far-field"]
-"""The one that jobs compute with."""
+
+def forward_of(xp: ArrayOps, way: Propagation | None, size: int) -> ForwardModel:
+    """The forward model of a scan.
+
+    Args:
+        xp: the operations that it is to compute with.
+        way: `Scan.propagation`, None for the far field.
+        size: N, the pixels across a pattern.
+    """
+    return _FAR if way is None else NearField(xp, way, size)

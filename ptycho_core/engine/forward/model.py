@@ -62,6 +62,10 @@ class ForwardModel(Protocol):
         Folded is ``(…, N/2, N/2)``, the sum of the four quadrants; what is propagated then has twice the amplitude.
         """
 
+    @property
+    def shows_smooth_phase(self) -> bool:
+        """Whether a pattern shows smooth phase as it does rough; where not, the joint fit enlarges its steps."""
+
     def exit_wave(self, xp: ArrayOps, fields: Fields, windows: Windows) -> Exit:
         """The waves behind the sample."""
 
@@ -71,8 +75,8 @@ class ForwardModel(Protocol):
         The probes are those times ``roots`` already.
         """
 
-    def propagate(self, xp: ArrayOps, wave: Array) -> Array:
-        """Exit waves (…, N, N) at the detector, in the order of the FFT."""
+    def propagate(self, xp: ArrayOps, wave: Array, ramps: Array | None = None) -> Array:
+        """Exit waves (…, frame, mode, N, N) at the detector, in the order of the FFT; ``ramps`` are those of `Exit`."""
 
     def measure(self, xp: ArrayOps, waves: Array, background: Array | None) -> Array:
         """Expected counts, real (frame, N, N), of waves (frame, mode, N, N) at the detector."""
@@ -80,8 +84,20 @@ class ForwardModel(Protocol):
     def measure_adjoint(self, xp: ArrayOps, factor: Array, waves: Array) -> Array:
         """``dL/d conj(waves)`` from real (frame, N, N) ``factor = dL/d counts``."""
 
-    def propagate_adjoint(self, xp: ArrayOps, waves: Array) -> Array:
+    def propagate_adjoint(self, xp: ArrayOps, waves: Array, ramps: Array | None = None) -> Array:
         """The adjoint of `propagate`."""
+
+    def unit(self, size: int) -> float:
+        """What exit waves may be divided by beforehand, so that no factor is left for `transform`; ``size`` is N."""
+
+    def transform(self, xp: ArrayOps, wave: Array, ramps: Array | None) -> Array:
+        """`propagate` of exit waves times `unit`: for small patterns the memory traffic of a factor counts."""
+
+    def transform_adjoint(self, xp: ArrayOps, waves: Array, ramps: Array | None) -> Array:
+        """`propagate_adjoint` over `unit`."""
+
+    def of_spectrum(self, xp: ArrayOps, spectrum: Array, ramps: Array | None) -> Array:
+        """`transform` of what has the spectrum ``fft2`` that is given."""
 
     def exit_adjoint(
         self,
