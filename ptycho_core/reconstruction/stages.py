@@ -62,7 +62,7 @@ LAST_ITERATIONS = 3
 JUDGED_EVERY = 5
 """Epochs from one look at the frames held out to the next, where they were not asked for."""
 
-PLACE_EPOCHS = 5
+PLACE_EPOCHS = 20
 """Epochs in which frames held out find their places before they count, where positions are refined."""
 
 IntArray = npt.NDArray[np.int64]
@@ -405,12 +405,11 @@ class Run(Generic[M]):
         """Take R of the frames held out, before they are fitted too; where positions are refined they find theirs first."""
         judging = self._held_out.judging
         if self._options.moves_positions:
-            apart = model.copy()
-            update = self._engine.epochs(apart, coarse=False)
-            for _ in range(PLACE_EPOCHS):
-                update(batches(judging, self._options.batch_size, self._random), 1.0)
             model = model.copy()
-            model.positions[judging] = apart.positions[judging]
+            for _ in range(PLACE_EPOCHS):
+                apart = model.copy()  # an object that they have written would hold them where they are
+                self._engine.epochs(apart, coarse=False)(batches(judging, self._options.batch_size, self._random), 1.0)
+                model.positions[judging] = apart.positions[judging]
         frames = np.split(judging, len(judging))
         self._held_out_r = np.array([self._engine.score(model, frame, self._plan.likelihood)[1] for frame in frames])
         return model
