@@ -284,12 +284,12 @@ class Run(Generic[M]):
             return
         image, probe, _ = self._engine.arrays(model)
         placing, seed = self._engine.placing(model), int(self._planned.execution["seed"] or 0)
-        where = (placing, model.positions.copy(), image.shape, self._engine.size)
         search: Search | AffineSearch
         if how == "affine":
-            search = AffineSearch(*where, seed)
+            search = AffineSearch(placing, model.positions.copy(), image.shape, self._engine.size, seed)
         else:
-            search = Search(*where, reach_of(self._options, model.positions, probe), seed)
+            reach, known = reach_of(self._options, model.positions, probe), not self._options.refine_probe
+            search = Search(placing, model.positions.copy(), image.shape, probe, reach, known=known, seed=seed)
         for done in search.iterate():
             self._record(how, done.epoch, done.total, None, done.misfit, placing.state)
             yield placing.state

@@ -32,6 +32,7 @@ from ptycho_core.reconstruction.position_search import (
     disc,
     levels_of,
     reach_of,
+    seen_by_others,
     with_affine_part_of,
 )
 from ptycho_core.scan.canvas import probe_width, spacing_of
@@ -86,8 +87,13 @@ def test_probe_misfits_and_an_epoch_are_those_of_the_reference(engine: Any, mode
             assert distance(chosen["ours"][1][finite], chosen["theirs"][1][finite]) < 1e-11
         assert np.array_equal(ours.state.positions, theirs.state.positions)
         assert distance(np.asarray(ours.state.object), theirs.state.object) < 1e-11
-    everything = np.arange(len(scan))
-    assert distance(ours.misfits(everything, Trial(disc(0, 1), 0.3)), theirs.misfits(everything, Trial(disc(0, 1), 0.3))) < 1e-11
+    everything, shared = np.arange(len(scan)), random.uniform(0, 1, scan.object.shape)
+    for trial in (Trial(disc(0, 1), 0.3), Trial(disc(2, 1), 0.3, shared), Trial(disc(0, 1), 0.0, shared)):
+        ours_found, theirs_found = ours.misfits(everything, trial), theirs.misfits(everything, trial)
+        finite = np.isfinite(theirs_found)
+        assert distance(ours_found[finite], theirs_found[finite]) < 1e-11
+    assert ours.probe_epoch(order) == pytest.approx(theirs.probe_epoch(order), rel=1e-12)
+    assert distance(np.asarray(ours.state.probe), theirs.state.probe) < 1e-11
 
 
 @pytest.mark.parametrize("level", [0.0, 5.0])
@@ -112,6 +118,17 @@ def test_a_low_passed_object_keeps_what_is_smooth(engine: Any) -> None:
     seen = np.asarray(low_passed(state.xp, engine.tensor(1 + smooth + fine), 0.1))
     parts = np.exp(-((1 / 24) ** 2) / 0.02), np.exp(-(0.2**2) / 0.02)
     assert distance(seen, 1 + parts[0] * smooth + parts[1] * fine) < 1e-13
+
+
+def test_what_one_frame_has_seen_alone_does_not_count() -> None:
+    probe = np.zeros((2, 4, 4), complex)
+    probe[:, 1:3, 1:3] = 1  # light of 2 on 2 x 2 pixels
+    shared = seen_by_others(np.array([[0.0, 0], [0, 1], [4, 4]]), probe, (8, 9))
+    expected = np.zeros((8, 9))
+    expected[1:3, 2] = 1
+    assert np.array_equal(shared, expected)
+    probe[0, 0, 0] = np.sqrt(0.1)  # a twentieth of the most that one frame sends there
+    assert seen_by_others(np.array([[0.0, 0], [1, 1]]), probe, (8, 9))[1, 1] == pytest.approx(0.5)
 
 
 def test_the_place_of_least_misfit_is_found_between_the_grid() -> None:
@@ -211,7 +228,7 @@ def test_frames_left_behind_are_searched_for_from_where_they_are_stated(engine: 
     stated = np.rint(scan.positions)
     scan = replace(scan, counts=intensities(scan.object, scan.probe, stated).astype(np.float32) * scan.mask)
     placing = Placing(engine.state(scan.object, scan.probe, stated), engine.frames(scan, scan.mask, "float64"), DEFAULT)
-    search = Search(placing, stated, scan.object.shape, 16, Reach(2.0, 6.0), 0)
+    search = Search(placing, stated, scan.object.shape, scan.probe, Reach(2.0, 6.0), known=True, seed=0)
     placing.state.object, placing.state.probe = engine.tensor(scan.object), engine.tensor(scan.probe)
     search.positions = stated.copy()
     search.positions[24] += [5, -4]

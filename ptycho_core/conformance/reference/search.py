@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Complex: TypeAlias = NDArray[np.complex128]
     Real: TypeAlias = NDArray[np.float64]
+    Update: TypeAlias = Callable[[Any, NDArray[np.int64]], float]
 
     from ptycho_core.reconstruction.position_search import Choose, Trial
 
@@ -60,13 +61,19 @@ class Placing:
         patterns: (frame, N, N), counts, 0 at bad pixels.
         mask: (N, N), True for good ones.
         update: moves the object of a state by a batch of frames and gives ``Σ|√I − √n|`` before.
+        update_both: the same of object and probe.
     """
 
     def __init__(
-        self, state: _State, patterns: Real, mask: NDArray[np.bool_], update: Callable[[Any, NDArray[np.int64]], float]
+        self,
+        state: _State,
+        patterns: Real,
+        mask: NDArray[np.bool_],
+        update: Update,
+        update_both: Update,
     ) -> None:
         self.number, self.counts = len(patterns), patterns.sum(axis=(1, 2))
-        self._patterns, self._mask, self._update = patterns, mask, update
+        self._patterns, self._mask, self._update, self._update_both = patterns, mask, update, update_both
         self.state = state
         self.state.probe = probe_of_mean_pattern(state.probe, patterns, mask)
         self.flatten()
@@ -78,7 +85,8 @@ class Placing:
     def misfits(self, frames: NDArray[np.int64], trial: Trial) -> Real:
         """``Σ (√I − √n)²`` over every second pixel from the zero frequency on, times 4, as of all: (frame, shift)."""
         size, counts, mask = len(self._mask), self._patterns, self._mask
-        seen = low_passed(self.state.object, trial.cutoff)
+        shared = 1.0 if trial.shared is None else trial.shared
+        seen = low_passed(1 + shared * (self.state.object - 1), trial.cutoff)
         pixels = np.arange(size // 2 % 2, size, 2) if size % 2 == 0 else np.arange(size)
         chosen, weight = np.ix_(pixels, pixels), 4 if size % 2 == 0 else 1
         found = np.full((len(frames), len(trial.shifts)), np.inf)
@@ -100,4 +108,11 @@ class Placing:
             if trial is not None and choose is not None:
                 choose(batch, self.misfits(batch, trial))
             difference += self._update(self.state, batch)
+        return self._misfit(difference, order)
+
+    def probe_epoch(self, order: list[NDArray[np.int64]]) -> float:
+        """One epoch of rPIE in which the probe is updated too."""
+        return self._misfit(sum(self._update_both(self.state, batch) for batch in order), order)
+
+    def _misfit(self, difference: float, order: list[NDArray[np.int64]]) -> float:
         return difference / max(float(np.sqrt(self._patterns[np.concatenate(order)]).sum()), 1.0)
