@@ -86,8 +86,8 @@ RESCUE_STEP: Final = 3
 
 FIRST: Final = ((3, 1.0, 4, 0.25), (3, 1.0, 5, 0.28), (4, 0.6, 4, 0.3), (3, 0.3, 3, 0.3))
 AGAIN: Final = ((3, 0.8, 4, 0.28), (3, 0.5, 4, 0.3), (2, 0.3, 3, 0.3))
-"""The first time through, and each time after it: epochs, radius as a part of the whole, grid points along it, and the cutoff of the
-object times the step of the grid."""
+"""The first time through, and each time after it: epochs, radius as a part of the whole, grid points along it, and the cutoff
+of the object times the step of the grid."""
 
 PASSES: Final = 3
 """Times through, at most."""
@@ -140,6 +140,10 @@ class Level(NamedTuple):
     cutoff: float
 
 
+FINEST: Final = Level(2, 3.0, 1, 0.0)
+"""Epochs on the object as it is, pixel by pixel."""
+
+
 def levels_of(radius: float, parts: Sequence[tuple[int, float, int, float]]) -> tuple[Level, ...]:
     """From a radius down to single pixels, by `FIRST` or `AGAIN`; the object shows as much as the grid of trials resolves."""
     found = list[Level]()
@@ -153,10 +157,6 @@ def levels_of(radius: float, parts: Sequence[tuple[int, float, int, float]]) -> 
         finest = Level(3, 2.0 * finest.step, step, 0.3 / step)
         found.append(finest)
     return (*found, FINEST)
-
-
-FINEST: Final = Level(2, 3.0, 1, 0.0)
-"""Epochs on the object as it is, pixel by pixel."""
 
 
 class Trial(NamedTuple):

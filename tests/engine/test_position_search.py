@@ -24,7 +24,9 @@ from ptycho_core.reconstruction.affine_search import affine_map
 from ptycho_core.reconstruction.constants import COUNTS_FLOOR
 from ptycho_core.reconstruction.position_search import (
     AGAIN,
+    FINEST,
     FIRST,
+    PROBE_EPOCHS,
     Reach,
     Search,
     Trial,
@@ -236,6 +238,44 @@ def test_frames_left_behind_are_searched_for_from_where_they_are_stated(engine: 
     assert search._left_behind().tolist() == [24]
     assert len(list(search._rescue())) == 5
     assert np.abs(search.positions[24] - stated[24]).max() < 1.5
+
+
+def test_a_frame_that_lies_alone_is_left_behind_though_it_fits(engine: Any) -> None:
+    scan = small_scan(side=7)
+    around = 24
+    stated = np.rint(scan.positions) + around
+    shape = tuple(length + 2 * around for length in scan.object.shape)
+    canvas = np.pad(scan.object, around, constant_values=1)
+    scan = replace(scan, counts=intensities(canvas, scan.probe, stated).astype(np.float32) * scan.mask)
+    placing = Placing(engine.state(canvas, scan.probe, stated), engine.frames(scan, scan.mask, "float64"), DEFAULT)
+    placing.state.probe = engine.tensor(scan.probe)
+    search = Search(placing, stated, shape, scan.probe, Reach(2.0, 6.0), known=True, seed=0)
+    alone = stated[0] - 18
+    canvas[int(alone[0]) :, int(alone[1]) :][:16, :16] = canvas[int(stated[0, 0]) :, int(stated[0, 1]) :][:16, :16]
+    placing.state.object = engine.tensor(canvas)
+    search.positions = stated.copy()
+    search.positions[0] = alone
+    search._put()
+    assert placing.misfits(np.array([0]), Trial(disc(0, 1), 0.0))[0, 0] < 0.01 * placing.counts[0]
+    assert search._left_behind().tolist() == [0]
+
+
+def test_a_search_ends_where_it_moves_no_frame_and_fits_a_probe_that_is_not_known(engine: Any) -> None:
+    scan = small_scan(side=7)
+    stated, random = np.rint(scan.positions), np.random.default_rng(3)
+    grain = np.exp(1j * random.uniform(0, 1, scan.object.shape))  # places every frame to a pixel
+    scan = replace(scan, counts=intensities(grain, scan.probe, stated).astype(np.float32) * scan.mask)
+    ends = {}
+    for known in (True, False):
+        placing = Placing(engine.state(grain, scan.probe, stated), engine.frames(scan, scan.mask, "float64"), DEFAULT)
+        first = np.asarray(placing.state.probe).copy()
+        search = Search(placing, stated, grain.shape, scan.probe, Reach(1.0, 3.0), known=known, seed=0)
+        done = list(search.iterate())
+        ends[known] = done[-1]
+        assert np.array_equal(np.asarray(placing.state.probe), first) == known
+        assert [one.epoch for one in done] == list(range(1, len(done) + 1))
+    assert ends[True].epoch < ends[True].total - FINEST.epochs  # it need not go through a third time
+    assert ends[False].total - ends[True].total == PROBE_EPOCHS
 
 
 def signs(**changed: Any) -> Signs:
