@@ -190,7 +190,8 @@ def seen_by_others(positions: FloatArray, probe: NDArray[np.complexfloating], sh
         window = (slice(row, row + power.shape[0]), slice(column, column + power.shape[1]))
         total[window] += power
         np.maximum(most[window], power, out=most[window])
-    return ((total - most) / (SHARED * power.max())).clip(0.0, 1.0)
+    part: FloatArray = ((total - most) / (SHARED * power.max())).clip(0.0, 1.0)
+    return part
 
 
 def disc(radius: float, step: int) -> IntArray:
@@ -321,7 +322,7 @@ class Search:
         self._put()
         yield self._after(self._engine.epoch(self._sequence))
         for number, levels in enumerate(self._levels):
-            before = self.positions
+            before = self.positions.copy()
             for level in levels:
                 yield from self._at(level)
             yield from self._rescue()
@@ -372,10 +373,11 @@ class Search:
 
     def _seen_by_others(self) -> FloatArray:
         """Of each frame, the part of its light where others have seen the object too."""
-        positions, power = np.rint(self.positions).astype(np.int64), (np.abs(self._probe) ** 2).sum(axis=0)
-        shared, size = seen_by_others(positions, self._probe, self._shape), len(power)
-        windows = np.lib.stride_tricks.sliding_window_view(shared, (size, size))
-        return np.array([(windows[row, column] * power).sum() for row, column in positions]) / power.sum()
+        positions, power = np.rint(self.positions), (np.abs(self._probe) ** 2).sum(axis=0)
+        shared = seen_by_others(positions, self._probe, self._shape)
+        windows = np.lib.stride_tricks.sliding_window_view(shared, power.shape)
+        part: FloatArray = np.array([(windows[row, column] * power).sum() for row, column in positions.astype(int)]) / power.sum()
+        return part
 
     def _choosing(self, trial: Trial, step: int) -> Choose:
         """What moves a batch to the places of least misfit, those far from the stated ones a little less likely."""
