@@ -74,8 +74,8 @@ LEFT_BEHIND: Final = 1.5
 FAR_BEHIND: Final = 2.5
 """The same over the median of all frames: those that are lost together spoil each other's neighborhood."""
 
-ALONE: Final = 0.5
-"""Part of a frame's light that falls where others look too, over that of a median frame, below which it lies alone."""
+ALONE: Final = 0.9
+"""Part of a frame's light that falls where others look too, over that of a median frame, below which its fit says little."""
 
 NEIGHBORS: Final = 8
 """Frames that a frame is compared with."""
@@ -364,12 +364,11 @@ class Search:
         """Frames whose relative misfit is far above that of their neighbors, and those that lie alone, which always fit."""
         from scipy.spatial import cKDTree
 
-        own = self._engine.misfits(self._every, Trial(disc(0, 1), 0.0))[:, 0]
-        relative = own / np.maximum(self._engine.counts, 1.0)
+        own = self._engine.misfits(self._every, Trial(disc(0, 1), 0.0))[:, 0] / np.maximum(self._engine.counts, 1.0)
         near = cKDTree(self.positions).query(self.positions, k=min(NEIGHBORS + 1, len(own)))[1][:, 1:]
-        limits = np.minimum(LEFT_BEHIND * np.median(relative[near], axis=1), FAR_BEHIND * np.median(relative))
+        limits = np.minimum(LEFT_BEHIND * np.median(own[near], axis=1), FAR_BEHIND * np.median(own))
         part = self._seen_by_others()
-        return np.flatnonzero((relative > limits) | (part < ALONE * np.median(part)))
+        return np.flatnonzero((own > limits) | (part < ALONE * np.median(part)))
 
     def _seen_by_others(self) -> FloatArray:
         """Of each frame, the part of its light where others have seen the object too."""
