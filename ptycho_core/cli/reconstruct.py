@@ -12,6 +12,8 @@ from ptycho_core.cli.verdict import add_require_flag, figures_of, said_of, statu
 if TYPE_CHECKING:
     import argparse
 
+    from ptycho_core.settings.payload import ReconstructionPayload
+
 INTERRUPTED = 130
 
 
@@ -46,7 +48,16 @@ def run(args: argparse.Namespace) -> int:
     modes = f"{len(reconstruction.probe)} mode{'s' * (len(reconstruction.probe) > 1)}"
     say(f"{figures_of(metrics)}; {modes} in {metrics['seconds']:.1f} s: {args.output_dir}")
     if metrics["interrupted"]:
-        say(f"interrupted; 'ptycho reconstruct ... --start {args.output_dir}' continues from what there is")
+        say(f"interrupted; 'ptycho reconstruct ... {_continuing(payload)}' continues from what there is")
     say(said_of(metrics))
     say_taken(payload)
     return INTERRUPTED if metrics["interrupted"] else status_of(args, metrics)
+
+
+def _continuing(payload: ReconstructionPayload) -> str:
+    """Flags that take up what a fit has found: object, probe and, where they were fitted, positions."""
+    from ptycho_core.imaging.report import FRAMES
+
+    fitted = payload.groups["reconstruction"]["refine_positions"] != "off"
+    places = f" --positions {payload.output_dir}/{FRAMES[0]}" if fitted else ""
+    return f"--start {payload.output_dir}{places}"

@@ -16,6 +16,8 @@ from ptycho_core.reconstruction.constants import COUNTS_FLOOR
 from ptycho_core.reconstruction.position_search import LARGEST_PROBE_FACTOR, SEARCH_ALPHA
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from ptycho_core.engine.arrays import Array, ArrayOps
@@ -50,11 +52,13 @@ def probe_of_mean_pattern(state: State, frames: OnDevice, forward: ForwardModel)
     return forward.propagate_adjoint(xp, xp.times_real(waves, xp.from_numpy(factor)))
 
 
-def low_passed(xp: ArrayOps, transmission: Array, cutoff: float) -> Array:
-    """``O - 1`` (rows, columns) times ``exp(-q^2 / 2 cutoff^2)`` at spatial frequencies ``q``, cycles a pixel, plus 1.
+def low_passed(xp: ArrayOps, transmission: Array, cutoff: float, shared: NDArray[np.float64] | None = None) -> Array:
+    """``shared (O - 1)`` (rows, columns) times ``exp(-q^2 / 2 cutoff^2)`` at spatial frequencies ``q``, cycles a pixel, plus 1.
 
-    A ``cutoff`` of 0 leaves it as it is.
+    A ``cutoff`` of 0 leaves all frequencies.
     """
+    if shared is not None:
+        transmission = xp.times_real(transmission - 1, xp.from_numpy(shared)) + 1
     if not cutoff:
         return transmission
     rows, columns = (np.fft.fftfreq(length) for length in tuple(transmission.shape))
@@ -98,16 +102,29 @@ class Placing:
             if trial is not None and choose is not None:
                 choose(batch, self._trials.misfits(self.state, batch, amplitudes, trial))
 
+        return self._pie_epoch(order, before=place)
+
+    def probe_epoch(self, order: list[NDArray[np.int64]]) -> float:
+        """One epoch of rPIE in which the probe is updated too; returns R."""
+        return self._pie_epoch(order, refine_probe=True)
+
+    def _pie_epoch(
+        self,
+        order: list[NDArray[np.int64]],
+        *,
+        refine_probe: bool = False,
+        before: Callable[[NDArray[np.int64], Array], None] | None = None,
+    ) -> float:
         return pie_epoch(
             self.state,
             self._frames,
             order,
             forward=self._forward,
             object_alpha=SEARCH_ALPHA,
-            refine_probe=False,
+            refine_probe=refine_probe,
             position_step=0.0,
             momentum=None,
-            before=place,
+            before=before,
         )
 
 
@@ -133,7 +150,7 @@ class _Trials:
         xp, size, number = state.xp, self._size, len(trial.shifts)
         if self._folds:
             amplitudes = 2 * amplitudes[:, ::2, ::2]
-        transmission = low_passed(xp, state.object, trial.cutoff)
+        transmission = low_passed(xp, state.object, trial.cutoff, trial.shared)
         largest = np.array(tuple(transmission.shape)) - size
         fields = Fields(transmission, state.probe, self._background)
         compare, found = xp.compiled(_misfits), np.empty((len(frames), number))

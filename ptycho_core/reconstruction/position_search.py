@@ -41,6 +41,7 @@ __all__ = [
     "levels_of",
     "ordered",
     "reach_of",
+    "seen_by_others",
     "with_affine_part_of",
 ]
 
@@ -58,6 +59,9 @@ epochs, which search around where it is by then, reach it."""
 PRIOR: Final = 0.05
 """Weight of the distance from where a position is stated to be, in units of the expected error."""
 
+SHARED: Final = 0.1
+"""Light of other frames, over the most that one frame sends to a pixel, from which on the object there counts whole."""
+
 SEARCH_ALPHA: Final = 0.1
 """rPIE's regularization of the object, stronger than in the fit: the object of these epochs is in part wrong."""
 
@@ -70,6 +74,9 @@ LEFT_BEHIND: Final = 1.5
 FAR_BEHIND: Final = 2.5
 """The same over the median of all frames: those that are lost together spoil each other's neighborhood."""
 
+ALONE: Final = 0.9
+"""Part of a frame's light that falls where others look too, over that of a median frame, below which its fit says little."""
+
 NEIGHBORS: Final = 8
 """Frames that a frame is compared with."""
 
@@ -79,8 +86,17 @@ RESCUE_STEP: Final = 3
 
 FIRST: Final = ((3, 1.0, 4, 0.25), (3, 1.0, 5, 0.28), (4, 0.6, 4, 0.3), (3, 0.3, 3, 0.3))
 AGAIN: Final = ((3, 0.8, 4, 0.28), (3, 0.5, 4, 0.3), (2, 0.3, 3, 0.3))
-"""The first time through, and once more: epochs, radius as a part of the whole, grid points along it, and the cutoff of the
-object times the step of the grid."""
+"""The first time through, and each time after it: epochs, radius as a part of the whole, grid points along it, and the cutoff
+of the object times the step of the grid."""
+
+PASSES: Final = 3
+"""Times through, at most."""
+
+MOVED: Final = 2.0
+"""Pixels that a time through may move a frame, be it the last."""
+
+PROBE_EPOCHS: Final = 5
+"""Epochs after the first time through in which the probe is fitted, where it is not known."""
 
 FRESH_EPOCHS: Final = 3
 """Epochs that make the object anew without them."""
@@ -124,6 +140,10 @@ class Level(NamedTuple):
     cutoff: float
 
 
+FINEST: Final = Level(2, 3.0, 1, 0.0)
+"""Epochs on the object as it is, pixel by pixel."""
+
+
 def levels_of(radius: float, parts: Sequence[tuple[int, float, int, float]]) -> tuple[Level, ...]:
     """From a radius down to single pixels, by `FIRST` or `AGAIN`; the object shows as much as the grid of trials resolves."""
     found = list[Level]()
@@ -139,15 +159,39 @@ def levels_of(radius: float, parts: Sequence[tuple[int, float, int, float]]) -> 
     return (*found, FINEST)
 
 
-FINEST: Final = Level(2, 3.0, 1, 0.0)
-"""Epochs on the object as it is, pixel by pixel."""
-
-
 class Trial(NamedTuple):
-    """What a batch looks for: whole-pixel shifts (shift, 2) to try, and the cutoff of the object in cycles a pixel."""
+    """What a batch looks for.
+
+    Attributes:
+        shifts: (shift, 2), whole pixels to try.
+        cutoff: of the object, cycles a pixel.
+        shared: (rows, columns), what ``O - 1`` is multiplied by first, by `seen_by_others`; None for 1.
+    """
 
     shifts: IntArray
     cutoff: float
+    shared: FloatArray | None = None
+
+
+def seen_by_others(positions: FloatArray, probe: NDArray[np.complexfloating], shape: tuple[int, ...]) -> FloatArray:
+    """How far a pixel (rows, columns) of the object has been seen by more frames than one: 0 to 1.
+
+    What a single frame has written there agrees with that frame wherever it is.  It is the light of all frames but the
+    brightest, over `SHARED` of the most that one sends to a pixel, and 1 from there on.
+
+    Args:
+        positions: (frame, 2), whole pixels.
+        probe: (mode, N, N).
+        shape: of the object.
+    """
+    power = (np.abs(probe) ** 2).sum(axis=0)
+    total, most = np.zeros(shape), np.zeros(shape)
+    for row, column in positions.astype(np.int64):
+        window = (slice(row, row + power.shape[0]), slice(column, column + power.shape[1]))
+        total[window] += power
+        np.maximum(most[window], power, out=most[window])
+    part: FloatArray = ((total - most) / (SHARED * power.max())).clip(0.0, 1.0)
+    return part
 
 
 def disc(radius: float, step: int) -> IntArray:
@@ -222,6 +266,9 @@ class Searching(Protocol):
     def epoch(self, order: list[IntArray], trial: Trial | None = None, choose: Choose | None = None) -> float:
         """One epoch of rPIE; returns R.  ``choose`` gets each batch and its misfits before its turn, and may move it."""
 
+    def probe_epoch(self, order: list[IntArray]) -> float:
+        """One epoch of rPIE in which the probe is updated too; returns R."""
+
 
 class Placed(NamedTuple):
     """How far a search is: epoch, number of epochs there can be, and R of the epoch."""
@@ -238,48 +285,69 @@ class Search:
         engine: what computes.
         stated: (frame, 2), pixels of the object, the positions as they are given.
         shape: (rows, columns) of the object.
-        size: N.
+        probe: (mode, N, N), of the start.
         reach: how far they may be off.
+        known: whether that probe is right.
         seed: of the order of the frames.
 
     Attributes:
         positions: (frame, 2), as they are found by now.
     """
 
-    def __init__(self, engine: Searching, stated: FloatArray, shape: tuple[int, ...], size: int, reach: Reach, seed: int) -> None:
+    def __init__(
+        self,
+        engine: Searching,
+        stated: FloatArray,
+        shape: tuple[int, ...],
+        probe: NDArray[np.complexfloating],
+        reach: Reach,
+        *,
+        known: bool,
+        seed: int,
+    ) -> None:
         self._engine, self._stated, self._reach = engine, stated, reach
-        self._shape, self._size = shape, size
+        self._shape, self._probe, self._known = shape, probe, known
         self._random = np.random.default_rng([seed, 3])
         self._every = np.arange(engine.number)
         self._sequence = ordered(self._every, self._random)  # one for all epochs: each frame waits for all others
         self.positions = stated.copy()
-        self._passes = [levels_of(reach.radius, parts) for parts in (FIRST, AGAIN)]
+        self._levels = [levels_of(reach.radius, parts) for parts in (FIRST, *[AGAIN] * (PASSES - 1))]
         rescue = FRESH_EPOCHS + FINEST.epochs
-        self._total = 1 + sum(sum(level.epochs for level in levels) + rescue for levels in self._passes)
+        self._total = 1 + sum(sum(level.epochs for level in levels) + rescue for levels in self._levels)
+        self._total += 0 if known else PROBE_EPOCHS
         self._epoch = 0
 
     def iterate(self) -> Iterator[Placed]:
         """Yield after each epoch."""
         self._put()
         yield self._after(self._engine.epoch(self._sequence))
-        for levels in self._passes:
+        for number, levels in enumerate(self._levels):
+            before = self.positions.copy()
             for level in levels:
                 yield from self._at(level)
             yield from self._rescue()
+            if number and np.hypot(*(self.positions - before).T).max() < MOVED:
+                return
+            if not number and not self._known:
+                for _ in range(PROBE_EPOCHS):
+                    yield self._after(self._engine.probe_epoch(self._sequence))
 
     def _at(self, level: Level) -> Iterator[Placed]:
         """The epochs of a level."""
-        trial = Trial(disc(level.radius, level.step), level.cutoff)
         for _ in range(level.epochs):
+            trial = self._trial(level)
             misfit = self._engine.epoch(self._sequence, trial, self._choosing(trial, level.step))
             self._put(with_affine_part_of(self._stated, self.positions, self._reach.error))
             yield self._after(misfit)
+
+    def _trial(self, level: Level) -> Trial:
+        shared = seen_by_others(self._engine.state.positions, self._probe, self._shape)
+        return Trial(disc(level.radius, level.step), level.cutoff, shared)
 
     def _rescue(self) -> Iterator[Placed]:
         """Search around where they are stated to be for the frames that fit worse than their neighbors, without their object."""
         left = self._left_behind()
         if not 0 < len(left) < self._engine.number:
-            self._epoch += FRESH_EPOCHS + FINEST.epochs
             return
         self._engine.flatten()
         order = ordered(np.setdiff1d(self._every, left), self._random)
@@ -288,19 +356,27 @@ class Search:
         self.positions[left] = self._stated[left]
         self._put()
         for level in (Level(1, RESCUE_REACH * self._reach.radius, RESCUE_STEP, 0.3 / RESCUE_STEP), FINEST):
-            trial = Trial(disc(level.radius, level.step), level.cutoff)
+            trial = self._trial(level)
             self._choosing(trial, level.step)(left, self._engine.misfits(left, trial))
         yield from self._at(FINEST)
 
     def _left_behind(self) -> IntArray:
-        """Frames whose relative misfit is far above that of their neighbors."""
+        """Frames whose relative misfit is far above that of their neighbors, and those that lie alone, which always fit."""
         from scipy.spatial import cKDTree
 
-        own = self._engine.misfits(self._every, Trial(np.zeros((1, 2), dtype=np.int64), 0.0))[:, 0]
-        relative = own / np.maximum(self._engine.counts, 1.0)
+        own = self._engine.misfits(self._every, Trial(disc(0, 1), 0.0))[:, 0] / np.maximum(self._engine.counts, 1.0)
         near = cKDTree(self.positions).query(self.positions, k=min(NEIGHBORS + 1, len(own)))[1][:, 1:]
-        limits = np.minimum(LEFT_BEHIND * np.median(relative[near], axis=1), FAR_BEHIND * np.median(relative))
-        return np.flatnonzero(relative > limits)
+        limits = np.minimum(LEFT_BEHIND * np.median(own[near], axis=1), FAR_BEHIND * np.median(own))
+        part = self._seen_by_others()
+        return np.flatnonzero((own > limits) | (part < ALONE * np.median(part)))
+
+    def _seen_by_others(self) -> FloatArray:
+        """Of each frame, the part of its light where others have seen the object too."""
+        positions, power = np.rint(self.positions), (np.abs(self._probe) ** 2).sum(axis=0)
+        shared = seen_by_others(positions, self._probe, self._shape)
+        windows = np.lib.stride_tricks.sliding_window_view(shared, power.shape)
+        part: FloatArray = np.array([(windows[row, column] * power).sum() for row, column in positions.astype(int)]) / power.sum()
+        return part
 
     def _choosing(self, trial: Trial, step: int) -> Choose:
         """What moves a batch to the places of least misfit, those far from the stated ones a little less likely."""
@@ -318,7 +394,7 @@ class Search:
         """Bring the engine's positions, whole pixels, up to date."""
         if positions is not None:
             self.positions = positions
-        self.positions = keep_inside(self.positions, self._shape, self._size)
+        self.positions = keep_inside(self.positions, self._shape, self._probe.shape[-1])
         self._engine.state.positions = np.rint(self.positions)
 
     def _after(self, misfit: float) -> Placed:

@@ -64,7 +64,7 @@ LAST_ITERATIONS = 3
 JUDGED_EVERY = 5
 """Epochs from one look at the frames held out to the next, where they were not asked for."""
 
-PLACE_EPOCHS = 5
+PLACE_EPOCHS = 20
 """Epochs in which frames held out find their places before they count, where positions are refined."""
 
 IntArray = npt.NDArray[np.int64]
@@ -294,12 +294,12 @@ class Run(Generic[M]):
             return
         image, probe, _ = self._engine.arrays(model)
         placing, seed = self._engine.placing(model), int(self._planned.execution["seed"] or 0)
-        where = (placing, model.positions.copy(), image.shape, self._engine.size)
         search: Search | AffineSearch
         if how == "affine":
-            search = AffineSearch(*where, seed)
+            search = AffineSearch(placing, model.positions.copy(), image.shape, self._engine.size, seed)
         else:
-            search = Search(*where, reach_of(self._options, model.positions, probe), seed)
+            reach, known = reach_of(self._options, model.positions, probe), not self._options.refine_probe
+            search = Search(placing, model.positions.copy(), image.shape, probe, reach, known=known, seed=seed)
         for done in search.iterate():
             self._record(how, done.epoch, done.total, None, done.misfit, placing.state)
             yield placing.state
@@ -415,12 +415,11 @@ class Run(Generic[M]):
         """Take R of the frames held out, before they are fitted too; where positions are refined they find theirs first."""
         judging = self._held_out.judging
         if self._options.moves_positions:
-            apart = model.copy()
-            update = self._engine.epochs(apart, coarse=False)
-            for _ in range(PLACE_EPOCHS):
-                update(batches(judging, self._options.batch_size, self._random), 1.0)
             model = model.copy()
-            model.positions[judging] = apart.positions[judging]
+            for _ in range(PLACE_EPOCHS):
+                apart = model.copy()  # an object that they have written would hold them where they are
+                self._engine.epochs(apart, coarse=False)(batches(judging, self._options.batch_size, self._random), 1.0)
+                model.positions[judging] = apart.positions[judging]
         frames = np.split(judging, len(judging))
         self._held_out_r = np.array([self._engine.score(model, frame, self._plan.likelihood)[1] for frame in frames])
         return model

@@ -17,6 +17,7 @@ from ptycho_core.reconstruction.position_search import SEARCHES, reach_of
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.pairing import paired
 from ptycho_core.scan.scan import Scan, scaled_probe
+from ptycho_core.scan.selection import frame_numbers
 from ptycho_core.scan.size import followed_object
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ MARGIN = 2
 
 POSITION_MARGIN = 8
 """The same where positions are refined and may move outwards."""
+
+_ELSEWHERE = 0.5
+"""Pixels, rms along an axis, by which positions of a start differ from the scan's where its object hardly serves these."""
 
 _ROUNDING = 1e-3
 """Parts of a pixel that come from rounding, in metres or in float32, and not from where an object lies."""
@@ -110,6 +114,11 @@ def prepare_start(
     if stored is not None and options.refine_positions in SEARCHES:
         canvas.fill(1)
         notes.append(f"A search begins with a flat object: only the probe of {start} is taken.")
+    elif stored is not None and (apart := _moved(stored, scan)) > _ELSEWHERE:
+        notes.append(
+            f"The positions of {start} differ from those of the scan by {apart:.2g} pixels rms; its object belongs to them. "
+            "--positions with its frames.csv begins with them."
+        )
     return Start(canvas, modal, positions, origin, float(factor), tuple(notes))
 
 
@@ -159,6 +168,17 @@ def _corner(
         if pairs is not None:
             return (scan.positions[pairs[0]] - stored.positions[pairs[1]]).mean(axis=0), True
     return origin + np.rint((np.array(shape) - np.array(stored.object.shape)) / 2), False
+
+
+def _moved(stored: StoredObject, scan: Scan) -> float:
+    """Pixels, rms along an axis, by which the positions of a result differ from those of its scan, but for a common shift."""
+    if stored.positions is None or stored.origin is None:
+        return 0.0
+    pairs = paired(scan.positions, stored.positions, frame_numbers(scan), stored.frames)
+    if pairs is None:
+        return 0.0
+    apart = stored.positions[pairs[1]] - scan.positions[pairs[0]]
+    return float(np.sqrt(apart.var(axis=0).mean()))
 
 
 def _placed(

@@ -24,7 +24,9 @@ from ptycho_core.reconstruction.affine_search import affine_map
 from ptycho_core.reconstruction.constants import COUNTS_FLOOR
 from ptycho_core.reconstruction.position_search import (
     AGAIN,
+    FINEST,
     FIRST,
+    PROBE_EPOCHS,
     Reach,
     Search,
     Trial,
@@ -32,6 +34,7 @@ from ptycho_core.reconstruction.position_search import (
     disc,
     levels_of,
     reach_of,
+    seen_by_others,
     with_affine_part_of,
 )
 from ptycho_core.scan.canvas import probe_width, spacing_of
@@ -86,8 +89,13 @@ def test_probe_misfits_and_an_epoch_are_those_of_the_reference(engine: Any, mode
             assert distance(chosen["ours"][1][finite], chosen["theirs"][1][finite]) < 1e-11
         assert np.array_equal(ours.state.positions, theirs.state.positions)
         assert distance(np.asarray(ours.state.object), theirs.state.object) < 1e-11
-    everything = np.arange(len(scan))
-    assert distance(ours.misfits(everything, Trial(disc(0, 1), 0.3)), theirs.misfits(everything, Trial(disc(0, 1), 0.3))) < 1e-11
+    everything, shared = np.arange(len(scan)), random.uniform(0, 1, scan.object.shape)
+    for trial in (Trial(disc(0, 1), 0.3), Trial(disc(2, 1), 0.3, shared), Trial(disc(0, 1), 0.0, shared)):
+        ours_found, theirs_found = ours.misfits(everything, trial), theirs.misfits(everything, trial)
+        finite = np.isfinite(theirs_found)
+        assert distance(ours_found[finite], theirs_found[finite]) < 1e-11
+    assert ours.probe_epoch(order) == pytest.approx(theirs.probe_epoch(order), rel=1e-12)
+    assert distance(np.asarray(ours.state.probe), theirs.state.probe) < 1e-11
 
 
 @pytest.mark.parametrize("level", [0.0, 5.0])
@@ -112,6 +120,17 @@ def test_a_low_passed_object_keeps_what_is_smooth(engine: Any) -> None:
     seen = np.asarray(low_passed(state.xp, engine.tensor(1 + smooth + fine), 0.1))
     parts = np.exp(-((1 / 24) ** 2) / 0.02), np.exp(-(0.2**2) / 0.02)
     assert distance(seen, 1 + parts[0] * smooth + parts[1] * fine) < 1e-13
+
+
+def test_what_one_frame_has_seen_alone_does_not_count() -> None:
+    probe = np.zeros((2, 4, 4), complex)
+    probe[:, 1:3, 1:3] = 1  # light of 2 on 2 x 2 pixels
+    shared = seen_by_others(np.array([[0.0, 0], [0, 1], [4, 4]]), probe, (8, 9))
+    expected = np.zeros((8, 9))
+    expected[1:3, 2] = 1
+    assert np.array_equal(shared, expected)
+    probe[0, 0, 0] = np.sqrt(0.1)  # a twentieth of the most that one frame sends there
+    assert seen_by_others(np.array([[0.0, 0], [1, 1]]), probe, (8, 9))[1, 1] == pytest.approx(0.5)
 
 
 def test_the_place_of_least_misfit_is_found_between_the_grid() -> None:
@@ -212,7 +231,7 @@ def test_frames_left_behind_are_searched_for_from_where_they_are_stated(engine: 
     scan = replace(scan, counts=intensities(scan.object, scan.probe, stated).astype(np.float32) * scan.mask)
     frames = engine.frames(scan, scan.mask, "float64")
     placing = Placing(engine.state(scan.object, scan.probe, stated), frames, forward_of(frames.xp, None, 16))
-    search = Search(placing, stated, scan.object.shape, 16, Reach(2.0, 6.0), 0)
+    search = Search(placing, stated, scan.object.shape, scan.probe, Reach(2.0, 6.0), known=True, seed=0)
     placing.state.object, placing.state.probe = engine.tensor(scan.object), engine.tensor(scan.probe)
     search.positions = stated.copy()
     search.positions[24] += [5, -4]
@@ -220,6 +239,46 @@ def test_frames_left_behind_are_searched_for_from_where_they_are_stated(engine: 
     assert search._left_behind().tolist() == [24]
     assert len(list(search._rescue())) == 5
     assert np.abs(search.positions[24] - stated[24]).max() < 1.5
+
+
+def test_a_frame_that_lies_alone_is_left_behind_though_it_fits(engine: Any) -> None:
+    scan = small_scan(side=7)
+    around = 24
+    stated = np.rint(scan.positions) + around
+    shape = tuple(length + 2 * around for length in scan.object.shape)
+    canvas = np.pad(scan.object, around, constant_values=1)
+    scan = replace(scan, counts=intensities(canvas, scan.probe, stated).astype(np.float32) * scan.mask)
+    frames = engine.frames(scan, scan.mask, "float64")
+    placing = Placing(engine.state(canvas, scan.probe, stated), frames, forward_of(frames.xp, None, 16))
+    placing.state.probe = engine.tensor(scan.probe)
+    search = Search(placing, stated, shape, scan.probe, Reach(2.0, 6.0), known=True, seed=0)
+    alone = stated[0] - 18
+    canvas[int(alone[0]) :, int(alone[1]) :][:16, :16] = canvas[int(stated[0, 0]) :, int(stated[0, 1]) :][:16, :16]
+    placing.state.object = engine.tensor(canvas)
+    search.positions = stated.copy()
+    search.positions[0] = alone
+    search._put()
+    assert placing.misfits(np.array([0]), Trial(disc(0, 1), 0.0))[0, 0] < 0.01 * placing.counts[0]
+    assert search._left_behind().tolist() == [0]
+
+
+def test_a_search_ends_where_it_moves_no_frame_and_fits_a_probe_that_is_not_known(engine: Any) -> None:
+    scan = small_scan(side=7)
+    stated, random = np.rint(scan.positions), np.random.default_rng(3)
+    grain = np.exp(1j * random.uniform(0, 1, scan.object.shape))  # places every frame to a pixel
+    scan = replace(scan, counts=intensities(grain, scan.probe, stated).astype(np.float32) * scan.mask)
+    ends = {}
+    for known in (True, False):
+        frames = engine.frames(scan, scan.mask, "float64")
+        placing = Placing(engine.state(grain, scan.probe, stated), frames, forward_of(frames.xp, None, 16))
+        first = np.asarray(placing.state.probe).copy()
+        search = Search(placing, stated, grain.shape, scan.probe, Reach(1.0, 3.0), known=known, seed=0)
+        done = list(search.iterate())
+        ends[known] = done[-1]
+        assert np.array_equal(np.asarray(placing.state.probe), first) == known
+        assert [one.epoch for one in done] == list(range(1, len(done) + 1))
+    assert ends[True].epoch < ends[True].total - FINEST.epochs  # it need not go through a third time
+    assert ends[False].total - ends[True].total == PROBE_EPOCHS
 
 
 def signs(**changed: Any) -> Signs:

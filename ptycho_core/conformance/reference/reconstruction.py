@@ -113,9 +113,12 @@ class _Engine:
         return epoch
 
     def placing(self, model: _Model) -> Placing:
-        options = replace(self._options, object_alpha=SEARCH_ALPHA, refine_probe=False)
-        update = _Engine(self.counts, self.mask, options, self.way)._update  # noqa: SLF001 - of the same class
-        return Placing(model.copy(), self.counts, self.mask, update, self.way)
+        options = replace(self._options, object_alpha=SEARCH_ALPHA)
+        known, fitted = (
+            _Engine(self.counts, self.mask, replace(options, refine_probe=fitted), self.way)._update  # noqa: SLF001 - of this class
+            for fitted in (False, True)
+        )
+        return Placing(model.copy(), self.counts, self.mask, known, fitted, self.way)
 
     def joint(self, model: _Model, used: NDArray[np.int64], likelihood: str, total_variation: float) -> _Joint:
         model = self.with_flux(model, used)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     Complex: TypeAlias = NDArray[np.complex128]
     Real: TypeAlias = NDArray[np.float64]
+    Update: TypeAlias = Callable[[Any, NDArray[np.int64]], float]
 
     from ptycho_core.physics.near_field import Propagation
     from ptycho_core.reconstruction.position_search import Choose, Trial
@@ -64,6 +65,7 @@ class Placing:
         patterns: (frame, N, N), counts, 0 at bad pixels.
         mask: (N, N), True for good ones.
         update: moves the object of a state by a batch of frames and gives ``Σ|√I − √n|`` before.
+        update_both: the same of object and probe.
         way: to the detector in the near field; None for the far field.
     """
 
@@ -72,11 +74,12 @@ class Placing:
         state: _State,
         patterns: Real,
         mask: NDArray[np.bool_],
-        update: Callable[[Any, NDArray[np.int64]], float],
+        update: Update,
+        update_both: Update,
         way: Propagation | None = None,
     ) -> None:
-        self.number, self.counts = len(patterns), patterns.sum(axis=(1, 2))
-        self._patterns, self._mask, self._update, self._way = patterns, mask, update, way
+        self.number, self.counts, self._way = len(patterns), patterns.sum(axis=(1, 2)), way
+        self._patterns, self._mask, self._update, self._update_both = patterns, mask, update, update_both
         self.state = state
         self.state.probe = probe_of_mean_pattern(state.probe, patterns, mask, way)
         self.flatten()
@@ -88,7 +91,8 @@ class Placing:
     def misfits(self, frames: NDArray[np.int64], trial: Trial) -> Real:
         """``Σ (√I − √n)²``, in the far field over every second pixel from the zero frequency on, times 4: (frame, shift)."""
         size, counts, mask = len(self._mask), self._patterns, self._mask
-        seen = low_passed(self.state.object, trial.cutoff)
+        shared = 1.0 if trial.shared is None else trial.shared
+        seen = low_passed(1 + shared * (self.state.object - 1), trial.cutoff)
         halved = size % 2 == 0 and self._way is None
         pixels = np.arange(size // 2 % 2, size, 2) if halved else np.arange(size)
         chosen, weight = np.ix_(pixels, pixels), 4 if halved else 1
@@ -111,4 +115,11 @@ class Placing:
             if trial is not None and choose is not None:
                 choose(batch, self.misfits(batch, trial))
             difference += self._update(self.state, batch)
+        return self._misfit(difference, order)
+
+    def probe_epoch(self, order: list[NDArray[np.int64]]) -> float:
+        """One epoch of rPIE in which the probe is updated too."""
+        return self._misfit(sum(self._update_both(self.state, batch) for batch in order), order)
+
+    def _misfit(self, difference: float, order: list[NDArray[np.int64]]) -> float:
         return difference / max(float(np.sqrt(self._patterns[np.concatenate(order)]).sum()), 1.0)
