@@ -36,7 +36,7 @@ def test_it_learns_as_with_torch_and_goes_on_bit_for_bit(compared, scan, ptycho,
 
 
 def test_it_learns_from_what_jax_reconstructs_and_torch_infers_alike(scan, ptycho, tmp_path) -> None:
-    words = ["--labels", "reconstruct", "--validation", scan, "--epochs", "1", *SMALL]
+    words = ["--labels", "reconstruct", "--validation-split", "0.4", "--epochs", "1", *SMALL]
     ptycho("train", scan, "-o", tmp_path / "run", "--backend", "jax", *words)
     untrained = load_model(tmp_path / "run").untrained
     assert untrained["compared_with"] == "reconstruction"
