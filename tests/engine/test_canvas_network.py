@@ -125,18 +125,37 @@ def test_batches_change_no_bit_of_an_inference_and_the_reference_infers_alike(le
 
 
 def test_seconds_of_training_are_worth_steps(tmp_path, backend):
-    """The gate on quality: from one scan of lines and its own reconstruction, on other objects of both families.
+    """The gate on quality: a network that learned from the reconstruction of one scan, on another object.
 
-    LIMITS_OF_THE_GATE
+    Measured with PyTorch for five seeds of scan, training and test, and the same figures with TensorFlow for the first: phase
+    0.023 to 0.037 better (mean 0.030, deviation 0.006), error 0.78 to 0.91 of that without (0.85, 0.05), amplitude 0.002 to 0.005
+    better. The limits are three deviations from the means, and two and a half.
     """
-    dense = ["--scan", "random", "--field", "96", "--step", "4.2933"]
-    scan, words = simulated(tmp_path, 1, "--object", "random-lines", *dense), ["--labels", "reconstruct", "--batch-size", "64"]
-    assert train(scan, "-o", tmp_path / "run", *words, "--epochs", "25", backend=backend) == 0
-    for family, gain, share in (("random-lines", 0.0, 1.0), ("natural", 0.0, 1.0)):
+    dense = ["--object", "random-lines", "--scan", "random", "--field", "96", "--step", "4.2933"]
+    scan, test = (simulated(tmp_path, seed, *dense) for seed in (1, 101))
+    words = ["--labels", "reconstruct", "--epochs", "25", "--batch-size", "64", "--seed", "1"]
+    assert train(scan, "-o", tmp_path / "run", *words, backend=backend) == 0
+    plain = ptycho_core.score(ptycho_core.infer(test, backend=backend, threads=1, update_steps=5), test)
+    found = ptycho_core.score(ptycho_core.infer(test, tmp_path / "run", backend=backend, threads=1), test)
+    assert found.ssim_phase > plain.ssim_phase + 0.012
+    assert found.nrmse < 0.975 * plain.nrmse
+    assert found.ssim_amplitude > plain.ssim_amplitude - 0.002
+
+
+@pytest.mark.long
+def test_a_minute_of_training_halves_the_steps(tmp_path, backend):
+    """What it was built for, on both families of objects, from one scan of lines and its own reconstruction.
+
+    Measured with PyTorch: phase 0.893 to 0.930 on lines, 0.803 to 0.880 on pictures; amplitude 0.937 to 0.944, 0.815 to 0.840.
+    """
+    dense = ["--scan", "random", "--field", "192", "--step", "4.2933"]
+    scan = simulated(tmp_path, 1, "--object", "random-lines", *dense)
+    assert train(scan, "-o", tmp_path / "run", "--labels", "reconstruct", "--epochs", "40", backend=backend) == 0
+    for family in ("random-lines", "natural"):
         (tmp_path / family).mkdir()
         test = simulated(tmp_path / family, 101, "--object", family, *dense)
-        plain = ptycho_core.score(ptycho_core.infer(test, backend=backend, update_steps=5, threads=1), test)
-        found = ptycho_core.score(ptycho_core.infer(test, tmp_path / "run", backend=backend, threads=1), test)
-        assert found.ssim_phase > plain.ssim_phase + gain, family
+        plain = ptycho_core.score(ptycho_core.infer(test, backend=backend, update_steps=5), test)
+        found = ptycho_core.score(ptycho_core.infer(test, tmp_path / "run", backend=backend), test)
+        assert found.ssim_phase > plain.ssim_phase + 0.03, family
         assert found.ssim_amplitude > plain.ssim_amplitude - 0.002, family
-        assert found.nrmse < share * plain.nrmse, family
+        assert found.nrmse < plain.nrmse, family
