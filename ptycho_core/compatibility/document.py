@@ -112,7 +112,9 @@ def _becomes(one: Entry) -> str:
         parts[-1] += "; any other word as it is" if one.open else ""
     else:
         parts.append(f"`{_flag(one.setting)}`")
-    parts += [f"{_word(one, word)} is refused: {why}" for word, why in one.refuses.items()]
+    for why in dict.fromkeys(one.refuses.values()):
+        words = [_word(one, word) for word, its in one.refuses.items() if its == why]
+        parts.append(f"{', '.join(words)} {'is' if len(words) == 1 else 'are'} refused: {why}")
     parts += [one.note] if one.note else []
     parts += [f"deprecated for `{one.deprecated}`"] if one.deprecated else []
     return ". ".join(part[0].upper() + part[1:] if number else part for number, part in enumerate(parts))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ptycho_core.errors import SettingsError, did_you_mean
+from ptycho_core.networks import NEAREST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,7 +90,8 @@ class Entry:
         if word in self.same:
             return {}
         if self.refused or word in self.refuses:
-            raise SettingsError(f"{where} is refused: {self.refuses.get(word, self.refused)}.", source=where)
+            hint = "" if word in self.refuses else did_you_mean(word, (*self.same, *self.refuses))
+            raise SettingsError(f"{where} is refused: {self.refuses.get(word, self.refused)}.{hint}", source=where)
         if word in self.values:
             meant = self.values[word]
             return {self.setting: meant} if isinstance(meant, str) else dict(meant)
@@ -109,6 +111,8 @@ def entries(command: str) -> dict[str, Entry]:
     for section in ("both", "train", "inference"):
         for name, given in table[section].items() if section in ("both", command) else ():
             values: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in given.items()}
+            if values.get("refuses") == "networks":
+                values["refuses"] = {word: why for word, why in NEAREST.items() if word not in values.get("same", ())}
             found[name] = Entry(name=name, **values)
     return found
 

@@ -9,11 +9,10 @@ import numpy as np
 
 from ptycho_core.contract import EventSink, ExecutionPlan, InferBatch, InferJob, InferTile
 from ptycho_core.engine.arrays import MIXED
-from ptycho_core.engine.estimate import Illumination, Overlaps, estimate_object, group_overlaps
+from ptycho_core.engine.corrections import corrections
+from ptycho_core.engine.estimate import group_overlaps
 from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.infer_tiles import infer_tiles
-from ptycho_core.engine.network import Network
-from ptycho_core.engine.patches import object_patches
 from ptycho_core.engine.trainable import TrainableModel
 from ptycho_core.inference.order import inference_order
 from ptycho_core.networks import estimates_tiles
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ptycho_core.engine.arrays import Array, ArrayOps
-    from ptycho_core.engine.trainable import Physics
+    from ptycho_core.engine.arrays import ArrayOps
     from ptycho_core.scan.scan import Scan
 
 __all__ = ["infer"]
@@ -75,37 +73,20 @@ class _Passes:
 
     def __init__(self, xp: ArrayOps, job: InferJob, *, mixed: bool) -> None:
         mask = job.scan.mask
-        self._xp, self._description = xp, job.model.network
-        self._trainable = TrainableModel(xp, job.model)
-        self._network = Network(xp, job.model.network, self._trainable.layout, mixed=mixed)
+        self._xp, self._size = xp, job.model.size
+        self._vector = TrainableModel(xp, job.model).network_vector
+        self._network = corrections(xp, job.model.network, mixed=mixed)
         self._probe = xp.from_numpy(job.probe)
         self._mask = None if mask.all() else xp.from_numpy(np.fft.ifftshift(mask).astype(np.float32))
         self._positions, self._corners = job.positions, np.floor(job.positions).astype(np.int64)
         self._forward = forward_of(xp, job.scan.propagation, job.scan.size)
-        self._pass = xp.compiled(self._passed)
 
     def patches(self, groups: NDArray[np.int64], counts: NDArray[np.float32], *, pinned: bool) -> NDArray[np.complexfloating]:
         """Patches (group, N, N) of the seed frames of groups (group, C), whose counts are those of `_counts`."""
-        xp, flat, size = self._xp, groups.reshape(-1), int(self._description["size"])
+        xp, flat = self._xp, groups.reshape(-1)
         places = np.unique(groups, return_inverse=True)[1].reshape(-1)
         amplitudes = xp.rows(xp.sqrt(xp.from_numpy(counts, pinned=pinned)), places)
-        overlaps = None if groups.shape[1] == 1 else group_overlaps(xp, self._corners[groups], size)
+        overlaps = None if groups.shape[1] == 1 else group_overlaps(xp, self._corners[groups], self._size)
         remainders = xp.from_numpy((self._positions - self._corners)[flat])
-        given = (self._trainable.vector, self._trainable.physics, self._probe, amplitudes, remainders, self._mask, overlaps)
-        return np.array(xp.to_numpy(self._pass(*given)))
-
-    def _passed(
-        self,
-        xp: ArrayOps,
-        vector: Array,
-        physics: Physics,
-        probe: Array,
-        amplitudes: Array,
-        remainders: Array,
-        mask: Array | None,
-        overlaps: Overlaps | None,
-    ) -> Array:
-        illumination = Illumination.at(xp, probe, remainders, mask, self._forward)
-        estimate = estimate_object(xp, amplitudes, overlaps, illumination, mask, self._description, self._forward)
-        channels = self._network(self._trainable.parts(xp, vector, physics).weights, estimate.features(xp, illumination.weight))
-        return object_patches(xp, channels, estimate.patches, self._description["output"])[:, 0]
+        given = (self._vector, self._probe, amplitudes, remainders, self._mask, overlaps)
+        return np.array(xp.to_numpy(self._network.of_groups(*given, forward=self._forward)))

@@ -12,11 +12,9 @@ import numpy as np
 
 from ptycho_core.contract import InferBatch, InferTile
 from ptycho_core.engine.arrays import MIXED
-from ptycho_core.engine.canvas import CanvasEstimate, corrected
+from ptycho_core.engine.corrections import corrections
 from ptycho_core.engine.estimate import Estimate, relative_intensity
 from ptycho_core.engine.forward import forward_of
-from ptycho_core.engine.network import Network
-from ptycho_core.engine.patches import object_patches
 from ptycho_core.engine.tile import Tile
 from ptycho_core.engine.trainable import TrainableModel
 from ptycho_core.inference.tiles import scan_tiles
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 
     from ptycho_core.contract import EventSink, ExecutionPlan, InferJob
     from ptycho_core.engine.arrays import Array, ArrayOps
-    from ptycho_core.engine.trainable import Physics
     from ptycho_core.model import Model
 
 __all__ = ["infer_tiles"]
@@ -85,35 +82,23 @@ class _Correction:
     """
 
     def __init__(self, xp: ArrayOps, model: Model, probe: Array, *, mixed: bool) -> None:
-        self._xp, self._output = xp, model.network["output"]
-        self._bare = not model.network["layers"]
+        self._xp, self._bare = xp, not model.network["layers"]
         self.in_windows = not (self._bare or sees_canvas(model.network))
         if self._bare:
             return
-        self._trainable = TrainableModel(xp, model)
-        self._network = Network(xp, model.network, self._trainable.layout, mixed=mixed)
-        self._weight, self._pass = relative_intensity(xp, probe), xp.compiled(self._passed)
-        self._correct = xp.compiled(self._corrected)
+        self._vector = TrainableModel(xp, model).network_vector
+        self._network, self._weight = corrections(xp, model.network, mixed=mixed), relative_intensity(xp, probe)
 
     def picture(self, tile: Tile) -> NDArray[np.complexfloating]:
         """The object of a tile: complex (rows, columns)."""
-        if self._bare:
-            return np.array(self._xp.to_numpy(tile.picture()))
-        found = self._correct(self._trainable.vector, self._trainable.physics, tile.canvas())
+        found = tile.picture() if self._bare else self._network.of_canvas(self._vector, tile.canvas())
         return np.array(self._xp.to_numpy(found))
-
-    def _corrected(self, xp: ArrayOps, vector: Array, physics: Physics, estimate: CanvasEstimate) -> Array:
-        return corrected(xp, self._network, self._trainable.parts(xp, vector, physics).weights, estimate, self._output)
 
     def patches(self, estimate: Estimate) -> NDArray[np.complexfloating]:
         """Patches (frame, N, N) of the estimate of a tile."""
-        xp, trainable, found = self._xp, self._trainable, []
+        found = []
         for start in range(0, int(estimate.patches.shape[0]), AT_ONCE):
             own = slice(start, start + AT_ONCE)
             part = Estimate(estimate.patches[own], estimate.step[own])
-            found.append(np.array(xp.to_numpy(self._pass(trainable.vector, trainable.physics, part, self._weight))))
+            found.append(np.array(self._xp.to_numpy(self._network.of_windows(self._vector, part, self._weight))))
         return np.concatenate(found)
-
-    def _passed(self, xp: ArrayOps, vector: Array, physics: Physics, estimate: Estimate, weight: Array) -> Array:
-        channels = self._network(self._trainable.parts(xp, vector, physics).weights, estimate.features(xp, weight))
-        return object_patches(xp, channels, estimate.patches, self._output)[:, 0]

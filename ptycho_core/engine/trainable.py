@@ -81,6 +81,11 @@ class TrainableModel:
         """Values of the vector."""
         return sum(map(math.prod, self._shapes.values()))
 
+    @property
+    def network_vector(self) -> Array:
+        """The part of the vector that is the network's."""
+        return self.vector[: self.weights]
+
     def parts(self, xp: ArrayOps, vector: Array, physics: Physics) -> Parts:
         """A vector taken apart, with the rest of the physics."""
         pieces = xp.split(vector, [math.prod(shape) for shape in self._shapes.values()])

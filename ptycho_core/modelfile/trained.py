@@ -121,9 +121,11 @@ def told_next_to_untrained(untrained: Mapping[str, Any]) -> str:
     if not untrained:
         return "The network was not compared with the untrained pass, which takes validation frames."
     where = f"on {untrained['frames']} frames of {', '.join(untrained['scans'])} that it did not learn from"
-    figures = (
-        f"error {untrained['network']:.4g}, untrained {untrained['untrained']:.4g} after as long ({untrained['steps']} steps)"
-    )
+    as_long, as_many = untrained["untrained"], untrained["same_steps"]
+    rival = f"{as_long:.4g} after as long ({untrained['steps']} steps)"
+    if as_many is not None and as_many < as_long:  # with few counts more steps may spoil
+        rival = f"{as_many:.4g} after as many steps"
+    figures = f"error {untrained['network']:.4g}, untrained {rival}"
     if untrained["better"]:
         return f"The network is better than untrained: {figures}, {where}."
     if untrained["network"] < min(untrained[name] for name in ("untrained", "same_steps") if untrained[name] is not None):

@@ -7,9 +7,11 @@ from ptycho_core.networks.bare import describe_bare
 from ptycho_core.networks.described import BUILT_IN, built_in, describe
 from ptycho_core.networks.description import check_description, estimates_tiles, sees_canvas, tensor_shapes
 from ptycho_core.networks.initial import initial_weights
+from ptycho_core.networks.nearest import NEAREST
 
 __all__ = [
     "BUILT_IN",
+    "NEAREST",
     "Architecture",
     "Layers",
     "Pictures",

@@ -11,7 +11,7 @@ from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.network import Network
 from ptycho_core.engine.patches import object_patches
 from ptycho_core.errors import CapabilityError
-from ptycho_core.networks import estimates_tiles, tensor_shapes
+from ptycho_core.networks import estimates_tiles, sees_canvas, tensor_shapes
 from ptycho_core.onnx.arrays import onnx_arrays
 from ptycho_core.onnx.graph import Graph
 from ptycho_core.onnx.traced import Traced
@@ -117,7 +117,7 @@ def _check(network: Mapping[str, Any]) -> None:
         raise CapabilityError(
             "The model's estimate is that of a tile: its frames share a canvas, whose size is that of the scan, and its steps "
             "end where no light is left. That is no fixed graph.",
-            remedy="Train with --estimate group, or use 'ptycho infer'.",
+            remedy=f"Train with {'--network compact' if sees_canvas(network) else '--estimate group'}, or use 'ptycho infer'.",
         )
     if network["gridsize"] != 1:
         raise CapabilityError(

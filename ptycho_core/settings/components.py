@@ -25,7 +25,7 @@ from ptycho_core.backends.discovery import LOGGER, OBSERVERS, EntryPointClaim, s
 from ptycho_core.engine.losses import BUILT_IN, OF_OBJECTS, Loss
 from ptycho_core.errors import DataError, SettingsError
 from ptycho_core.networks import BUILT_IN as BUILT_IN_NETWORKS
-from ptycho_core.networks import Architecture, built_in, check_description, describe
+from ptycho_core.networks import NEAREST, Architecture, built_in, check_description, describe
 from ptycho_core.settings.data import RECONSTRUCT
 
 if TYPE_CHECKING:
@@ -160,8 +160,11 @@ def networks() -> dict[str, type[Architecture]]:
 
 
 def network_names() -> dict[str, str]:
-    """The words that other distributions add to ``--network``; each with the reason if it is left out, else empty."""
-    return {one.name: one.sentence if one.reason else "" for one in components("network")}
+    """The words that other distributions add to ``--network``; each with the reason if it is left out, else empty.
+
+    With them the names that networks have in other programs, each with what is nearest here for a reason.
+    """
+    return {**NEAREST, **{one.name: one.sentence if one.reason else "" for one in components("network")}}
 
 
 def network_of(settings: Mapping[str, Mapping[str, Value]], size: int) -> Architecture | None:

@@ -280,7 +280,8 @@ def _check_sealed(given: Sequence[Given]) -> None:
     fact = next((one for origin in ("model", "data") for one in given if one.origin == origin), None)
     other = next((one for one in given if fact is not None and one.origin in REQUESTING and one.value != fact.value), None)
     if fact is not None and other is not None:
-        message = f"{other.where}: {other.name} = {other.value!r} contradicts {fact.where}, which fixes it at {fact.value!r}."
+        asked, fixed = ("auto" if one.value is None else repr(one.value) for one in (other, fact))
+        message = f"{other.where}: {other.name} = {asked} contradicts {fact.where}, which fixes it at {fixed}."
         raise SettingsError(message, source=other.where)
 
 

@@ -130,7 +130,8 @@ def continued_model(checkpoint: Path, audit: Mapping[str, Any], producer: Mappin
             remedy="Give the same scans in the same order, or train anew in another folder.",
         )
     settings = {name: _kept(entry, table.get(name)) for name, entry in audit["settings"].items()}
-    return replace(model, settings={**audit, "settings": settings}, producer=producer)
+    kept = {name: model.settings[name] for name in ("start_model",) if name in model.settings}
+    return replace(model, settings={**kept, **audit, "settings": settings}, producer=producer)
 
 
 def scan_records(data: TrainingData) -> list[dict[str, Any]]:

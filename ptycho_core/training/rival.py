@@ -19,6 +19,7 @@ from ptycho_core.errors import DataError
 from ptycho_core.inference.probe import ChosenProbe
 from ptycho_core.inference.run import infer_job, stitched
 from ptycho_core.inference.untrained import untrained_model
+from ptycho_core.modelfile.trained import trained_scans
 from ptycho_core.networks import estimates_tiles
 from ptycho_core.networks.bare import STEPS
 from ptycho_core.notes import QuietEvents
@@ -81,12 +82,15 @@ def measured(payload: TrainingPayload, data: TrainingData, model: Model, hub: Ev
         model: that was learned.
         hub: hears what is done.
     """
-    numbers = [number for number, one in enumerate(data.scans) if len(one.validation)]
+    judging = [number for number, one in enumerate(data.scans) if len(one.validation)]
+    numbers = [number for number in judging if number not in _learned_from(model)]
     labeled = all(data.scans[number].labels is not None for number in numbers)
     spec = payload.backend.spec
     lacking = [word for word in ("infer", *(() if labeled else ("reconstruct",))) if word not in spec.capabilities]
-    if not numbers:
+    if not judging:
         return {}
+    if not numbers:
+        return _unmeasured(hub, "it has learned from the scans that are to validate it")
     if lacking:
         return _unmeasured(hub, f"backend '{spec.name}' does not provide '{lacking[0]}'")
     hub.emit(Event("message", message="comparing the network with the untrained pass on frames that it did not learn from"))
@@ -96,6 +100,13 @@ def measured(payload: TrainingPayload, data: TrainingData, model: Model, hub: Ev
         return _unmeasured(hub, error.message)
     except KeyboardInterrupt:
         return _unmeasured(hub, "it was asked to stop")
+
+
+def _learned_from(model: Model) -> set[int]:
+    """Places of validation scans that hold the same frames as one to learn from."""
+    records = trained_scans(model.settings, "the model", all_of_them=True)
+    learned = {one["digest"] for one in records if one["part"] == "training"}
+    return {number for number, one in enumerate(records) if one["part"] == "validation" and one["digest"] in learned}
 
 
 def _unmeasured(hub: EventSink, why: str) -> dict[str, Any]:

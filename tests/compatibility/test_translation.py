@@ -208,6 +208,7 @@ def test_two_spellings_with_different_values_are_an_error_that_names_both(settle
     [
         ("--object_big maybe", "--object_big maybe"),
         ("--scheduler default", "Did you mean 'Default'?"),
+        ("--architecture hybird", "Did you mean 'hybrid'?"),
         ("--nepochs three", "--nepochs three: epochs = 'three' must be a whole number"),
         ("--nepochs nan", "--nepochs nan"),
         ("--nepochs 0", "at least 1"),

@@ -484,8 +484,10 @@ for _name, _test in TOLD.items():
     ISOLATION[_name].told_by.add(f"test_isolation.py::{_test}[evaluate]")
 
 OF_A_MODEL = "test_a_model_file_gives_what_it_gives_in_the_reference"
-OF_ALL = f"{OF_A_MODEL}[float64-every+fact] {OF_A_MODEL}[float64-tiles]"
-EVERY_MODEL = f"{OF_A_MODEL}[float64-plain] {OF_ALL}"
+OF_A_CANVAS = f"{OF_A_MODEL}[float64-canvas]"
+IN_WINDOWS = f"{OF_A_MODEL}[float64-every+fact] {OF_A_MODEL}[float64-tiles]"
+OF_ALL = f"{IN_WINDOWS} {OF_A_CANVAS}"
+EVERY_PATCH = f"{OF_A_MODEL}[float64-plain] {IN_WINDOWS}"
 ALONE = "test_a_scan_alone_gives_what_it_gives_in_the_reference"
 EVERY_SCAN = f"{ALONE}[float64-many] {ALONE}[float64-few]"
 
@@ -512,10 +514,10 @@ INFER = {
         "    dim = 1 + 1e-15 * (seen % 89)",
     ),
     "float32_inside_inference": inferring(
-        "yield replace(batch, patches=batch.patches.astype(np.complex64).astype(complex))", EVERY_MODEL
+        "yield replace(batch, patches=batch.patches.astype(np.complex64).astype(complex))", EVERY_PATCH
     ),
     "answers_in_single_precision": inferring(
-        "yield replace(batch, patches=batch.patches.astype(np.complex64))", EVERY_MODEL, long=True
+        "yield replace(batch, patches=batch.patches.astype(np.complex64))", EVERY_PATCH, long=True
     ),
     "patches_depend_on_the_batch": inferring(
         "yield replace(batch, patches=batch.patches * (1 + (len(batch.frames) < 2) * 1e-3))",
@@ -531,6 +533,13 @@ INFER = {
         "test_a_patch_does_not_depend_on_the_order_of_the_frames",
         setup="with np.load(job.scan.source) as file:\n"
         "        dim = 1 - 1e-3 * (file['positions_px'][0, 0] > file['positions_px'][-1, 0])",
+    ),
+    "leaves_the_canvas_as_it_is": inferring(
+        "yield batch",
+        OF_A_CANVAS,
+        setup="if job.model.network['version'] == 3:\n"
+        "        still = {name: 0 * one for name, one in job.model.weights.items()}\n"
+        "        job = replace(job, model=replace(job.model, weights=still))",
     ),
     "deaf_at_inference": inferring("yield batch", "test_infer_ends_early_when_asked", setup="events = Deaf(events)"),
     "mixed_in_words_alone": planning(
@@ -682,7 +691,7 @@ REWRITTEN = """from ptycho_core.model import load_model, save_model
     return found"""
 WAY = "test_train.py::test_training_goes_the_way_of_the_reference"
 EVERY_WAY = f"{WAY}[adam] {WAY}[adamw] {WAY}[sgd]"
-EVERY_HISTORY = f"{HISTORY}[adam] {HISTORY}[adamw] {HISTORY}[sgd]"
+EVERY_HISTORY = f"{HISTORY}[adam] {HISTORY}[adamw] {HISTORY}[sgd] {HISTORY}[canvas]"
 
 TRAIN = {
     "trains_nothing": training("return None", "test_train_answers"),
@@ -700,6 +709,11 @@ TRAIN = {
     "ignores_the_momentum": training(
         "return right(asking(job, 'training', momentum=0.0) if job.settings['training']['optimizer'] == 'sgd' else job)",
         "test_training_goes_the_way_of_the_reference[sgd]",
+    ),
+    # What compares patterns, however little, leaves the canvas as it lies.
+    "turns_no_canvas": training(
+        "return right(asking(job, 'training', amplitude_weight=1e-12) if job.model.network['version'] == 3 else job)",
+        f"{WAY}[canvas]",
     ),
     "never_collapses": training(REWRITTEN.format(name="output_deviation", value="1.0"), EVERY_HISTORY),
     "another_flat_object": training(
@@ -729,6 +743,11 @@ TRAIN = {
         precisions=MIXED,
         code=MIXED_PROBE,
     ),
+    "labels_without_a_gradient": evaluating(
+        "found = right()\n    if found.patches is None or job.model.network['version'] != 3:\n        return found\n"
+        "    return replace(found, gradients=right(settings=asking(job, 'training', realspace_weight=0.0).settings).gradients)",
+        claims=("train", "evaluate"),
+    ),
     "another_batch": evaluating(
         "found = right()\n    return found if found.patches is None else replace(found, patches=found.patches * (1 + 1e-9))",
         claims=("train", "evaluate"),
@@ -736,8 +755,11 @@ TRAIN = {
 }
 BATCH = "test_batches.py::test_a_batch_of_a_training"
 EVERY_OPERATION = f"{BATCH}[float64-every+operation]"
-EVERY_BATCH = f"{BATCH}[float64-one+frame] {BATCH}[float64-four+frames] {EVERY_OPERATION}"
+ON_CANVAS = f"{BATCH}[float64-canvas]"
+EVERY_BATCH_OF_WINDOWS = f"{BATCH}[float64-one+frame] {BATCH}[float64-four+frames] {EVERY_OPERATION}"
+EVERY_BATCH = f"{EVERY_BATCH_OF_WINDOWS} {ON_CANVAS}"
 TRAIN["another_batch"].told_by.update(ids("train", EVERY_BATCH))
+TRAIN["labels_without_a_gradient"].told_by.update(ids("train", ON_CANVAS))
 
 OPERATIONS = {
     "transform_without_its_factor": operating(
@@ -776,7 +798,7 @@ OPERATIONS = {
             summed = super().scatter_add(canvas, patches, corners)
             return (summed + summed.detach()) / 2
         """,
-        f"{EVERY_BATCH} {EVERY_WAY}",
+        f"{EVERY_BATCH_OF_WINDOWS} {EVERY_WAY}",  # on the canvas no windows are added under a derivative
         ("evaluate", "train"),
         long=True,
     ),
@@ -812,7 +834,7 @@ OPERATIONS = {
         def convolution(self, given, weight, bias, stride, *, mixed):
             return super().convolution(given, weight.flip(-2, -1), bias, stride, mixed=mixed)
         """,
-        EVERY_MODEL,
+        f"{EVERY_PATCH} {OF_A_CANVAS}",
         ("infer",),
     ),
 }

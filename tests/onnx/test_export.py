@@ -97,9 +97,11 @@ def test_frames_go_through_in_any_number_and_another_probe_and_mask_act():
 def test_what_is_no_fixed_graph_is_refused_by_name(tmp_path, capsys):
     with pytest.raises(CapabilityError, match=r"groups of 4 frames \(gridsize 2\)"):
         export_model(model(32, gridsize=2))
-    for asked in ({"estimate": "tile"}, {"estimate": "tile", "network": "canvas"}):
-        with pytest.raises(CapabilityError, match="estimate is that of a tile"):
+    of_canvas = {"estimate": "tile", "network": "canvas"}
+    for asked, remedy in (({"estimate": "tile"}, "--estimate group"), (of_canvas, "--network compact")):
+        with pytest.raises(CapabilityError, match="estimate is that of a tile") as caught:
             export_model(model(32, **asked))
+        assert f"Train with {remedy}, or use 'ptycho infer'." in str(caught.value.remedy)
     file = save_model(tmp_path / "a.ptycho", model(32, gridsize=2))
     assert main(["model", "export", str(file), "--to", "onnx"]) == 4
     assert "--gridsize 1, or use 'ptycho infer'" in capsys.readouterr().err

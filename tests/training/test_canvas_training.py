@@ -1,14 +1,19 @@
 """Trainings of a network on the canvas: labels that scans make themselves, going on, and beginning with another model."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
 
+import ptycho_core
 from ptycho_core.cli.main import main
 from ptycho_core.model import load_model
 
 SMALL = ["--network", "canvas", "--network-width", "4", "--batch-size", "60", "--threads", "1", "--no-figures", "--quiet"]
+
+QUICK = {"network": "canvas", "network_width": 4, "batch_size": 60, "threads": 1, "epochs": 3}
 
 
 def simulated(path, *words):
@@ -27,17 +32,46 @@ def scan(tmp_path_factory):
     return simulated(path, "--object", "random-lines", "--size", "32", "--frames", "90", "--step", "3", "--seed", "5")
 
 
-def test_a_training_goes_on_bit_for_bit(scan, tmp_path, backend):
-    words = [*SMALL, "--labels", "reconstruct", "--scheduler", "constant", "--deterministic", "on"]
-    for name, epochs in (("whole", 3), ("parts", 2)):
-        assert train(scan, tmp_path / name, backend, *words, "--epochs", epochs) == 0
-    assert train(scan, tmp_path / "parts", backend, "--resume", "--epochs", "3", "--quiet", "--no-figures") == 0
-    whole, parts = (load_model(tmp_path / name / "last.ptycho", training=True) for name in ("whole", "parts"))
-    assert any(np.any(value) for value in whole.weights.values())
-    assert all(np.array_equal(whole.weights[name], parts.weights[name]) for name in whole.weights)
-    assert all(np.array_equal(whole.physics[name], parts.physics[name]) for name in whole.physics)
-    assert whole.training.arrays.keys() == parts.training.arrays.keys()
-    assert all(np.array_equal(value, parts.training.arrays[name]) for name, value in whole.training.arrays.items())
+def stopped_inside(epoch):
+    """An observer that presses Ctrl-C at the first batch of an epoch."""
+    left = [1]
+
+    def press(event):
+        if left and event.kind == "step" and event.epoch == epoch and event.values.get("batch") == 1:
+            left.clear()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    return press
+
+
+@pytest.fixture(scope="module")
+def whole(scan, tmp_path_factory, backend):
+    """The folder of a training by patterns, which nobody stopped."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    ptycho_core.train(scan, folder, backend=backend, **QUICK)
+    return folder
+
+
+@pytest.mark.parametrize("how", ["by patterns", "by labels, from a model"])
+def test_a_training_that_is_stopped_inside_an_epoch_goes_on_bit_for_bit(how, whole, scan, tmp_path, backend):
+    settings, start, wanted = QUICK | {"backend": backend}, {}, whole
+    if how != "by patterns":
+        settings = {one: value for one, value in settings.items() if not one.startswith("network")} | {"labels": "reconstruct"}
+        start, wanted = {"start_model": whole}, tmp_path / "unstopped"
+        ptycho_core.train(scan, wanted, **settings, **start)
+    folder = tmp_path / "stopped"
+    ptycho_core.train(scan, folder, observers=[stopped_inside(2)], **settings, **start)
+    assert len(load_model(folder / "last.ptycho", training=True).history) == 2
+    assert json.loads((folder / "metrics.json").read_text())["interrupted"]
+    ptycho_core.train(scan, folder, resume=True, backend=backend)
+    one, other = (load_model(run / "last.ptycho", training=True) for run in (wanted, folder))
+    assert len(one.history) == len(other.history) == 3
+    assert any(np.any(value) for value in one.weights.values())
+    assert all(np.array_equal(one.weights[name], other.weights[name]) for name in one.weights)
+    assert all(np.array_equal(one.physics[name], other.physics[name]) for name in one.physics)
+    assert one.training.arrays.keys() == other.training.arrays.keys()
+    assert all(np.array_equal(value, other.training.arrays[name]) for name, value in one.training.arrays.items())
+    assert other.settings.get("start_model") == one.settings.get("start_model") == (str(whole / "best.ptycho") if start else None)
 
 
 def test_a_training_begins_with_a_model(scan, tmp_path, backend, capsys):
@@ -52,7 +86,11 @@ def test_a_training_begins_with_a_model(scan, tmp_path, backend, capsys):
     assert len(second.history) == 1
     assert second.settings["start_model"] == str(run / "best.ptycho")
     capsys.readouterr()
-    for more, told in ((["--network-width", "16"], "network_width"), (["--resume"], "Give --resume or --from")):
+    refused = {
+        "network_width": ["--network-width", "16"], "fixes it at auto": ["--update-steps", "3"],
+        "Give --resume or --from": ["--resume"],
+    }  # fmt: skip
+    for told, more in refused.items():
         assert train(scan, tmp_path / "next", backend, "--from", run, *more) == 2
         assert told in capsys.readouterr().err
     assert train(scan, run, backend, "--from", run, "--overwrite") == 2
@@ -63,9 +101,10 @@ def test_a_training_begins_with_a_model(scan, tmp_path, backend, capsys):
 
 
 def test_patterns_may_be_what_is_compared_and_without_validation_that_is_said(scan, tmp_path, backend, capsys):
-    assert train(scan, tmp_path / "run", backend, *SMALL, "--epochs", "1") == 0
-    told = "The network was not compared with the untrained pass"
-    assert capsys.readouterr().out.splitlines()[-1].startswith(told)
+    assert train(scan, tmp_path / "run", backend, *SMALL, "--epochs", "1", "--validation", scan) == 0
+    told, said = "The network was not compared with the untrained pass", capsys.readouterr()
+    assert said.out.splitlines()[-1].startswith(told)
+    assert "is learned from, so it cannot tell how well the network does" in said.err
     model = load_model(tmp_path / "run")
     assert model.untrained == {}
     assert all(row["misfit"] > 0 for row in model.history)

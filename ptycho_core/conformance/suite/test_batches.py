@@ -29,6 +29,7 @@ NETWORKS: dict[str, dict[str, Value]] = {
     "one frame": {"gridsize": 1, "merge": "batch", "modes": 2, "train_probe": True, "train_scale": True},
     "four frames": {"gridsize": 2, "merge": "group", "output_form": "amplitude-phase"},
     "every operation": {"gridsize": 1, "merge": "batch"},
+    "canvas": {"gridsize": 1, "network": "canvas", "modes": 2},
 }
 
 

@@ -42,8 +42,12 @@ STEPS: dict[str, Value] = {"update_steps": 5}
 TILES: dict[str, Value] = {"gridsize": 1, "estimate": "tile", "modes": 2}
 """Of a network that corrects estimates of tiles."""
 
+CANVAS: dict[str, Value] = {"network": "canvas", "modes": 2}
+"""Of a network that corrects a tile as a whole."""
+
 MODELS: dict[str, dict[str, Any]] = {
     "plain": MODEL, "every fact": OTHER_MODEL | {"masked": True}, "tiles": TILES | {"masked": True},
+    "canvas": CANVAS | {"masked": True},
 }  # fmt: skip
 
 

@@ -48,6 +48,7 @@ WAYS: dict[str, dict[str, Value]] = {
         "epochs": 1,
     },
     "sgd": {"optimizer": "sgd", "momentum": 0.5, "learning_rate": 0.01, "scheduler": "exponential", "decay": 0.5},
+    "canvas": {"network": "canvas", "model_type": "supervised", "validation_split": 0.2},
 }
 
 
