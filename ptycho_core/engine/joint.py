@@ -1,7 +1,7 @@
 """Object, probe and, where asked, positions, background and flux fitted together by preconditioned L-BFGS.
 
 The gradient of all frames is written by hand.  Each unknown is scaled by the root of its share of the curvature: the
-object by the illumination ``sum |P|^2`` at each pixel, the probe by ``sum |O|^2``, a position by the slope of the probe, the
+object by the illumination ``sum |P|^2`` at each pixel (behind a stop each of its frequencies, too), the probe by ``sum |O|^2``, a position by the slope of the probe, the
 logarithm of the flux by the counts of a frame.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ptycho_core.engine.losses import Loss
     from ptycho_core.engine.patterns import DevicePatterns, OnDevice
 
-__all__ = ["Joint", "frame_sums", "illumination_of", "score", "with_best_flux"]
+__all__ = ["Filters", "Joint", "frame_sums", "illumination_of", "score", "with_best_flux"]
 
 CHUNK_PIXELS = 1 << 18
 """Detector pixels treated at once on a CPU: about the second-level cache of a core.  A GPU takes 64 times as many."""
@@ -120,6 +120,13 @@ def _best_steps(xp: ArrayOps, fields: Fields, windows: Windows, measured: Measur
     return best_steps(xp, light, fields.background, measured, COUNTS_FLOOR)
 
 
+class Filters(NamedTuple):
+    """Scales of the frequencies of object and probe, real (rows, columns) and (N, N) in FFT order, or None for 1."""
+
+    object: Array | None
+    probe: Array | None
+
+
 class Joint:
     """The joint fit of a state to the frames ``used``.
 
@@ -139,14 +146,20 @@ class Joint:
         refine_positions: bool,
         tv_weight: float,
         refine_flux: bool = False,
+        filters: Filters | None = None,
     ) -> None:
-        """``tv_weight`` is relative to the photon noise: it is multiplied by the root of the typical illumination."""
+        """Prepare the fit.
+
+        ``tv_weight`` is relative to the photon noise: it is multiplied by the root of the typical illumination.
+        ``filters`` scale the frequencies, where a stop hides some.
+        """
         self._xp = state.xp
         self._frames, self._used = frames, used
         # Frames that took no part so far have found no flux.
         self._start = with_best_flux(state, frames, used, forward=forward) if refine_flux else state.copy()
         self._forward, self._likelihood, self._refine_flux = forward, likelihood, refine_flux
         self._refine_probe, self._refine_positions = refine_probe, refine_positions
+        self._filters = filters or Filters(None, None)
         self._whole = np.floor(state.positions)
         self.misfit = math.nan
         self._illumination = illumination_of(self._start, used)
@@ -199,9 +212,9 @@ class Joint:
 
     def _pack(self) -> Array:
         xp, start = self._xp, self._start
-        parts = [xp.as_real(xp.over_real(start.object, self._object_scale))]
+        parts = [xp.as_real(self._unfiltered(xp.over_real(start.object, self._object_scale), self._filters.object))]
         if self._refine_probe:
-            parts.append(xp.as_real(xp.over_real(start.probe, self._probe_scale)))
+            parts.append(xp.as_real(self._unfiltered(xp.over_real(start.probe, self._probe_scale), self._filters.probe)))
         if self._refine_positions:
             parts.append(xp.reshape(xp.from_numpy(start.positions - self._whole) / self._position_scale, (-1,)))
         if self._refine_flux and start.flux is not None:
@@ -215,10 +228,11 @@ class Joint:
         xp, start = self._xp, self._start
         state = State(xp, start.object, start.probe, start.positions, start.background, start.flux)
         used = 2 * math.prod(start.object.shape)
-        state.object = xp.times_real(xp.as_complex(point[:used], tuple(start.object.shape)), self._object_scale)
+        image = self._filtered(xp.as_complex(point[:used], tuple(start.object.shape)), self._filters.object)
+        state.object = xp.times_real(image, self._object_scale)
         if self._refine_probe:
             length = 2 * math.prod(start.probe.shape)
-            part = xp.as_complex(point[used : used + length], tuple(start.probe.shape))
+            part = self._filtered(xp.as_complex(point[used : used + length], tuple(start.probe.shape)), self._filters.probe)
             state.probe, used = xp.times_real(part, self._probe_scale), used + length
         if self._refine_positions:
             length = 2 * len(start.positions)
@@ -235,14 +249,25 @@ class Joint:
             state.background = xp.reshape(root * root, tuple(start.background.shape))
         return state
 
+    def _filtered(self, image: Array, by: Array | None) -> Array:
+        """A complex image (…, rows, columns) with each frequency scaled by real (rows, columns); its own adjoint."""
+        xp = self._xp
+        return image if by is None else xp.ifft2(xp.times_real(xp.fft2(image), by))
+
+    def _unfiltered(self, image: Array, by: Array | None) -> Array:
+        """The inverse of `_filtered`."""
+        xp = self._xp
+        return image if by is None else xp.ifft2(xp.over_real(xp.fft2(image), by))
+
     def _pack_gradient(
         self, state: State, gradient: Fields, positions: NDArray[np.floating] | None, flux: NDArray[np.floating] | None
     ) -> Array:
         # dL/dRe z + i dL/dIm z = 2 dL/dz*
         xp = self._xp
-        parts = [xp.as_real(xp.times_real(gradient.object, 2 * self._object_scale))]
+        of_object, of_probe = self._filters
+        parts = [xp.as_real(self._filtered(xp.times_real(gradient.object, 2 * self._object_scale), of_object))]
         if self._refine_probe:
-            parts.append(xp.as_real(xp.times_real(gradient.probe, 2 * self._probe_scale)))
+            parts.append(xp.as_real(self._filtered(xp.times_real(gradient.probe, 2 * self._probe_scale), of_probe)))
         if positions is not None:
             parts.append(xp.reshape(xp.from_numpy(positions) * self._position_scale, (-1,)))
         if flux is not None:

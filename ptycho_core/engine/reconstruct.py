@@ -9,7 +9,7 @@ import numpy as np
 
 from ptycho_core.engine.coarse import coarse_state, fine_state
 from ptycho_core.engine.forward import DEFAULT
-from ptycho_core.engine.joint import Joint, frame_sums, score, with_best_flux
+from ptycho_core.engine.joint import Filters, Joint, frame_sums, score, with_best_flux
 from ptycho_core.engine.losses import built_in
 from ptycho_core.engine.patterns import DevicePatterns, InnerPatterns
 from ptycho_core.engine.pie import Momentum, pie_epoch
@@ -17,7 +17,9 @@ from ptycho_core.engine.search import Placing
 from ptycho_core.engine.state import State
 from ptycho_core.reconstruction.schedule import keep_inside
 from ptycho_core.reconstruction.stages import Run
+from ptycho_core.scan.beam_stop import is_stopped, passed, windows_spectrum
 from ptycho_core.scan.reading import Readers
+from ptycho_core.scan.scan import far_field, hidden_light
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink, xp:
     options, readers = ReconstructionSettings(**job.settings["reconstruction"]), Readers.planned(plan.execution)  # type: ignore[arg-type]
     likelihoods = {loss.likelihood: loss for loss in (job.losses or built_in()).values() if loss.likelihood is not None}
     frames = DevicePatterns(xp, job.scan.patterns, job.scan.mask, options.memory_gib * 2**30, readers, options.saturation)
-    engine = _Engine(frames, options, likelihoods)
+    engine = _Engine(frames, options, likelihoods, job)
     found = Run(engine, options, plan, events).result(engine.start(job))
     return replace(found, facts={**found.facts, **readers.facts()})
 
@@ -57,11 +59,14 @@ class _Engine:
 
     coarse, fine = staticmethod(coarse_state), staticmethod(fine_state)
 
-    def __init__(self, frames: DevicePatterns, options: ReconstructionSettings, likelihoods: Mapping[str, Loss]) -> None:
+    def __init__(
+        self, frames: DevicePatterns, options: ReconstructionSettings, likelihoods: Mapping[str, Loss], job: ReconstructJob
+    ) -> None:
         self._frames, self._options, self._xp = frames, options, frames.xp
         self._forward, self._likelihoods = DEFAULT, likelihoods
         self.number, self.size = frames.number, frames.size
         self.mean_counts = frames.mean_counts_per_pixel()
+        self.hidden, self._mask = hidden_light(job.probe, job.scan.mask), job.scan.mask
 
     def start(self, job: ReconstructJob) -> State:
         """The state to start from, on the device."""
@@ -109,7 +114,16 @@ class _Engine:
             refine_positions=self._options.moves_positions,
             tv_weight=total_variation,
             refine_flux=bool(self._options.refine_flux),
+            filters=self._filters(model, used) if is_stopped(self.hidden) else None,
         )
+
+    def _filters(self, model: State, used: NDArray[np.int64]) -> Filters:
+        """What makes frequencies that a stop hides in part as easy to find as the others."""
+        image, probe, _ = self.arrays(model)
+        seen = windows_spectrum(image, model.positions[used], self.size)
+        of_object = passed(far_field(probe), self._mask, image.shape)
+        of_probe = passed(seen, self._mask, probe.shape[1:])
+        return Filters(self._xp.from_numpy(of_object**-0.5), self._xp.from_numpy(of_probe**-0.5))
 
     def score(self, model: State, chosen: NDArray[np.int64], likelihood: str) -> tuple[float, float]:
         model = self.with_flux(model, chosen)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ptycho_core.scan.beam_stop import is_stopped, unseen_width
 from ptycho_core.scan.canvas import frames_in_words
 from ptycho_core.scan.dose import unexplained
 from ptycho_core.scan.doubt import Doubt
 from ptycho_core.scan.pixels import FEWEST_FRAMES
-from ptycho_core.scan.scan import far_field
+from ptycho_core.scan.scan import hidden_light
 from ptycho_core.scan.selection import frame_numbers
 
 if TYPE_CHECKING:
@@ -195,7 +196,9 @@ def _stand_at_whole_numbers(values: NDArray[np.float32]) -> bool:
 
 
 def zero_frequency_elsewhere(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
-    """Most light is not in the middle of the patterns."""
+    """Most light is not in the middle of the patterns, although nothing hides it there."""
+    if _stopped(scan):
+        return
     mean = np.where(evidence.flawed.any, 0, evidence.mean_pattern)
     if mean.sum() < 0.5 * evidence.mean_pattern.sum() and evidence.tally.frames < FEWEST_FRAMES:
         mean = evidence.mean_pattern  # so few frames do not say that a pixel is flawed
@@ -227,11 +230,15 @@ def mask_hides_much(scan: Scan, _evidence: Evidence) -> Iterator[Doubt]:
         yield Doubt("mask", "doubtful", f"{said}: look whether it is the wrong way round; a mask is 1 where a pixel is good.")
     if scan.probe is None:
         return
-    light = far_field(scan.probe)
-    hidden = 1 - float(light[scan.mask].sum() / light.sum()) if light.any() else 0.0
-    if hidden > _BAD:
-        said = f"The mask hides {hidden:.0%} of the light of the probe"
-        yield Doubt("mask", "doubtful", f"{said}: look whether it belongs to these patterns, with zero frequency in the middle.")
+    hidden = hidden_light(scan.probe, scan.mask)
+    if is_stopped(hidden) and (width := unseen_width(scan.probe, scan.mask)) > 0:
+        said = f"The mask hides {hidden:.1%} of the light of the probe, and all that structures wider than {width:.3g} px scatter"
+        yield Doubt("mask", "doubtful", f"{said}, so that no pattern shows them: if this is a beam stop, take a smaller one.")
+
+
+def _stopped(scan: Scan) -> bool:
+    """Whether the mask hides most of the beam."""
+    return scan.probe is not None and is_stopped(hidden_light(scan.probe, scan.mask))
 
 
 def dose_varies(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
@@ -241,7 +248,7 @@ def dose_varies(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
 
 def doubts_of_dose(scan: Scan, frames: NDArray[np.int64], photons: NDArray[np.float64]) -> Iterator[Doubt]:
     """The same of some frames (k,) and their photons in good pixels (k,)."""
-    if scan.probe is None or (photons <= 0).any() or float(np.ptp(scan.positions, axis=0).min()) < 1:
+    if scan.probe is None or _stopped(scan) or (photons <= 0).any() or float(np.ptp(scan.positions, axis=0).min()) < 1:
         return  # nor do positions without an extent say what the object explains
     counts = photons if scan.flux is None else photons / scan.flux[frames]
     found = unexplained(scan.positions[frames], counts, scan.probe)

@@ -24,6 +24,7 @@ __all__ = [
     "Steps",
     "empty_counts",
     "far_field",
+    "hidden_light",
     "mean_counts",
     "pattern_chunks",
     "relative_flux",
@@ -182,6 +183,12 @@ def far_field(probe: ComplexArray) -> NDArray[np.float64]:
     far = np.fft.fftshift(np.fft.fft2(probe.astype(np.complex128, copy=False), norm="ortho"), axes=(1, 2))
     found: NDArray[np.float64] = (np.abs(far) ** 2).sum(axis=0)
     return found
+
+
+def hidden_light(probe: ComplexArray, mask: NDArray[np.bool_]) -> float:
+    """Part of the light of a probe (mode, N, N) in the far field that falls on bad pixels of a mask (N, N); 0 without light."""
+    light = far_field(probe)
+    return 1 - float(light[mask].sum() / light.sum()) if light.any() else 0.0
 
 
 def empty_counts(scan: Scan, probe: ComplexArray) -> float:

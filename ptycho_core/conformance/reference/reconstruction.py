@@ -26,6 +26,7 @@ from ptycho_core.reconstruction.lbfgs import minimise
 from ptycho_core.reconstruction.position_search import SEARCH_ALPHA
 from ptycho_core.reconstruction.schedule import keep_inside
 from ptycho_core.reconstruction.stages import Run
+from ptycho_core.scan.scan import hidden_light
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> 
     # What the plan refuses may have been allowed all the same: then it is done without.
     likelihood = options.likelihood if options.likelihood in _TERMS else "auto"
     options = replace(options, coarse_start=False, likelihood=likelihood)
-    return Run(_Engine(counts, scan.mask, options), options, plan, events).result(start)
+    engine = _Engine(counts, scan.mask, options, hidden_light(job.probe, scan.mask))
+    return Run(engine, options, plan, events).result(start)
 
 
 @dataclass
@@ -88,8 +90,8 @@ class _Model:
 class _Engine:
     """The stages' `Engine`; see there."""
 
-    def __init__(self, counts: Real, mask: NDArray[np.bool_], options: ReconstructionSettings) -> None:
-        self.counts, self.mask, self._options = counts, mask, options
+    def __init__(self, counts: Real, mask: NDArray[np.bool_], options: ReconstructionSettings, hidden: float = 0.0) -> None:
+        self.counts, self.mask, self._options, self.hidden = counts, mask, options, hidden
         self.number, self.size = len(counts), counts.shape[-1]
         self.mean_counts = float(counts[:, mask].mean())
 
