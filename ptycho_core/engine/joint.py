@@ -1,7 +1,7 @@
 """Object, probe and, where asked, positions, background and flux fitted together by preconditioned L-BFGS.
 
 The gradient of all frames is written by hand.  Each unknown is scaled by the root of its share of the curvature: the
-object by the illumination ``sum |P|^2`` at each pixel (behind a stop each of its frequencies, too), the probe by ``sum |O|^2``, a position by the slope of the probe, the
+object by the illumination ``sum |P|^2`` at each pixel, the probe by ``sum |O|^2``, a position by the slope of the probe, the
 logarithm of the flux by the counts of a frame.
 """
 

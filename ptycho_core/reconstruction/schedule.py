@@ -134,7 +134,8 @@ def choose_plan(options: ReconstructionSettings, counts_per_pixel: float, frames
     epochs = options.epochs
     if epochs is None:
         # What saturated pixels would have counted is found by overlap alone, and slowly.
-        epochs = 0 if few else 50 if options.moves_positions or options.saturation else 5
+        slow = options.moves_positions or options.saturation
+        epochs = 0 if few else 50 if slow else 20 if stopped else 5
     # Behind a stop the middle half of the detector has hardly a good pixel.
     wanted = options.start is None and not few and not stopped if options.coarse_start is None else options.coarse_start
     possible = size >= 64 and size % 4 == 0
