@@ -49,6 +49,9 @@ _DARK: Final = (1.0, 0.5)
 """A dark level is left in where the far corners hold more counts than the first, that vary by less than the second part of what
 photon noise alone would give."""
 
+_STOP: Final = 0.25
+"""Part of the pixels that a beam stop hides at most."""
+
 _BAD: Final = 0.5
 """A mask that leaves less than this part of the pixels, or of the light, hides too much."""
 
@@ -231,7 +234,10 @@ def mask_hides_much(scan: Scan, _evidence: Evidence) -> Iterator[Doubt]:
     if scan.probe is None:
         return
     hidden = hidden_light(scan.probe, scan.mask)
-    if is_stopped(hidden) and (width := unseen_width(scan.probe, scan.mask)) > 0:
+    if hidden > _BAD and bad > _STOP:
+        said = f"The mask hides {hidden:.0%} of the light of the probe"
+        yield Doubt("mask", "doubtful", f"{said}: look whether it belongs to these patterns, with zero frequency in the middle.")
+    elif is_stopped(hidden) and (width := unseen_width(scan.probe, scan.mask)) > 0:
         said = f"The mask hides {hidden:.1%} of the light of the probe, and all that structures wider than {width:.3g} px scatter"
         yield Doubt("mask", "doubtful", f"{said}, so that no pattern shows them: if this is a beam stop, take a smaller one.")
 

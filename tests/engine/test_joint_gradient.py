@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ptycho_core.engine.forward import FORWARD_MODELS
-from ptycho_core.engine.joint import Joint
+from ptycho_core.engine.joint import Filters, Joint
 from ptycho_core.engine.losses import Amplitude, Loss, Nll
 from ptycho_core.engine.saturation import ceiling
 from ptycho_core.physics.forward import intensities
@@ -46,10 +46,11 @@ def test_the_gradient_agrees_with_central_differences(engine: Any, likelihood: L
     state.flux = random.uniform(0.5, 2, FRAMES)
     frames = engine.frames(Patterns(counts), mask, "float64")
     frames.ceiling = ceiling(frames.xp, end)
+    filters = Filters(*(engine.tensor(random.uniform(1, 5, shape)) for shape in ((24, 25), (SIZE, SIZE))))
     joint = Joint(
         state, frames, np.arange(FRAMES),
         forward=FORWARD_MODELS["far-field"], likelihood=likelihood, refine_probe=True, refine_positions=True,
-        tv_weight=variation, refine_flux=True,
+        tv_weight=variation, refine_flux=True, filters=None if modes == 1 else filters,
     )  # fmt: skip
     point = joint._pack()
     _, gradient = joint._evaluate(point)
