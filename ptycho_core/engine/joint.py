@@ -146,11 +146,13 @@ class Joint:
         refine_positions: bool,
         tv_weight: float,
         refine_flux: bool = False,
+        refine_background: bool = True,
         filters: Filters | None = None,
     ) -> None:
         """Prepare the fit.
 
         ``tv_weight`` is relative to the photon noise: it is multiplied by the root of the typical illumination.
+        A background is fitted where the state has one, unless ``refine_background`` is false.
         ``filters`` scale the frequencies, where a stop hides some.
         """
         self._xp = state.xp
@@ -159,6 +161,7 @@ class Joint:
         self._start = with_best_flux(state, frames, used, forward=forward) if refine_flux else state.copy()
         self._forward, self._likelihood, self._refine_flux = forward, likelihood, refine_flux
         self._refine_probe, self._refine_positions = refine_probe, refine_positions
+        self._refine_background = refine_background and state.background is not None
         self._filters = filters or Filters(None, None)
         self._whole = np.floor(state.positions)
         self.misfit = math.nan
@@ -196,7 +199,7 @@ class Joint:
         curvature = xp.stack([xp.sum(spectrum * frequencies[:, None] ** 2), xp.sum(spectrum * frequencies**2)])
         self._position_scale = xp.rsqrt(0.5 * curvature * (xp.mean(seen) / number) + xp.tiny)
         self._flux_scale = xp.rsqrt(0.5 * xp.sum(spectrum) * (xp.mean(seen) / number) + xp.tiny)
-        if start.background is not None:
+        if self._refine_background:
             share = size * size / math.prod(start.background.shape)
             self._background_scale = 1 / math.sqrt(number * share)
 
@@ -219,7 +222,7 @@ class Joint:
             parts.append(xp.reshape(xp.from_numpy(start.positions - self._whole) / self._position_scale, (-1,)))
         if self._refine_flux and start.flux is not None:
             parts.append(xp.from_numpy(np.log(start.flux)) / self._flux_scale)
-        if start.background is not None:
+        if self._refine_background:
             # The background is the square of the unknown, so that it cannot become negative.
             parts.append(xp.reshape(xp.sqrt(xp.at_least(start.background, 0.0)), (-1,)) / self._background_scale)
         return xp.concat(parts)
@@ -244,7 +247,7 @@ class Joint:
                 np.exp(xp.to_numpy(point[used : used + length] * self._flux_scale).astype(np.float64)),
                 used + length,
             )
-        if start.background is not None:
+        if self._refine_background:
             root = point[used:] * self._background_scale
             state.background = xp.reshape(root * root, tuple(start.background.shape))
         return state
@@ -272,7 +275,7 @@ class Joint:
             parts.append(xp.reshape(xp.from_numpy(positions) * self._position_scale, (-1,)))
         if flux is not None:
             parts.append(xp.from_numpy(flux) * self._flux_scale)
-        if state.background is not None:
+        if self._refine_background:
             slope = 2 * xp.sqrt(state.background) * gradient.background
             parts.append(xp.reshape(slope, (-1,)) * self._background_scale)
         return xp.concat(parts)
@@ -280,7 +283,7 @@ class Joint:
     def _evaluate(self, point: Array) -> tuple[float, Array]:
         """Loss and gradient at ``point``, summed over the used frames."""
         xp, frames, state = self._xp, self._frames, self._unpack(point)
-        background = None if state.background is None else xp.zeros_like(state.background)
+        background = xp.zeros_like(state.background) if self._refine_background else None
         gradient = Fields(xp.zeros_like(state.object), xp.zeros_like(state.probe), background)
         positions = np.zeros(state.positions.shape, xp.real_dtype) if self._refine_positions else None
         flux = np.zeros(len(state.positions), xp.real_dtype) if self._refine_flux else None
@@ -311,7 +314,7 @@ class Joint:
             "refine_probe": self._refine_probe,
             "refine_positions": self._refine_positions,
             "refine_flux": self._refine_flux,
-            "constant_background": state.background is not None and math.prod(state.background.shape) == 1,
+            "constant_background": self._refine_background and math.prod(state.background.shape) == 1,
         }
 
 

@@ -57,7 +57,7 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink, xp:
 class _Engine:
     """The stages' `Engine`; see there."""
 
-    coarse, fine = staticmethod(coarse_state), staticmethod(fine_state)
+    fine = staticmethod(fine_state)
 
     def __init__(
         self, frames: DevicePatterns, options: ReconstructionSettings, likelihoods: Mapping[str, Loss], job: ReconstructJob
@@ -66,6 +66,8 @@ class _Engine:
         self._forward, self._likelihoods = DEFAULT, likelihoods
         self.number, self.size = frames.number, frames.size
         self.mean_counts = frames.mean_counts_per_pixel()
+        known = job.scan.background
+        self._known = None if known is None else np.fft.ifftshift(known)
         self.hidden, self._mask = hidden_light(job.probe, job.scan.mask), job.scan.mask
 
     def start(self, job: ReconstructJob) -> State:
@@ -73,13 +75,21 @@ class _Engine:
         xp = self._xp
         # Copies: where memory is shared with NumPy, an update in place must not change what the caller holds.
         first, modes = xp.from_numpy(np.array(job.object)), xp.from_numpy(np.array(job.probe))
-        background = None
+        background = None if self._known is None else xp.from_numpy(self._known)
         if self._options.background != "none":
             shape = (1, 1) if self._options.background == "constant" else (self.size, self.size)
-            background = xp.from_numpy(np.full(shape, FIRST_BACKGROUND * self.mean_counts))
+            least = np.full(shape, FIRST_BACKGROUND * self.mean_counts)
+            background = xp.from_numpy(least if self._known is None else np.maximum(self._known, least))
         inside = keep_inside(np.array(job.positions, dtype=np.float64), tuple(first.shape), self.size)
         flux = np.ones(self.number) if job.flux is None and self._options.refine_flux else job.flux
         return State(xp, first, modes, inside, background, None if flux is None else np.array(flux, dtype=np.float64))
+
+    def coarse(self, model: State) -> State:
+        small = coarse_state(model)
+        if self._known is not None:
+            keep = np.fft.fftfreq(self.size // 2, 2 / self.size).astype(np.int64)
+            small.background = self._xp.from_numpy(self._known[np.ix_(keep, keep)])
+        return small
 
     def epochs(self, model: State, *, coarse: bool) -> Callable[[list[NDArray[np.int64]], float], float]:
         frames = InnerPatterns(self._frames) if coarse else self._frames
@@ -114,6 +124,7 @@ class _Engine:
             refine_positions=self._options.moves_positions,
             tv_weight=total_variation,
             refine_flux=bool(self._options.refine_flux),
+            refine_background=self._options.background != "none",
             filters=self._filters(model, used) if is_stopped(self.hidden) else None,
         )
 

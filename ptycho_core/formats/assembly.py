@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.checks import check_probe, read_dark, read_mask, signal
+from ptycho_core.formats.checks import check_probe, read_background, read_dark, read_mask, signal
 from ptycho_core.formats.flux_file import checked_flux, flux_from_file
 from ptycho_core.formats.interface import FREQUENCY_STEP, Stated
 from ptycho_core.orientation import AS_STATED, ORIENTATIONS
@@ -105,6 +105,7 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
         object_guess=guess,
         scan_index=None if raw.scan_index is None else raw.scan_index[frames],
         flux=_flux(raw, path, asked, frames, notes),
+        background=_background(raw, path, asked, view, mask, notes),
         source=path,
         format=title,
         signal=kind,
@@ -127,6 +128,26 @@ def _flux(
     found = checked_flux(values, where, raw.frames.shape[0], frames)
     notes.append(f"Flux: of each frame by {where}; it varies by {found.std():.2%} rms.")
     return found
+
+
+def _background(
+    raw: RawScan, path: Path, asked: DataSettings, view: View, mask: NDArray[np.bool_], notes: list[str]
+) -> NDArray[np.float64] | None:
+    """The counts (N, N) that every pattern contains, by the settings or else by the file; 0 in bad pixels."""
+    found = read_background(raw, path, asked)
+    if found is None:
+        return None
+    values, where = view.of(found[0]), found[1]
+    bad = mask & ~(np.isfinite(values) & (values >= 0))
+    if bad.any():
+        row, column = (int(place) for place in np.argwhere(bad)[0])
+        raise DataError(
+            f"{where} holds {values[row, column]:g} in the good pixel of row {row}, column {column} of the window; a background"
+            " counts 0 or more.",
+            remedy="Mask the pixel with --mask, or store 0.", source="data.background_file",
+        )  # fmt: skip
+    notes.append(f"Background: {values[mask].mean():.4g} counts on average are in each pixel of every pattern, by {where}.")
+    return np.where(mask, values, 0.0)
 
 
 def _guess(

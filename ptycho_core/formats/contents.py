@@ -202,6 +202,7 @@ def contents_of_scan(scan: Scan, name: str) -> Contents:
         name=name, size=scan.size, positions=np.asarray(scan.positions, dtype=np.float64), patterns=scan.patterns, mask=scan.mask,
         probe=scan.probe, probe_in_counts=scan.probe_scaled, object=scan.object_guess, scan_index=scan.scan_index, notes=notes,
         flux=scan.flux,
+        background=scan.background,
         **scale,
     )  # fmt: skip
 

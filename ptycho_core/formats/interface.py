@@ -85,6 +85,7 @@ class RawScan:
             positions are pixels of the object already.
         scan_index: (frame,), int64, which scan a frame belongs to; or None.
         flux: (frame,), the dose of each frame in any unit, from a monitor; or None.
+        background: (row, column), counts of a stored frame that every pattern contains, or None.
         frame_numbers: (frame,), int, numbers by which frames and positions pair; None where they pair in order.
         position_numbers: (position,), int, the same of the positions.
         notes: what was decided and left aside, a sentence each.
@@ -113,6 +114,7 @@ class RawScan:
     object_center: tuple[float, float] | None = None
     scan_index: NDArray[np.int64] | None = None
     flux: NDArray[Any] | None = None
+    background: NDArray[Any] | None = None
     frame_numbers: NDArray[np.integer[Any]] | None = None
     position_numbers: NDArray[np.integer[Any]] | None = None
     notes: tuple[str, ...] = ()

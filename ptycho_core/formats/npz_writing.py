@@ -31,6 +31,8 @@ def write_plain(contents: Contents, path: Path, progress: Steps | None) -> tuple
         arrays["object_guess"] = contents.object
     if contents.scan_index is not None:
         arrays["scan_index"] = contents.scan_index
+    if contents.background is not None:
+        arrays["background"] = contents.background
     if contents.flux is not None:
         arrays["flux"] = contents.flux
     stream_npz(path, arrays, progress)

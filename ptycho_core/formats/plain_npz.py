@@ -39,6 +39,7 @@ KEYS: Final[Mapping[str, str]] = {
     "object_guess": "optional",
     "scan_index": "optional",
     "flux": "optional",
+    "background": "optional",
     "mask": "optional",
     "photons": "optional",
     "photon_energy_ev": "optional",
@@ -64,7 +65,9 @@ class PlainNpz(ScanFormat):
     written_as = "plain"
     writes = "Scans for ptycho itself and for NumPy, uncompressed, so that frames are mapped when they are read."
     needs = ("patterns",)
-    keeps = frozenset({"patterns", "mask", "probe", "probe scale", "object", "scan index", "flux", "energy", "distance"})
+    keeps = frozenset(
+        {"patterns", "mask", "probe", "probe scale", "object", "scan index", "background", "flux", "energy", "distance"}
+    )
     conventions = (
         "`intensity` is (frame, row, column), counts with zero frequency at `[N//2, N//2]`; a key `signal` may say `amplitude`.",
         "`positions_px` is (frame, 2): row and column of each window's `[0, 0]` corner, in object pixels.",
@@ -101,6 +104,7 @@ class PlainNpz(ScanFormat):
             signal=stated or "counts", signal_by="the key 'signal'" if stated else "the key 'intensity'",
             probe_in_counts="probe_guess" in file and bool(file.number("probe_in_counts")),
             flux=file.array("flux") if "flux" in file else None,
+            background=file.array("background") if "background" in file else None,
             used=tuple(key for key, need in KEYS.items() if need != "truth" and key in file),
             **npz_parts(file, frames.shape, "probe_guess", "object_guess"),
         )  # fmt: skip

@@ -45,6 +45,7 @@ def with_bin(scan: Scan, number: int) -> Scan:
         positions=scan.positions + first,
         bin=number,
         mask=mask,
+        background=None if scan.background is None else np.where(mask, _blocks(scan.background, number).sum(axis=(-3, -1)), 0.0),
         probe=None if scan.probe is None else _middle(scan.probe, size),
         geometry=None if it is None else replace(it, detector_pixel_size_m=it.detector_pixel_size_m * number),
         notes=(*scan.notes, f"Bin: {number} x {number} pixels of {before} x {before} are added up, {size} x {size} remain."),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHUNK",
+    "LEAST_SHARE",
     "Geometry",
     "Patterns",
     "Scan",
@@ -30,6 +31,9 @@ __all__ = [
     "relative_flux",
     "scaled_probe",
 ]
+
+LEAST_SHARE: Final = 1e-3
+"""Of the counts of a pattern, which are taken for light whatever its background."""
 
 CHUNK: Final = 64
 """Patterns read at once by what goes through a whole scan."""
@@ -114,6 +118,7 @@ class Scan:
         notes: what was decided on reading and why, a sentence each.
         pixel_m: the object's pixel in metres, where it is known though the geometry is not.
         flux: (frame,), float64, above 0, mean 1, the dose of each frame over their mean, from a monitor; or None.
+        background: (N, N), float64, counts that every pattern contains and no light through the sample makes; or None.
         bin: how many pixels of the detector along each side were added up to one.
     """
 
@@ -134,6 +139,7 @@ class Scan:
     pixel_m: float | None = None
     bin: int = 1
     flux: NDArray[np.float64] | None = None
+    background: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -226,6 +232,8 @@ def scaled_probe(scan: Scan, probe: ComplexArray | None = None, progress: Steps 
         return modes, 1.0
     power = empty_counts(scan, modes)
     counts = mean_counts(scan, progress)
+    if scan.background is not None and counts > 0:
+        counts = max(counts - float(scan.background.sum()), LEAST_SHARE * counts)
     if not power > 0 or not np.isfinite(power):
         raise DataError(f"The probe for {scan.source} sends no light, or no finite amount, to the good pixels.")
     if not counts > 0:

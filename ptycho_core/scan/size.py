@@ -51,6 +51,7 @@ def with_size(scan: Scan, size: int) -> Scan:
         patterns=_Resized(scan.patterns, size),
         positions=_positions(scan.positions, before, size),
         mask=mask,
+        background=None if scan.background is None else _centred(scan.background, size),
         probe=probe,
         object_guess=None if guess is None else _resampled(guess, size / before),
         stored_size=before,
