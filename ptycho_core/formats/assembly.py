@@ -11,7 +11,7 @@ import numpy as np
 from ptycho_core.errors import DataError
 from ptycho_core.formats.checks import check_probe, read_background, read_dark, read_mask, signal
 from ptycho_core.formats.flux_file import checked_flux, flux_from_file
-from ptycho_core.formats.interface import FREQUENCY_STEP, Stated
+from ptycho_core.formats.interface import FREQUENCY_STEP, PIXEL_WIDTH, Stated
 from ptycho_core.orientation import AS_STATED, ORIENTATIONS
 from ptycho_core.scan.auto_mask import auto_mask
 from ptycho_core.scan.frames import ChosenFrames, View, ViewedFrames
@@ -46,10 +46,22 @@ _PIXELS_M: Final = (1e-13, 1e-2)
 
 
 class _Scale(NamedTuple):
-    """What is known of lengths: the geometry if it is whole, and the object's pixel (m) at the size of the window."""
+    """What is known of lengths.
+
+    Attributes:
+        geometry: if it is whole.
+        pixel_m: the object's pixel from row to row, at the size of the window, or None.
+        aspect: the object's pixel from column to column over that.
+    """
 
     geometry: Geometry | None
     pixel_m: float | None
+    aspect: float = 1.0
+
+    @property
+    def aspects(self) -> NDArray[np.float64]:
+        """(2,), sides of the object's pixel along rows and columns, over ``pixel_m``."""
+        return np.array([1.0, self.aspect])
 
 
 def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
@@ -324,6 +336,7 @@ def _scale(raw: RawScan, path: Path, size: int, asked: DataSettings, notes: list
             _check_positive(path, name, stated.value, stated.key)
         if mine is not None or stated is not None:
             known[name] = float(stated.value if mine is None and stated is not None else mine)
+    width = _width(raw, path, asked, known)
     pixel = known.pop("object_pixel_m", None)
     factor = _final(asked, size) / size
     if asked.object_pixel_m is not None:
@@ -333,14 +346,14 @@ def _scale(raw: RawScan, path: Path, size: int, asked: DataSettings, notes: list
     if pixel is not None and len(known) == 2 and "photon_energy_ev" in known:
         _complete(known, pixel, size, electrons=raw.electrons, notes=notes)
     missing = [name for name in GEOMETRY if name not in known]
-    geometry = None if missing else Geometry(**known, electrons=raw.electrons)
+    geometry = None if missing else Geometry(**known, electrons=raw.electrons, detector_pixel_width_m=width)
     if known and missing and pixel is None:
         notes.append(f"No metre scale: {' and '.join(missing)} not known.")
     if geometry is None:
         return _Scale(None, pixel)
-    found = geometry.object_pixel_m(size)
+    found, across = geometry.object_pixels_m(size)
     if pixel is None or abs(pixel / found - 1) <= _CONTRADICTION:
-        return _Scale(geometry, found)
+        return _Scale(geometry, found, across / found)
     if asked.object_pixel_m is None:
         raise DataError(
             f"{path}: {raw.stated['object_pixel_m'].key} states an object pixel of {pixel:.6g} m, but energy, distance and"
@@ -349,6 +362,21 @@ def _scale(raw: RawScan, path: Path, size: int, asked: DataSettings, notes: list
         )
     notes.append(f"Geometry: energy, distance and detector pixel give {found:.6g} m and are left aside.")
     return _Scale(None, pixel)
+
+
+def _width(raw: RawScan, path: Path, asked: DataSettings, known: dict[str, float]) -> float | None:
+    """The pitch of the detector from column to column, where the file states another than from row to row; ``known`` has that.
+
+    What the settings state is the pitch of square pixels.
+    """
+    stated = raw.stated.get(PIXEL_WIDTH)
+    if stated is None or asked.detector_pixel_size_m is not None or "detector_pixel_size_m" not in known:
+        return None
+    _check_positive(path, "detector_pixel_size_m", stated.value, stated.key)
+    width = stated.value
+    if raw.turning.swap:
+        known["detector_pixel_size_m"], width = width, known["detector_pixel_size_m"]
+    return None if width == known["detector_pixel_size_m"] else width
 
 
 def _final(asked: DataSettings, size: int) -> int:
@@ -410,14 +438,14 @@ def _corners(
         with np.errstate(over="ignore", invalid="ignore"):  # what is beyond double precision is refused below
             if asked.position_unit == AUTO:
                 metres = _plausible(metres, unit, f"{path}: {raw.position_key}", positions / scale.pixel_m, notes)
-            points = positions * (metres / scale.pixel_m)
-        center = None if center is None else (center[0] * metres / scale.pixel_m, center[1] * metres / scale.pixel_m)
+            points = positions * (metres / (scale.pixel_m * scale.aspects))
+        center = None if center is None else tuple(np.array(center) * metres / (scale.pixel_m * scale.aspects))
     if center is not None and raw.object_guess is not None:
         points = points - center + (np.array(raw.object_guess.shape) - 1) / 2
     points = points - {"corner": 0.0, "center": float(size // 2), "middle": (size - 1) / 2}[raw.window]
     if not np.isfinite(points).all():
         raise DataError(f"{path}: {raw.position_key} holds positions beyond double precision in object pixels.")
-    return _turned(points, asked, notes)
+    return _turned(points * scale.aspects, asked, notes) / scale.aspects  # angles are those of lengths
 
 
 def _plausible(metres: float, unit: str, where: str, points: NDArray[np.float64], notes: list[str]) -> float:

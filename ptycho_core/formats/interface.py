@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from ptycho_core.scan.frames import Frames
     from ptycho_core.scan.scan import Steps
 
-__all__ = ["FREQUENCY_STEP", "Evidence", "RawResult", "RawScan", "ScanFormat", "Stated", "Strength"]
+__all__ = ["FREQUENCY_STEP", "PIXEL_WIDTH", "Evidence", "RawResult", "RawScan", "ScanFormat", "Stated", "Strength"]
 
+
+PIXEL_WIDTH: Final = "detector_pixel_width_m"
+"""Of what a file states: pitch (m) of the detector from column to column, where it is not that from row to row."""
 
 FREQUENCY_STEP: Final = "frequency_step"
 """In ``RawScan.stated``: the spatial frequency (1/m) between neighboring pixels of a frame, which gives the object's pixel."""
@@ -72,7 +75,7 @@ class RawScan:
             ``fftshift`` brings it from the center; or the pixel (row, column).
         turning: how a stored frame is turned so that its rows and columns are those of the positions.
         stated: numbers by the name of their setting: ``photon_energy_ev``, ``detector_distance_m``, ``detector_pixel_size_m``,
-            ``object_pixel_m`` of a whole frame, ``photons``; or `FREQUENCY_STEP`; values need not make sense.
+            ``object_pixel_m`` of a whole frame, ``photons``; or `FREQUENCY_STEP`, `PIXEL_WIDTH`; values need not make sense.
         electrons: whether the energy is that of electrons.
         mask: (row, column) as a frame is stored, bool, True = good; or None.
         mask_key: where it is.

@@ -64,5 +64,6 @@ def _patterns(contents: Contents, signal: str) -> PatternStream:
 
 def _common(contents: Contents) -> dict[str, Any]:
     """What both layouts call the same."""
-    found = {name: np.array(value) for name in SCALE[:3] if (value := getattr(contents, name)) is not None}
+    names = (*SCALE[:3], "detector_pixel_width_m")
+    found = {name: np.array(value) for name in names if (value := getattr(contents, name)) is not None}
     return found if contents.good.all() else found | {"mask": contents.good}

@@ -45,6 +45,7 @@ KEYS: Final[Mapping[str, str]] = {
     "photon_energy_ev": "optional",
     "detector_distance_m": "optional",
     "detector_pixel_size_m": "optional",
+    "detector_pixel_width_m": "optional",
     "probe_true": "truth",
     "object_true": "truth",
     "positions_true_px": "truth",

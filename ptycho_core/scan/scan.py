@@ -73,15 +73,17 @@ class Patterns(Protocol):
 
 @dataclass(frozen=True)
 class Geometry:
-    """Photon energy (eV), distance from sample to detector (m) and pitch of the detector's square pixels (m).
+    """Photon energy (eV), distance from sample to detector (m) and pitch of the detector's pixels (m).
 
-    With ``electrons`` the energy is that of electrons, kinetic.
+    With ``electrons`` the energy is that of electrons, kinetic. ``detector_pixel_width_m`` is the pitch from column to column,
+    where it is another one than ``detector_pixel_size_m``, from row to row; None where pixels are square.
     """
 
     photon_energy_ev: float
     detector_distance_m: float
     detector_pixel_size_m: float
     electrons: bool = False
+    detector_pixel_width_m: float | None = None
 
     @property
     def wavelength_m(self) -> float:
@@ -91,10 +93,19 @@ class Geometry:
         return (electron_wavelength if self.electrons else wavelength)(self.photon_energy_ev)
 
     def object_pixel_m(self, size: int) -> float:
-        """Pixel of the object in the far field, ``λ z / (N p)``, in metres; ``size`` is N, the pixels across a pattern."""
+        """Object pixel in the far field, ``λ z / (N p)``, in metres, from row to row; ``size`` is N, pixels across a pattern."""
         from ptycho_core.physics.geometry import object_pixel_size
 
         return object_pixel_size(self.wavelength_m, self.detector_distance_m, self.detector_pixel_size_m, size)
+
+    def object_pixels_m(self, size: int) -> tuple[float, float]:
+        """The same from row to row and from column to column."""
+        from ptycho_core.physics.geometry import object_pixel_size
+
+        rows, width = self.object_pixel_m(size), self.detector_pixel_width_m
+        if width is None:
+            return rows, rows
+        return rows, object_pixel_size(self.wavelength_m, self.detector_distance_m, width, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,8 +163,16 @@ class Scan:
 
     @property
     def object_pixel_m(self) -> float | None:
-        """Pixel of the object in metres, or None where nothing states it."""
-        return self.pixel_m if self.geometry is None else self.geometry.object_pixel_m(self.size)
+        """Pixel of the object in metres, from row to row, or None where nothing states it."""
+        pixels = self.object_pixels_m
+        return None if pixels is None else pixels[0]
+
+    @property
+    def object_pixels_m(self) -> tuple[float, float] | None:
+        """Pixel of the object in metres, from row to row and from column to column, or None where nothing states it."""
+        if self.geometry is not None:
+            return self.geometry.object_pixels_m(self.size)
+        return None if self.pixel_m is None else (self.pixel_m, self.pixel_m)
 
 
 def relative_flux(values: NDArray[Any]) -> NDArray[np.float64]:
