@@ -22,11 +22,15 @@ PTYCHO = [sys.executable, "-c", "from ptycho_core.cli.main import run; run()"]
 
 
 class Row(NamedTuple):
-    """A kind of scan, and how it is reconstructed: words of ``ptycho simulate`` and of ``ptycho reconstruct``."""
+    """A kind of scan, and how it is reconstructed: words of ``ptycho simulate`` and of ``ptycho reconstruct``.
+
+    ``stop`` is the radius of a beam stop, as a part of N.
+    """
 
     name: str
     simulate: tuple[str, ...] = ()
     reconstruct: tuple[str, ...] = ()
+    stop: float = 0.0
 
 
 NEAR = ("--regime", "near", "--step", "12", "--photons", "2e7")
@@ -47,6 +51,8 @@ ROWS = (
     Row("near field, magnified 10 times", (*NEAR, *TEN_TIMES)),
     Row("near field, magnified 300 times", (*NEAR, *MANY_TIMES)),
     Row("near field, dose varies by 20 %", (*NEAR, "--flux-error", "0.2")),
+    Row("a stop to the edge of the bright field", stop=1 / 6),
+    Row("disk; a stop of twice its bright field", ("--probe", "disk"), stop=6 / 64),
 )
 
 
@@ -80,6 +86,8 @@ def _measure(folder: Path, row: Row, base: tuple[str, ...], third: str, backend:
     scan, out = folder / "scan.npz", folder / "out"
     _ptycho("simulate", str(scan), *base, *(word.format(third=third) for word in row.simulate), "--overwrite")
     fit = ("--backend", backend, "--threads", "1", "--no-figures", "--overwrite", "--quiet")
+    if row.stop:
+        _hide(scan, row.stop)
     seconds = _ptycho("reconstruct", str(scan), "-o", str(out), *fit, *row.reconstruct)
     metrics = json.loads((out / "metrics.json").read_text())
     found = score(out, scan).nrmse
@@ -87,6 +95,20 @@ def _measure(folder: Path, row: Row, base: tuple[str, ...], third: str, backend:
         f"{row.name:48s} {seed:4d} {found:8.4f} {metrics['misfit_over_noise']:8.2f} {seconds:6.1f}  {metrics['verdict']}",
         flush=True,
     )
+
+
+def _hide(scan: Path, radius: float) -> None:
+    """Put a mask into a scan that hides a disk about zero frequency; ``radius`` is a part of N."""
+    import numpy as np
+
+    from ptycho_core.formats.plain_npz import write_plain_npz
+
+    with np.load(scan) as file:
+        arrays = dict(file)
+    size = arrays["intensity"].shape[-1]
+    along = np.arange(size) - size // 2
+    mask = np.hypot(along[:, None], along) > radius * size
+    write_plain_npz(scan, arrays | {"mask": mask, "intensity": arrays["intensity"] * mask}, overwrite=True)
 
 
 def _ptycho(*words: str) -> float:

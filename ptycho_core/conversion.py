@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Conversion", "convert"]
 
+_RECTANGULAR: Final = ("plain", "nexus", "cxi")
+"""Words of the formats whose files state both pitches of a detector."""
+
 _NEEDED: Final = {
     "patterns": ("holds no patterns", "Give the scan that it was made from with --scan FILE."),
     "positions": ("does not say where its windows lie on the object", "Give its scan as SCAN, or a result that does."),
@@ -97,6 +100,7 @@ def convert(
     check_apart([place], files)
     form = _chosen(forms, contents)
     _check_parts(form, contents, str(source))
+    _check_square(form, contents, str(source))
     _check_scale(form, contents, str(source), lambda: _stated_by(source if scan is None else scan, asked))
     notes = form.write(contents, place, progress)
     shape = None if contents.patterns is None or "patterns" not in form.keeps else contents.patterns.shape
@@ -215,6 +219,21 @@ def _check_scale(form: ScanFormat, contents: Contents, source: str, facts: Calla
     words, flags = _listed([_WORDS[name] for name in missing]), _listed([f"--{name.replace('_', '-')}" for name in missing])
     message = f"{source} does not state {words}, and a file of {form.title} has its positions in metres."
     raise DataError(message, remedy=f"Give {flags}.")
+
+
+def _check_square(form: ScanFormat, contents: Contents, source: str) -> None:
+    """Refuse a detector whose pixels are not square where a format has one pitch.
+
+    Raises:
+        DataError: the message names both.
+    """
+    if contents.detector_pixel_width_m is None or form.written_as in _RECTANGULAR:
+        return
+    pitch = (
+        f"{contents.detector_pixel_size_m:g} m from row to row and {contents.detector_pixel_width_m:g} m from column to column"
+    )
+    message = f"{source}: the detector's pixels are {pitch}, and a file of {form.title} takes square ones only."
+    raise DataError(message, remedy=f"Convert to one of {', '.join(_RECTANGULAR)}.")
 
 
 def _check_plausible(form: ScanFormat, contents: Contents, source: str) -> None:

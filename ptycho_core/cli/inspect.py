@@ -72,7 +72,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _lines(found: Opened, summary: Summary) -> list[str]:
     scan = found.scan
-    dense, pixel = summary.overlap, scan.object_pixel_m
+    dense = summary.overlap
+    pixel, across = scan.object_pixels_m or (None, None)
     patterns, mask = scan.patterns, scan.mask
     rows = [
         ("file", str(scan.source)),
@@ -85,7 +86,7 @@ def _lines(found: Opened, summary: Summary) -> list[str]:
         ("counts", f"{summary.mean:.4g} in a pattern on average ({summary.faintest:.4g} to {summary.brightest:.4g})"),
         ("", f"{summary.peak:.6g} in the brightest pixel, {summary.total:.4g} in all, {summary.zeros:.1%} of the pixels zero"),
         ("mask", "all pixels good" if mask.all() else f"{int((~mask).sum())} of {mask.size} pixels bad"),
-        ("positions", f"span {_length(summary.extent[0], pixel)} (rows) x {_length(summary.extent[1], pixel)} (columns)"),
+        ("positions", f"span {_length(summary.extent[0], pixel)} (rows) x {_length(summary.extent[1], across)} (columns)"),
         ("", f"object of at least {summary.canvas[0]} x {summary.canvas[1]} px"),
         (
             "step",
@@ -104,9 +105,11 @@ def _lines(found: Opened, summary: Summary) -> list[str]:
         rows.append(("geometry", f"energy, distance and detector pixel not all known: {scale}"))
     else:
         it = scan.geometry
-        setup = f"{it.photon_energy_ev:g} eV, {it.detector_distance_m:g} m, detector pixel {it.detector_pixel_size_m:g} m"
-        rows.append(("geometry", setup))
-        rows.append(("", f"object pixel {pixel * 1e9:.4g} nm"))
+        width = "" if it.detector_pixel_width_m is None else f" (rows) x {it.detector_pixel_width_m:g} m (columns)"
+        pitch = f"detector pixel {it.detector_pixel_size_m:g} m"
+        rows.append(("geometry", f"{it.photon_energy_ev:g} eV, {it.detector_distance_m:g} m, {pitch}{width}"))
+        other = "" if not width else f" (rows) x {it.object_pixels_m(scan.size)[1] * 1e9:.4g} nm (columns)"
+        rows.append(("", f"object pixel {pixel * 1e9:.4g} nm{other}"))
     rows += [("note", note) for note in scan.notes]
     rows += [("doubt", doubt.sentence) for doubt in summary.doubts]
     return [shown(f"{label:<11} {text}") for label, text in rows]
@@ -159,7 +162,9 @@ def _facts(found: Opened, summary: Summary) -> dict[str, Any]:
         },
         "object_guess": None if scan.object_guess is None else list(scan.object_guess.shape),
         "scans": None if scan.scan_index is None else len(set(scan.scan_index.tolist())),
-        "geometry": None if it is None else vars(it) | {"object_pixel_m": scan.object_pixel_m},
+        "geometry": None
+        if it is None
+        else vars(it) | {"object_pixel_m": scan.object_pixel_m, "object_pixels_m": scan.object_pixels_m},
         "notes": list(scan.notes),
         "doubts": [doubt.sentence for doubt in summary.doubts],
         "kinds_of_doubts": [{"kind": doubt.kind, "severity": doubt.severity} for doubt in summary.doubts],

@@ -47,8 +47,8 @@ class Corrections:
     Attributes:
         of_canvas: ``(vector, CanvasEstimate)`` to the object of a tile, complex (rows, columns).
         of_windows: ``(vector, Estimate, weight)`` to its patches, complex (frame, N, N), for groups of one frame.
-        of_groups: ``(vector, probe, amplitudes, remainders, mask, overlaps, forward=)`` to the patches (group, N, N) of seed frames, whose
-            estimate is made first.
+        of_groups: ``(vector, probe, amplitudes, remainders, mask, overlaps, forward=)`` to the patches (group, N, N) of seed
+            frames, whose estimate is made first.
     """
 
     def __init__(self, xp: ArrayOps, description: Mapping[str, Any], *, mixed: bool) -> None:

@@ -8,7 +8,7 @@ logarithm of the flux by the counts of a frame; in the near field smooth phase h
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ptycho_core.engine.losses import Loss
     from ptycho_core.engine.patterns import DevicePatterns, OnDevice
 
-__all__ = ["Joint", "frame_sums", "illumination_of", "score", "with_best_flux"]
+__all__ = ["Joint", "Scale", "frame_sums", "illumination_of", "score", "with_best_flux"]
 
 CHUNK_PIXELS = 1 << 18
 """Detector pixels treated at once on a CPU: about the second-level cache of a core.  A GPU takes 64 times as many."""
@@ -125,6 +125,16 @@ def _best_steps(xp: ArrayOps, fields: Fields, windows: Windows, measured: Measur
     return best_steps(xp, light, fields.background, measured, COUNTS_FLOOR)
 
 
+class Scale(Protocol):
+    """A scaling of an unknown, complex (..., rows, columns), besides its pixels': linear over the reals, its own adjoint."""
+
+    def of(self, scaled: Array) -> Array:
+        """The field of a scaled unknown, and a scaled gradient of a gradient."""
+
+    def inverse(self, field: Array) -> Array:
+        """The scaled unknown of a field."""
+
+
 class Joint:
     """The joint fit of a state to the frames ``used``.
 
@@ -144,18 +154,26 @@ class Joint:
         refine_positions: bool,
         tv_weight: float,
         refine_flux: bool = False,
+        refine_background: bool = True,
+        scales: tuple[Scale | None, Scale | None] = (None, None),
     ) -> None:
-        """``tv_weight`` is relative to the photon noise: it is multiplied by the root of the typical illumination."""
+        """Prepare the fit.
+
+        ``tv_weight`` is relative to the photon noise: it is multiplied by the root of the typical illumination.
+        A background is fitted where the state has one, unless ``refine_background`` is false.
+        ``scales`` are those of object and probe, where the patterns show some of their frequencies less than others.
+        """
         self._xp = state.xp
         self._frames, self._used = frames, used
         # Frames that took no part so far have found no flux.
         self._start = with_best_flux(state, frames, used, forward=forward) if refine_flux else state.copy()
         self._forward, self._likelihood, self._refine_flux = forward, likelihood, refine_flux
         self._refine_probe, self._refine_positions = refine_probe, refine_positions
+        self._refine_background = refine_background and state.background is not None
         self._whole = np.floor(state.positions)
-        self._smooth: tuple[SmoothPhase, SmoothPhase] | None = None
+        self._scales = scales
         if not forward.shows_smooth_phase:
-            self._smooth = SmoothPhase(self._xp, self._start.object), SmoothPhase(self._xp, self._start.probe)
+            self._scales = SmoothPhase(self._xp, self._start.object), SmoothPhase(self._xp, self._start.probe)
         self.misfit = math.nan
         self._illumination = illumination_of(self._start, used)
         self._set_scales()
@@ -191,7 +209,7 @@ class Joint:
         curvature = xp.stack([xp.sum(spectrum * frequencies[:, None] ** 2), xp.sum(spectrum * frequencies**2)])
         self._position_scale = xp.rsqrt(0.5 * curvature * (xp.mean(seen) / number) + xp.tiny)
         self._flux_scale = xp.rsqrt(0.5 * xp.sum(spectrum) * (xp.mean(seen) / number) + xp.tiny)
-        if start.background is not None:
+        if self._refine_background and start.background is not None:
             share = size * size / math.prod(start.background.shape)
             self._background_scale = 1 / math.sqrt(number * share)
 
@@ -207,17 +225,17 @@ class Joint:
 
     def _pack(self) -> Array:
         xp, start = self._xp, self._start
+        of_object, of_probe = self._scales
         parts = [xp.over_real(start.object, self._object_scale)]
+        parts = [xp.as_real(parts[0] if of_object is None else of_object.inverse(parts[0]))]
         if self._refine_probe:
-            parts.append(xp.over_real(start.probe, self._probe_scale))
-        if self._smooth is not None:
-            parts = [smooth.inverse(part) for smooth, part in zip(self._smooth, parts, strict=False)]
-        parts = [xp.as_real(part) for part in parts]
+            part = xp.over_real(start.probe, self._probe_scale)
+            parts.append(xp.as_real(part if of_probe is None else of_probe.inverse(part)))
         if self._refine_positions:
             parts.append(xp.reshape(xp.from_numpy(start.positions - self._whole) / self._position_scale, (-1,)))
         if self._refine_flux and start.flux is not None:
             parts.append(xp.from_numpy(np.log(start.flux)) / self._flux_scale)
-        if start.background is not None:
+        if self._refine_background:
             # The background is the square of the unknown, so that it cannot become negative.
             parts.append(xp.reshape(xp.sqrt(xp.at_least(start.background, 0.0)), (-1,)) / self._background_scale)
         return xp.concat(parts)
@@ -226,12 +244,13 @@ class Joint:
         xp, start = self._xp, self._start
         state = State(xp, start.object, start.probe, start.positions, start.background, start.flux)
         used = 2 * math.prod(start.object.shape)
+        of_object, of_probe = self._scales
         part = xp.as_complex(point[:used], tuple(start.object.shape))
-        state.object = xp.times_real(part if self._smooth is None else self._smooth[0].of(part), self._object_scale)
+        state.object = xp.times_real(part if of_object is None else of_object.of(part), self._object_scale)
         if self._refine_probe:
             length = 2 * math.prod(start.probe.shape)
             part = xp.as_complex(point[used : used + length], tuple(start.probe.shape))
-            part = part if self._smooth is None else self._smooth[1].of(part)
+            part = part if of_probe is None else of_probe.of(part)
             state.probe, used = xp.times_real(part, self._probe_scale), used + length
         if self._refine_positions:
             length = 2 * len(start.positions)
@@ -243,7 +262,7 @@ class Joint:
                 np.exp(xp.to_numpy(point[used : used + length] * self._flux_scale).astype(np.float64)),
                 used + length,
             )
-        if start.background is not None:
+        if self._refine_background and start.background is not None:
             root = point[used:] * self._background_scale
             state.background = xp.reshape(root * root, tuple(start.background.shape))
         return state
@@ -253,17 +272,17 @@ class Joint:
     ) -> Array:
         # dL/dRe z + i dL/dIm z = 2 dL/dz*
         xp = self._xp
-        parts = [xp.times_real(gradient.object, 2 * self._object_scale)]
+        of_object, of_probe = self._scales
+        part = xp.times_real(gradient.object, 2 * self._object_scale)
+        parts = [xp.as_real(part if of_object is None else of_object.of(part))]
         if self._refine_probe:
-            parts.append(xp.times_real(gradient.probe, 2 * self._probe_scale))
-        if self._smooth is not None:
-            parts = [smooth.of(part) for smooth, part in zip(self._smooth, parts, strict=False)]
-        parts = [xp.as_real(part) for part in parts]
+            part = xp.times_real(gradient.probe, 2 * self._probe_scale)
+            parts.append(xp.as_real(part if of_probe is None else of_probe.of(part)))
         if positions is not None:
             parts.append(xp.reshape(xp.from_numpy(positions) * self._position_scale, (-1,)))
         if flux is not None:
             parts.append(xp.from_numpy(flux) * self._flux_scale)
-        if state.background is not None:
+        if gradient.background is not None:
             slope = 2 * xp.sqrt(state.background) * gradient.background
             parts.append(xp.reshape(slope, (-1,)) * self._background_scale)
         return xp.concat(parts)
@@ -271,7 +290,8 @@ class Joint:
     def _evaluate(self, point: Array) -> tuple[float, Array]:
         """Loss and gradient at ``point``, summed over the used frames."""
         xp, frames, state = self._xp, self._frames, self._unpack(point)
-        background = None if state.background is None else xp.zeros_like(state.background)
+        fitted = state.background if self._refine_background else None
+        background = None if fitted is None else xp.zeros_like(fitted)
         gradient = Fields(xp.zeros_like(state.object), xp.zeros_like(state.probe), background)
         positions = np.zeros(state.positions.shape, xp.real_dtype) if self._refine_positions else None
         flux = np.zeros(len(state.positions), xp.real_dtype) if self._refine_flux else None
@@ -302,7 +322,7 @@ class Joint:
             "refine_probe": self._refine_probe,
             "refine_positions": self._refine_positions,
             "refine_flux": self._refine_flux,
-            "constant_background": state.background is not None and math.prod(state.background.shape) == 1,
+            "constant_background": self._refine_background and math.prod(state.background.shape) == 1,
         }
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from ptycho_core.errors import DataError
-from ptycho_core.formats.checks import check_probe, read_dark, read_mask, signal
+from ptycho_core.formats.checks import check_probe, read_background, read_dark, read_mask, signal
 from ptycho_core.formats.flux_file import checked_flux, flux_from_file
-from ptycho_core.formats.interface import FREQUENCY_STEP, Stated
+from ptycho_core.formats.interface import FREQUENCY_STEP, PIXEL_WIDTH, Stated
 from ptycho_core.formats.regime import Regime, check_magnification, regime_of
 from ptycho_core.orientation import AS_STATED, ORIENTATIONS
 from ptycho_core.scan.auto_mask import auto_mask
@@ -47,10 +47,22 @@ _PIXELS_M: Final = (1e-13, 1e-2)
 
 
 class _Scale(NamedTuple):
-    """What is known of lengths: the geometry if it is whole, and the object's pixel (m) at the size of the window."""
+    """What is known of lengths.
+
+    Attributes:
+        geometry: if it is whole.
+        pixel_m: the object's pixel from row to row, at the size of the window, or None.
+        aspect: the object's pixel from column to column over that.
+    """
 
     geometry: Geometry | None
     pixel_m: float | None
+    aspect: float = 1.0
+
+    @property
+    def aspects(self) -> NDArray[np.float64]:
+        """(2,), sides of the object's pixel along rows and columns, over ``pixel_m``."""
+        return np.array([1.0, self.aspect])
 
 
 def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
@@ -106,6 +118,7 @@ def scan_of(raw: RawScan, path: Path, title: str, asked: DataSettings) -> Scan:
         object_guess=guess,
         scan_index=None if raw.scan_index is None else raw.scan_index[frames],
         flux=_flux(raw, path, asked, frames, notes),
+        background=_background(raw, path, asked, view, mask, notes),
         source=path,
         format=title,
         signal=kind,
@@ -128,6 +141,26 @@ def _flux(
     found = checked_flux(values, where, raw.frames.shape[0], frames)
     notes.append(f"Flux: of each frame by {where}; it varies by {found.std():.2%} rms.")
     return found
+
+
+def _background(
+    raw: RawScan, path: Path, asked: DataSettings, view: View, mask: NDArray[np.bool_], notes: list[str]
+) -> NDArray[np.float64] | None:
+    """The counts (N, N) that every pattern contains, by the settings or else by the file; 0 in bad pixels."""
+    found = read_background(raw, path, asked)
+    if found is None:
+        return None
+    values, where = view.of(found[0]), found[1]
+    bad = mask & ~(np.isfinite(values) & (values >= 0))
+    if bad.any():
+        row, column = (int(place) for place in np.argwhere(bad)[0])
+        raise DataError(
+            f"{where} holds {values[row, column]:g} in the good pixel of row {row}, column {column} of the window; a background"
+            " counts 0 or more.",
+            remedy="Mask the pixel with --mask, or store 0.", source="data.background_file",
+        )  # fmt: skip
+    notes.append(f"Background: {values[mask].mean():.4g} counts on average are in each pixel of every pattern, by {where}.")
+    return np.where(mask, values, 0.0)
 
 
 def _guess(
@@ -304,7 +337,8 @@ def _scale(raw: RawScan, path: Path, size: int, asked: DataSettings, notes: list
             _check_positive(path, name, stated.value, stated.key)
         if mine is not None or stated is not None:
             known[name] = float(stated.value if mine is None and stated is not None else mine)
-    pixel, regime = known.pop("object_pixel_m", None), regime_of(raw, path, asked, notes)
+    width, regime = _width(raw, path, asked, known), regime_of(raw, path, asked, notes)
+    pixel = known.pop("object_pixel_m", None)
     if asked.object_pixel_m is not None:  # it is stated for the patterns as they are used
         pixel = asked.object_pixel_m * (1 / asked.bin if regime.regime == "near" else _final(asked, size) / size)
     elif overruled and len(known) == len(GEOMETRY):
@@ -313,16 +347,16 @@ def _scale(raw: RawScan, path: Path, size: int, asked: DataSettings, notes: list
         _complete(known, pixel, size, regime, electrons=raw.electrons, notes=notes)
     missing = [name for name in GEOMETRY if name not in known]
     energy, distance, pitch = (known.get(name, 0.0) for name in GEOMETRY)
-    geometry = None if missing else Geometry(energy, distance, pitch, raw.electrons, *regime)
+    geometry = None if missing else Geometry(energy, distance, pitch, raw.electrons, *regime, detector_pixel_width_m=width)
     if regime.regime == "near":
         return _near_scale(geometry, pixel, path, missing, notes)
     if known and missing and pixel is None:
         notes.append(f"No metre scale: {' and '.join(missing)} not known.")
     if geometry is None:
         return _Scale(None, pixel)
-    found = geometry.object_pixel_m(size)
+    found, across = geometry.object_pixels_m(size)
     if pixel is None or abs(pixel / found - 1) <= _CONTRADICTION:
-        return _Scale(geometry, found)
+        return _Scale(geometry, found, across / found)
     if asked.object_pixel_m is None:
         raise DataError(
             f"{path}: {raw.stated['object_pixel_m'].key} states an object pixel of {pixel:.6g} m, but energy, distance and"
@@ -340,6 +374,12 @@ def _near_scale(geometry: Geometry | None, pixel: float | None, path: Path, miss
             f"{path}: the near field needs photon energy, distance and detector pixel, and {' and '.join(missing)} is not known.",
             remedy=f"Give {' and '.join('--' + name.replace('_', '-') for name in missing)}, or --regime far.",
         )
+    if geometry.detector_pixel_width_m is not None:
+        raise DataError(
+            f"{path}: the detector's pixels are {geometry.detector_pixel_size_m:.6g} by {geometry.detector_pixel_width_m:.6g} m;"
+            " the near field is computed with square ones.",
+            remedy="Resample the patterns to square pixels first, and give --detector-pixel-size-m.",
+        )
     check_magnification(geometry, path)
     found = geometry.object_pixel_m(0)
     if pixel is not None and abs(pixel / found - 1) > _CONTRADICTION:
@@ -354,6 +394,21 @@ def _near_scale(geometry: Geometry | None, pixel: float | None, path: Path, miss
         beam = f"a focus {focus:g} m before the sample, {geometry.magnification:.4g} times magnified"
     notes.append(f"Regime: near field, {beam}; propagator {geometry.propagator}.")
     return _Scale(geometry, found)
+
+
+def _width(raw: RawScan, path: Path, asked: DataSettings, known: dict[str, float]) -> float | None:
+    """The pitch of the detector from column to column, where the file states another than from row to row; ``known`` has that.
+
+    What the settings state is the pitch of square pixels.
+    """
+    stated = raw.stated.get(PIXEL_WIDTH)
+    if stated is None or asked.detector_pixel_size_m is not None or "detector_pixel_size_m" not in known:
+        return None
+    _check_positive(path, "detector_pixel_size_m", stated.value, stated.key)
+    width = stated.value
+    if raw.turning.swap:
+        known["detector_pixel_size_m"], width = width, known["detector_pixel_size_m"]
+    return None if width == known["detector_pixel_size_m"] else width
 
 
 def _final(asked: DataSettings, size: int) -> int:
@@ -419,14 +474,14 @@ def _corners(
         with np.errstate(over="ignore", invalid="ignore"):  # what is beyond double precision is refused below
             if asked.position_unit == AUTO:
                 metres = _plausible(metres, unit, f"{path}: {raw.position_key}", positions / scale.pixel_m, notes)
-            points = positions * (metres / scale.pixel_m)
-        center = None if center is None else (center[0] * metres / scale.pixel_m, center[1] * metres / scale.pixel_m)
+            points = positions * (metres / (scale.pixel_m * scale.aspects))
+        center = None if center is None else tuple(np.array(center) * metres / (scale.pixel_m * scale.aspects))
     if center is not None and raw.object_guess is not None:
         points = points - center + (np.array(raw.object_guess.shape) - 1) / 2
     points = points - {"corner": 0.0, "center": float(size // 2), "middle": (size - 1) / 2}[raw.window]
     if not np.isfinite(points).all():
         raise DataError(f"{path}: {raw.position_key} holds positions beyond double precision in object pixels.")
-    return _turned(points, asked, notes)
+    return _turned(points * scale.aspects, asked, notes) / scale.aspects  # angles are those of lengths
 
 
 def _plausible(metres: float, unit: str, where: str, points: NDArray[np.float64], notes: list[str]) -> float:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ptycho_core.formats.interface import RawScan
     from ptycho_core.settings.data import DataSettings
 
-__all__ = ["check_object", "check_probe", "detector_flags", "mask_of", "read_dark", "read_mask", "signal"]
+__all__ = ["check_object", "check_probe", "detector_flags", "mask_of", "read_background", "read_dark", "read_mask", "signal"]
 
 _LARGEST_PROBE = 1e15
 """Largest modulus of a probe in a scan's file: more, squared and added up, is beyond the range of float32."""
@@ -138,6 +138,28 @@ def read_dark(settings: DataSettings, shape: tuple[int, int], notes: list[str]) 
         raise DataError(f"{where}, shape {values.shape}, type {values.dtype}, must hold finite real numbers.", source="data.dark")
     notes.append(f"Dark: {values.mean():.4g} counts on average are subtracted from a pixel, by {where}.")
     return values.astype(np.float64)
+
+
+def read_background(raw: RawScan, path: Path, settings: DataSettings) -> tuple[NDArray[np.float64], str] | None:
+    """The counts (row, column), float64, that every stored frame contains, and where they are; None where nothing states them.
+
+    What the settings state goes before what the file states.
+
+    Raises:
+        DataError: it is of another shape than a frame, or of another type.
+    """
+    shape = raw.frames.shape[1:]
+    if settings.background_file is not None:
+        values, where = pixels_from_file(Path(settings.background_file), "background", shape, setting="background_file")
+    elif raw.background is not None:
+        values, where = raw.background, f"{path}: 'background'"
+        check_pixels(where, values.shape, shape)
+    else:
+        return None
+    if values.dtype.kind not in "iuf":
+        message = f"{where}, shape {values.shape}, is of type {values.dtype}; a background is real numbers."
+        raise DataError(message, source="data.background_file")
+    return values.astype(np.float64), where
 
 
 def _complex(where: str, values: NDArray[Any]) -> NDArray[np.complexfloating[Any, Any]]:

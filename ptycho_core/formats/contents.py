@@ -53,6 +53,7 @@ class Contents:
         detector_distance_m: from sample to detector, or None.
         detector_pixel_size_m: pitch of the detector's pixels as they are used, or None.
         object_pixel_m: side of the object's pixels, or None.
+        detector_pixel_width_m: pitch from column to column, where it is another one; None where pixels are square.
         notes: what was decided, a sentence each.
     """
 
@@ -74,6 +75,7 @@ class Contents:
     detector_distance_m: float | None = None
     detector_pixel_size_m: float | None = None
     object_pixel_m: float | None = None
+    detector_pixel_width_m: float | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -104,8 +106,16 @@ class Contents:
         assert self.object_pixel_m is not None
         points = self.places + point
         middle = (points.min(axis=0) + points.max(axis=0)) / 2 if self.object is None else (np.array(self.object.shape) - 1) / 2
-        found: NDArray[np.float64] = (points - middle) * self.object_pixel_m
+        found: NDArray[np.float64] = (points - middle) * np.array(self.object_pixels_m)
         return found
+
+    @property
+    def object_pixels_m(self) -> tuple[float, float]:
+        """Sides of the object's pixels along rows and columns, of contents that state them."""
+        assert self.object_pixel_m is not None
+        if self.detector_pixel_width_m is None or self.detector_pixel_size_m is None:
+            return self.object_pixel_m, self.object_pixel_m
+        return self.object_pixel_m, self.object_pixel_m * self.detector_pixel_size_m / self.detector_pixel_width_m
 
     def on_an_object(self) -> tuple[NDArray[np.complexfloating[Any, Any]], NDArray[np.float64], tuple[str, ...]]:
         """An object (rows, columns) for a format that has no scan without one, the positions on it, and a note if it is made.
@@ -192,7 +202,7 @@ def contents_of_scan(scan: Scan, name: str) -> Contents:
     if it is not None:
         scale |= {
             "photon_energy_ev": it.photon_energy_ev, "detector_distance_m": it.detector_distance_m,
-            "detector_pixel_size_m": it.detector_pixel_size_m,
+            "detector_pixel_size_m": it.detector_pixel_size_m, "detector_pixel_width_m": it.detector_pixel_width_m,
         }  # fmt: skip
         if it.electrons:
             scale["photon_energy_ev"] = photon_energy(it.wavelength_m)
@@ -202,6 +212,7 @@ def contents_of_scan(scan: Scan, name: str) -> Contents:
         name=name, size=scan.size, positions=np.asarray(scan.positions, dtype=np.float64), patterns=scan.patterns, mask=scan.mask,
         probe=scan.probe, probe_in_counts=scan.probe_scaled, object=scan.object_guess, scan_index=scan.scan_index, notes=notes,
         flux=scan.flux,
+        background=scan.background,
         **scale,
     )  # fmt: skip
 

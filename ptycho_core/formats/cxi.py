@@ -12,7 +12,7 @@ from ptycho_core.formats.hdf5_masks import cxi_good, good_pixels
 from ptycho_core.formats.hdf5_positions import OTHERS, moves, summed, vectors
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
 from ptycho_core.formats.nexus_groups import beam_energy, part, parts, signal_of
-from ptycho_core.formats.plausible import detector_distance, photon_energy_of, square_pixel
+from ptycho_core.formats.plausible import detector_distance, photon_energy_of, pixel_pitch
 from ptycho_core.formats.product_cxi import OWN_GROUP
 from ptycho_core.formats.ptychodus import images_of_product
 
@@ -222,9 +222,9 @@ def _stated(file: Hdf5Source, place: _Place, notes: list[str]) -> dict[str, Stat
     if energy is None:
         energy = beam_energy(file, (illuminated, beam), "m", notes)
     distance = detector_distance(file, f"{place.detector}/distance", "m", notes) or _corner(file, place)
-    pixel = square_pixel(file, f"{place.detector}/y_pixel_size", f"{place.detector}/x_pixel_size", "m", notes)
-    known = {"photon_energy_ev": energy, "detector_distance_m": distance, "detector_pixel_size_m": pixel}
-    return {name: one for name, one in known.items() if one is not None}
+    known = {"photon_energy_ev": energy, "detector_distance_m": distance}
+    found = {name: one for name, one in known.items() if one is not None}
+    return found | pixel_pitch(file, place.detector, "m", notes)
 
 
 def _corner(file: Hdf5Source, place: _Place) -> Stated | None:

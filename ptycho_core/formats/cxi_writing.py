@@ -75,16 +75,17 @@ def _setup(file: h5py.File, contents: Contents) -> None:
     file[f"{SOURCE}/energy"] = energy / ENERGIES["J"]
     file[f"{SOURCE}/wavelength"] = wavelength(energy)
     file[f"{DETECTOR}/distance"] = distance
-    file[f"{DETECTOR}/x_pixel_size"] = file[f"{DETECTOR}/y_pixel_size"] = pitch
-    file[f"{DETECTOR}/basis_vectors"] = np.array([[0, -pitch], [-pitch, 0], [0, 0]])
+    width = contents.detector_pixel_width_m or pitch
+    file[f"{DETECTOR}/x_pixel_size"], file[f"{DETECTOR}/y_pixel_size"] = width, pitch
+    file[f"{DETECTOR}/basis_vectors"] = np.array([[0, -width], [-pitch, 0], [0, 0]])
 
 
 def _put_probe(file: h5py.File, contents: Contents) -> None:
     assert contents.probe is not None
-    _put_image(file, "image_1", contents.probe[np.newaxis], ("amplitude", "coherent:incoherent:y:x"), contents.object_pixel_m)
+    _put_image(file, "image_1", contents.probe[np.newaxis], ("amplitude", "coherent:incoherent:y:x"), contents.object_pixels_m)
     file[f"{SOURCE}/illumination"] = h5py.SoftLink("/entry_1/image_1/data")
     own = file.require_group(OWN_GROUP)
-    own["probe_pixel_width_m"] = own["probe_pixel_height_m"] = contents.object_pixel_m
+    own["probe_pixel_height_m"], own["probe_pixel_width_m"] = contents.object_pixels_m
     if contents.probe_in_counts:
         own["probe_photon_count"] = float((np.abs(contents.probe).astype(np.float64) ** 2).sum())
 
@@ -92,20 +93,19 @@ def _put_probe(file: h5py.File, contents: Contents) -> None:
 def _put_object(file: h5py.File, contents: Contents) -> None:
     """The object, and what ptychodus has in its own group: its middle, the frame of each position, the course of the fit."""
     assert contents.object is not None
-    _put_image(file, "image_2", contents.object[np.newaxis], ("electron density", "layer:y:x"), contents.object_pixel_m)
+    _put_image(file, "image_2", contents.object[np.newaxis], ("electron density", "layer:y:x"), contents.object_pixels_m)
     own = file.require_group(OWN_GROUP)
     own["probe_position_indexes"] = contents.numbers
-    own["object_pixel_width_m"] = own["object_pixel_height_m"] = contents.object_pixel_m
+    own["object_pixel_height_m"], own["object_pixel_width_m"] = contents.object_pixels_m
     own["object_center_x_m"] = own["object_center_y_m"] = own["tomography_angle_deg"] = 0.0
     course = [(row["epoch"], row["loss"]) for row in contents.history if None not in (row.get("epoch"), row.get("loss"))]
     if course:
         own["loss_epochs"], own["loss_values"] = np.array([epoch for epoch, _ in course]), np.array([loss for _, loss in course])
 
 
-def _put_image(file: h5py.File, name: str, values: NDArray[Any], meaning: tuple[str, str], pixel: float | None) -> None:
+def _put_image(file: h5py.File, name: str, values: NDArray[Any], meaning: tuple[str, str], pixels: tuple[float, float]) -> None:
     """An image of real space; ``meaning`` is the kind of its values and its axes."""
-    assert pixel is not None
     group = file.create_group(f"entry_1/{name}")
     group.create_dataset("data", data=values).attrs["axes"] = meaning[1]
     group["data_type"], group["data_space"] = meaning[0], "real"
-    group["image_size"] = np.array([values.shape[-1], values.shape[-2], 0]) * pixel
+    group["image_size"] = np.array([values.shape[-1] * pixels[1], values.shape[-2] * pixels[0], 0])

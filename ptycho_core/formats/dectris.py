@@ -10,7 +10,7 @@ from ptycho_core.formats.checks import detector_flags
 from ptycho_core.formats.hdf5_masks import good_pixels, zero_is_good
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
 from ptycho_core.formats.nexus_groups import beam_center, beam_energy, entry_with, part, parts
-from ptycho_core.formats.plausible import detector_distance, photon_energy_of, square_pixel
+from ptycho_core.formats.plausible import detector_distance, photon_energy_of, pixel_pitch
 from ptycho_core.scan.frames import JoinedFrames
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Dectris(ScanFormat):
         frames, keys = _frames(source, (f"{entry}/data", *detectors), notes)
         stated = _stated(file, entry, instrument, detector, notes)
         mask = file.first(f"{detector}/detectorSpecific/pixel_mask", f"{detector}/pixel_mask")
-        center = beam_center(file, detector, frames.shape[1:], stated.get("detector_pixel_size_m"), notes)
+        center = beam_center(file, detector, frames.shape[1:], stated, notes)
         used = [*keys, *(one.key.strip("'") for one in stated.values()), *([] if mask is None else [mask])]
         return RawScan(
             frames, f"'{keys[0]}'", None, signal="counts", zero="center" if center is None else center, stated=stated,
@@ -142,6 +142,5 @@ def _stated(file: Hdf5Source, entry: str, instrument: str, detector: str, notes:
         "photon_energy_ev": beam_energy(file, beams, "A", notes)
         or photon_energy_of(file, f"{detector}/detectorSpecific/photon_energy", "eV", notes),
         "detector_distance_m": None if distance is None else detector_distance(file, distance, "m", notes),
-        "detector_pixel_size_m": square_pixel(file, f"{detector}/y_pixel_size", f"{detector}/x_pixel_size", "m", notes),
     }
-    return {name: one for name, one in known.items() if one is not None}
+    return {name: one for name, one in known.items() if one is not None} | pixel_pitch(file, detector, "m", notes)

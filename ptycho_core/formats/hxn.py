@@ -81,7 +81,7 @@ def _stated(file: Hdf5Source, notes: list[str]) -> dict[str, Stated]:
     found = dict[str, Stated]()
     if (distance := detector_distance(file, "z_m", "m", notes)) is not None:
         found["detector_distance_m"] = distance
-    if (pitch := square_pixel(file, "ccd_pixel_um", "ccd_pixel_um", "um", notes)) is not None:
+    if (pitch := square_pixel(file, "ccd_pixel_um", "um", notes)) is not None:
         found["detector_pixel_size_m"] = pitch
     if (energy := wavelength_energy(file, "lambda_nm", "nm", notes)) is not None:
         found["photon_energy_ev"] = energy

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from ptycho_core.scan.frames import Frames
     from ptycho_core.scan.scan import Steps
 
-__all__ = ["FREQUENCY_STEP", "Evidence", "RawResult", "RawScan", "ScanFormat", "Stated", "Strength", "Word"]
+__all__ = ["FREQUENCY_STEP", "PIXEL_WIDTH", "Evidence", "RawResult", "RawScan", "ScanFormat", "Stated", "Strength", "Word"]
 
+
+PIXEL_WIDTH: Final = "detector_pixel_width_m"
+"""Of what a file states: pitch (m) of the detector from column to column, where it is not that from row to row."""
 
 FREQUENCY_STEP: Final = "frequency_step"
 """In ``RawScan.stated``: the spatial frequency (1/m) between neighboring pixels of a frame, which gives the object's pixel."""
@@ -79,8 +82,8 @@ class RawScan:
             ``fftshift`` brings it from the center; or the pixel (row, column).
         turning: how a stored frame is turned so that its rows and columns are those of the positions.
         stated: numbers by the name of their setting: ``photon_energy_ev``, ``detector_distance_m``, ``detector_pixel_size_m``,
-            ``object_pixel_m`` of a whole frame, ``photons``, ``focus_to_sample_m``; or `FREQUENCY_STEP`; values need not make
-            sense.
+            ``object_pixel_m`` of a whole frame, ``photons``, ``focus_to_sample_m``; or `FREQUENCY_STEP`, `PIXEL_WIDTH`; values
+            need not make sense.
         regime: ``far`` or ``near``, with the key that says so, or None where the file does not say.
         propagator: of the near field, a word of ``ptycho_core.settings.data.PROPAGATORS``, with its key, or None.
         electrons: whether the energy is that of electrons.
@@ -95,6 +98,7 @@ class RawScan:
             positions are pixels of the object already.
         scan_index: (frame,), int64, which scan a frame belongs to; or None.
         flux: (frame,), the dose of each frame in any unit, from a monitor; or None.
+        background: (row, column), counts of a stored frame that every pattern contains, or None.
         frame_numbers: (frame,), int, numbers by which frames and positions pair; None where they pair in order.
         position_numbers: (position,), int, the same of the positions.
         notes: what was decided and left aside, a sentence each.
@@ -125,6 +129,7 @@ class RawScan:
     object_center: tuple[float, float] | None = None
     scan_index: NDArray[np.int64] | None = None
     flux: NDArray[Any] | None = None
+    background: NDArray[Any] | None = None
     frame_numbers: NDArray[np.integer[Any]] | None = None
     position_numbers: NDArray[np.integer[Any]] | None = None
     notes: tuple[str, ...] = ()

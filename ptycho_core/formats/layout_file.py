@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ptycho_core.errors import SettingsError, did_you_mean
 from ptycho_core.files.texts import MOST_OF_MANIFEST, TextError, parse_toml, read_text
+from ptycho_core.formats.interface import PIXEL_WIDTH
 from ptycho_core.orientation import ORIENTATIONS
 from ptycho_core.units import energy_ev, length_m
 
@@ -24,7 +25,7 @@ _AXES: Final = ("frame", "slow", "fast", "row", "column")
 _ZEROS: Final = ("center", "corner", "shifted")
 _NUMBERS: Final = {
     "energy": "photon_energy_ev", "distance": "detector_distance_m", "pixel": "detector_pixel_size_m",
-    "object_pixel": "object_pixel_m",
+    "pixel_width": PIXEL_WIDTH, "object_pixel": "object_pixel_m",
 }  # fmt: skip
 """Words of ``[geometry]`` and the settings that they state."""
 

@@ -11,7 +11,7 @@ from ptycho_core.formats.hdf5_masks import cxi_good, good_pixels, zero_is_good
 from ptycho_core.formats.hdf5_positions import moves, on_grid, summed, vectors
 from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
 from ptycho_core.formats.nexus_groups import beam_center, beam_energy, class_of, entries, entry_with, part, parts, signal_of
-from ptycho_core.formats.plausible import detector_distance, square_pixel
+from ptycho_core.formats.plausible import detector_distance, pixel_pitch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +83,7 @@ class NexusPtycho(ScanFormat):
         positions, unit, keys = none if source.positions else _positions(file, entry, detector, lengths)
         stated = _stated(file, entry, instrument, detector, notes)
         mask, mask_key = _mask(file, detector, frames.shape[1:], notes)
-        center = beam_center(file, detector, frames.shape[1:], stated.get("detector_pixel_size_m"), notes)
+        center = beam_center(file, detector, frames.shape[1:], stated, notes)
         return RawScan(
             frames, f"'{key}'", positions, " and ".join(f"'{one}'" for one in keys), unit=unit, window="middle", signal="counts",
             zero="center" if center is None else center, stated=stated, mask=mask, mask_key=f"'{mask_key}'", notes=tuple(notes),
@@ -165,8 +165,8 @@ def _stated(file: Hdf5Source, entry: str, instrument: str, detector: str, notes:
     if detector:
         distance = file.first(f"{detector}/distance", f"{detector}/detector_distance")
         known["detector_distance_m"] = None if distance is None else detector_distance(file, distance, "m", notes)
-        known["detector_pixel_size_m"] = square_pixel(file, f"{detector}/y_pixel_size", f"{detector}/x_pixel_size", "m", notes)
-    return {name: one for name, one in known.items() if one is not None}
+    found = {name: one for name, one in known.items() if one is not None}
+    return found | pixel_pitch(file, detector, "m", notes) if detector else found
 
 
 def _mask(file: Hdf5Source, detector: str, shape: tuple[int, int], notes: list[str]) -> tuple[NDArray[np.bool_] | None, str]:

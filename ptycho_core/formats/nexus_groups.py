@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ptycho_core.errors import DataError
+from ptycho_core.formats.interface import PIXEL_WIDTH
 from ptycho_core.formats.plausible import photon_energy_of, wavelength_energy
 from ptycho_core.units import length_m
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ptycho_core.formats.hdf5_source import Hdf5Source
     from ptycho_core.formats.interface import Stated
@@ -76,7 +77,7 @@ def signal_of(file: Hdf5Source, group: str) -> str | None:
 
 
 def beam_center(
-    file: Hdf5Source, detector: str, shape: tuple[int, int], pitch: Stated | None, notes: list[str]
+    file: Hdf5Source, detector: str, shape: tuple[int, int], stated: Mapping[str, Stated], notes: list[str]
 ) -> tuple[float, float] | None:
     """The pixel (row, column) of the beam that a detector states; None where it states none or 0, or one outside of its frames.
 
@@ -84,11 +85,12 @@ def beam_center(
         file: the file.
         detector: its group.
         shape: (rows, columns) of a frame.
-        pitch: of its pixels, by which a center in a unit of length is divided.
+        stated: with the pitch of its pixels, by which a center in a unit of length is divided.
         notes: one is added where the stated pixel is left aside.
     """
     found = []
-    for axis in "yx":
+    size = stated.get("detector_pixel_size_m")
+    for axis, pitch in (("y", size), ("x", stated.get(PIXEL_WIDTH, size))):
         key = f"{detector}/beam_center_{axis}"
         value, metres = file.one(key), length_m(file.unit(key, ""))
         if value is not None and metres is not None and pitch is not None:

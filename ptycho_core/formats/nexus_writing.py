@@ -84,8 +84,9 @@ def _detector(file: h5py.File, contents: Contents) -> None:
     group = file[DETECTOR]
     group.attrs["axes"], group.attrs["signal"] = "[, data]", "data"
     _put(file, f"{DETECTOR}/distance", contents.detector_distance_m, "m")
-    for axis in "xy":
-        _put(file, f"{DETECTOR}/{axis}_pixel_size", contents.detector_pixel_size_m, "m")
+    rows = contents.detector_pixel_size_m
+    for axis, pitch in (("x", contents.detector_pixel_width_m or rows), ("y", rows)):
+        _put(file, f"{DETECTOR}/{axis}_pixel_size", pitch, "m")
     file[f"{DETECTOR}/transformations/vector"] = np.array([0.0, 0.0, 1.0])
     file[f"{DETECTOR}/mask"] = bad_bits(contents)
     file[f"{DETECTOR}/data_1"] = h5py.SoftLink(f"/{DETECTOR}/data")

@@ -8,7 +8,7 @@ import numpy as np
 
 from ptycho_core.errors import DataError
 from ptycho_core.formats.checks import check_object, mask_of
-from ptycho_core.formats.interface import Stated
+from ptycho_core.formats.interface import PIXEL_WIDTH, Stated
 from ptycho_core.formats.pixel_file import check_pixels
 from ptycho_core.scan.frames import ArrayFrames
 
@@ -26,6 +26,7 @@ STATED_KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "detector_distance_m": ("detector_distance_m",),
     "detector_pixel_size_m": ("detector_pixel_size_m",),
     "focus_to_sample_m": ("focus_to_sample_m",),
+    PIXEL_WIDTH: ("detector_pixel_width_m",),
     "photons": ("photons", "nphotons"),
 }
 """Where a file states geometry and mean counts, by setting; the first spelling is ours, others are read."""

@@ -31,6 +31,8 @@ def write_plain(contents: Contents, path: Path, progress: Steps | None) -> tuple
         arrays["object_guess"] = contents.object
     if contents.scan_index is not None:
         arrays["scan_index"] = contents.scan_index
+    if contents.background is not None:
+        arrays["background"] = contents.background
     if contents.flux is not None:
         arrays["flux"] = contents.flux
     stream_npz(path, arrays, progress)
@@ -62,5 +64,6 @@ def _patterns(contents: Contents, signal: str) -> PatternStream:
 
 def _common(contents: Contents) -> dict[str, Any]:
     """What both layouts call the same."""
-    found = {name: np.array(value) for name in SCALE[:3] if (value := getattr(contents, name)) is not None}
+    names = (*SCALE[:3], "detector_pixel_width_m")
+    found = {name: np.array(value) for name in names if (value := getattr(contents, name)) is not None}
     return found if contents.good.all() else found | {"mask": contents.good}

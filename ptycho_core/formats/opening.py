@@ -161,7 +161,7 @@ def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, 
         DataError: the file does not exist or is damaged.
     """
     from ptycho_core.formats.assembly import square_size
-    from ptycho_core.formats.interface import FREQUENCY_STEP
+    from ptycho_core.formats.interface import FREQUENCY_STEP, PIXEL_WIDTH
 
     source = source_of(file, asked)
     place = source.path
@@ -172,13 +172,15 @@ def stated(file: ScanFile, asked: DataSettings) -> dict[str, tuple[float | int, 
     if found is None:
         raw = _read(form, source)
         # The pixel of the object is no fact: it changes with N, and the file must not overrule itself.
-        aside = ("object_pixel_m", FREQUENCY_STEP)
+        aside = ("object_pixel_m", FREQUENCY_STEP, PIXEL_WIDTH)
         found = {name: one for name, one in raw.stated.items() if 0 < one.value < float("inf") and name not in aside}
         size = square_size(raw, asked)
         entries: dict[str, tuple[float | int, str]] = {"size": (max(size // asked.bin, 1), f"{place}: {raw.key}")}
     else:
         entries = {}
     for name, one in found.items():
+        if name == PIXEL_WIDTH:
+            continue  # it goes with the pitch from row to row, and is no setting
         entries[name] = (max(int(one.value) // asked.bin, 1) if name == "size" else float(one.value), f"{place}: {one.key}")
     return entries
 

@@ -29,19 +29,20 @@ _PIXEL: Final = 16
 _HEAD: Final = 2**16
 
 
-def pixels_from_file(path: Path, what: str, shape: tuple[int, int]) -> tuple[NDArray[Any], str]:
+def pixels_from_file(path: Path, what: str, shape: tuple[int, int], setting: str | None = None) -> tuple[NDArray[Any], str]:
     """The values for each pixel of a stored frame, and where they are, for messages.
 
     Args:
         path: of the file.
-        what: ``mask`` or ``dark``: the setting, and the key in an npz.
+        what: ``mask``, ``dark`` or ``background``: the key in an npz, and the setting, if ``setting`` is None.
         shape: (rows, columns) of a frame.
+        setting: which names the file.
 
     Raises:
         DataError: no such file, another kind of file, another shape, or it is damaged.
     """
     if not path.exists():
-        raise DataError(f"The {what} {path} does not exist.", source=f"data.{what}")
+        raise DataError(f"The {what} {path} does not exist.", source=f"data.{setting or what}")
     kind = kind_of(path)
     if kind == TIFF:
         return _tiff(path, shape), str(path)

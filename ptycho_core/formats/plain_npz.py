@@ -39,6 +39,7 @@ KEYS: Final[Mapping[str, str]] = {
     "object_guess": "optional",
     "scan_index": "optional",
     "flux": "optional",
+    "background": "optional",
     "mask": "optional",
     "photons": "optional",
     "photon_energy_ev": "optional",
@@ -47,6 +48,7 @@ KEYS: Final[Mapping[str, str]] = {
     "regime": "optional",
     "focus_to_sample_m": "optional",
     "propagator": "optional",
+    "detector_pixel_width_m": "optional",
     "probe_true": "truth",
     "object_true": "truth",
     "positions_true_px": "truth",
@@ -68,7 +70,7 @@ class PlainNpz(ScanFormat):
     writes = "Scans for ptycho itself and for NumPy, uncompressed, so that frames are mapped when they are read."
     needs = ("patterns",)
     keeps = frozenset(
-        {"patterns", "mask", "probe", "probe scale", "object", "scan index", "flux", "energy", "distance", "regime"}
+        ("patterns", "mask", "probe", "probe scale", "object", "scan index", "background", "flux", "energy", "distance", "regime")
     )
     conventions = (
         "`intensity` is (frame, row, column), counts with zero frequency at `[N//2, N//2]`; a key `signal` may say `amplitude`.",
@@ -107,6 +109,7 @@ class PlainNpz(ScanFormat):
             probe_in_counts="probe_guess" in file and bool(file.number("probe_in_counts")),
             flux=file.array("flux") if "flux" in file else None,
             regime=_word(file, "regime"), propagator=_word(file, "propagator"),
+            background=file.array("background") if "background" in file else None,
             used=tuple(key for key, need in KEYS.items() if need != "truth" and key in file),
             **npz_parts(file, frames.shape, "probe_guess", "object_guess"),
         )  # fmt: skip

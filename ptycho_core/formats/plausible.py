@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ptycho_core.errors import DataError
-from ptycho_core.formats.interface import Stated
+from ptycho_core.formats.interface import PIXEL_WIDTH, Stated
 from ptycho_core.physics.geometry import photon_energy
 from ptycho_core.units import ENERGIES, LENGTHS
 
 if TYPE_CHECKING:
     from ptycho_core.formats.hdf5_source import Hdf5Source
 
-__all__ = ["detector_distance", "photon_energy_of", "plausible", "read_as", "square_pixel", "wavelength_energy"]
+__all__ = ["detector_distance", "photon_energy_of", "pixel_pitch", "plausible", "read_as", "square_pixel", "wavelength_energy"]
 
 _PHOTONS_EV: Final = (10.0, 2e5)
 _PIXELS_M: Final = (1e-7, 1e-2)
@@ -75,21 +74,20 @@ def wavelength_energy(file: Hdf5Source, key: str, default: str, notes: list[str]
     return None if length is None else Stated(photon_energy(length.value), length.key)
 
 
-def square_pixel(file: Hdf5Source, rows: str, columns: str, default: str, notes: list[str]) -> Stated | None:
-    """The pitch of a detector in metres, along its rows and its columns; None where both are missing, or 0.
+def square_pixel(file: Hdf5Source, key: str, default: str, notes: list[str]) -> Stated | None:
+    """The pitch in metres of a detector with square pixels; None where it is missing, or 0."""
+    return _read(file, key, default, _PIXEL_ORDER, _PIXELS_M, notes)
 
-    Raises:
-        DataError: they are not the same.
-    """
-    first, second = (_read(file, key, default, _PIXEL_ORDER, _PIXELS_M, notes) for key in (rows, columns))
-    if first is None or second is None:
-        return first or second
-    if abs(first.value / second.value - 1) > _SQUARE:
-        raise DataError(
-            f"{file.path}: {first.key} is {first.value:.6g} m and {second.key} {second.value:.6g} m; pixels must be square.",
-            remedy="Add pixels up until they are square, and state their pitch in a copy of the file.",
-        )
-    return first
+
+def pixel_pitch(file: Hdf5Source, group: str, default: str, notes: list[str]) -> dict[str, Stated]:
+    """The pitch in metres that a group states as ``y_pixel_size`` and ``x_pixel_size``, by the names of `RawScan.stated`."""
+    keys = (f"{group}/y_pixel_size", f"{group}/x_pixel_size")
+    rows, columns = (_read(file, key, default, _PIXEL_ORDER, _PIXELS_M, notes) for key in keys)
+    size = rows or columns
+    found = {} if size is None else {"detector_pixel_size_m": size}
+    if rows is not None and columns is not None and abs(rows.value / columns.value - 1) > _SQUARE:
+        found[PIXEL_WIDTH] = columns
+    return found
 
 
 def detector_distance(file: Hdf5Source, key: str, default: str, notes: list[str]) -> Stated | None:

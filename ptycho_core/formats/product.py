@@ -170,8 +170,8 @@ def title_and_scale(scan: Scan) -> dict[str, Any]:
     """What a `Reconstruction` takes over of its scan by name: title, numbers of the frames, and the metric scale where known."""
     # A name that is no UTF-8 cannot be a title as it is.
     found: dict[str, Any] = {"name": printable(scan.source.stem), "frames": chosen_frames(scan)}
-    if (pixel := scan.object_pixel_m) is not None:
-        found["pixel_size_m"] = (pixel, pixel)
+    if (pixels := scan.object_pixels_m) is not None:
+        found["pixel_size_m"] = pixels
     if scan.geometry is not None:
         found |= {"photon_energy_ev": scan.geometry.photon_energy_ev, "detector_distance_m": scan.geometry.detector_distance_m}
     return found

@@ -228,7 +228,7 @@ def _stated(file: Hdf5Source, notes: list[str]) -> dict[str, Stated]:
     distance, pitch = _known(file, "distance"), _known(file, "psize")
     if distance is not None and (stated := detector_distance(file, distance, "m", notes)) is not None:
         found["detector_distance_m"] = stated
-    if pitch is not None and (stated := square_pixel(file, pitch, pitch, "m", notes)) is not None:
+    if pitch is not None and (stated := square_pixel(file, pitch, "m", notes)) is not None:
         found["detector_pixel_size_m"] = stated
     return found
 

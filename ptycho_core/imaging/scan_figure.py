@@ -39,9 +39,10 @@ def figure_of_scan(scan: Scan, summary: Summary) -> Figure:
 def _draw_positions(axes: Axes, scan: Scan, summary: Summary) -> None:
     from matplotlib.patches import Circle
 
-    pixel = scan.object_pixel_m
-    scale, unit = (1.0, "px") if pixel is None else (pixel * 1e6, "µm")
-    rows, columns = ((scan.positions + scan.size // 2 - scan.positions.min(axis=0)) * scale).T
+    pixels = scan.object_pixels_m
+    scale, unit = (1.0, "px") if pixels is None else (pixels[0] * 1e6, "µm")
+    sides = np.ones(2) if pixels is None else np.array(pixels) * 1e6
+    rows, columns = ((scan.positions + scan.size // 2 - scan.positions.min(axis=0)) * sides).T
     axes.plot(columns, rows, color=_LINE, linewidth=0.5, alpha=0.7, zorder=1)
     axes.scatter(columns, rows, s=max(1.5, min(14.0, 3000 / len(scan))), color=_INK, linewidths=0, zorder=2)
     axes.scatter(columns[:1], rows[:1], s=34, facecolor="none", edgecolor=_ACCENT, linewidths=1.4, zorder=4, label="first frame")

@@ -155,12 +155,12 @@ def infer_payload(
     from ptycho_core.notes import NotedEvents
     from ptycho_core.scan.canvas import object_canvas
     from ptycho_core.scan.kept import kept
-    from ptycho_core.scan.selection import with_even_dose
+    from ptycho_core.scan.selection import with_even_dose, without_background
 
     began = time.perf_counter()
     groups = payload.groups
     scan, doubts, _ = looked_over(kept(open_scan(payload.file, _reading(payload))))
-    scan = with_even_dose(scan)
+    scan = with_even_dose(scan if payload.model_path is None else without_background(scan))
     named, notes = groups["data"]["probe"], list[str]()
     if scan.probe is None:
         named = None  # what only fits could find is taken from the model
@@ -195,7 +195,7 @@ def infer_payload(
 def _refined(
     payload: InferencePayload, scan: Scan, guess: ChosenProbe, hub: EventHub
 ) -> tuple[ChosenProbe, NDArray[np.floating[Any]] | None]:
-    """Probe and background for the pass: fitted to a few tiles, where that is asked for."""
+    """Probe and background for the pass: fitted to a few tiles, where that is asked for; else as they are known."""
     from ptycho_core.inference.refinement import fit_job, fit_settings, with_probe_of
     from ptycho_core.notes import QuietEvents
     from ptycho_core.settings.planning import plan_of_trial
@@ -203,7 +203,7 @@ def _refined(
     asked = payload.groups["inference"]
     settings = fit_settings(asked)
     if settings is None:
-        return guess, None
+        return guess, scan.background
     groups, plan = plan_of_trial(payload.backend, payload.groups, payload.plan, settings)
     result = payload.backend.reconstruct(fit_job(scan, guess, groups), plan, QuietEvents(hub))
     if hub.stop_requested:

@@ -189,6 +189,7 @@ def fit(
     from ptycho_core.scan.selection import chosen_frames, with_even_dose
     from ptycho_core.settings.components import losses_of
 
+    _check_background(payload, looked.scan)
     scan = looked.scan if "flux" in payload.backend.spec.capabilities else with_even_dose(looked.scan)
     chosen = answered(payload.groups, looked.doubts, payload.backend.spec.capabilities)
     start = _start(scan, payload, inferred)
@@ -210,6 +211,25 @@ def fit(
         metrics |= {"made_probe": made.record, "notes": [made.note, *noted.notes]}
     rows = rows_of(scan, start, result, fits, looked.counts)
     return Found(_collect(payload, scan, start, result, metrics, chosen.saturation), metrics, rows)
+
+
+def _check_background(payload: ReconstructionPayload, scan: Scan) -> None:
+    """Refuse a known background where the backend models none, or where a constant one is asked for next to it."""
+    from ptycho_core.errors import CapabilityError, SettingsError
+
+    if scan.background is None:
+        return
+    if "background" not in payload.backend.spec.capabilities:
+        raise CapabilityError(
+            f"Backend '{payload.backend.spec.name}' models no background, and {scan.source} comes with one.",
+            remedy="Choose another with --backend, or leave --background-file out.",
+        )
+    if payload.groups["reconstruction"]["background"] == "constant":
+        raise SettingsError(
+            "background = 'constant' and a known background exclude each other.",
+            remedy="Leave --background out to take the image as it is; --background pixel fits it, beginning with the image.",
+            source="reconstruction.background",
+        )
 
 
 def _start(scan: Scan, payload: ReconstructionPayload, inferred: StoredObject | None) -> Start:

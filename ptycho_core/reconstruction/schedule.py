@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ptycho_core.imaging.verdict import FEW_COUNTS
+from ptycho_core.scan.beam_stop import is_stopped
 
 if TYPE_CHECKING:
     from ptycho_core.physics.near_field import Propagation
@@ -36,6 +37,10 @@ LOW_COUNTS = 10.0
 HELD_OUT, LEAST_FRAMES = 0.05, 40
 """Share of the frames that are held out if nothing else is asked, and the frames that it takes."""
 
+FITS_BEHIND_STOP, TOLERANCE_BEHIND_STOP = 3, 0.4
+"""Joint fits one after the other, and the share of the tolerance, where a stop hides the beam: what varies slowly over the object
+is found by little light, and slowly."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -50,6 +55,8 @@ class Plan:
         few_photons: so few that the fit comes from the smooth side.
         held_out: share of the frames that check the fit.
         refit: those are fitted too, in the end.
+        joint_fits: how many joint fits follow one another, each with all its iterations, until one settles.
+        tolerance: of the joint fit.
     """
 
     epochs: int
@@ -60,6 +67,8 @@ class Plan:
     few_photons: bool
     held_out: float
     refit: bool
+    joint_fits: int
+    tolerance: float
     notes: tuple[str, ...]
 
 
@@ -102,7 +111,12 @@ class HeldOut:
 
 
 def choose_plan(
-    options: ReconstructionSettings, counts_per_pixel: float, frames: int, size: int, way: Propagation | None = None
+    options: ReconstructionSettings,
+    counts_per_pixel: float,
+    frames: int,
+    size: int,
+    way: Propagation | None = None,
+    hidden: float = 0.0,
 ) -> Plan:
     """Resolve every "auto" from the data.
 
@@ -112,9 +126,12 @@ def choose_plan(
         frames: in the scan.
         size: N.
         way: to the detector in the near field, where its middle shows a part of the object, and not a coarser one.
+        hidden: part of the light of the probe that falls on bad pixels.
     """
     notes: list[str] = []
-    low = counts_per_pixel < LOW_COUNTS
+    low, stopped = counts_per_pixel < LOW_COUNTS, is_stopped(hidden)
+    if stopped:
+        notes.append(f"beam stop: the mask hides {hidden:.3%} of the light of the probe; the joint fit takes its time")
     likelihood = options.likelihood
     if likelihood == "auto":
         likelihood = likelihood_for(counts_per_pixel)
@@ -127,8 +144,10 @@ def choose_plan(
     epochs = options.epochs
     if epochs is None:
         # What saturated pixels would have counted is found by overlap alone, and slowly.
-        epochs = 0 if few else 50 if options.moves_positions or options.saturation else 5
-    wanted = options.start is None and not few if options.coarse_start is None else options.coarse_start
+        slow = options.moves_positions or options.saturation
+        epochs = 0 if few else 50 if slow else 20 if stopped else 5
+    # Behind a stop the middle half of the detector has hardly a good pixel.
+    wanted = options.start is None and not few and not stopped if options.coarse_start is None else options.coarse_start
     possible = size >= 64 and size % 4 == 0 and way is None
     if options.coarse_start and way is not None:
         notes.append("no coarse start: in the near field the middle of the detector shows a part of the object")
@@ -144,7 +163,10 @@ def choose_plan(
         held_out, refit = (HELD_OUT, True) if enough else (0.0, False)
         if frames < LEAST_FRAMES:
             notes.append(f"no frames held out: a scan of {frames} frames is too small for it; it takes {LEAST_FRAMES}")
-    return Plan(epochs, coarse_epochs, likelihood, total_variation, low and enough, few, held_out, refit, tuple(notes))
+    fits, tolerance = (FITS_BEHIND_STOP, TOLERANCE_BEHIND_STOP * options.tolerance) if stopped else (1, options.tolerance)
+    return Plan(
+        epochs, coarse_epochs, likelihood, total_variation, low and enough, few, held_out, refit, fits, tolerance, tuple(notes)
+    )  # fmt: skip
 
 
 def likelihood_for(counts_per_pixel: float) -> str:

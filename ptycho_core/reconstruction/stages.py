@@ -108,8 +108,10 @@ class Engine(Protocol[M]):
         size: N.
         mean_counts: of a good pixel.
         way: to the detector in the near field; None in the far field.
+        hidden: part of the light of the probe of the start that falls on bad pixels.
     """
 
+    hidden: float
     number: int
     size: int
     mean_counts: float
@@ -159,13 +161,13 @@ class Run(Generic[M]):
     def __init__(self, engine: Engine[M], options: ReconstructionSettings, plan: ExecutionPlan, events: EventSink) -> None:
         self._engine, self._options, self._planned, self._events = engine, options, plan, events
         seed = int(plan.execution["seed"] or 0)
-        self._plan: Plan = choose_plan(options, engine.mean_counts, engine.number, engine.size, engine.way)
+        self._plan: Plan = choose_plan(options, engine.mean_counts, engine.number, engine.size, engine.way, engine.hidden)
         self._weight: float | None = self._plan.total_variation or 0.0  # None: no fit is to be trusted
         self._held_out_r: npt.NDArray[np.float64] | None = None
         self._random = np.random.default_rng([seed, 2])
         self._history: list[dict[str, Any]] = []
         self._notes = list(self._plan.notes)
-        self._stopped_by = "all epochs done"
+        self._stopped_by, self._unsettled = "all epochs done", False
         self._began, self._last = time.perf_counter(), 0.0
         self._given = np.zeros((0, 2))  # positions of frames whose patterns do not determine them
         self._shown = 0  # rows of the history that a snapshot was handed out after
@@ -281,9 +283,13 @@ class Run(Generic[M]):
         if search and self._plan.few_photons:
             yield from self._roughen(best)
             return
-        for now in self._joint("joint", best, self._weight or 0.0, self._options.iterations, used):
-            best = now
-            yield best
+        for _ in range(self._plan.joint_fits):
+            self._unsettled = False
+            for now in self._joint("joint", best, self._weight or 0.0, self._options.iterations, used):
+                best = now
+                yield best
+            if not self._unsettled:
+                break
         if search:
             yield from self._search_total_variation(best)
 
@@ -335,7 +341,7 @@ class Run(Generic[M]):
         joint = self._engine.joint(model, used, self._plan.likelihood, weight)
         most, lowest = min(most, self._options.iterations), math.inf
         noise = 1 / math.sqrt(max(self._dose(model), 1e-300))
-        settling = Settling(self._engine.arrays(model)[0], joint.illumination(), self._options.tolerance * noise)
+        settling = Settling(self._engine.arrays(model)[0], joint.illumination(), self._plan.tolerance * noise)
         for iteration, (now, loss) in enumerate(joint.iterate(), 1):
             if not (math.isfinite(loss) and now.is_finite()):
                 self._notes.append(f"{stage}: iteration {iteration} is not finite; went back to the best state")
@@ -347,7 +353,7 @@ class Run(Generic[M]):
             lowest = lowest if held is None else min(held, lowest)
             yield now
             if iteration >= most:
-                self._stopped_by = f"{stage}: all iterations done"
+                self._stopped_by, self._unsettled = f"{stage}: all iterations done", True
                 return
             if settling.due(iteration) and settling.reached(self._engine.arrays(now)[0]):
                 self._stopped_by = f"{stage}: the object changes by less than the tolerance"

@@ -16,7 +16,7 @@ from ptycho_core.reconstruction.modes import add_probe_modes
 from ptycho_core.reconstruction.position_search import SEARCHES, reach_of
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.pairing import paired
-from ptycho_core.scan.scan import Scan, scaled_probe
+from ptycho_core.scan.scan import LEAST_SHARE, Scan, scaled_probe
 from ptycho_core.scan.selection import frame_numbers
 from ptycho_core.scan.size import followed_object
 
@@ -152,6 +152,8 @@ def common_factor(
     frames = np.unique(np.linspace(0, len(scan) - 1, 32).astype(np.int64))
     modelled = intensities(canvas, probe, positions[frames], way=scan.propagation)[:, scan.mask].sum()
     measured = scan.patterns.read(frames)[:, scan.mask].sum(dtype=np.float64)
+    if scan.background is not None:
+        measured = max(measured - len(frames) * float(scan.background.sum()), LEAST_SHARE * measured)
     if not modelled > 0:
         raise DataError(f"The probe to start from sends no light to the good pixels of {scan.source}.")
     return float(np.sqrt(measured / modelled))

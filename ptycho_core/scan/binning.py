@@ -18,7 +18,7 @@ from ptycho_core.scan.size import followed_probe, with_size
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ptycho_core.scan.scan import Patterns, Scan
+    from ptycho_core.scan.scan import Geometry, Patterns, Scan
 
     ComplexArray = NDArray[np.complexfloating[Any, Any]]
 
@@ -52,10 +52,20 @@ def with_bin(scan: Scan, number: int) -> Scan:
         positions=scan.positions / number if near else scan.positions + (before // 2 - size // 2),
         bin=number,
         mask=mask,
+        background=None if scan.background is None else np.where(mask, blocks(scan.background, number).sum(axis=(-3, -1)), 0.0),
         probe=None if scan.probe is None else _binned_probe(scan.probe, size, near=near),
         object_guess=guess,
-        geometry=None if it is None else replace(it, detector_pixel_size_m=it.detector_pixel_size_m * number),
+        geometry=None if it is None else _coarser(it, number),
         notes=(*scan.notes, f"Bin: {number} x {number} pixels of {before} x {before} are added up, {size} x {size} remain."),
+    )
+
+
+def _coarser(it: Geometry, number: int) -> Geometry:
+    width = it.detector_pixel_width_m
+    return replace(
+        it,
+        detector_pixel_size_m=it.detector_pixel_size_m * number,
+        detector_pixel_width_m=None if width is None else width * number,
     )
 
 

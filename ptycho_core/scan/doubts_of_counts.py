@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ptycho_core.scan.beam_stop import is_stopped, unseen_width
 from ptycho_core.scan.canvas import frames_in_words
 from ptycho_core.scan.dose import unexplained
 from ptycho_core.scan.doubt import Doubt
 from ptycho_core.scan.pixels import FEWEST_FRAMES
-from ptycho_core.scan.scan import empty_pattern
+from ptycho_core.scan.scan import empty_pattern, hidden_light
 from ptycho_core.scan.selection import frame_numbers
 
 if TYPE_CHECKING:
@@ -47,6 +48,9 @@ _EVEN: Final = 0.2
 _DARK: Final = (1.0, 0.5)
 """A dark level is left in where the far corners hold more counts than the first, that vary by less than the second part of what
 photon noise alone would give."""
+
+_STOP: Final = 0.25
+"""Part of the pixels that a beam stop hides at most."""
 
 _BAD: Final = 0.5
 """A mask that leaves less than this part of the pixels, or of the light, hides too much."""
@@ -195,8 +199,8 @@ def _stand_at_whole_numbers(values: NDArray[np.float32]) -> bool:
 
 
 def zero_frequency_elsewhere(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
-    """Most light is not in the middle of the patterns, where it is in the far field."""
-    if scan.propagation is not None:
+    """Most light is not in the middle of the patterns, where it is in the far field, although nothing hides it there."""
+    if scan.propagation is not None or _stopped(scan):
         return
     mean = np.where(evidence.flawed.any, 0, evidence.mean_pattern)
     if mean.sum() < 0.5 * evidence.mean_pattern.sum() and evidence.tally.frames < FEWEST_FRAMES:
@@ -229,12 +233,23 @@ def mask_hides_much(scan: Scan, _evidence: Evidence) -> Iterator[Doubt]:
         yield Doubt("mask", "doubtful", f"{said}: look whether it is the wrong way round; a mask is 1 where a pixel is good.")
     if scan.probe is None:
         return
-    inside = slice(scan.margin, scan.size - scan.margin)  # light beside the detector is hidden on purpose
+    inside, near = (
+        slice(scan.margin, scan.size - scan.margin),
+        scan.propagation is not None,
+    )  # light beside it is hidden on purpose
     light, good = empty_pattern(scan.probe, scan.propagation)[inside, inside], scan.mask[inside, inside]
     hidden = 1 - float(light[good].sum() / light.sum()) if light.any() else 0.0
-    if hidden > _BAD:
+    if hidden > _BAD and (near or bad > _STOP):
         said = f"The mask hides {hidden:.0%} of the light of the probe"
         yield Doubt("mask", "doubtful", f"{said}: look whether it belongs to these patterns, with zero frequency in the middle.")
+    elif not near and is_stopped(hidden) and (width := unseen_width(scan.probe, scan.mask)) > 0:
+        said = f"The mask hides {hidden:.1%} of the light of the probe, and all that structures wider than {width:.3g} px scatter"
+        yield Doubt("mask", "doubtful", f"{said}, so that no pattern shows them: if this is a beam stop, take a smaller one.")
+
+
+def _stopped(scan: Scan) -> bool:
+    """Whether the mask hides most of the beam."""
+    return scan.probe is not None and scan.propagation is None and is_stopped(hidden_light(scan.probe, scan.mask))
 
 
 def dose_varies(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
@@ -244,7 +259,7 @@ def dose_varies(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
 
 def doubts_of_dose(scan: Scan, frames: NDArray[np.int64], photons: NDArray[np.float64]) -> Iterator[Doubt]:
     """The same of some frames (k,) and their photons in good pixels (k,)."""
-    if scan.probe is None or (photons <= 0).any() or float(np.ptp(scan.positions, axis=0).min()) < 1:
+    if scan.probe is None or _stopped(scan) or (photons <= 0).any() or float(np.ptp(scan.positions, axis=0).min()) < 1:
         return  # nor do positions without an extent say what the object explains
     counts = photons if scan.flux is None else photons / scan.flux[frames]
     found = unexplained(scan.positions[frames], counts, scan.probe)

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from ptycho_core.scan.beam_stop import is_stopped
 from ptycho_core.scan.canvas import probe_width
 from ptycho_core.scan.doubt import Doubt
-from ptycho_core.scan.scan import empty_counts
+from ptycho_core.scan.scan import empty_counts, hidden_light
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,6 +79,8 @@ def scale(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
     if scan.probe is None or not scan.probe_scaled:
         return
     expected, mean = empty_counts(scan, scan.probe.astype(np.complex128)), float(evidence.sums.mean())
+    if is_stopped(hidden_light(scan.probe, scan.mask)) and mean > expected:
+        expected = float(_light(scan).sum())  # past a stop comes what the object scatters, which is no more than all light
     low, high = _SCALE
     if expected > 0 and not low <= mean / expected <= high:
         said = (

@@ -60,6 +60,7 @@ def pupil_of(scan: Scan, probe: str | None) -> Pupil | None:
     else:
         if scan.object_pixel_m is None:
             raise _no_pixel(scan, f"probe = {probe}")
+        _check_square(scan, f"probe = {probe}")
         whole, zone, blocked = (*made.lengths, 0.0)[:3]
         diameter = scan.size * scan.object_pixel_m / zone
         stop = diameter * blocked / whole
@@ -83,12 +84,13 @@ def stated_phase(scan: Scan, defocus: str | None) -> float | None:
         return given.value
     if scan.geometry is None or scan.object_pixel_m is None:
         raise _no_pixel(scan, f"probe_defocus = {defocus}")
+    _check_square(scan, f"probe_defocus = {defocus}")
     return edge_phase(given.value, scan.geometry.wavelength_m, scan.object_pixel_m)
 
 
 def focus_distance_m(scan: Scan, phase: float) -> float | None:
     """Distance in metres from the focus to the sample for a phase at the detector's edge; None without geometry."""
-    if scan.geometry is None or scan.object_pixel_m is None:
+    if scan.geometry is None or scan.object_pixel_m is None or scan.geometry.detector_pixel_width_m is not None:
         return None
     return focus_distance(phase, scan.geometry.wavelength_m, scan.object_pixel_m)
 
@@ -99,6 +101,14 @@ def mean_pattern(scan: Scan) -> NDArray[np.float64]:
     for _, counts in pattern_chunks(scan):
         total += counts.sum(axis=0, dtype=np.float64)
     return total / len(scan)
+
+
+def _check_square(scan: Scan, what: str) -> None:
+    if scan.geometry is not None and scan.geometry.detector_pixel_width_m is not None:
+        raise DataError(
+            f"{scan.source}: {what} is a length, and the detector's pixels are not square, as such a probe needs them.",
+            remedy="Give a file with the probe.", source="data.probe",
+        )  # fmt: skip
 
 
 def _no_pixel(scan: Scan, what: str) -> DataError:

@@ -43,5 +43,13 @@ def with_photons(scan: Scan, photons: float, why: str) -> Scan:
     probe = scan.probe
     if probe is not None and scan.probe_scaled:
         probe = (probe * np.sqrt(factor)).astype(probe.dtype)
+    background = None if scan.background is None else scan.background * factor
     note = f"Counts: {photons:g} in a pattern on average, as {why}; what is stored is multiplied by {factor:.6g}."
-    return replace(scan, patterns=patterns.scaled(factor), probe=probe, counts_factor=factor, notes=(*scan.notes, note))
+    return replace(
+        scan,
+        patterns=patterns.scaled(factor),
+        probe=probe,
+        counts_factor=factor,
+        background=background,
+        notes=(*scan.notes, note),
+    )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from ptycho_core.scan.beam_stop import is_stopped
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -235,6 +237,8 @@ def _hot(total: NDArray[np.float64], good: Pixels, empty: NDArray[np.float64] | 
     around = _brightest_neighbor(total, good)
     sure = total - 5 * np.sqrt(total)
     found: Pixels = sure > times * (around + 5 * np.sqrt(around + 1)) + 10
+    if empty is not None and is_stopped(1 - float(empty[good].sum() / max(empty.sum(), 1e-300))):
+        found &= _brightest_neighbor((~good).astype(np.float64), np.ones_like(good)) == 0  # the light falls steeply from its edge
     if empty is None:
         middle = len(total) // 2
         found[middle - 1 : middle + 2, middle - 1 : middle + 2] = False

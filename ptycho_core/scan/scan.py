@@ -20,18 +20,23 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHUNK",
+    "LEAST_SHARE",
     "Geometry",
     "Patterns",
     "Scan",
     "Steps",
     "empty_counts",
     "empty_pattern",
+    "hidden_light",
     "mean_counts",
     "pattern_chunks",
     "regime_facts",
     "relative_flux",
     "scaled_probe",
 ]
+
+LEAST_SHARE: Final = 1e-3
+"""Of the counts of a pattern, which are taken for light whatever its background."""
 
 CHUNK: Final = 64
 """Patterns read at once by what goes through a whole scan."""
@@ -71,11 +76,12 @@ class Patterns(Protocol):
 
 @dataclass(frozen=True)
 class Geometry:
-    """Photon energy (eV), distance from sample to detector (m) and pitch of the detector's square pixels (m).
+    """Photon energy (eV), distance from sample to detector (m) and pitch of the detector's pixels (m).
 
     With ``electrons`` the energy is that of electrons, kinetic. ``regime`` is ``far`` or ``near``; in the near field
     ``focus_to_sample_m`` is the distance from the focus of a divergent beam to the sample, or None for a parallel beam, and
-    ``propagator`` one of `ptycho_core.physics.near_field.PROPAGATORS`.
+    ``propagator`` one of `ptycho_core.physics.near_field.PROPAGATORS`. ``detector_pixel_width_m`` is the pitch from column to
+    column, where it is another one than ``detector_pixel_size_m``, from row to row; None where pixels are square.
     """
 
     photon_energy_ev: float
@@ -85,6 +91,7 @@ class Geometry:
     regime: Literal["far", "near"] = "far"
     focus_to_sample_m: float | None = None
     propagator: Literal["angular-spectrum", "fresnel"] = "fresnel"
+    detector_pixel_width_m: float | None = None
 
     @property
     def magnification(self) -> float:
@@ -112,7 +119,7 @@ class Geometry:
         return (electron_wavelength if self.electrons else wavelength)(self.photon_energy_ev)
 
     def object_pixel_m(self, size: int) -> float:
-        """Pixel of the object in metres; ``size`` is N, the pixels across a pattern.
+        """Pixel of the object in metres, from row to row; ``size`` is N, the pixels across a pattern.
 
         In the far field ``λ z / (N p)``; in the near field that of the detector, over the magnification.
         """
@@ -121,6 +128,15 @@ class Geometry:
         if self.regime == "near":
             return self.detector_pixel_size_m / self.magnification
         return object_pixel_size(self.wavelength_m, self.detector_distance_m, self.detector_pixel_size_m, size)
+
+    def object_pixels_m(self, size: int) -> tuple[float, float]:
+        """The same from row to row and from column to column."""
+        from ptycho_core.physics.geometry import object_pixel_size
+
+        rows, width = self.object_pixel_m(size), self.detector_pixel_width_m
+        if width is None:
+            return rows, rows
+        return rows, object_pixel_size(self.wavelength_m, self.detector_distance_m, width, size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +160,7 @@ class Scan:
         notes: what was decided on reading and why, a sentence each.
         pixel_m: the object's pixel in metres, where it is known though the geometry is not.
         flux: (frame,), float64, above 0, mean 1, the dose of each frame over their mean, from a monitor; or None.
+        background: (N, N), float64, counts that every pattern contains and no light through the sample makes; or None.
         bin: how many pixels of the detector along each side were added up to one.
         margin: bad pixels on each side of the patterns, in the near field, where there is no detector.
     """
@@ -165,6 +182,7 @@ class Scan:
     pixel_m: float | None = None
     bin: int = 1
     flux: NDArray[np.float64] | None = None
+    background: NDArray[np.float64] | None = None
     margin: int = 0
 
     def __len__(self) -> int:
@@ -178,8 +196,16 @@ class Scan:
 
     @property
     def object_pixel_m(self) -> float | None:
-        """Pixel of the object in metres, or None where nothing states it."""
-        return self.pixel_m if self.geometry is None else self.geometry.object_pixel_m(self.size)
+        """Pixel of the object in metres, from row to row, or None where nothing states it."""
+        pixels = self.object_pixels_m
+        return None if pixels is None else pixels[0]
+
+    @property
+    def object_pixels_m(self) -> tuple[float, float] | None:
+        """Pixel of the object in metres, from row to row and from column to column, or None where nothing states it."""
+        if self.geometry is not None:
+            return self.geometry.object_pixels_m(self.size)
+        return None if self.pixel_m is None else (self.pixel_m, self.pixel_m)
 
     @property
     def propagation(self) -> Propagation | None:
@@ -242,6 +268,12 @@ def empty_pattern(probe: ComplexArray, way: Propagation | None) -> NDArray[np.fl
     return found
 
 
+def hidden_light(probe: ComplexArray, mask: NDArray[np.bool_]) -> float:
+    """Part of the light of a probe (mode, N, N) in the far field that falls on bad pixels of a mask (N, N); 0 without light."""
+    light = empty_pattern(probe, None)
+    return 1 - float(light[mask].sum() / light.sum()) if light.any() else 0.0
+
+
 def empty_counts(scan: Scan, probe: ComplexArray) -> float:
     """The counts in good pixels of a pattern of an empty object; ``probe`` is (mode, N, N) in counts."""
     return float(empty_pattern(probe, scan.propagation)[scan.mask].sum())
@@ -277,6 +309,8 @@ def scaled_probe(scan: Scan, probe: ComplexArray | None = None, progress: Steps 
         return modes, 1.0
     power = empty_counts(scan, modes)
     counts = mean_counts(scan, progress)
+    if scan.background is not None and counts > 0:
+        counts = max(counts - float(scan.background.sum()), LEAST_SHARE * counts)
     if not power > 0 or not np.isfinite(power):
         raise DataError(f"The probe for {scan.source} sends no light, or no finite amount, to the good pixels.")
     if not counts > 0:

@@ -41,7 +41,7 @@ def with_frames(scan: Scan, chosen: NDArray[np.integer[Any]]) -> Scan:
 
 def chosen_frames(scan: Scan) -> NDArray[np.int64] | None:
     """(frame,), int64, ascending: the number that the file gives each frame, from 0; None where all its frames are here."""
-    return scan.patterns.frames if isinstance(scan.patterns, (_Chosen, _Even)) else None
+    return scan.patterns.frames if isinstance(scan.patterns, (_Chosen, _Clear, _Even)) else None
 
 
 def frame_numbers(scan: Scan) -> NDArray[np.int64]:
@@ -62,6 +62,45 @@ def with_even_dose(scan: Scan) -> Scan:
     )  # fmt: skip
     note = "Flux: the counts of each frame are divided by it."
     return replace(scan, patterns=patterns, flux=None, notes=(*scan.notes, note))
+
+
+def without_background(scan: Scan) -> Scan:
+    """The scan with its known background subtracted from the counts, at least 0; else as it is. Reads no pattern.
+
+    It serves what sees single patterns, and models no background.
+    """
+    if scan.background is None:
+        return scan
+    patterns: Any = (_KeptClear if isinstance(scan.patterns, KeptPatterns) else _Clear)(
+        scan.patterns, scan.background.astype(np.float32), chosen_frames(scan)
+    )  # fmt: skip
+    note = "Background: it is subtracted from the counts, which are 0 where that makes them negative."
+    return replace(scan, patterns=patterns, background=None, notes=(*scan.notes, note))
+
+
+class _Clear:
+    """Patterns less their background (N, N); see ``ptycho_core.scan.scan.Patterns``; ``frames`` as of `chosen_frames`."""
+
+    def __init__(self, patterns: Any, background: NDArray[np.float32], frames: NDArray[np.int64] | None) -> None:  # noqa: ANN401
+        self._all, self._background, self.frames = patterns, background, frames
+        self.shape, self.dtype = patterns.shape, patterns.dtype
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self._all)
+
+    def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
+        """Counts (k, N, N) of the named frames, less the background, at least 0."""
+        counts: NDArray[np.float32] = np.maximum(self._all.read(frames) - self._background, 0)
+        return counts
+
+
+class _KeptClear(_Clear, KeptPatterns):
+    """The same of patterns that are kept."""
+
+    def release(self, frames: NDArray[np.integer[Any]]) -> None:
+        """Forget frames whose counts the engine holds now."""
+        self._all.release(frames)
 
 
 class _Even:

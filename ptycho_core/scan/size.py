@@ -63,6 +63,7 @@ def with_size(scan: Scan, size: int) -> Scan:
         patterns=_Resized(scan.patterns, size),
         positions=_positions(scan.positions, before, size, near=near),
         mask=mask,
+        background=None if scan.background is None else _centred(scan.background, size),
         probe=probe,
         object_guess=guess,
         stored_size=before if scan.stored_size is None else scan.stored_size,

@@ -32,7 +32,7 @@ __all__ = [
     "probe_defocus",
 ]
 
-FILES = ("positions", "mask", "dark", "flux", "probe")
+FILES = ("positions", "mask", "dark", "background_file", "flux", "probe")
 """The settings that name files of a scan."""
 
 AUTO = "auto"
@@ -167,6 +167,12 @@ class DataSettings:
         False, verbs=_VERBS,
         help="read negative counts as 0. Give it where the noise of the detector round zero was left in after the dark was "
         "subtracted.",
+    )  # fmt: skip
+    background_file: str | None = setting(
+        None, path=True, verbs=_VERBS,
+        help="file (npy, npz with the key 'background', or tif) with counts that every pattern contains though the beam "
+        "is off or misses the detector, one for each pixel; the model of each pattern has them added. Give it in place of "
+        "subtracting them, which spoils the statistics of the counts.",
     )  # fmt: skip
     flux: str | None = setting(
         None, path=True, verbs=_VERBS,

@@ -169,7 +169,7 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
     from ptycho_core.jobs.doubts import looked_over, of_scans, say_doubts
     from ptycho_core.model import load_model
     from ptycho_core.scan.kept import kept
-    from ptycho_core.scan.selection import with_even_dose
+    from ptycho_core.scan.selection import with_even_dose, without_background
     from ptycho_core.settings.components import losses_of, network_of
     from ptycho_core.settings.data import RECONSTRUCT
     from ptycho_core.training.data import check_sizes, training_data
@@ -178,7 +178,7 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
 
     groups = payload.groups
     opened = [looked_over(kept(open_scan(path, groups["data"]))) for path in (*payload.scans, *payload.validation)]
-    opened = [looked._replace(scan=with_even_dose(looked.scan)) for looked in opened]
+    opened = [looked._replace(scan=with_even_dose(without_background(looked.scan))) for looked in opened]
     check_sizes([scan for scan, *_ in opened])  # before anything is computed for them
     architecture = None if payload.resume is not None else network_of(groups, opened[0][0].size)
     opened, notes = (opened, []) if payload.resume is not None else _with_probes(opened, payload, hub)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ptycho_core.engine.forward import forward_of
+from ptycho_core.engine.frequencies import Frequencies
 from ptycho_core.engine.joint import Joint
 from ptycho_core.engine.losses import Amplitude, Loss, Nll
 from ptycho_core.engine.saturation import ceiling
@@ -48,10 +49,11 @@ def test_the_gradient_agrees_with_central_differences(engine: Any, likelihood: L
     state.flux = random.uniform(0.5, 2, FRAMES)
     frames = engine.frames(Patterns(counts), mask, "float64")
     frames.ceiling = ceiling(frames.xp, end)
+    scales = tuple(Frequencies(frames.xp, random.uniform(1, 5, shape)) for shape in ((24, 25), (SIZE, SIZE)))
     joint = Joint(
         state, frames, np.arange(FRAMES),
         forward=forward_of(frames.xp, way, SIZE), likelihood=likelihood, refine_probe=True, refine_positions=True,
-        tv_weight=variation, refine_flux=True,
+        tv_weight=variation, refine_flux=True, scales=(None, None) if modes == 1 else scales,
     )  # fmt: skip
     point = joint._pack()
     _, gradient = joint._evaluate(point)

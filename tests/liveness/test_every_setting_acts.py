@@ -87,6 +87,11 @@ ACTS: dict[str, tuple[list[str], list[str], Callable[[Run, Run], bool]]] = {
             changed(a, b) and a.result.mask.all() and np.array_equal(np.argwhere(~b.result.mask)[[0, -1]], [[20, 22], [29, 31]])
         ),
     ),
+    "background_file": (
+        [],
+        ["--background-file", "{folder}/behind.npy"],
+        lambda a, b: a.result.background is None and b.result.background == pytest.approx(np.full((64, 64), 2.0)),
+    ),
     "dark": (["--clip-negative"], ["--clip-negative", "--dark", "2"], changed),
     "photon_energy_ev": (
         GEOMETRY,
@@ -236,6 +241,7 @@ def scan_of_64(tmp_path_factory: pytest.TempPathFactory, train: Any) -> Path:
     mask = np.ones((64, 64), bool)
     mask[20:30, 22:32] = False
     np.save(folder / "mask.npy", mask)
+    np.save(folder / "behind.npy", np.full((64, 64), 2.0))
     np.savetxt(folder / "flux.csv", np.linspace(1, 3, 36))
     with np.load(path) as file:
         np.save(folder / "probe.npy", np.roll(file["probe_guess"], 1, axis=-1))

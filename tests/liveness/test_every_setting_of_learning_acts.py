@@ -242,6 +242,7 @@ TRAIN: dict[str, tuple[list[str], list[str], Two]] = (
         "size": ([], ["--size", "48"], lambda a, b: (a.model.size, b.model.size) == (32, 48)),
         "mask": ([], ["--mask", "{folder}/mask.npy"], changed),
         "dark": (["--clip-negative"], ["--clip-negative", "--dark", "2"], changed),
+        "background_file": ([], ["--background-file", "{folder}/behind.npy"], changed),
         "flux": ([], ["--flux", "{folder}/flux.csv"], changed),
         "probe": ([], ["--probe", "{folder}/probe.npy"], lambda a, b: changed(a, b) and other_probe(a, b)),
         "probe_defocus": (
@@ -366,6 +367,7 @@ INFER: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
     "size": ([], ["--size", "32"], lambda a, b: a.result.N == b.result.N == 32 and other_object(a, b)),
     "mask": ([], ["--mask", "{folder}/mask.npy"], other_object),
     "dark": (["--clip-negative"], ["--clip-negative", "--dark", "2"], other_object),
+    "background_file": ([], ["--background-file", "{folder}/behind.npy"], other_object),
     "flux": ([], ["--flux", "{folder}/flux.csv"], other_object),
     "probe": ([], ["--probe", "{folder}/probe.npy"], lambda a, b: not np.allclose(a.result.probe, b.result.probe)),
     "probe_defocus": (
@@ -417,6 +419,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, train: Any) -> Path:
     mask = np.ones((32, 32), bool)
     mask[10:14, 10:14] = False
     np.save(folder / "mask.npy", mask)
+    np.save(folder / "behind.npy", np.full(mask.shape, 2.0))
     np.savetxt(folder / "flux.csv", np.linspace(1, 3, 36))
     with np.load(path) as file:
         np.save(folder / "probe.npy", np.roll(file["probe_guess"], 1, axis=-1))

@@ -27,6 +27,7 @@ from ptycho_core.reconstruction.lbfgs import minimise
 from ptycho_core.reconstruction.position_search import SEARCH_ALPHA
 from ptycho_core.reconstruction.schedule import keep_inside
 from ptycho_core.reconstruction.stages import Run
+from ptycho_core.scan.scan import hidden_light
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> 
     # What the plan refuses may have been allowed all the same: then it is done without.
     likelihood = options.likelihood if options.likelihood in _TERMS else "auto"
     options = replace(options, coarse_start=False, likelihood=likelihood)
-    return Run(_Engine(counts, scan.mask, options, scan.propagation), options, plan, events).result(start)
+    hidden = hidden_light(job.probe, scan.mask) if scan.propagation is None else 0.0
+    engine = _Engine(counts, scan.mask, options, scan.propagation, hidden)
+    return Run(engine, options, plan, events).result(start)
 
 
 @dataclass
@@ -91,9 +94,14 @@ class _Engine:
     """The stages' `Engine`; see there."""
 
     def __init__(
-        self, counts: Real, mask: NDArray[np.bool_], options: ReconstructionSettings, way: Propagation | None = None
+        self,
+        counts: Real,
+        mask: NDArray[np.bool_],
+        options: ReconstructionSettings,
+        way: Propagation | None = None,
+        hidden: float = 0.0,
     ) -> None:
-        self.counts, self.mask, self._options, self.way = counts, mask, options, way
+        self.counts, self.mask, self._options, self.way, self.hidden = counts, mask, options, way, hidden
         self.number, self.size = len(counts), counts.shape[-1]
         self.mean_counts = float(counts[:, mask].mean())
 
