@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ptycho_core.scan.scan import Scan
     from ptycho_core.training.data import TrainingData
 
-__all__ = ["check_job"]
+__all__ = ["check_job", "in_near_field"]
 
 
 def check_job(job: Job) -> None:
@@ -53,6 +53,14 @@ def check_job(job: Job) -> None:
             _check_scan(one.scan, probe, one.positions)
         if isinstance(job, EvaluateBatchJob):
             _check_groups(job.groups, job.data, job.scan, job.model)
+
+
+def in_near_field(job: Job) -> str:
+    """What of a job is in the near field: a scan's file, or the batch; empty where all is in the far field."""
+    if isinstance(job, EvaluateJob):
+        return "" if job.propagation is None else "the batch"
+    scans = [job.scan] if isinstance(job, ReconstructJob | InferJob) else [one.scan for one in job.data.scans]
+    return next((str(scan.source) for scan in scans if scan.propagation is not None), "")
 
 
 def _check_scan(scan: Scan, probe: Any, positions: Any) -> None:  # noqa: ANN401 - arrays

@@ -171,12 +171,17 @@ class Backend:
 
     def _check(self, verb: str, job: contract.Job) -> None:
         """That the backend provides the verb, and that the job can be done by any backend that does."""
-        from ptycho_core.checks import check_job
+        from ptycho_core.checks import check_job, in_near_field
 
         if verb not in self.spec.capabilities:
             offered = ", ".join(word for word in self.spec.capabilities if word in contract.VERBS)
             message = f"backend '{self.name}' does not provide '{verb}', only {offered}."
             remedy = backends_that(lambda other: verb in other.capabilities, is_verb=True)
+            raise CapabilityError(message, remedy=remedy, backend=self.name)
+        near = in_near_field(job)
+        if near and "near-field" not in self.spec.capabilities:
+            message = f"backend '{self.name}' does not provide 'near-field', and {near} is in the near field."
+            remedy = backends_that(lambda other: {verb, "near-field"} <= set(other.capabilities))
             raise CapabilityError(message, remedy=remedy, backend=self.name)
         check_job(job)
 

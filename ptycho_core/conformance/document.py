@@ -37,6 +37,7 @@ _MEANING = {
     "background": "`--background`",
     "flux": "`--refine-flux`",
     "saturation": "`--saturation`",
+    "near-field": "`--regime near`",
 }
 
 

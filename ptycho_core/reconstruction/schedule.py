@@ -24,6 +24,7 @@ __all__ = [
     "keep_inside",
     "likelihood_for",
     "positions_settled",
+    "shared_frames",
     "spread_frames",
 ]
 
@@ -151,26 +152,45 @@ def likelihood_for(counts_per_pixel: float) -> str:
     return "poisson" if counts_per_pixel < LOW_COUNTS else "amplitude"
 
 
-def spread_frames(frames: IntArray, share: float, random: np.random.Generator) -> IntArray:
-    """About ``share`` of ``frames``, one drawn from each run of 1/share neighbours in scan order, sorted.
+def spread_frames(frames: IntArray, number: int, random: np.random.Generator) -> IntArray:
+    """So many of ``frames``, one drawn from each of as many runs of neighbours in scan order, sorted.
 
     Drawing within runs spreads them over the scan, so that no region loses all its frames.
     """
-    number = round(share * len(frames))
+    number = min(number, len(frames))
     if number < 1:
         return np.zeros(0, dtype=np.int64)
     runs = np.array_split(frames, number)
     return np.array([random.choice(run) for run in runs], dtype=np.int64)
 
 
-def choose_held_out(number: int, held_out: float, stop_on_held_out: bool, seed: int) -> HeldOut:
-    """Frames held out (``held_out`` of all), and frames to stop by (5 % of the rest), drawn with ``seed``."""
+def choose_held_out(number: int, held_out: float, stop_on_held_out: bool, seed: int, among: IntArray | None = None) -> HeldOut:
+    """Frames held out (``held_out`` of all), and frames to stop by (5 % of the rest), drawn with ``seed``.
+
+    ``among`` are the numbers of those that may be; None for all.
+    """
     random = np.random.default_rng([seed, 1])
     every = np.arange(number, dtype=np.int64)
-    judging = spread_frames(every, held_out, random)
+    able = every if among is None else among
+    judging = spread_frames(able, round(held_out * number), random)
     rest = np.setdiff1d(every, judging)
-    stopping = spread_frames(rest, 0.05, random) if stop_on_held_out else np.zeros(0, dtype=np.int64)
+    able = np.setdiff1d(able, judging)
+    stopping = spread_frames(able, round(0.05 * len(rest)), random) if stop_on_held_out else np.zeros(0, dtype=np.int64)
     return HeldOut(np.setdiff1d(rest, stopping), stopping, judging)
+
+
+def shared_frames(positions: npt.NDArray[np.float64], size: int) -> IntArray | None:
+    """Frames whose window of ``size`` pixels lies wholly in those of others; None where fewer than a quarter do.
+
+    Where light fills the window, only such a frame shows nothing that the others leave open.
+    """
+    whole = np.floor(positions - positions.min(axis=0)).astype(np.int64)
+    rows, columns = whole.max(axis=0) + size
+    often = np.zeros((rows, columns), dtype=np.int64)
+    for row, column in whole:
+        often[row : row + size, column : column + size] += 1
+    shared = [bool((often[row : row + size, column : column + size] > 1).all()) for row, column in whole]
+    return np.flatnonzero(shared) if np.mean(shared) >= 0.25 else None
 
 
 def batches(frames: IntArray, batch_size: int, random: np.random.Generator) -> list[IntArray]:

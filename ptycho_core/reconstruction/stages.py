@@ -29,6 +29,7 @@ from ptycho_core.reconstruction.schedule import (
     choose_plan,
     keep_inside,
     positions_settled,
+    shared_frames,
 )
 from ptycho_core.reconstruction.settling import Settling
 
@@ -159,7 +160,6 @@ class Run(Generic[M]):
         self._engine, self._options, self._planned, self._events = engine, options, plan, events
         seed = int(plan.execution["seed"] or 0)
         self._plan: Plan = choose_plan(options, engine.mean_counts, engine.number, engine.size, engine.way)
-        self._held_out: HeldOut = choose_held_out(engine.number, self._plan.held_out, self._plan.stop_on_held_out, seed)
         self._weight: float | None = self._plan.total_variation or 0.0  # None: no fit is to be trusted
         self._held_out_r: npt.NDArray[np.float64] | None = None
         self._random = np.random.default_rng([seed, 2])
@@ -173,6 +173,7 @@ class Run(Generic[M]):
     def result(self, model: M) -> ReconstructResult:
         """Run all stages from ``model``; a stop is looked at after each epoch and iteration."""
         best, interrupted, self._given = model, False, model.positions.copy()
+        self._held_out = self._chosen_to_hold_out(model)
         for state in self._stages(model):
             best = state
             if self._events.snapshot_due and len(self._history) > self._shown:
@@ -218,6 +219,11 @@ class Run(Generic[M]):
             flux=best.flux,
         )
 
+    def _chosen_to_hold_out(self, model: M) -> HeldOut:
+        among = None if self._engine.way is None else shared_frames(model.positions, self._engine.size)
+        seed = int(self._planned.execution["seed"] or 0)
+        return choose_held_out(self._engine.number, self._plan.held_out, self._plan.stop_on_held_out, seed, among)
+
     def _with_relative_flux(self, model: M, start: M) -> M:
         """The model with a flux of mean 1 for every frame, and the amplitude ramp that its start has, by the beam."""
         if not self._plan.refit:
@@ -225,7 +231,8 @@ class Run(Generic[M]):
         image, probe, _ = self._engine.arrays(model)
         assert model.flux is not None
         flux = model.flux
-        if self._options.refine_probe:
+        # In the near field light goes round the edges of the window, where a ramp jumps: it would show in the patterns.
+        if self._options.refine_probe and self._engine.way is None:
             image, probe, flux = without_ramp(image, probe, flux, model.positions, self._engine.arrays(start)[1])
         # A common factor is the probe's.
         return self._engine.replaced(model, image, probe * np.sqrt(flux.mean()).astype(probe.real.dtype), flux / flux.mean())

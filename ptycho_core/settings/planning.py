@@ -22,6 +22,7 @@ _NEEDS: Final[Mapping[str, Mapping[Value, str]]] = {
     "refine_positions": {"on": "positions", "search": "position-search", "affine": "position-search"},
     "background": {"constant": "background", "pixel": "background"},
     "refine_flux": {True: "flux"},
+    "regime": {"near": "near-field"},
 }
 """The capability that a backend must have for the value of a setting."""
 

@@ -89,6 +89,32 @@ def test_a_verb_that_is_not_claimed_is_refused(loaded):
         loaded(Demo()).train(None, PLAN, None)
 
 
+@pytest.mark.parametrize("words", [(), ("near-field",)])
+def test_the_near_field_is_refused_by_name_before_the_hook_of_a_backend_that_does_not_claim_it(loaded, words):
+    near, spec, asked = replace(JOB, propagation=("fresnel", 1.0, 0.1)), replace(SPEC, capabilities=("evaluate", *words)), []
+
+    class Watched:
+        ptycho_probe, ptycho_plan = Demo.ptycho_probe, Demo.ptycho_plan
+
+        @hookimpl
+        def ptycho_backend_spec(self):
+            return spec
+
+        @hookimpl
+        def ptycho_evaluate(self, job):
+            asked.append(job)
+            return contract.EvaluateResult(job.counts, {}, {})
+
+    backend = loaded(Watched(), spec)
+    if words:
+        backend.evaluate(near, PLAN)
+        assert asked == [near]
+        return
+    with pytest.raises(CapabilityError, match="backend 'demo' does not provide 'near-field', and the batch is in the near field"):
+        backend.evaluate(near, PLAN)
+    assert asked == []
+
+
 def test_a_misspelt_hook_is_an_error_with_the_nearest_name(loaded):
     class Misspelt(Demo):
         @hookimpl

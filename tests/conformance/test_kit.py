@@ -126,6 +126,7 @@ def test_the_page_says_what_the_manifest_claims(name):
         "background": "`--background`",
         "flux": "`--refine-flux`",
         "saturation": "`--saturation`",
+        "near-field": "`--regime near`",
     }
     assert {word for word, row in words.items() if found[row] != "–"} == set(spec.capabilities)
     assert {row[11:-1] for row, value in found.items() if row.startswith("precision") and value != "–"} == set(spec.precisions)

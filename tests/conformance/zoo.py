@@ -439,6 +439,14 @@ EVALUATE = {
         "test_saturated_counts_are_lower_bounds[float64]",
         claims=("evaluate", "reconstruct", "saturation"),
     ),
+    "near_field_the_other_way": evaluating(
+        "if job.propagation is None:\n        return right()\n"
+        "    turned = right(object=job.object.conj(), probe=job.probe.conj())\n"
+        "    back = {name: one.conj() for name, one in turned.gradients.items()}\n"
+        "    return replace(turned, gradients=back)",
+        "test_the_near_field_is_that_of_its_propagator[float64]",
+        claims=("evaluate", "reconstruct", "near-field"),
+    ),
     "gradients_unasked": evaluating("return right(gradients=True)", "test_gradients_are_given_only_where_they_are_wanted"),
     "mask_shifted_the_other_way": evaluating(
         "return right(mask=None if job.mask is None else np.fft.fftshift(np.fft.fftshift(job.mask)))",

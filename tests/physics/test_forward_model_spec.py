@@ -1,6 +1,7 @@
 """The worked example of specs/forward-model.md against the code, and against sums written out from the spec's formulas."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from ptycho_core.physics import INTENSITY_FLOOR, VARIATION_ROUNDING, evaluate
 
 SPEC = Path(__file__).parents[2] / "specs" / "forward-model.md"
 N = 4
+NEAR = ("angular-spectrum", 1.5, 1.6)
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +45,20 @@ def rows_of_table(first_header):
     return rows
 
 
-def test_intensities_of_the_spec_are_those_of_the_code(example):
-    rows = rows_of_table("frame")
+@pytest.mark.parametrize(("head", "propagation"), [("frame", None), ("near frame", NEAR)])
+def test_intensities_of_the_spec_are_those_of_the_code(example, head, propagation):
+    rows = rows_of_table(head)
     assert len(rows) == 8
-    modelled = evaluate(example).intensities
+    modelled = evaluate(replace(example, propagation=propagation)).intensities
     for frame, row, *values in rows:
         np.testing.assert_allclose(modelled[int(frame), int(row)], [float(v) for v in values], rtol=2e-11)
 
 
-def test_losses_and_gradients_of_the_spec_are_those_of_the_code(example):
-    result = evaluate(example)
-    rows = rows_of_table("value")
-    assert len(rows) == 11
+@pytest.mark.parametrize(("head", "propagation", "number"), [("value", None, 11), ("near value", NEAR, 10)])
+def test_losses_and_gradients_of_the_spec_are_those_of_the_code(example, head, propagation, number):
+    result = evaluate(replace(example, propagation=propagation))
+    rows = rows_of_table(head)
+    assert len(rows) == number
     for name, real, imaginary in rows:
         word, *index = re.findall(r"\w+", name)
         value = result.gradients[word][tuple(int(i) for i in index)] if index else result.losses[word]
@@ -85,6 +89,32 @@ def test_intensities_are_the_sums_that_the_spec_writes_out(example):
             psi = kernels[0] @ mode @ kernels[1].T * window
             expected += np.abs(transform @ psi @ transform.T / N) ** 2
         np.testing.assert_allclose(evaluate(example).intensities[k], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("propagation", [NEAR, ("fresnel", 1.5, 1.6)])
+def test_the_near_field_is_the_sums_that_the_spec_writes_out(example, propagation):
+    """No FFT: each spatial frequency of the exit wave, moved back by the remainder, times its factor."""
+    propagator, D, w = propagation
+    job = replace(example, propagation=propagation, background=None)
+    q, r = np.arange(-N // 2, N // 2), np.arange(N)
+    waves = np.exp(2j * np.pi * np.outer(q, r) / N)  # (q, r)
+    f = (q[:, None] ** 2 + q[None, :] ** 2) / N**2
+    if propagator == "fresnel":
+        factor = np.exp(-1j * np.pi * D * f)
+    else:
+        seen = w**2 * f <= 1
+        factor = np.where(seen, np.exp(2j * np.pi * D / w**2 * (np.sqrt(np.where(seen, 1 - w**2 * f, 0)) - 1)), 0)
+        assert not seen.all()
+    for k, position in enumerate(job.positions):
+        whole = np.floor(position).astype(int)
+        ramp = np.exp(-2j * np.pi * (q[:, None] * (position - whole)[0] + q[None, :] * (position - whole)[1]) / N)
+        window = job.object[whole[0] : whole[0] + N, whole[1] : whole[1] + N]
+        expected = np.zeros((N, N))
+        for mode in job.probe:
+            psi = waves.T @ (ramp * (waves.conj() @ mode @ waves.conj().T)) @ waves / N**2 * window
+            spectrum = factor * ramp.conj() * (waves.conj() @ psi @ waves.conj().T)
+            expected += np.abs(waves.T @ spectrum @ waves / N**2) ** 2
+        np.testing.assert_allclose(evaluate(job).intensities[k], expected, rtol=1e-12)
 
 
 def test_losses_are_the_means_that_the_spec_writes_out(example):

@@ -20,6 +20,7 @@ _EXTRAS: Final = (
     "background",
     "flux",
     "saturation",
+    "near-field",
 )  # that a backend which reconstructs may claim, too
 
 CASES: Final[Mapping[str, Callable[[BackendSpec], Sequence[Any]]]] = {

@@ -163,6 +163,7 @@ def test_what_reconstruct_does_not_claim_is_refused(bench: Bench, unclaimed_extr
         "background": ("background", "pixel"),
         "flux": ("refine_flux", True),
         "saturation": ("saturation", 100.0),
+        "near-field": ("regime", "near"),
     }
     name, value = every[unclaimed_extra]
     with refused_with(CapabilityError, unclaimed_extra, f"'{unclaimed_extra}', which is not claimed,"):

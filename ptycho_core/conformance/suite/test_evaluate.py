@@ -141,6 +141,21 @@ def test_saturated_counts_are_lower_bounds(bench: Bench, precision: str) -> None
     assert {name: both for name, both in far.items() if not both[0] <= both[1]} == {}
 
 
+@kit("evaluate", "near-field", needs=("test_gradients",))
+def test_the_near_field_is_that_of_its_propagator(bench: Bench, precision: str) -> None:
+    limits = LIMITS[precision]
+    beyond: dict[str, tuple[float, float]] = {}
+    for size, propagation in ((16, ("angular-spectrum", 9.0, 0.3)), (5, ("fresnel", 3.0, 1e-4))):
+        job = replace(random_batch(size=size), propagation=propagation)
+        found, wanted = asked(bench, f"near field of {size}", job, precision), reference(job)
+        far = {"intensities": (distance(found.intensities, wanted.intensities), limits.forward)}
+        far |= {name: (distance(found.losses[name], value), limits.loss) for name, value in wanted.losses.items()}
+        slopes = wanted.gradients.items()
+        far |= {f"d/d {name}": (distance(found.gradients[name], value), limits.gradient) for name, value in slopes}
+        beyond |= {f"{name}, N = {size}": both for name, both in far.items() if not both[0] <= both[1]}
+    assert beyond == {}, "(distance, limit): beam and detector stand still, so that an exit wave is moved back by the remainder"
+
+
 @kit("evaluate", needs=NUMPY)
 def test_gradients_are_given_only_where_they_are_wanted(bench: Bench) -> None:
     assert asked(bench, "plain", plain(random_batch())).gradients == {}
