@@ -110,9 +110,23 @@ def _lines(found: Opened, summary: Summary) -> list[str]:
         rows.append(("geometry", f"{it.photon_energy_ev:g} eV, {it.detector_distance_m:g} m, {pitch}{width}"))
         other = "" if not width else f" (rows) x {it.object_pixels_m(scan.size)[1] * 1e9:.4g} nm (columns)"
         rows.append(("", f"object pixel {pixel * 1e9:.4g} nm{other}"))
+        rows.append(("regime", _regime(scan)))
     rows += [("note", note) for note in scan.notes]
     rows += [("doubt", doubt.sentence) for doubt in summary.doubts]
     return [shown(f"{label:<11} {text}") for label, text in rows]
+
+
+def _regime(scan: Scan) -> str:
+    from ptycho_core.scan.regime import fresnel_numbers
+
+    it, numbers = scan.geometry, fresnel_numbers(scan)
+    assert it is not None
+    said = "far field" if it.propagation is None else f"near field, {it.propagator}, magnified {it.magnification:.4g} times"
+    if numbers is None:
+        return said
+    hint = f", which suggests the {numbers.suggests} field" if numbers.suggests else ""
+    of_beam = f"of {'the probe' if numbers.of_probe else 'the detector'} {numbers.beam:.3g}{hint}"
+    return f"{said}; Fresnel number of a pixel {numbers.pixel:.3g}, {of_beam}"
 
 
 def _probe_lines(scan: Scan, summary: Summary) -> list[str]:
@@ -129,9 +143,11 @@ def _length(pixels: float, pixel_m: float | None) -> str:
 
 
 def _facts(found: Opened, summary: Summary) -> dict[str, Any]:
+    from ptycho_core.scan.regime import fresnel_numbers
+
     scan = found.scan
     dense = summary.overlap
-    it = scan.geometry
+    it, numbers = scan.geometry, fresnel_numbers(scan)
     return {
         "file": str(scan.source),
         "format": scan.format,
@@ -165,6 +181,9 @@ def _facts(found: Opened, summary: Summary) -> dict[str, Any]:
         "geometry": None
         if it is None
         else vars(it) | {"object_pixel_m": scan.object_pixel_m, "object_pixels_m": scan.object_pixels_m},
+        "regime": {"suggested": "" if numbers is None else numbers.suggests}
+        | ({} if numbers is None else {"fresnel_number_of_pixel": numbers.pixel, "fresnel_number_of_beam": numbers.beam}),
+        "margin": scan.margin,
         "notes": list(scan.notes),
         "doubts": [doubt.sentence for doubt in summary.doubts],
         "kinds_of_doubts": [{"kind": doubt.kind, "severity": doubt.severity} for doubt in summary.doubts],

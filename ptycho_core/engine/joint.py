@@ -316,13 +316,14 @@ class Joint:
 
     def _choices(self, state: State) -> dict[str, object]:
         """What the gradient of some frames is compiled for."""
+        background = state.background if self._refine_background else None
         return {
             "forward": self._forward,
             "likelihood": self._likelihood,
             "refine_probe": self._refine_probe,
             "refine_positions": self._refine_positions,
             "refine_flux": self._refine_flux,
-            "constant_background": self._refine_background and math.prod(state.background.shape) == 1,
+            "constant_background": background is not None and math.prod(background.shape) == 1,
         }
 
 
