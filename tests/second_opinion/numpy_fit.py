@@ -93,16 +93,16 @@ class NumpyFit:
     def _judge(self):
         """R of each frame held out, once it has found its place."""
         if self.options.moves_positions:
-            state, kicks = self.state, Kicks(self.state)
-            for _ in range(5):
+            for _ in range(20):
+                state, kicks = self.state, Kicks(self.state)
                 order = self.draw.permutation(self.judging)
                 for start in range(0, len(order), self.options.batch_size):
                     frames = np.sort(order[start : start + self.options.batch_size])
                     state, _ = self._batch(state, self.roots, self.mask, frames, moves=True)
                     state = kicks.after_batch(state, probe=self.options.refine_probe)
-            positions = self.state.positions.copy()
-            positions[self.judging] = state.positions[self.judging]
-            self.state = replace(self.state, positions=positions)
+                positions = self.state.positions.copy()
+                positions[self.judging] = state.positions[self.judging]
+                self.state = replace(self.state, positions=positions)  # object and probe stay as they were
         self.judged = np.array([self.score(self.state, np.array([frame]))[1] for frame in self.judging])
 
     def _roughen(self):
