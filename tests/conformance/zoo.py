@@ -570,6 +570,11 @@ RECONSTRUCT = {
         "found = right()\n    return replace(found, history=[{**row, 'misfit': row['misfit'] / 2} for row in found.history])",
         "test_the_history_says_what_the_arrays_say",
     ),
+    "takes_near_for_far": reconstructing(
+        "return right(replace(job, scan=replace(job.scan, geometry=None)))",
+        "test_it_improves_a_scan_in_the_near_field",
+        claims=("reconstruct", "near-field"),
+    ),
     "sums_of_other_frames": reconstructing(
         "found = right()\n    return replace(found, frame_sums=found.frame_sums[::-1])",
         "test_the_sums_of_each_frame_are_those_of_its_answer",

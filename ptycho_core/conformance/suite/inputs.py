@@ -32,6 +32,10 @@ PHASE: Final = 0.9
 """Phase of the object, radian: enough to see, without wrapping."""
 
 
+_ENERGY, _DISTANCE, _PITCH = 17e3, 0.1, 1e-6
+"""eV and m: waves at the highest frequency of a scan in the near field go sideways by 4 pixels."""
+
+
 def known_scan(
     path: Path,
     *,
@@ -45,6 +49,7 @@ def known_scan(
     light: float = 1.0,
     order: str = "as scanned",
     spoilt: tuple[int, ...] = (),
+    near: bool = False,
 ) -> Path:
     """Write a scan with its object: positions between the pixels, Poisson counts; nothing depends on anything but the arguments.
 
@@ -60,10 +65,13 @@ def known_scan(
         light: factor on the probe's amplitude.
         order: ``reversed`` for the same frames in reverse order.
         spoilt: frames whose pixels change places, all of them in the same way: no sum of counts changes.
+        near: whether the detector is in the near field.
     """
     from ptycho_core.formats.plain_npz import write_plain_npz
     from ptycho_core.physics import intensities
+    from ptycho_core.scan.scan import Geometry
 
+    geometry = Geometry(_ENERGY, _DISTANCE, _PITCH, regime="near" if near else "far")
     random = np.random.default_rng(11)
     row, column = np.mgrid[:size, :size] - size / 2 + 0.3
     disc = 40 * light / (1 + np.exp(2 * (np.hypot(row, column) - 8))) * np.exp(0.015j * (row**2 + 2 * column**2))
@@ -74,7 +82,8 @@ def known_scan(
     shape = (int(positions[:, 0].max()) + size + 2, int(positions[:, 1].max()) + size + 2)
     truth = known_object(shape, PHASE)
     flux = known_flux(fluctuation)
-    counts = np.minimum(random.poisson(intensities(truth, probe, positions, flux=flux) + background), end)
+    mean = intensities(truth, probe, positions, flux=flux, way=geometry.propagation) + background
+    counts = np.minimum(random.poisson(mean), end)
     mask = random.random((size, size)) >= (_BAD if masked else -1)
     bad = np.random.default_rng(garbage).integers(0, 4 * int(counts.max()), counts.shape)
     counts = np.where(mask, counts, bad)
@@ -86,6 +95,9 @@ def known_scan(
         "intensity": counts[frames].astype(np.uint32), "positions_px": positions[frames], "probe_guess": probe,
         "probe_in_counts": np.array(True), "object_true": truth, "mask": mask,
     }  # fmt: skip
+    if near:
+        stated = {"photon_energy_ev": _ENERGY, "detector_distance_m": _DISTANCE, "detector_pixel_size_m": _PITCH}
+        arrays |= stated | {"regime": geometry.regime, "propagator": geometry.propagator}
     write_plain_npz(path, arrays)
     return path
 

@@ -193,6 +193,15 @@ def test_it_improves_a_known_scan(bench: Bench) -> None:
     assert likeness(result) > 0.97 > likeness(began)
 
 
+@kit("reconstruct", "near-field", needs=("test_it_improves_a_known_scan",))
+def test_it_improves_a_scan_in_the_near_field(bench: Bench) -> None:
+    scan = bench.scan(modes=1, near=True)
+    found = run(bench, FULL, scan=scan)
+    result, start = found["result"], found["start"]
+    began = replace(result, object=start["object"], probe=start["probe"], positions=start["positions"])
+    assert misfit(scan, result) < 0.3 * misfit(scan, began)
+
+
 @kit("reconstruct", needs=("test_reconstruct_keeps_a_history_and_tells_of_every_epoch",))
 def test_the_history_says_what_the_arrays_say(bench: Bench) -> None:
     result = run(bench, FULL)["result"]
