@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ptycho_core.scan.beam_stop import passed, unseen_width, windows_spectrum
-from ptycho_core.scan.scan import far_field, hidden_light
+from ptycho_core.scan.scan import empty_pattern, hidden_light
 from ptycho_core.simulation.probes import make_probe
 
 SIZE = 32
@@ -22,7 +22,7 @@ def test_the_share_of_each_frequency_is_that_of_a_single_wave(shape: tuple[int, 
     row, column = np.mgrid[:SIZE, :SIZE]
     scattered = probe * np.exp(2j * np.pi * (wave[0] * row + wave[1] * column) / SIZE)
     expected = 1 - hidden_light(scattered, mask)
-    found = passed(far_field(probe), mask, shape)
+    found = passed(empty_pattern(probe, None), mask, shape)
     scale = shape[0] // SIZE, shape[1] // SIZE
     assert found[wave[0] * scale[0], wave[1] * scale[1]] == pytest.approx(expected, rel=1e-6)
 
