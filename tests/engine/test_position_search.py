@@ -13,11 +13,14 @@ from small_scans import small_scan
 
 import ptycho_core
 from ptycho_core.cli.main import main
+from ptycho_core.cli.reconstruct import _continuing
 from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.conformance.reference.reconstruction import _Engine, _Model
 from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.search import Placing, low_passed
+from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.plain_npz import write_plain_npz
+from ptycho_core.formats.product import StoredObject
 from ptycho_core.imaging.verdict import FITTED, SEARCHED_IN_VAIN, Signs, judge
 from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.affine_search import affine_map
@@ -37,7 +40,9 @@ from ptycho_core.reconstruction.position_search import (
     seen_by_others,
     with_affine_part_of,
 )
+from ptycho_core.reconstruction.start import prepare_start
 from ptycho_core.scan.canvas import probe_width, spacing_of
+from ptycho_core.settings.payload import create_reconstruction_payload
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 TRIAL = Trial(disc(4, 2), 0.1)
@@ -296,6 +301,23 @@ def test_a_search_that_failed_is_told() -> None:
     assert verdict.word == "doubtful"
     assert SEARCHED_IN_VAIN in verdict.reasons
     assert judge(signs(searched=True, misfit=0.1, over_noise=1.02, held_out_over_noise=1.06)).word == "good"
+
+
+@pytest.mark.parametrize(("moved", "how", "told"), [(1.0, "on", True), (0.2, "on", False), (1.0, "search", False)])
+def test_a_start_whose_positions_are_others_is_told(spoilt: Path, moved: float, how: str, told: bool) -> None:
+    scan = open_scan(spoilt)
+    places = scan.positions + np.random.default_rng(6).normal(0, moved, scan.positions.shape) + [40.0, 30.0]
+    stored = StoredObject(np.ones((120, 120), complex), scan.probe, places, np.array([-40.0, -30.0]))
+    options = ReconstructionSettings(refine_positions=how, start="earlier")
+    notes = prepare_start(scan, options, seed=0, inferred=stored).notes
+    assert any("--positions with its frames.csv" in note for note in notes) == told
+
+
+@pytest.mark.parametrize("how", ["off", "search"])
+def test_how_an_interrupted_fit_goes_on_is_said_with_its_positions(spoilt: Path, tmp_path: Path, how: str) -> None:
+    payload = create_reconstruction_payload(spoilt, tmp_path / "out", {"refine_positions": how}, environment={})
+    places = f" --positions {tmp_path / 'out' / 'frames.csv'}" if how == "search" else ""
+    assert _continuing(payload) == f"--start {tmp_path / 'out'}{places}"
 
 
 def test_what_belongs_to_a_search_is_refused_without_one(spoilt: Path, capsys: pytest.CaptureFixture[str]) -> None:
