@@ -199,7 +199,7 @@ class Joint:
         curvature = xp.stack([xp.sum(spectrum * frequencies[:, None] ** 2), xp.sum(spectrum * frequencies**2)])
         self._position_scale = xp.rsqrt(0.5 * curvature * (xp.mean(seen) / number) + xp.tiny)
         self._flux_scale = xp.rsqrt(0.5 * xp.sum(spectrum) * (xp.mean(seen) / number) + xp.tiny)
-        if self._refine_background:
+        if start.background is not None and self._refine_background:
             share = size * size / math.prod(start.background.shape)
             self._background_scale = 1 / math.sqrt(number * share)
 
@@ -247,7 +247,7 @@ class Joint:
                 np.exp(xp.to_numpy(point[used : used + length] * self._flux_scale).astype(np.float64)),
                 used + length,
             )
-        if self._refine_background:
+        if start.background is not None and self._refine_background:
             root = point[used:] * self._background_scale
             state.background = xp.reshape(root * root, tuple(start.background.shape))
         return state
@@ -314,7 +314,9 @@ class Joint:
             "refine_probe": self._refine_probe,
             "refine_positions": self._refine_positions,
             "refine_flux": self._refine_flux,
-            "constant_background": self._refine_background and math.prod(state.background.shape) == 1,
+            "constant_background": state.background is not None
+            and self._refine_background
+            and math.prod(state.background.shape) == 1,
         }
 
 
