@@ -107,9 +107,23 @@ def _lines(found: Opened, summary: Summary) -> list[str]:
         setup = f"{it.photon_energy_ev:g} eV, {it.detector_distance_m:g} m, detector pixel {it.detector_pixel_size_m:g} m"
         rows.append(("geometry", setup))
         rows.append(("", f"object pixel {pixel * 1e9:.4g} nm"))
+        rows.append(("regime", _regime(scan)))
     rows += [("note", note) for note in scan.notes]
     rows += [("doubt", doubt.sentence) for doubt in summary.doubts]
     return [shown(f"{label:<11} {text}") for label, text in rows]
+
+
+def _regime(scan: Scan) -> str:
+    from ptycho_core.scan.regime import fresnel_numbers
+
+    it, numbers = scan.geometry, fresnel_numbers(scan)
+    assert it is not None
+    said = "far field" if it.propagation is None else f"near field, {it.propagator}, magnified {it.magnification:.4g} times"
+    if numbers is None:
+        return said
+    hint = f", which suggests the {numbers.suggests} field" if numbers.suggests else ""
+    of_beam = f"of {'the probe' if numbers.of_probe else 'the detector'} {numbers.beam:.3g}{hint}"
+    return f"{said}; Fresnel number of a pixel {numbers.pixel:.3g}, {of_beam}"
 
 
 def _probe_lines(scan: Scan, summary: Summary) -> list[str]:
@@ -126,9 +140,11 @@ def _length(pixels: float, pixel_m: float | None) -> str:
 
 
 def _facts(found: Opened, summary: Summary) -> dict[str, Any]:
+    from ptycho_core.scan.regime import fresnel_numbers
+
     scan = found.scan
     dense = summary.overlap
-    it = scan.geometry
+    it, numbers = scan.geometry, fresnel_numbers(scan)
     return {
         "file": str(scan.source),
         "format": scan.format,
@@ -160,6 +176,9 @@ def _facts(found: Opened, summary: Summary) -> dict[str, Any]:
         "object_guess": None if scan.object_guess is None else list(scan.object_guess.shape),
         "scans": None if scan.scan_index is None else len(set(scan.scan_index.tolist())),
         "geometry": None if it is None else vars(it) | {"object_pixel_m": scan.object_pixel_m},
+        "regime": {"suggested": "" if numbers is None else numbers.suggests}
+        | ({} if numbers is None else {"fresnel_number_of_pixel": numbers.pixel, "fresnel_number_of_beam": numbers.beam}),
+        "margin": scan.margin,
         "notes": list(scan.notes),
         "doubts": [doubt.sentence for doubt in summary.doubts],
         "kinds_of_doubts": [{"kind": doubt.kind, "severity": doubt.severity} for doubt in summary.doubts],

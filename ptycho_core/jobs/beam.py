@@ -75,6 +75,8 @@ def with_made_probe(scan: Scan, payload: Payload, hub: EventSink) -> Made:
     from ptycho_core.reconstruction.curvature import phases
     from ptycho_core.scan.made_probe import stated_phase
 
+    if scan.propagation is not None:
+        return _made_of_image(scan, payload)
     pupil, stated = beam_on_detector(scan, payload), stated_phase(scan, _asked(payload, "probe_defocus"))
     if stated is not None and "reconstruct" not in payload.backend.spec.capabilities:
         return _made(scan, payload, pupil, stated)
@@ -102,6 +104,8 @@ def with_stated_probe(scan: Scan, payload: Payload) -> Made | None:
     from ptycho_core.scan.made_probe import pupil_of, stated_phase
 
     probe, defocus = _asked(payload, "probe"), _asked(payload, "probe_defocus")
+    if scan.propagation is not None:
+        return _made_of_image(scan, payload) if probe is not None else None
     phase = stated_phase(scan, defocus)
     if phase is not None:
         return _made(scan, payload, beam_on_detector(scan, payload), phase)
@@ -167,6 +171,21 @@ def progress_of_trials(hub: EventSink) -> Callable[[int, int], None]:
 def _asked(payload: Payload, name: str) -> str | None:
     value = payload.groups["data"][name]
     return None if value is None else str(value)
+
+
+def _made_of_image(scan: Scan, payload: Payload) -> Made:
+    """In the near field the mean pattern is the beam's image, and no fit is needed.
+
+    Raises:
+        DataError: the patterns hold no counts.
+        SettingsError: settings state a beam on a detector in the far field.
+    """
+    from ptycho_core.scan.made_probe import check_made, image_probe
+
+    check_made(scan, _asked(payload, "probe"), _asked(payload, "probe_defocus"))
+    note = "Probe: made from the mean pattern, propagated back to the sample."
+    made = replace(scan, probe=image_probe(scan), probe_scaled=False, notes=(*scan.notes, note))
+    return Made(made, {"made_from": "the mean pattern"}, note)
 
 
 def _made(scan: Scan, payload: Payload, pupil: Pupil, phase: float, own: FittedClass | None = None) -> Made:

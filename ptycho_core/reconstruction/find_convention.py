@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ptycho_core.errors import SettingsError
+from ptycho_core.errors import CapabilityError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,6 +135,10 @@ def _found(payload: ReconstructionPayload, looked: LookedOver, hub: EventHub, be
     from ptycho_core.reconstruction.convention import CLASSES, CLEAR, fitted_classes, margin_of, scale_misfits
     from ptycho_core.scan.made_probe import stated_phase
 
+    if looked.scan.propagation is not None:
+        message = f"{looked.scan.source} is in the near field, where no phase of a probe is looked for."
+        remedy = "'ptycho inspect' says by the patterns whether another --orientation fits."
+        raise CapabilityError(message, remedy=remedy)
     data, scan = payload.groups["data"], replace(looked.scan, probe=None)
     trials = trials_of(scan, beam_on_detector(scan, payload), payload, hub)
     shrunk = (trials.scan.size / scan.size) ** 2

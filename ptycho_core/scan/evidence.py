@@ -64,6 +64,11 @@ class Evidence:
     flawed: FlawedPixels = field(default=None)  # type: ignore[assignment]  # `gather` finds it from the rest
 
     @property
+    def sampled(self) -> NDArray[np.int64]:
+        """(j,), int64, numbers of the frames of ``sample``."""
+        return self.frames[:: _stride(len(self.frames))][: len(self.sample)]
+
+    @property
     def mean_pattern(self) -> NDArray[np.float64]:
         """(N, N), mean counts of each pixel."""
         return self.tally.total / len(self.frames)
@@ -87,7 +92,7 @@ def gather(scan: Scan, progress: Steps | None = None, *, every: bool = False) ->
     frames = np.unique(np.linspace(0, len(scan) - 1, number).astype(np.int64))
     tally = PixelTally((scan.size, scan.size))
     whole, zeros, sampled = True, 0, list[Any]()
-    stride = max(1, len(frames) // _SMALL_COUNTS)
+    stride = _stride(len(frames))
     for start in range(0, len(frames), CHUNK):
         counts = scan.patterns.read(frames[start : start + CHUNK])
         tally.add(counts)
@@ -103,6 +108,11 @@ def gather(scan: Scan, progress: Steps | None = None, *, every: bool = False) ->
         empty=None if scan.probe is None else empty_pattern(scan.probe, scan.propagation),
     )  # fmt: skip
     return Evidence(frames, tally.sums, tally, whole, zeros, sample, unit, flawed)
+
+
+def _stride(frames: int) -> int:
+    """How far apart the frames are, of so many, that are kept as a sample."""
+    return max(1, frames // _SMALL_COUNTS)
 
 
 def _largest(scan: Scan) -> float | None:

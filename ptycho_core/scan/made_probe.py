@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ptycho_core.errors import DataError, SettingsError
+from ptycho_core.physics.near_field import near_field_adjoint
 from ptycho_core.physics.pupil import Pupil, disk, edge_phase, focus_distance
 from ptycho_core.scan.scan import pattern_chunks
 from ptycho_core.settings.data import made_probe, probe_defocus
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["focus_distance_m", "known_probe", "mean_pattern", "pupil_of", "stated_phase"]
+__all__ = ["check_made", "focus_distance_m", "image_probe", "known_probe", "mean_pattern", "pupil_of", "stated_phase"]
 
 
 def known_probe(scan: Scan, probe: str, defocus: str | None) -> NDArray[np.complex128] | None:
@@ -33,6 +34,7 @@ def known_probe(scan: Scan, probe: str, defocus: str | None) -> NDArray[np.compl
     """
     made = made_probe(probe)
     assert made is not None
+    check_made(scan, probe, defocus)
     if made.kind == "disk":
         if defocus is not None:
             raise SettingsError("A disc at the sample has no defocus.", remedy="Leave --probe-defocus out.", source="data.probe")
@@ -41,6 +43,42 @@ def known_probe(scan: Scan, probe: str, defocus: str | None) -> NDArray[np.compl
         return disk(scan.size, made.lengths[0])
     pupil, phase = pupil_of(scan, probe), stated_phase(scan, defocus)
     return None if pupil is None or phase is None else pupil.probe(phase)
+
+
+def check_made(scan: Scan, probe: str | None, defocus: str | None) -> None:
+    """Refuse what states a beam on a detector in the far field, where the scan is in the near field.
+
+    Raises:
+        SettingsError: the message names the setting.
+    """
+    if scan.propagation is None:
+        return
+    made = None if probe is None else made_probe(probe)
+    if made is not None and made.kind in ("aperture", "zone-plate"):
+        message = f"probe = {probe} is a beam as a detector in the far field sees it, and {scan.source} is in the near field."
+        raise SettingsError(message, remedy="Give --probe auto, disk:PX or a file.", source="data.probe")
+    if defocus is not None:
+        message = (
+            f"probe_defocus = {defocus} is a phase over a detector in the far field, and {scan.source} is in the near field."
+        )
+        raise SettingsError(message, remedy="Leave it out.", source="data.probe_defocus")
+
+
+def image_probe(scan: Scan) -> NDArray[np.complex128]:
+    """The probe (1, N, N) of a scan in the near field, of no known scale: the root of the mean pattern, propagated back.
+
+    On the mean the sample's structure is nearly even, and the wave of a wide beam has nearly no phase. A bad pixel takes the mean
+    of the good ones, and the margin goes on as the detector's edge.
+
+    Raises:
+        DataError: the patterns hold no counts.
+    """
+    assert scan.propagation is not None
+    mean, inside = mean_pattern(scan), slice(scan.margin, scan.size - scan.margin)
+    if not mean[scan.mask].any():
+        raise DataError(f"The patterns of {scan.source}, shape {scan.patterns.shape}, hold no counts at all.")
+    known = np.where(scan.mask, mean, mean[scan.mask].mean())[inside, inside]
+    return near_field_adjoint(np.sqrt(np.pad(known, scan.margin, mode="edge"))[np.newaxis], scan.propagation)
 
 
 def pupil_of(scan: Scan, probe: str | None) -> Pupil | None:

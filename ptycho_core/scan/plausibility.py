@@ -1,7 +1,8 @@
 """What is implausible about a scan: found once, on the reading that every job does anyway, and said before the fit.
 
 Each kind of doubt is one function: of counts in ``ptycho_core.scan.doubts_of_counts``, of positions in
-``ptycho_core.scan.doubts_of_positions``, of the probe in ``ptycho_core.scan.doubts_of_probe``. The thresholds are such that sound
+``ptycho_core.scan.doubts_of_positions``, of the probe in ``ptycho_core.scan.doubts_of_probe``, of near and far field in
+``ptycho_core.scan.doubts_of_regime``. The thresholds are such that sound
 scans, simulated and measured, raise none (``docs/decisions/0076-doubts-about-a-scan.md``).
 """
 
@@ -15,6 +16,7 @@ from ptycho_core.scan.doubt import Doubt
 from ptycho_core.scan.doubts_of_counts import DOUBTS_OF_COUNTS, no_counts
 from ptycho_core.scan.doubts_of_positions import DOUBTS_OF_POSITIONS
 from ptycho_core.scan.doubts_of_probe import DOUBTS_OF_PROBE
+from ptycho_core.scan.doubts_of_regime import DOUBTS_OF_REGIME
 from ptycho_core.scan.evidence import Evidence, gather
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def doubts_of(scan: Scan, evidence: Evidence) -> tuple[Doubt, ...]:
         return nothing
     of_counts = (_of_sample(scan, evidence, find(scan, evidence)) for find in DOUBTS_OF_COUNTS)
     of_positions = (find(scan) for find in DOUBTS_OF_POSITIONS)
-    of_probe = (find(scan, evidence) for find in DOUBTS_OF_PROBE)
+    of_probe = (find(scan, evidence) for find in (*DOUBTS_OF_PROBE, *DOUBTS_OF_REGIME))
     return tuple(chain.from_iterable(chain(of_counts, of_positions, of_probe)))
 
 

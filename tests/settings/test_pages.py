@@ -54,7 +54,8 @@ def test_every_setting_is_on_each_page(one):
 
 
 def test_the_matrix_names_exactly_what_a_scan_file_states(tmp_path):
-    stated = {"photon_energy_ev": 8000.0, "detector_distance_m": 1.0, "detector_pixel_size_m": 1e-4, "photons": 1e5, "focus_to_sample_m": 1.0}
+    stated = {"photon_energy_ev": 8000.0, "detector_distance_m": 1.0, "detector_pixel_size_m": 1e-4, "photons": 1e5}
+    stated |= {"focus_to_sample_m": 1.0}
     np.savez(tmp_path / "scan.npz", intensity=np.ones((3, 8, 8), np.uint16), **stated)
     named = {one.name for one in EVERY if rows(page("override-matrix.md"), f"`{one.name}` ")[0][7] != "–"}
     assert named == set(scan_facts(ScanFile(tmp_path / "scan.npz")))
