@@ -99,6 +99,7 @@ def convert(
     contents, aside, files = _contents(source, scan, settings)
     check_apart([place], files)
     form = _chosen(forms, contents)
+    _check_regime(form, contents, str(source))
     _check_parts(form, contents, str(source))
     _check_square(form, contents, str(source))
     _check_scale(form, contents, str(source), lambda: _stated_by(source if scan is None else scan, asked))
@@ -145,7 +146,7 @@ def _contents(
         return _of_result(path, load_reconstruction(path), settings), (), ()
     _refuse_model(path)
     try:
-        found = opened(source, settings)
+        found = opened(source, {"margin": 0, **{name: one for name, one in settings.items() if one is not None}})
     except DataError:
         if not is_result_of_others(path):
             raise
@@ -181,6 +182,17 @@ def _chosen(forms: list[ScanFormat], contents: Contents) -> ScanFormat:
         names = " and ".join(form.name for form in fitting)
         raise SettingsError(f"--to {fitting[0].written_as} could be {names}.", remedy=f"Choose with --to {fitting[0].name}.")
     return fitting[0]
+
+
+def _check_regime(form: ScanFormat, contents: Contents, source: str) -> None:
+    """Refuse patterns of the near field for a format whose readers would take them for those of the far field.
+
+    Raises:
+        DataError: the message names what can be written.
+    """
+    if contents.regime and "regime" not in form.keeps:
+        message = f"{source} is of the near field, and a file of {form.title} would be read as one of the far field."
+        raise DataError(message, remedy="Write it with --to plain.")
 
 
 def _check_parts(form: ScanFormat, contents: Contents, source: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ptycho_core.errors import DataError
 from ptycho_core.physics.geometry import object_pixel_size, photon_energy, wavelength
 from ptycho_core.scan.canvas import object_canvas
-from ptycho_core.scan.scan import CHUNK
+from ptycho_core.scan.scan import CHUNK, regime_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -54,6 +54,8 @@ class Contents:
         detector_pixel_size_m: pitch of the detector's pixels as they are used, or None.
         object_pixel_m: side of the object's pixels, or None.
         detector_pixel_width_m: pitch from column to column, where it is another one; None where pixels are square.
+        regime: of patterns of the near field, ``regime``, ``propagator`` and, of a divergent beam, ``focus_to_sample_m``; else
+            empty.
         notes: what was decided, a sentence each.
     """
 
@@ -76,6 +78,7 @@ class Contents:
     detector_pixel_size_m: float | None = None
     object_pixel_m: float | None = None
     detector_pixel_width_m: float | None = None
+    regime: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -211,10 +214,15 @@ def contents_of_scan(scan: Scan, name: str) -> Contents:
     return Contents(
         name=name, size=scan.size, positions=np.asarray(scan.positions, dtype=np.float64), patterns=scan.patterns, mask=scan.mask,
         probe=scan.probe, probe_in_counts=scan.probe_scaled, object=scan.object_guess, scan_index=scan.scan_index, notes=notes,
-        flux=scan.flux,
-        background=scan.background,
+        flux=scan.flux, background=scan.background, regime=_regime(regime_facts(scan)),
         **scale,
     )  # fmt: skip
+
+
+def _regime(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the near field what a scan's file states by name; nothing of the far field."""
+    names = ("regime", "propagator", "focus_to_sample_m") if facts.get("regime") == "near" else ()
+    return {name: facts[name] for name in names if facts.get(name) is not None}
 
 
 def contents_of_result(found: Reconstruction | StoredObject, name: str, where: str, asked: DataSettings) -> Contents:
@@ -244,7 +252,7 @@ def contents_of_result(found: Reconstruction | StoredObject, name: str, where: s
 def _of_ours(found: Any) -> dict[str, Any]:  # noqa: ANN401 - a Reconstruction
     return {
         "mask": found.mask, "probe_in_counts": True, "background": found.background, "flux": found.flux,
-        "history": found.history, "record": True,
+        "history": found.history, "record": True, "regime": _regime(found.facts),
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from ptycho_core.errors import DataError
 from ptycho_core.formats.checks import detector_flags
 from ptycho_core.formats.guard import guarded
 from ptycho_core.formats.hdf5_masks import good_pixels, zero_is_good
-from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength
+from ptycho_core.formats.interface import Evidence, RawScan, ScanFormat, Stated, Strength, Word
 from ptycho_core.formats.layout_file import LARGEST, Layout, Number, read_layout
 from ptycho_core.formats.layout_keys import NUMBER_MARK, chosen_key, companion, first_key, matching, required_key
 from ptycho_core.formats.layout_positions import FoundPositions, positions_of, unit_of_layout
@@ -66,7 +66,8 @@ class Described(ScanFormat):
         return RawScan(
             frames.found, f"'{key}'" if file is source.hdf5 else f"'{key}' of {file.path}", positions.values, positions.key,
             unit=positions.unit, signal=place.signal, signal_by="the layout", zero=_zero(layout, source.hdf5),
-            turning=ORIENTATIONS[place.turn], stated=stated, mask=mask, mask_key=f"'{mask_key}'",
+            turning=ORIENTATIONS[place.turn], stated=stated,
+            regime=_word(layout, "regime"), propagator=_word(layout, "propagator"), mask=mask, mask_key=f"'{mask_key}'",
             flag=_flag(place.flag, frames.found), position_numbers=positions.numbers,
             frame_numbers=None if positions.numbers is None else np.arange(frames.found.shape[0]) + positions.first,
             notes=tuple(notes), used=(key, *positions.used, *keys, *([mask_key] if mask_key else [])),
@@ -90,6 +91,10 @@ def described(path: Path, name: str = _NAME) -> type[ScanFormat]:
         "recognized_by": ", ".join(_shown(key) for key in layout.keys) or "its name", "__doc__": f"Reads {layout.title}.",
     }  # fmt: skip
     return type(f"Described{path.stem.title()}", (Described,), entries)
+
+
+def _word(layout: Layout, name: str) -> Word | None:
+    return Word(layout.words[name], str(layout.path.name)) if name in layout.words else None
 
 
 def _shown(key: str) -> str:

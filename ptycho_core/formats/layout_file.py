@@ -10,6 +10,7 @@ from ptycho_core.errors import SettingsError, did_you_mean
 from ptycho_core.files.texts import MOST_OF_MANIFEST, TextError, parse_toml, read_text
 from ptycho_core.formats.interface import PIXEL_WIDTH
 from ptycho_core.orientation import ORIENTATIONS
+from ptycho_core.settings.data import PROPAGATORS
 from ptycho_core.units import energy_ev, length_m
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ _AXES: Final = ("frame", "slow", "fast", "row", "column")
 _ZEROS: Final = ("center", "corner", "shifted")
 _NUMBERS: Final = {
     "energy": "photon_energy_ev", "distance": "detector_distance_m", "pixel": "detector_pixel_size_m",
-    "pixel_width": PIXEL_WIDTH, "object_pixel": "object_pixel_m",
+    "pixel_width": PIXEL_WIDTH, "object_pixel": "object_pixel_m", "focus": "focus_to_sample_m",
 }  # fmt: skip
 """Words of ``[geometry]`` and the settings that they state."""
 
@@ -114,7 +115,10 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Layout:
-    """What a layout says; ``path`` is its file, and ``keys`` what a file must have to be taken for one of this layout."""
+    """What a layout says; ``path`` is its file, and ``keys`` what a file must have to be taken for one of this layout.
+
+    ``words`` are the ``regime`` and the ``propagator`` that it states.
+    """
 
     path: Path
     title: str
@@ -123,6 +127,7 @@ class Layout:
     geometry: Mapping[str, tuple[Number, ...]]
     mask: MaskPlace | None
     filters: tuple[Bounds, ...]
+    words: Mapping[str, str] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     reads: str = ""
     extensions: tuple[str, ...] = ()
@@ -148,7 +153,7 @@ def read_layout(path: Path) -> Layout:
     return Layout(
         path, top.text("title") or path.stem, _frames(frames), None if positions is None else _positions(positions),
         _geometry(top.table("geometry")), None if mask is None else _mask(mask),
-        tuple(_bounds(one) for one in top.tables("filter")), top.texts("keys"), top.text("reads"), top.texts("extensions"),
+        tuple(_bounds(one) for one in top.tables("filter")), _words_of(top.table("geometry")), top.texts("keys"), top.text("reads"), top.texts("extensions"),
         top.texts("conventions"), top.text("extra"),
     )  # fmt: skip
 
@@ -276,11 +281,21 @@ def _signs(table: _Table) -> tuple[float, float]:
     return float(given.get("y", 1)), float(given.get("x", 1))
 
 
+_WORDS: Final = {"regime": ("far", "near"), "propagator": PROPAGATORS}
+"""Words that ``[geometry]`` may state."""
+
+
+def _words_of(table: _Table | None) -> dict[str, str]:
+    if table is None:
+        return {}
+    return {name: table.text(name, choices) for name, choices in _WORDS.items() if name in table.values}
+
+
 def _geometry(table: _Table | None) -> dict[str, tuple[Number, ...]]:
     if table is None:
         return {}
-    table.check(*_NUMBERS)
-    return {_NUMBERS[word]: tuple(_number(one, word) for one in table.tables(word)) for word in table.values}
+    table.check(*_NUMBERS, *_WORDS)
+    return {_NUMBERS[word]: tuple(_number(one, word) for one in table.tables(word)) for word in table.values if word in _NUMBERS}
 
 
 def _number(table: _Table, word: str) -> Number:

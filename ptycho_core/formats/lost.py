@@ -19,6 +19,7 @@ PARTS: Final = {
     "flux": "the dose of each frame",
     "history": "the course of a fit", "record": "settings and facts of a fit", "energy": "the photon energy",
     "distance": "the distance and the detector's pixel", "pixel": "the object's pixel where nothing else gives it",
+    "regime": "that the patterns are of the near field",
 }  # fmt: skip
 """What contents may have next to positions, by the words of `ScanFormat.keeps`, in words for users."""
 
@@ -50,5 +51,6 @@ def _parts(it: Contents) -> dict[str, str]:
         "record": "Settings, facts and frames held out of the fit" if it.record else "",
         "energy": "" if it.photon_energy_ev is None else "The photon energy",
         "distance": "" if it.detector_distance_m is None else "The distance to the detector, and its pixel",
+        "regime": "That the patterns are of the near field, and how far the focus is" if it.regime else "",
         "pixel": "" if it.object_pixel_m is None or whole else "The object's pixel in metres",
     }

@@ -35,6 +35,7 @@ def write_plain(contents: Contents, path: Path, progress: Steps | None) -> tuple
         arrays["background"] = contents.background
     if contents.flux is not None:
         arrays["flux"] = contents.flux
+    arrays |= {name: np.array(value) for name, value in contents.regime.items()}
     stream_npz(path, arrays, progress)
     return ()
 

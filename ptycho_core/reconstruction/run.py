@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from ptycho_core.formats.product import Reconstruction, StoredObject
     from ptycho_core.jobs.beam import Made
     from ptycho_core.jobs.doubts import LookedOver
+    from ptycho_core.reconstruction.distance import Part
     from ptycho_core.reconstruction.start import Start
+    from ptycho_core.scan.doubt import Doubt
     from ptycho_core.scan.scan import Scan
     from ptycho_core.settings.payload import ReconstructionPayload
 
@@ -184,6 +186,7 @@ def fit(
     from ptycho_core.imaging.verdict import judge
     from ptycho_core.notes import NotedEvents
     from ptycho_core.reconstruction.answered import answered
+    from ptycho_core.reconstruction.distance import Part
     from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, rows_of, signs_of
     from ptycho_core.scan.scan import regime_facts
     from ptycho_core.scan.selection import chosen_frames, with_even_dose
@@ -198,13 +201,17 @@ def fit(
         noted.emit(Event("message", message=note))
     check = FrameCheck.of(scan)  # before the backend takes the patterns over
     flat = check.flat(scan, start)
+    part = None if scan.propagation is None else Part.of(replace(scan, probe=start.probe, probe_scaled=True))
     job = ReconstructJob(scan, start.object, start.probe, start.positions, chosen.groups, losses_of(chosen.groups), scan.flux)
     result = _with_power(payload.backend.reconstruct(job, payload.plan, noted), start.probe)
     fits = FrameMisfits.of(scan, result, check, chosen.saturation)
     for note in fits.notes:
         noted.emit(Event("message", message=note))
-    verdict = judge(signs_of(scan, result, fits, check, flat, chosen.doubts))
-    metrics = {**fits.as_dict(), **verdict.as_dict(), "doubts": [one.sentence for one in looked.doubts]}
+    about = None if part is None or result.interrupted else _doubt_of_distance(payload, part, result, hub)
+    doubts = [*chosen.doubts, *([about] if about else [])]
+    verdict = judge(signs_of(scan, result, fits, check, flat, doubts))
+    said = [one.sentence for one in (*looked.doubts, *([about] if about else []))]
+    metrics = {**fits.as_dict(), **verdict.as_dict(), "doubts": said}
     metrics |= regime_facts(scan)
     metrics |= {"stopped_by": result.stopped_by, "interrupted": result.interrupted, "notes": noted.notes}
     if made is not None:
@@ -245,6 +252,33 @@ def _start(scan: Scan, payload: ReconstructionPayload, inferred: StoredObject | 
         probe=None if probe is None else str(probe),
         inferred=inferred,
     )
+
+
+def _doubt_of_distance(payload: ReconstructionPayload, part: Part, result: ReconstructResult, hub: EventHub) -> Doubt | None:
+    """What the end of a fit in the near field says of the distance; None where nothing speaks against it."""
+    from ptycho_core.notes import QuietEvents
+    from ptycho_core.reconstruction.distance import SURE, TRIAL, better_distance, doubt_of_distance
+    from ptycho_core.settings.planning import plan_of_trial
+
+    slope = part.slope(result)
+    assert part.scan.geometry is not None
+    if abs(slope) < SURE:
+        return None
+    # Several threads only wait for each other on arrays so small.
+    groups, plan = plan_of_trial(payload.backend, payload.groups, payload.plan, {**TRIAL, "threads": 1})
+    quiet = QuietEvents(hub)
+
+    def fit(job: ReconstructJob) -> ReconstructResult:
+        found = payload.backend.reconstruct(job, plan, quiet)
+        if hub.stop_requested:
+            raise KeyboardInterrupt
+        return found
+
+    try:
+        better = better_distance(part, slope, fit, groups)
+    except KeyboardInterrupt:  # the result is complete
+        better = None
+    return doubt_of_distance(slope, better, part.scan.geometry)
 
 
 def _with_power(result: ReconstructResult, probe: NDArray[Any]) -> ReconstructResult:

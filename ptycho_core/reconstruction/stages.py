@@ -167,7 +167,7 @@ class Run(Generic[M]):
         self._random = np.random.default_rng([seed, 2])
         self._history: list[dict[str, Any]] = []
         self._notes = list(self._plan.notes)
-        self._stopped_by, self._unsettled = "all epochs done", False
+        self._stopped_by, self._settled = "all epochs done", False
         self._began, self._last = time.perf_counter(), 0.0
         self._given = np.zeros((0, 2))  # positions of frames whose patterns do not determine them
         self._shown = 0  # rows of the history that a snapshot was handed out after
@@ -283,12 +283,12 @@ class Run(Generic[M]):
         if search and self._plan.few_photons:
             yield from self._roughen(best)
             return
-        for _ in range(self._plan.joint_fits):
-            self._unsettled = False
-            for now in self._joint("joint", best, self._weight or 0.0, self._options.iterations, used):
+        for number in range(1, self._plan.joint_fits + 1):
+            self._settled, stage = False, "joint" if number == 1 else f"joint {number}"
+            for now in self._joint(stage, best, self._weight or 0.0, self._options.iterations, used):
                 best = now
                 yield best
-            if not self._unsettled:
+            if self._settled:
                 break
         if search:
             yield from self._search_total_variation(best)
@@ -348,15 +348,15 @@ class Run(Generic[M]):
                 return
             held = self._record(stage, iteration, most, loss, joint.misfit, now)
             if held is not None and held > HELD_OUT_RISE * lowest:
-                self._stopped_by = f"{stage}: frames held out fit worse"
+                self._stopped_by, self._settled = f"{stage}: frames held out fit worse", True
                 return
             lowest = lowest if held is None else min(held, lowest)
             yield now
             if iteration >= most:
-                self._stopped_by, self._unsettled = f"{stage}: all iterations done", True
+                self._stopped_by = f"{stage}: all iterations done"
                 return
             if settling.due(iteration) and settling.reached(self._engine.arrays(now)[0]):
-                self._stopped_by = f"{stage}: the object changes by less than the tolerance"
+                self._stopped_by, self._settled = f"{stage}: the object changes by less than the tolerance", True
                 return
 
     def _search_total_variation(self, model: M) -> Iterator[M]:

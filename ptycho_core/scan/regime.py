@@ -1,7 +1,7 @@
 """What a scan says of its regime: by its Fresnel numbers, and by whether its patterns move with the positions as images do.
 
-In the near field a pattern is an image of the sample: where the sample moves by so many pixels, so does its image. In the far field
-it stays where it is and changes.
+In the near field a pattern is an image of the sample: where the sample moves by so many pixels, so does its image. In the far
+field it stays where it is and changes.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _alike(one: NDArray[np.float64], other: NDArray[np.float64], weight: NDArray
 
 
 def _overlap(size: int, step: int) -> tuple[slice, slice]:
-    """Where a frame and one that is moved by ``step`` lie on one another: pixel x of the first is pixel x − step of the second."""
+    """Where a frame and one that is moved by ``step`` overlap: pixel x of the first is pixel x − step of the second."""
     return slice(max(step, 0), size + min(step, 0)), slice(max(-step, 0), size - max(step, 0))
 
 
