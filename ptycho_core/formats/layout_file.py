@@ -153,7 +153,8 @@ def read_layout(path: Path) -> Layout:
     return Layout(
         path, top.text("title") or path.stem, _frames(frames), None if positions is None else _positions(positions),
         _geometry(top.table("geometry")), None if mask is None else _mask(mask),
-        tuple(_bounds(one) for one in top.tables("filter")), _words_of(top.table("geometry")), top.texts("keys"), top.text("reads"), top.texts("extensions"),
+        tuple(_bounds(one) for one in top.tables("filter")), _words_of(top.table("geometry")),
+        top.texts("keys"), top.text("reads"), top.texts("extensions"),
         top.texts("conventions"), top.text("extra"),
     )  # fmt: skip
 
