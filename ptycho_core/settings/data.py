@@ -204,14 +204,14 @@ class DataSettings:
     )  # fmt: skip
     propagator: str = setting(
         AUTO, choices=(AUTO, *PROPAGATORS), verbs=_VERBS,
-        help="how a wave propagates in the near field; auto is what the file states, else angular-spectrum for a parallel beam and "
-        "fresnel for a divergent one, whose magnification is a paraxial law. Change it to compare with programs that use "
+        help="how a wave propagates in the near field; auto is what the file states, else angular-spectrum for a parallel beam "
+        "and fresnel for a divergent one, whose magnification is a paraxial law. Change it to compare with programs that use "
         "the other.",
     )  # fmt: skip
     margin: int | None = setting(
         None, minimum=0, maximum=8192, unit="px", verbs=_VERBS,
-        help="masked pixels around the detector on each side, in the near field, in which probe and object continue, so that light "
-        "comes in from outside and nothing wraps round; auto is as far as waves of half the highest frequency go sideways, where "
+        help="masked pixels around the detector on each side, in the near field, in which probe and object continue, so that "
+        "light comes in from outside and nothing wraps round; auto is as far as waves of half the highest frequency go sideways, where "
         "the probe reaches the edge. More for samples full of fine structure, 0 to save time.",
     )  # fmt: skip
     photon_energy_ev: float | None = setting(
