@@ -107,6 +107,8 @@ class Signs:
         bad_frames: numbers of those that fit far worse than the others.
         searched: positions were searched for.
         interrupted: the fit did not end.
+        unknowns: numbers that were fitted, as a part of the pixels that were measured, where it counts: the fit takes up so much
+            of the noise.
         doubts: (severity, sentence) of what is implausible about the scan.
     """
 
@@ -121,6 +123,7 @@ class Signs:
     bad_frames: Sequence[int] = ()
     searched: bool = False
     interrupted: bool = False
+    unknowns: float = 0.0
     doubts: Sequence[tuple[str, str]] = ()
 
 
@@ -180,13 +183,16 @@ def _doubtful(signs: Signs, limits: Limits) -> Iterator[str]:
         )
     fitted, held_out = signs.over_noise, signs.held_out_over_noise or 0.0
     small = max(signs.misfit, signs.held_out or 0.0) < SMALL_MISFIT
-    if fitted > (limits.small if small else limits.fitted) or held_out > (limits.small if small else limits.held_out):
+    # Of u unknowns for each pixel the noise moves the fit: by √(1 − u) the frames fitted seem better, by √(1 + u) others worse.
+    unseen, ratio = math.sqrt(1 + signs.unknowns), math.sqrt((1 + signs.unknowns) / (1 - signs.unknowns))
+    most = limits.small if small else limits.held_out * unseen
+    if fitted > (limits.small if small else limits.fitted) or held_out > most:
         yield f"R is {max(fitted, held_out):.3g} times what photon noise leaves. {limits.advice}"
         if signs.searched:
             yield SEARCHED_IN_VAIN
-        elif limits.about_positions and held_out > OVERFITTED * fitted:
+        elif limits.about_positions and held_out > OVERFITTED * ratio * fitted:
             yield limits.about_positions
-    elif not small and held_out > OVERFITTED * fitted:
+    elif not small and held_out > OVERFITTED * ratio * fitted:
         yield (
             f"R of frames held out is {held_out:.3g} times what photon noise leaves, of those fitted {fitted:.3g} times: the fit "
             "takes up noise or faults."

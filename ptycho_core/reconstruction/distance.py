@@ -47,8 +47,9 @@ STEP: Final = 0.05
 FARTHEST: Final = 3
 """Steps to one side, at most."""
 
-SURE: Final = 3.5
-"""Standard deviations of photon noise by which the slope must differ from 0."""
+SURE: Final = 2.5
+"""Standard deviations of photon noise by which the slope must differ from 0. At the right distance it is below 1, as object and
+probe take up most of it."""
 
 _APART: Final = 2e-3
 """Part of the distance over which the slope is measured."""

@@ -186,9 +186,22 @@ def signs_of(
         bad_frames=tuple(frame_numbers(scan)[bad].tolist()),
         searched=searched,
         interrupted=result.interrupted,
+        unknowns=_unknowns(scan, result),
         # Counts that vary more than the object explains may do so by wrong positions, which a search has put right or R shows.
         doubts=[(one.severity, one.sentence) for one in doubts],
     )
+
+
+def _unknowns(scan: Scan, result: ReconstructResult) -> float:
+    """Numbers of object and probe for each pixel that was fitted to, at most a half, in the near field; else 0.
+
+    There a beam as wide as the window makes few frames enough, so that the numbers count.
+    """
+    if scan.propagation is None:
+        return 0.0
+    rows, columns = np.ptp(result.positions, axis=0) + scan.size
+    measured = int(scan.mask.sum()) * (len(scan) - len(result.held_out))
+    return float(min(2 * (rows * columns + result.probe.size) / max(measured, 1), 0.5))
 
 
 def rows_of(

@@ -211,8 +211,8 @@ class DataSettings:
     margin: int | None = setting(
         None, minimum=0, maximum=8192, unit="px", verbs=_VERBS,
         help="masked pixels around the detector on each side, in the near field, in which probe and object continue, so that "
-        "light comes in from outside and nothing wraps round; auto is as far as waves of half the highest frequency go sideways, where "
-        "the probe reaches the edge. More for samples full of fine structure, 0 to save time.",
+        "light comes in from outside and nothing wraps round; auto is as far as waves of half the highest frequency go "
+        "sideways, where the probe reaches the edge. More for samples full of fine structure, 0 to save time.",
     )  # fmt: skip
     photon_energy_ev: float | None = setting(
         None, unit="eV", above=0, verbs=_VERBS,

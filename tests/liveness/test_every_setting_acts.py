@@ -222,7 +222,7 @@ FIXED = {"tensorflow": {"deterministic", "threads"}}
 OWN = {"numpy": {"deterministic", "threads"}}
 """What a test of the backend shows."""
 
-ELSEWHERE = {"frame_axis", "clip_negative", "allow_mixed_frameworks", *READING}
+ELSEWHERE = {"frame_axis", "clip_negative", "margin", "allow_mixed_frameworks", *READING}
 """What needs a file of another layout or with other counts, or a process that holds another framework (``tests/scan``,
 ``tests/liveness``, ``tests/parity``)."""
 

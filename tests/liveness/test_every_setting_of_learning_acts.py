@@ -394,7 +394,7 @@ NO_MODEL = {"refine_probe", "background"}
 SCANS = {"size": "wide.npz"}
 """Scans inferred the second time where it is not the same: only a scan of another size can be given that of the model."""
 
-ELSEWHERE = {"frame_axis", "clip_negative", "allow_mixed_frameworks", *READING_FLAGS}
+ELSEWHERE = {"frame_axis", "clip_negative", "margin", "allow_mixed_frameworks", *READING_FLAGS}
 """What needs a file of another layout or with other counts, or a process that holds another framework (``tests/scan``,
 ``tests/liveness``, ``tests/parity``)."""
 
