@@ -371,7 +371,7 @@ def _near_scale(geometry: Geometry | None, pixel: float | None, path: Path, miss
     """That of a scan in the near field, whose model needs all of the geometry."""
     if geometry is None:
         raise DataError(
-            f"{path}: the near field needs photon energy, distance and detector pixel, and {' and '.join(missing)} is not known.",
+            f"{path}: the near field needs photon energy, distance and detector pixel, and nothing states {', '.join(missing)}.",
             remedy=f"Give {' and '.join('--' + name.replace('_', '-') for name in missing)}, or --regime far.",
         )
     if geometry.detector_pixel_width_m is not None:

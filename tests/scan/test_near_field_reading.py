@@ -89,3 +89,11 @@ def test_a_geometry_that_is_missing_is_named(tmp_path):
 )
 def test_doubts(path, asked, kinds):
     assert {one.kind for one in find_doubts(open_scan(path, asked))} == kinds
+
+
+def test_pixels_that_are_not_square_are_refused(path, tmp_path):
+    with np.load(path) as file:
+        arrays = dict(file)
+    np.savez(tmp_path / "wide.npz", **arrays, detector_pixel_width_m=2 * arrays["detector_pixel_size_m"])
+    with pytest.raises(DataError, match=r"6\.5e-07 by 1\.3e-06 m; the near field is computed with square ones"):
+        open_scan(tmp_path / "wide.npz")
