@@ -92,8 +92,8 @@ of the object times the step of the grid."""
 PASSES: Final = 3
 """Times through, at most."""
 
-MOVED: Final = 2.0
-"""Pixels that a time through may move a frame, be it the last."""
+MOVED, MOVED_OF_ERROR = 2.0, 0.3
+"""Pixels that a time through may move a frame, be it the last, or that part of the expected error where it is more."""
 
 PROBE_EPOCHS: Final = 5
 """Epochs after the first time through in which the probe is fitted, where it is not known."""
@@ -326,7 +326,7 @@ class Search:
             for level in levels:
                 yield from self._at(level)
             yield from self._rescue()
-            if number and np.hypot(*(self.positions - before).T).max() < MOVED:
+            if number and np.hypot(*(self.positions - before).T).max() < max(MOVED, MOVED_OF_ERROR * self._reach.error):
                 return
             if not number and not self._known:
                 for _ in range(PROBE_EPOCHS):
