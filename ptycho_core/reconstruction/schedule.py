@@ -148,9 +148,9 @@ def choose_plan(
     if epochs is None:
         # What saturated pixels would have counted is found by overlap alone, and slowly.
         slow = options.moves_positions or options.saturation
-        epochs = 0 if few else 50 if slow else 20 if stopped else 5
-    # Behind a stop the middle half of the detector has hardly a good pixel.
-    wanted = options.start is None and not few and not stopped if options.coarse_start is None else options.coarse_start
+        epochs = 0 if few else 50 if slow else 20 if stopped and not low else 5
+    # Behind a stop the middle half of the detector has hardly a good pixel; but single photons are worse to begin with.
+    wanted = options.start is None and not few and (low or not stopped) if options.coarse_start is None else options.coarse_start
     possible = size >= 64 and size % 4 == 0 and way is None
     if options.coarse_start and way is not None:
         notes.append("no coarse start: in the near field the middle of the detector shows a part of the object")
