@@ -30,11 +30,11 @@ demo: $(VENV)/.installed
 # Decided by the common text alone: 'make test' runs these with the first framework, 'make test-all' with both.
 ONCE := $(addprefix tests/cli/test_,json_events.py learning_commands.py progress_of_learning.py the_audit_is_one.py) \
 	$(addprefix tests/inference/test_,chosen_probe.py infer_command.py) tests/loggers \
-	$(addprefix tests/liveness/test_,clipping_acts.py every_setting_of_learning_acts.py reading_acts.py the_frame_axis_acts.py) \
-	$(addprefix tests/reconstruction/test_,resolution.py verdict.py) \
+	$(addprefix tests/liveness/test_,clipping_acts.py every_setting_of_learning_acts.py reading_acts.py the_frame_axis_acts.py the_margin_acts.py) \
+	$(addprefix tests/reconstruction/test_,resolution.py verdict.py wrong_distance.py) \
 	$(addprefix tests/training/test_,bad_learning_input.py train_command.py)
 # These start their own processes and need neither framework here; the lane that is free first takes them.
-APART := tests/components tests/packaging tests/process tests/files tests/parity
+APART := tests/components tests/packaging tests/process tests/files tests/parity tests/conformance/test_zoo.py
 
 # Two at a time: the tests in a process with the first framework, those in one with the second, then the rest and the kit.
 PARTS := part-torch part-tensorflow part-apart part-kit-tensorflow part-kit-torch part-kit-reference part-kit-numpy

@@ -51,7 +51,7 @@ class SimulationSettings:
         probe_width: diameter of the probe, pixels; None is 0.4 N. A diffuser fills the window.
         modes: number of incoherent modes of the true probe.
         defocus_fraction: the guess of the probe has this part of the true defocus (of the diameter for a disk), and one mode.
-            For a diffuser it is the true beam, gone on by the missing part of the way to the detector.
+            For a diffuser it is the true beam, propagated by the missing part of the way to the detector.
         photons: mean counts in a pattern of an empty object.
         flux_error: relative standard deviation of the dose of frames about their mean.
         saturation: counts at which the detector ends, or 0 for none.

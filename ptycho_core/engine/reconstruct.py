@@ -71,7 +71,7 @@ class _Engine:
         known = job.scan.background
         self._known = None if known is None else np.fft.ifftshift(known)
         self._mask = job.scan.mask
-        self.hidden = hidden_light(job.probe, self._mask) if self.way is None else 0.0
+        self.hidden = hidden_light(job.probe, self._mask, self.way)
 
     def start(self, job: ReconstructJob) -> State:
         """The state to start from, on the device."""

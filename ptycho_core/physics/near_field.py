@@ -1,4 +1,4 @@
-"""The near field (Fresnel diffraction): the wave at the detector is that behind the sample, gone on by a distance.
+"""The near field (Fresnel diffraction): the wave at the detector is that behind the sample, propagated by a distance.
 
 All is said in pixels of the object, so that engines need two numbers. For a beam that diverges from a focus the Fresnel scaling
 theorem holds: with ``M = (z1 + z2) / z1``, z1 from the focus to the sample and z2 on to the detector, the pattern is that of a

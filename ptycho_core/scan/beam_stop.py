@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ptycho_core.scan.scan import empty_pattern
+from ptycho_core.scan.scan import empty_pattern, hidden_light
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["is_stopped", "passed", "unseen_width", "windows_spectrum"]
+    from ptycho_core.scan.scan import Scan
+
+__all__ = ["hides_beam", "is_stopped", "passed", "unseen_width", "windows_spectrum"]
 
 _MOST: Final = 0.5
 """Part of the light of the probe which bad pixels hide, above which they are a beam stop: the object's mean is then found by
@@ -27,9 +29,6 @@ less light than its details."""
 
 _SEEN: Final = 1.5
 """Times ``LEAST`` that ``T`` must be, on average over a ring, for its frequency to be seen."""
-
-_WIDE: Final = 0
-"""Periods in a window that may be hidden: the mean of the object is found even by a little light."""
 
 _WINDOWS: Final = 64
 """Windows of the object whose spectra are averaged."""
@@ -41,6 +40,11 @@ LEAST: Final = 0.01
 def is_stopped(hidden: float) -> bool:
     """Whether a mask that hides this part of the light of the probe is a beam stop."""
     return hidden > _MOST
+
+
+def hides_beam(scan: Scan) -> bool:
+    """Whether the mask of a scan is one, as far as its probe says."""
+    return scan.probe is not None and is_stopped(hidden_light(scan.probe, scan.mask, scan.propagation))
 
 
 def passed(light: NDArray[np.float64], mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -64,7 +68,7 @@ def passed(light: NDArray[np.float64], mask: NDArray[np.bool_], shape: tuple[int
 
 
 def unseen_width(probe: NDArray[Any], mask: NDArray[np.bool_]) -> float:
-    """Half the period in pixels from which on a mask hides what an object scatters; 0 where it hides no more than ``_WIDE``.
+    """Half the period in pixels from which on a mask hides what an object scatters; 0 where it hides none but the mean.
 
     A frequency ``f`` is seen where ``T`` averaged over its directions is more than ``LEAST``.
     """
@@ -75,7 +79,7 @@ def unseen_width(probe: NDArray[Any], mask: NDArray[np.bool_]) -> float:
     means = np.bincount(ring, part.ravel())[: size // 2] / np.bincount(ring)[: size // 2]
     hidden = np.flatnonzero(means < _SEEN * LEAST)
     last = int(hidden.max()) if len(hidden) else 0
-    return size / (2 * last) if last > _WIDE else 0.0
+    return size / (2 * last) if last else 0.0
 
 
 def windows_spectrum(image: NDArray[Any], positions: NDArray[np.float64], size: int) -> NDArray[np.float64]:

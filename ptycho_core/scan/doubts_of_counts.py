@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ptycho_core.scan.beam_stop import is_stopped, unseen_width
+from ptycho_core.scan.beam_stop import hides_beam, unseen_width
 from ptycho_core.scan.canvas import frames_in_words
 from ptycho_core.scan.dose import unexplained
 from ptycho_core.scan.doubt import Doubt
 from ptycho_core.scan.pixels import FEWEST_FRAMES
-from ptycho_core.scan.scan import empty_pattern, hidden_light
+from ptycho_core.scan.scan import empty_pattern
 from ptycho_core.scan.selection import frame_numbers
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def _stand_at_whole_numbers(values: NDArray[np.float32]) -> bool:
 
 def zero_frequency_elsewhere(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
     """Most light is not in the middle of the patterns, where it is in the far field, although nothing hides it there."""
-    if scan.propagation is not None or _stopped(scan):
+    if scan.propagation is not None or hides_beam(scan):
         return
     mean = np.where(evidence.flawed.any, 0, evidence.mean_pattern)
     if mean.sum() < 0.5 * evidence.mean_pattern.sum() and evidence.tally.frames < FEWEST_FRAMES:
@@ -223,7 +223,7 @@ def zero_frequency_elsewhere(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
 
 def mask_hides_much(scan: Scan, _evidence: Evidence) -> Iterator[Doubt]:
     """A mask that leaves hardly any pixel of the detector, or none of those that the probe lights."""
-    detector = slice(scan.margin, scan.size - scan.margin)
+    inside = detector = slice(scan.margin, scan.size - scan.margin)  # what is added around it is bad on purpose
     if scan.propagation is None and scan.stored_size is not None and scan.stored_size < scan.size:
         first = scan.size // 2 - scan.stored_size // 2
         detector = slice(first, first + scan.stored_size)
@@ -233,23 +233,15 @@ def mask_hides_much(scan: Scan, _evidence: Evidence) -> Iterator[Doubt]:
         yield Doubt("mask", "doubtful", f"{said}: look whether it is the wrong way round; a mask is 1 where a pixel is good.")
     if scan.probe is None:
         return
-    inside, near = (
-        slice(scan.margin, scan.size - scan.margin),
-        scan.propagation is not None,
-    )  # light beside it is hidden on purpose
+    near = scan.propagation is not None
     light, good = empty_pattern(scan.probe, scan.propagation)[inside, inside], scan.mask[inside, inside]
     hidden = 1 - float(light[good].sum() / light.sum()) if light.any() else 0.0
     if hidden > _BAD and (near or bad > _STOP):
         said = f"The mask hides {hidden:.0%} of the light of the probe"
         yield Doubt("mask", "doubtful", f"{said}: look whether it belongs to these patterns, with zero frequency in the middle.")
-    elif not near and is_stopped(hidden) and (width := unseen_width(scan.probe, scan.mask)) > 0:
+    elif hides_beam(scan) and (width := unseen_width(scan.probe, scan.mask)) > 0:
         said = f"The mask hides {hidden:.1%} of the light of the probe, and all that structures wider than {width:.3g} px scatter"
         yield Doubt("mask", "doubtful", f"{said}, so that no pattern shows them: if this is a beam stop, take a smaller one.")
-
-
-def _stopped(scan: Scan) -> bool:
-    """Whether the mask hides most of the beam."""
-    return scan.probe is not None and scan.propagation is None and is_stopped(hidden_light(scan.probe, scan.mask))
 
 
 def dose_varies(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
@@ -259,7 +251,7 @@ def dose_varies(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
 
 def doubts_of_dose(scan: Scan, frames: NDArray[np.int64], photons: NDArray[np.float64]) -> Iterator[Doubt]:
     """The same of some frames (k,) and their photons in good pixels (k,)."""
-    if scan.probe is None or _stopped(scan) or (photons <= 0).any() or float(np.ptp(scan.positions, axis=0).min()) < 1:
+    if scan.probe is None or hides_beam(scan) or (photons <= 0).any() or float(np.ptp(scan.positions, axis=0).min()) < 1:
         return  # nor do positions without an extent say what the object explains
     counts = photons if scan.flux is None else photons / scan.flux[frames]
     found = unexplained(scan.positions[frames], counts, scan.probe)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ptycho_core.scan.beam_stop import is_stopped
+from ptycho_core.scan.beam_stop import hides_beam
 from ptycho_core.scan.canvas import probe_width
 from ptycho_core.scan.doubt import Doubt
-from ptycho_core.scan.scan import empty_counts, hidden_light
+from ptycho_core.scan.scan import empty_counts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -79,7 +79,7 @@ def scale(scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
     if scan.probe is None or not scan.probe_scaled:
         return
     expected, mean = empty_counts(scan, scan.probe.astype(np.complex128)), float(evidence.sums.mean())
-    if is_stopped(hidden_light(scan.probe, scan.mask)) and mean > expected:
+    if hides_beam(scan) and mean > expected:
         expected = float(_light(scan).sum())  # past a stop comes what the object scatters, which is no more than all light
     low, high = _SCALE
     if expected > 0 and not low <= mean / expected <= high:

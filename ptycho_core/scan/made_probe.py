@@ -68,7 +68,7 @@ def image_probe(scan: Scan) -> NDArray[np.complex128]:
     """The probe (1, N, N) of a scan in the near field, of no known scale: the root of the mean pattern, propagated back.
 
     On the mean the sample's structure is nearly even, and the wave of a wide beam has nearly no phase. A bad pixel takes the mean
-    of the good ones, and the margin goes on as the detector's edge.
+    of the good ones, and the margin continues the detector's edge.
 
     Raises:
         DataError: the patterns hold no counts.

@@ -1,4 +1,4 @@
-"""A margin round the detector in the near field, in which probe and object go on though nothing is measured there.
+"""A margin round the detector in the near field, in which probe and object continue though nothing is measured there.
 
 The window of the model is periodic: what leaves it on one side comes in on the other, where in the experiment other light comes
 in from outside. With a margin of masked pixels that light has a place to come from, and what wraps round ends in the margin.

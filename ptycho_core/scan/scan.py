@@ -268,8 +268,14 @@ def empty_pattern(probe: ComplexArray, way: Propagation | None) -> NDArray[np.fl
     return found
 
 
-def hidden_light(probe: ComplexArray, mask: NDArray[np.bool_]) -> float:
-    """Part of the light of a probe (mode, N, N) in the far field that falls on bad pixels of a mask (N, N); 0 without light."""
+def hidden_light(probe: ComplexArray, mask: NDArray[np.bool_], way: Propagation | None) -> float:
+    """Part of the light of a probe (mode, N, N) in the far field that falls on bad pixels of a mask (N, N); 0 without light.
+
+    0 in the near field too, where bad pixels hide a part of the picture, and none of its frequencies. ``way`` is
+    `Scan.propagation`.
+    """
+    if way is not None:
+        return 0.0
     light = empty_pattern(probe, None)
     return 1 - float(light[mask].sum() / light.sum()) if light.any() else 0.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -11,9 +11,13 @@ from ptycho_core.scan.kept import KeptPatterns
 from ptycho_core.scan.scan import relative_flux
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from ptycho_core.scan.scan import Scan
+
+    _Change: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.integer[Any]] | slice], NDArray[np.float32]]
 
 __all__ = ["chosen_frames", "frame_numbers", "with_even_dose", "with_frames"]
 
@@ -41,7 +45,7 @@ def with_frames(scan: Scan, chosen: NDArray[np.integer[Any]]) -> Scan:
 
 def chosen_frames(scan: Scan) -> NDArray[np.int64] | None:
     """(frame,), int64, ascending: the number that the file gives each frame, from 0; None where all its frames are here."""
-    return scan.patterns.frames if isinstance(scan.patterns, (_Chosen, _Clear, _Even)) else None
+    return scan.patterns.frames if isinstance(scan.patterns, (_Chosen, _Changed)) else None
 
 
 def frame_numbers(scan: Scan) -> NDArray[np.int64]:
@@ -57,10 +61,9 @@ def with_even_dose(scan: Scan) -> Scan:
     """
     if scan.flux is None:
         return scan
-    patterns: Any = (_KeptEven if isinstance(scan.patterns, KeptPatterns) else _Even)(
-        scan.patterns, scan.flux.astype(np.float32), chosen_frames(scan)
-    )  # fmt: skip
+    flux = scan.flux.astype(np.float32)
     note = "Flux: the counts of each frame are divided by it."
+    patterns = _changed(scan, lambda counts, frames: counts / flux[frames][:, np.newaxis, np.newaxis])
     return replace(scan, patterns=patterns, flux=None, notes=(*scan.notes, note))
 
 
@@ -71,18 +74,24 @@ def without_background(scan: Scan) -> Scan:
     """
     if scan.background is None:
         return scan
-    patterns: Any = (_KeptClear if isinstance(scan.patterns, KeptPatterns) else _Clear)(
-        scan.patterns, scan.background.astype(np.float32), chosen_frames(scan)
-    )  # fmt: skip
+    background = scan.background.astype(np.float32)
     note = "Background: it is subtracted from the counts, which are 0 where that makes them negative."
+    patterns = _changed(scan, lambda counts, _: np.maximum(counts - background, 0))
     return replace(scan, patterns=patterns, background=None, notes=(*scan.notes, note))
 
 
-class _Clear:
-    """Patterns less their background (N, N); see ``ptycho_core.scan.scan.Patterns``; ``frames`` as of `chosen_frames`."""
+def _changed(scan: Scan, change: _Change) -> Any:  # noqa: ANN401 - patterns, kept or not
+    return (_KeptChanged if isinstance(scan.patterns, KeptPatterns) else _Changed)(scan.patterns, change, chosen_frames(scan))
 
-    def __init__(self, patterns: Any, background: NDArray[np.float32], frames: NDArray[np.int64] | None) -> None:  # noqa: ANN401
-        self._all, self._background, self.frames = patterns, background, frames
+
+class _Changed:
+    """Patterns whose counts (k, N, N) are changed when they are read; see ``ptycho_core.scan.scan.Patterns``.
+
+    ``frames`` as of `chosen_frames`.
+    """
+
+    def __init__(self, patterns: Any, change: _Change, frames: NDArray[np.int64] | None) -> None:  # noqa: ANN401
+        self._all, self._change, self.frames = patterns, change, frames
         self.shape, self.dtype = patterns.shape, patterns.dtype
 
     def __len__(self) -> int:
@@ -90,37 +99,11 @@ class _Clear:
         return len(self._all)
 
     def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
-        """Counts (k, N, N) of the named frames, less the background, at least 0."""
-        counts: NDArray[np.float32] = np.maximum(self._all.read(frames) - self._background, 0)
-        return counts
+        """Counts (k, N, N) of the named frames, changed."""
+        return self._change(self._all.read(frames), frames)
 
 
-class _KeptClear(_Clear, KeptPatterns):
-    """The same of patterns that are kept."""
-
-    def release(self, frames: NDArray[np.integer[Any]]) -> None:
-        """Forget frames whose counts the engine holds now."""
-        self._all.release(frames)
-
-
-class _Even:
-    """Patterns over the flux of their frames; see ``ptycho_core.scan.scan.Patterns``; ``frames`` as of `chosen_frames`."""
-
-    def __init__(self, patterns: Any, flux: NDArray[np.float32], frames: NDArray[np.int64] | None) -> None:  # noqa: ANN401
-        self._all, self._flux, self.frames = patterns, flux, frames
-        self.shape, self.dtype = patterns.shape, patterns.dtype
-
-    def __len__(self) -> int:
-        """Number of frames."""
-        return len(self._all)
-
-    def read(self, frames: NDArray[np.integer[Any]] | slice) -> NDArray[np.float32]:
-        """Counts (k, N, N) of the named frames, over their flux."""
-        counts: NDArray[np.float32] = self._all.read(frames)
-        return counts / self._flux[frames][:, np.newaxis, np.newaxis]
-
-
-class _KeptEven(_Even, KeptPatterns):
+class _KeptChanged(_Changed, KeptPatterns):
     """The same of patterns that are kept."""
 
     def release(self, frames: NDArray[np.integer[Any]]) -> None:

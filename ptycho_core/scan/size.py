@@ -77,7 +77,7 @@ def followed_probe(probe: ComplexArray, before: int, size: int, *, near: bool = 
     """A probe (mode, M, M) for a scan of ``before`` pixels that now has ``size``; one that is not of ``before`` stays as it is.
 
     In the far field its pattern is cropped, or padded with zeros; what is kept has the counts it had. In the near field it is
-    itself, and goes on outside as it is at its edge, for the beam does not end where the detector does.
+    itself, and outside it continues as it is at its edge, for the beam does not end where the detector does.
     """
     if before == size or probe.shape[-1] != before:
         return probe

@@ -21,7 +21,7 @@ def test_the_share_of_each_frequency_is_that_of_a_single_wave(shape: tuple[int, 
     probe, mask = make_probe("disk", SIZE, 12, 1e4), stop(5)
     row, column = np.mgrid[:SIZE, :SIZE]
     scattered = probe * np.exp(2j * np.pi * (wave[0] * row + wave[1] * column) / SIZE)
-    expected = 1 - hidden_light(scattered, mask)
+    expected = 1 - hidden_light(scattered, mask, None)
     found = passed(empty_pattern(probe, None), mask, shape)
     scale = shape[0] // SIZE, shape[1] // SIZE
     assert found[wave[0] * scale[0], wave[1] * scale[1]] == pytest.approx(expected, rel=1e-6)

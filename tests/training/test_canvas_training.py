@@ -46,7 +46,7 @@ def stopped_inside(epoch):
 
 @pytest.fixture(scope="module")
 def whole(scan, tmp_path_factory, backend):
-    """The folder of a training by patterns, which nobody stopped."""
+    """The folder of a training by patterns, which was never stopped."""
     folder = tmp_path_factory.mktemp("whole") / "run"
     ptycho_core.train(scan, folder, backend=backend, **QUICK)
     return folder
@@ -112,7 +112,7 @@ def test_patterns_may_be_what_is_compared_and_without_validation_that_is_said(sc
 
 
 def test_a_network_that_learned_a_wrong_object_is_not_better_whatever_its_labels_say(scan, tmp_path, backend, capsys):
-    """Labels of half the contrast, as those of a fit of too few photons can be: patterns that nobody was given tell."""
+    """Labels of half the contrast, as those of a fit of too few photons can be: patterns that neither was given show it."""
     words = [*SMALL, "--model-type", "supervised", "--epochs", "8", "--learning-rate", "0.02"]
     other = simulated(tmp_path / "other.npz", "--object", "random-lines", "--size", "32", "--frames", "90", "--step", "3")
     weak = []

@@ -43,7 +43,7 @@ def at_detector(
     """Waves at the detector, in the order of the FFT, of exit waves (frame, mode, N, N).
 
     F in the far field. In the near field, where ``way`` leads to the detector, each is moved back by its remainder (frame, 2) and
-    goes on from there.
+    propagates from there.
     """
     if way is None:
         return transform(exits)

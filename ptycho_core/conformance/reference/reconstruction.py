@@ -64,7 +64,7 @@ def reconstruct(job: ReconstructJob, plan: ExecutionPlan, events: EventSink) -> 
     # What the plan refuses may have been allowed all the same: then it is done without.
     likelihood = options.likelihood if options.likelihood in _TERMS else "auto"
     options = replace(options, coarse_start=False, likelihood=likelihood)
-    hidden = hidden_light(job.probe, scan.mask) if scan.propagation is None else 0.0
+    hidden = hidden_light(job.probe, scan.mask, scan.propagation)
     engine = _Engine(counts, scan.mask, options, scan.propagation, hidden)
     return Run(engine, options, plan, events).result(start)
 

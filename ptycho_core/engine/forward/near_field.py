@@ -1,4 +1,4 @@
-"""Near-field (Fresnel) diffraction: the detector sees the exit wave, gone on by a distance.
+"""Near-field (Fresnel) diffraction: the detector sees the exit wave, propagated by a distance.
 
 ``D = shift(·, floor(position) - position) F^-1 H F`` with the transfer function ``H`` of `ptycho_core.physics.near_field`. The
 window is cut at whole pixels; the shift of its exit wave back by the remainder lets beam and detector stand still while the
@@ -7,12 +7,11 @@ object moves. In the far field that shift changes no intensity.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptycho_core.engine.forward.thin_sample import ThinSample, position_slopes
+from ptycho_core.engine.forward.thin_sample import ThinSample, position_slopes, shift_derivatives
 from ptycho_core.physics.near_field import transfer_function
 
 if TYPE_CHECKING:
@@ -83,8 +82,5 @@ class NearField(ThinSample):
 
     def propagate_slopes(self, xp: ArrayOps, slopes: Array, exits: Exit) -> Array:
         """The same."""
-        angles = 2 * math.pi * xp.fft_frequencies(xp.size(exits.wave))
-        factors = xp.complex(xp.zeros_like(angles), angles)
-        spectrum = xp.fft2(exits.wave)
-        moved = xp.stack([spectrum * factors[:, None], spectrum * factors])
-        return self.of_spectrum(xp, xp.fft2(slopes) + moved, exits.ramps)
+        moved_back = shift_derivatives(xp, xp.fft2(exits.wave))
+        return self.of_spectrum(xp, xp.fft2(slopes) - moved_back, exits.ramps)

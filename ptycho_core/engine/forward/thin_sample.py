@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ptycho_core.engine.arrays import Array, ArrayOps
     from ptycho_core.engine.state import Fields, Windows
 
-__all__ = ["ThinSample", "position_slopes", "shifted_probe"]
+__all__ = ["ThinSample", "position_slopes", "shift_derivatives", "shifted_probe"]
 
 
 class ThinSample(ABC):
@@ -94,10 +94,7 @@ class ThinSample(ABC):
 
     def position_derivative(self, xp: ArrayOps, exits: Exit, probe: Array) -> Array:
         """The object times the derivative of the shifted probe, which is exact in Fourier space."""
-        angles = -2 * math.pi * xp.fft_frequencies(xp.size(probe))
-        factors = xp.complex(xp.zeros_like(angles), angles)
-        spectrum = xp.fft2(probe)[None] * exits.ramps
-        slopes = xp.ifft2(xp.stack([spectrum * factors[:, None], spectrum * factors]))
+        slopes = xp.ifft2(shift_derivatives(xp, xp.fft2(probe)[None] * exits.ramps))
         if exits.roots is not None:
             slopes = xp.times_real(slopes, exits.roots)
         return self.propagate_slopes(xp, slopes * exits.patches[:, None], exits)
@@ -114,6 +111,13 @@ class ThinSample(ABC):
 def shifted_probe(xp: ArrayOps, probe: Array, ramps: Array | None) -> Array:
     """The probe (mode, N, N) at every frame: (frame, mode, N, N), or (1, mode, N, N) where no ramp is given."""
     return probe[None] if ramps is None else xp.ifft2(xp.fft2(probe)[None] * ramps)
+
+
+def shift_derivatives(xp: ArrayOps, spectrum: Array) -> Array:
+    """Derivatives of a shifted field's spectrum (frame, mode, N, N) by the shift along rows and columns, stacked in front."""
+    angles = -2 * math.pi * xp.fft_frequencies(xp.size(spectrum))
+    factors = xp.complex(xp.zeros_like(angles), angles)
+    return xp.stack([spectrum * factors[:, None], spectrum * factors])
 
 
 def position_slopes(xp: ArrayOps, moved: Array, slope: Array) -> Array:
