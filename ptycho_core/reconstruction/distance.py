@@ -48,7 +48,7 @@ FARTHEST: Final = 3
 """Steps to one side, at most."""
 
 SURE: Final = 2.5
-"""Standard deviations of photon noise by which the slope must differ from 0. At the right distance it is below 1, as object and
+"""Standard deviations of noise by which the slope must differ from 0. At the right distance it is below 1, as object and
 probe take up most of it."""
 
 _APART: Final = 2e-3
@@ -72,11 +72,12 @@ class Part:
         patterns = ArrayPatterns(lambda: counts, counts.shape, counts.dtype, where=str(scan.source), mask=part.mask)
         return cls(replace(part, patterns=patterns), chosen, counts)
 
-    def slope(self, result: ReconstructResult) -> float:
-        """The derivative of the misfit by the distance, in standard deviations of photon noise; above 0 where it is too long.
+    def slope(self, result: ReconstructResult, unknowns: float) -> float:
+        """The derivative of the misfit by the distance, in standard deviations of noise; above 0 where it is too long.
 
-        The misfit is ``4 Σ (√I − √n)²``, which photon noise alone leaves at 1 a pixel. Its second derivative F at a fixed object
-        and probe is twice the information on the distance, so that ``√(2F)`` is the largest deviation of the first.
+        The misfit is ``4 Σ (√I − √n)²``, which photon noise alone leaves at ``1 − unknowns`` a pixel after a fit of so many
+        unknowns for each pixel. Its second derivative F at a fixed object and probe is twice the information on the distance, so
+        that ``√(2F)`` is the largest deviation of the first; where the misfit is larger, by other faults, so is its variance.
         """
         way = self.scan.propagation
         assert way is not None
@@ -93,7 +94,8 @@ class Part:
 
         low, middle, high = (misfit(1 + side * _APART) for side in (-1, 0, 1))
         first, second = (high - low) / (2 * _APART), (high + low - 2 * middle) / _APART**2
-        return first / float(np.sqrt(2 * second)) if second > 0 else 0.0
+        dispersion = max(middle / (counts.size * (1 - unknowns)), 1.0)
+        return first / float(np.sqrt(2 * second * dispersion)) if second > 0 else 0.0
 
 
 def better_distance(
@@ -155,6 +157,6 @@ def doubt_of_distance(slope: float, better: float | None, geometry: Geometry) ->
         suspects += ", and --focus-to-sample-m"
     text = (
         f"The distance from sample to detector seems wrong: the patterns would fit better {where} (the slope of the misfit is"
-        f" {abs(slope):.3g} times photon noise). Look at {suspects}."
+        f" {abs(slope):.3g} times its noise). Look at {suspects}."
     )
     return Doubt("distance", "doubtful", text)

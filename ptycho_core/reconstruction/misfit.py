@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ptycho_core.scan.doubt import Doubt
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["FrameCheck", "FrameMisfits", "rows_of", "signs_of"]
+__all__ = ["FrameCheck", "FrameMisfits", "rows_of", "signs_of", "unknowns_of"]
 
 CHECKED_FRAMES: Final = 8
 """Frames, spread over the scan, that NumPy models again."""
@@ -186,13 +186,13 @@ def signs_of(
         bad_frames=tuple(frame_numbers(scan)[bad].tolist()),
         searched=searched,
         interrupted=result.interrupted,
-        unknowns=_unknowns(scan, result),
+        unknowns=unknowns_of(scan, result),
         # Counts that vary more than the object explains may do so by wrong positions, which a search has put right or R shows.
         doubts=[(one.severity, one.sentence) for one in doubts],
     )
 
 
-def _unknowns(scan: Scan, result: ReconstructResult) -> float:
+def unknowns_of(scan: Scan, result: ReconstructResult) -> float:
     """Numbers of object and probe for each pixel that was fitted to, at most a half, in the near field; else 0.
 
     There a beam as wide as the window makes few frames enough, so that the numbers count.

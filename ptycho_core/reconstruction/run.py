@@ -187,7 +187,7 @@ def fit(
     from ptycho_core.notes import NotedEvents
     from ptycho_core.reconstruction.answered import answered
     from ptycho_core.reconstruction.distance import Part
-    from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, rows_of, signs_of
+    from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, rows_of, signs_of, unknowns_of
     from ptycho_core.scan.scan import regime_facts
     from ptycho_core.scan.selection import chosen_frames, with_even_dose
     from ptycho_core.settings.components import losses_of
@@ -207,10 +207,11 @@ def fit(
     fits = FrameMisfits.of(scan, result, check, chosen.saturation)
     for note in fits.notes:
         noted.emit(Event("message", message=note))
-    about = None if part is None or result.interrupted else _doubt_of_distance(payload, part, result, hub)
-    doubts = [*chosen.doubts, *([about] if about else [])]
-    verdict = judge(signs_of(scan, result, fits, check, flat, doubts))
-    said = [one.sentence for one in (*looked.doubts, *([about] if about else []))]
+    found_wrong: list[Doubt] = []
+    if part is not None and not result.interrupted:
+        found_wrong = _doubts_of_distance(payload, part, result, unknowns_of(scan, result), hub)
+    verdict = judge(signs_of(scan, result, fits, check, flat, [*chosen.doubts, *found_wrong]))
+    said = [one.sentence for one in (*looked.doubts, *found_wrong)]
     metrics = {**fits.as_dict(), **verdict.as_dict(), "doubts": said}
     metrics |= regime_facts(scan)
     metrics |= {"stopped_by": result.stopped_by, "interrupted": result.interrupted, "notes": noted.notes}
@@ -254,16 +255,18 @@ def _start(scan: Scan, payload: ReconstructionPayload, inferred: StoredObject | 
     )
 
 
-def _doubt_of_distance(payload: ReconstructionPayload, part: Part, result: ReconstructResult, hub: EventHub) -> Doubt | None:
-    """What the end of a fit in the near field says of the distance; None where nothing speaks against it."""
+def _doubts_of_distance(
+    payload: ReconstructionPayload, part: Part, result: ReconstructResult, unknowns: float, hub: EventHub
+) -> list[Doubt]:
+    """What the end of a fit in the near field says against the distance."""
     from ptycho_core.notes import QuietEvents
     from ptycho_core.reconstruction.distance import SURE, TRIAL, better_distance, doubt_of_distance
     from ptycho_core.settings.planning import plan_of_trial
 
-    slope = part.slope(result)
+    slope = part.slope(result, unknowns)
     assert part.scan.geometry is not None
     if abs(slope) < SURE:
-        return None
+        return []
     # Several threads only wait for each other on arrays so small.
     groups, plan = plan_of_trial(payload.backend, payload.groups, payload.plan, {**TRIAL, "threads": 1})
     quiet = QuietEvents(hub)
@@ -278,7 +281,7 @@ def _doubt_of_distance(payload: ReconstructionPayload, part: Part, result: Recon
         better = better_distance(part, slope, fit, groups)
     except KeyboardInterrupt:  # the result is complete
         better = None
-    return doubt_of_distance(slope, better, part.scan.geometry)
+    return [doubt_of_distance(slope, better, part.scan.geometry)]
 
 
 def _with_power(result: ReconstructResult, probe: NDArray[Any]) -> ReconstructResult:
