@@ -2,7 +2,8 @@
 
 An object and a probe that are both fitted take up most of a wrong distance: R over noise may rise by a hundredth where the error
 of the object doubles. But where both are at their best, the derivative of the misfit by the distance alone is that of the best
-fits (the envelope theorem). At the right distance it is 0 within photon noise.
+fits (the envelope theorem). At the right distance it is 0 within photon noise. Where it is not, a fit to a part of the frames
+first makes sure that both are at their best.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from ptycho_core.contract import ReconstructJob
 from ptycho_core.imaging.metrics import frame_sums
 from ptycho_core.physics.forward import intensities
+from ptycho_core.physics.losses import bounded_above
 from ptycho_core.reconstruction.trials import APART, MARGIN, neighborhood
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.doubt import Doubt
@@ -30,13 +32,19 @@ if TYPE_CHECKING:
     from ptycho_core.contract import ReconstructResult, Value
     from ptycho_core.scan.scan import Geometry, Scan
 
-__all__ = ["SURE", "TRIAL", "Part", "better_distance", "doubt_of_distance"]
+__all__ = ["SETTLING", "SURE", "TRIAL", "Part", "better_distance", "doubt_of_distance", "settled"]
 
 TRIAL: Final[Mapping[str, Value]] = {
     "modes": 1, "epochs": 12, "iterations": 0, "batch_size": 8, "coarse_start": False, "held_out": 0.0, "refine_probe": True,
-    "refine_positions": "off", "background": "none", "start": None, "refine_flux": False, "saturation": 0.0,
+    "refine_positions": "off", "background": "none", "start": None, "refine_flux": False,
 }  # fmt: skip
 """The *reconstruction* settings of a short fit: rPIE alone, whose end changes smoothly with the distance."""
+
+SETTLING: Final[Mapping[str, Value]] = {
+    "epochs": 0, "iterations": 100, "tolerance": 0.05, "coarse_start": False, "held_out": 0.0, "total_variation": 0.0,
+    "refine_positions": "off", "background": "none", "start": None, "refine_flux": False,
+}  # fmt: skip
+"""Those of a fit that goes on with object and probe of another until they have settled."""
 
 FRAMES: Final = 64
 """Frames that are looked at, at most."""
@@ -57,20 +65,30 @@ _APART: Final = 2e-3
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """What the fits have in common: neighboring frames (k,) of a scan, in memory, and their counts (k, N, N), float32."""
+    """What the fits have in common: neighboring frames (k,) of a scan, in memory, and their counts (k, N, N), float32.
+
+    Counts that have reached ``saturation`` are lower bounds; None where there are none.
+    """
 
     scan: Scan
     frames: NDArray[np.int64]
     counts: NDArray[np.float32]
+    saturation: float | None
 
     @classmethod
-    def of(cls, scan: Scan) -> Part:
+    def of(cls, scan: Scan, saturation: float | None) -> Part:
         """That of a scan in the near field; only its frames are read, before a backend takes the patterns over."""
         chosen, _ = neighborhood(scan.positions, FRAMES, APART * scan.size)
         part = replace(with_frames(scan, chosen), object_guess=None)
         counts = part.patterns.read(slice(None))
         patterns = ArrayPatterns(lambda: counts, counts.shape, counts.dtype, where=str(scan.source), mask=part.mask)
-        return cls(replace(part, patterns=patterns), chosen, counts)
+        return cls(replace(part, patterns=patterns), chosen, counts, saturation)
+
+    def own(self, result: ReconstructResult) -> ReconstructResult:
+        """The result of a fit to the whole scan, with the frames of the part alone."""
+        flux = None if result.flux is None else result.flux[self.frames]
+        held_out = np.flatnonzero(np.isin(self.frames, result.held_out))
+        return replace(result, positions=result.positions[self.frames], flux=flux, held_out=held_out)
 
     def slope(self, result: ReconstructResult, unknowns: float) -> float:
         """The derivative of the misfit by the distance, in standard deviations of noise; above 0 where it is too long.
@@ -81,21 +99,38 @@ class Part:
         """
         way = self.scan.propagation
         assert way is not None
-        fitted = ~np.isin(self.frames, result.held_out)
-        frames, counts = self.frames[fitted], self.counts[fitted][:, self.scan.mask]
-        flux = None if result.flux is None else result.flux[frames]
+        fitted = np.setdiff1d(np.arange(len(self.frames)), result.held_out)
+        counts = self.counts[fitted][:, self.scan.mask].astype(np.float64)
+        flux = None if result.flux is None else result.flux[fitted]
 
         def misfit(factor: float) -> float:
             modelled = intensities(
-                result.object, result.probe, result.positions[frames], result.background, flux=flux,
+                result.object, result.probe, result.positions[fitted], result.background, flux=flux,
                 way=way._replace(distance=way.distance * factor),
             )[:, self.scan.mask]  # fmt: skip
+            if self.saturation:
+                modelled = bounded_above(modelled, counts, self.saturation)
             return float(4 * ((np.sqrt(modelled) - np.sqrt(counts)) ** 2).sum())
 
         low, middle, high = (misfit(1 + side * _APART) for side in (-1, 0, 1))
         first, second = (high - low) / (2 * _APART), (high + low - 2 * middle) / _APART**2
         dispersion = max(middle / (counts.size * (1 - unknowns)), 1.0)
         return first / float(np.sqrt(2 * second * dispersion)) if second > 0 else 0.0
+
+
+def settled(
+    part: Part,
+    own: ReconstructResult,
+    fit: Callable[[ReconstructJob], ReconstructResult],
+    groups: Mapping[str, Mapping[str, Value]],
+) -> ReconstructResult:
+    """The result ``own`` of a part once its object and probe have settled; other arguments as of `better_distance`.
+
+    Many photons see a distance that is wrong by parts of a percent, and as well what a fit had still to do.
+    """
+    background, flux = (None if one is None else np.asarray(one, dtype=np.float64) for one in (own.background, own.flux))
+    scan, positions = replace(part.scan, background=background), own.positions.astype(np.float64)
+    return fit(ReconstructJob(scan, own.object, own.probe, positions, groups, flux=flux))
 
 
 def better_distance(
@@ -131,8 +166,9 @@ def _misfit(
     beam = scaled_probe(scan)[0][:1].astype(np.complex64)
     result = fit(ReconstructJob(scan, np.ones(shape, dtype=np.complex64), beam, positions, groups, flux=scan.flux))
     sums = frame_sums(
-        part.counts, scan.mask, result.object, result.probe, positions, result.background, way=scan.propagation
-    ).sum(axis=0)
+        part.counts, scan.mask, result.object, result.probe, positions, result.background,
+        saturation=part.saturation, way=scan.propagation,
+    ).sum(axis=0)  # fmt: skip
     return float(sums[0] / sums[1]) if sums[1] > 0 and np.isfinite(sums).all() else float("inf")
 
 

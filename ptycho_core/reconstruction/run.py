@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from ptycho_core.contract import Event, Observer, ReconstructJob, ReconstructResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from ptycho_core.contract import Value
     from ptycho_core.events import EventHub
     from ptycho_core.files.folder import Claim
     from ptycho_core.formats.product import Reconstruction, StoredObject
@@ -187,7 +188,7 @@ def fit(
     from ptycho_core.notes import NotedEvents
     from ptycho_core.reconstruction.answered import answered
     from ptycho_core.reconstruction.distance import Part
-    from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, rows_of, signs_of, unknowns_of
+    from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, rows_of, signs_of
     from ptycho_core.scan.scan import regime_facts
     from ptycho_core.scan.selection import chosen_frames, with_even_dose
     from ptycho_core.settings.components import losses_of
@@ -201,7 +202,7 @@ def fit(
         noted.emit(Event("message", message=note))
     check = FrameCheck.of(scan)  # before the backend takes the patterns over
     flat = check.flat(scan, start)
-    part = None if scan.propagation is None else Part.of(replace(scan, probe=start.probe, probe_scaled=True))
+    part = None if scan.propagation is None else Part.of(replace(scan, probe=start.probe, probe_scaled=True), chosen.saturation)
     job = ReconstructJob(scan, start.object, start.probe, start.positions, chosen.groups, losses_of(chosen.groups), scan.flux)
     result = _with_power(payload.backend.reconstruct(job, payload.plan, noted), start.probe)
     fits = FrameMisfits.of(scan, result, check, chosen.saturation)
@@ -209,7 +210,7 @@ def fit(
         noted.emit(Event("message", message=note))
     found_wrong: list[Doubt] = []
     if part is not None and not result.interrupted:
-        found_wrong = _doubts_of_distance(payload, part, result, unknowns_of(scan, result), hub)
+        found_wrong = _doubts_of_distance(payload, part, scan, result, hub)
     verdict = judge(signs_of(scan, result, fits, check, flat, [*chosen.doubts, *found_wrong]))
     said = [one.sentence for one in (*looked.doubts, *found_wrong)]
     metrics = {**fits.as_dict(), **verdict.as_dict(), "doubts": said}
@@ -256,31 +257,44 @@ def _start(scan: Scan, payload: ReconstructionPayload, inferred: StoredObject | 
 
 
 def _doubts_of_distance(
-    payload: ReconstructionPayload, part: Part, result: ReconstructResult, unknowns: float, hub: EventHub
+    payload: ReconstructionPayload, part: Part, scan: Scan, result: ReconstructResult, hub: EventHub
 ) -> list[Doubt]:
     """What the end of a fit in the near field says against the distance."""
     from ptycho_core.notes import QuietEvents
-    from ptycho_core.reconstruction.distance import SURE, TRIAL, better_distance, doubt_of_distance
+    from ptycho_core.reconstruction.distance import SETTLING, SURE, TRIAL, better_distance, doubt_of_distance, settled
+    from ptycho_core.reconstruction.misfit import unknowns_of
     from ptycho_core.settings.planning import plan_of_trial
 
-    slope = part.slope(result, unknowns)
+    own = part.own(result)
+    slope = part.slope(own, unknowns_of(scan, result))
     assert part.scan.geometry is not None
     if abs(slope) < SURE:
         return []
+    quiet, asked = QuietEvents(hub), payload.groups["reconstruction"]
     # Several threads only wait for each other on arrays so small.
-    groups, plan = plan_of_trial(payload.backend, payload.groups, payload.plan, {**TRIAL, "threads": 1})
-    quiet = QuietEvents(hub)
+    common: dict[str, Value] = {"saturation": part.saturation or 0.0, "threads": 1}
+    same = {name: asked[name] for name in ("modes", "likelihood", "refine_probe")}
 
-    def fit(job: ReconstructJob) -> ReconstructResult:
-        found = payload.backend.reconstruct(job, plan, quiet)
-        if hub.stop_requested:
-            raise KeyboardInterrupt
-        return found
+    def of(trial: Mapping[str, Value]) -> tuple[Callable[[ReconstructJob], ReconstructResult], dict[str, dict[str, Value]]]:
+        groups, plan = plan_of_trial(payload.backend, payload.groups, payload.plan, {**trial, **common})
 
+        def fit(job: ReconstructJob) -> ReconstructResult:
+            found = payload.backend.reconstruct(job, plan, quiet)
+            if hub.stop_requested:
+                raise KeyboardInterrupt
+            return found
+
+        return fit, groups
+
+    better = None
     try:
-        better = better_distance(part, slope, fit, groups)
+        own = settled(part, own, *of({**SETTLING, **same}))
+        slope = part.slope(own, unknowns_of(part.scan, own))
+        if abs(slope) < SURE:
+            return []
+        better = better_distance(part, slope, *of(TRIAL))
     except KeyboardInterrupt:  # the result is complete
-        better = None
+        pass
     return [doubt_of_distance(slope, better, part.scan.geometry)]
 
 
