@@ -9,7 +9,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 export OMP_WAIT_POLICY := PASSIVE
 
 # A process holds one framework. What is no backend's, and what compares them in processes of their own, runs with the first.
-TESTS := $(BIN)/python -m pytest
+# Both lanes use every processor: threads of OpenBLAS, which spin, would make small matrices a hundred times slower.
+TESTS := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 KIT := $(TESTS) -q --pyargs ptycho_core.conformance
 OF_BACKENDS := tests/engine tests/reconstruction tests/liveness $(wildcard tests/training/test_learning_*.py) \
 	tests/compatibility/test_migration_page.py tests/golden/test_golden.py tests/tensorflow tests/ptycho_backend_tensorflow
