@@ -30,7 +30,7 @@ demo: $(VENV)/.installed
 
 # Decided by the common text alone: 'make test' runs these with the first framework, 'make test-all' with both.
 ONCE := $(addprefix tests/cli/test_,json_events.py learning_commands.py progress_of_learning.py the_audit_is_one.py) \
-	$(addprefix tests/inference/test_,chosen_probe.py infer_command.py) tests/loggers \
+	tests/engine/test_canvas_network_is_worth_it.py $(addprefix tests/inference/test_,chosen_probe.py infer_command.py) tests/loggers \
 	$(addprefix tests/liveness/test_,clipping_acts.py every_setting_of_learning_acts.py reading_acts.py the_frame_axis_acts.py the_margin_acts.py) \
 	$(addprefix tests/reconstruction/test_,resolution.py verdict.py wrong_distance.py) \
 	$(addprefix tests/training/test_,bad_learning_input.py train_command.py)
