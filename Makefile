@@ -9,9 +9,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 export OMP_WAIT_POLICY := PASSIVE
 
 # A process holds one framework. What takes a backend and is not among these runs with the first.
-# Both lanes use every processor: threads of OpenBLAS, which spin, would make small matrices a hundred times slower. Hundreds of
-# processes are started, which need not compile all modules again.
-TESTS := OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath build)/__pycache__ $(BIN)/python -m pytest
+# Both lanes use every processor: threads of OpenBLAS, which spin, would make small matrices a hundred times slower.
+TESTS := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 KIT := $(TESTS) -q --pyargs ptycho_core.conformance
 OF_BACKENDS := tests/engine tests/reconstruction tests/liveness $(wildcard tests/training/test_learning_*.py) \
 	tests/compatibility/test_migration_page.py tests/golden/test_golden.py tests/tensorflow tests/ptycho_backend_tensorflow
