@@ -8,8 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 # A waiting thread that spins takes the processor from the one it waits for.
 export OMP_WAIT_POLICY := PASSIVE
 
-# A process holds one framework. What is no backend's, and what compares them in processes of their own, runs with the first.
-TESTS := $(BIN)/python -m pytest
+# A process holds one framework. What takes a backend and is not among these runs with the first.
+# Both lanes use every processor: threads of OpenBLAS, which spin, would make small matrices a hundred times slower.
+TESTS := OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 KIT := $(TESTS) -q --pyargs ptycho_core.conformance
 OF_BACKENDS := tests/engine tests/reconstruction tests/liveness $(wildcard tests/training/test_learning_*.py) \
 	tests/compatibility/test_migration_page.py tests/golden/test_golden.py tests/tensorflow tests/ptycho_backend_tensorflow
@@ -29,27 +30,32 @@ demo: $(VENV)/.installed
 
 # Decided by the common text alone: 'make test' runs these with the first framework, 'make test-all' with both.
 ONCE := $(addprefix tests/cli/test_,json_events.py learning_commands.py progress_of_learning.py the_audit_is_one.py) \
-	$(addprefix tests/inference/test_,chosen_probe.py infer_command.py) tests/loggers \
+	tests/engine/test_canvas_network_is_worth_it.py $(addprefix tests/inference/test_,chosen_probe.py infer_command.py) tests/loggers \
 	$(addprefix tests/liveness/test_,clipping_acts.py every_setting_of_learning_acts.py reading_acts.py the_frame_axis_acts.py the_margin_acts.py) \
 	$(addprefix tests/reconstruction/test_,resolution.py verdict.py wrong_distance.py) \
 	$(addprefix tests/training/test_,bad_learning_input.py train_command.py)
-# These start their own processes and need neither framework here; the lane that is free first takes them.
+# These need neither framework in their process, as they start others, or try the core alone.
 APART := tests/components tests/packaging tests/process tests/files tests/parity tests/conformance/test_zoo.py
+CORE := $(addprefix tests/,backends benchmarks comparison conformance formats hostile imaging layers modelfile networks \
+	numpy_backend physics scan settings simulation)
 
-# Two at a time: the tests in a process with the first framework, those in one with the second, then the rest and the kit.
-PARTS := part-torch part-tensorflow part-apart part-kit-tensorflow part-kit-torch part-kit-reference part-kit-numpy
+# Two at a time, what takes longest first: lint and types, the tests with each framework, those with none, and the kit.
+PARTS := check part-torch part-tensorflow part-apart part-core part-kit-tensorflow part-kit-torch part-kit-reference part-kit-numpy
 
-test: $(VENV)/.plugins check
+test: $(VENV)/.plugins
 	$(MAKE) --no-print-directory --jobs=2 $(PARTS)
 
-test-all: $(VENV)/.owners $(VENV)/.jax $(PTYCHODUS)/.installed $(HOST)/.installed check
+test-all: $(VENV)/.owners $(VENV)/.jax $(PTYCHODUS)/.installed $(HOST)/.installed
 	$(MAKE) --no-print-directory --jobs=2 $(PARTS) part-numpy part-jax ALSO="-m ''"
 
 part-torch:
-	$(TESTS) $(ALSO) $(addprefix --ignore=,$(APART))
+	$(TESTS) $(ALSO) $(addprefix --ignore=,$(APART) $(CORE))
 
 part-apart:
 	$(TESTS) $(ALSO) $(APART)
+
+part-core:
+	$(TESTS) $(ALSO) $(CORE) $(addprefix --ignore=,$(APART))
 
 part-tensorflow:
 	$(TESTS) $(ALSO) --backend tensorflow $(OF_BACKENDS) \

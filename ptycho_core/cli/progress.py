@@ -106,9 +106,9 @@ def progress_observer(*, shown: bool) -> PlainProgress | BarProgress | None:
 def run_shown(run_payload: Callable[..., _Answer], payload: Payload, args: argparse.Namespace) -> _Answer:
     """Run a payload for a command: progress is shown unless settings turn it off, events go to who asked for them."""
     if next(_jobs):  # a host calls the command again: what the job before left in circles goes now
-        gc.unfreeze()
         gc.collect()
-    gc.freeze()  # the framework, which stays: else each pass of the collector looks through all of it again
+    else:
+        gc.freeze()  # the framework, which stays: else each pass of the collector looks through all of it again
     progress = progress_observer(shown=bool(payload.groups["execution"]["progress"]))
     observers = [one for one in (progress, args.events) if one is not None]
     with progress or contextlib.nullcontext():

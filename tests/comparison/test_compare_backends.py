@@ -58,7 +58,7 @@ def test_without_truth_the_first_result_is_what_others_are_compared_with(fakes, 
         np.savez(blind, **{key: file[key] for key in file.files if not key.endswith("_true")}, truth=file["object_true"])
     fakes.add("one")
     fakes.add("two", "image = image * (1 + 0.2 * noise[0])")
-    done = fakes.compare(blind, "--backends", "one,two", "-o", "out", "--quiet")
+    done = fakes.compare(blind, "--backends", "one,two", "-o", "out", "--quiet", "--no-figures")
     assert done.returncode == 0, done.stderr
     found = table(fakes.cwd / "out")
     assert found["reference"] is None
@@ -211,18 +211,19 @@ def test_a_training_is_told_what_its_model_is_made_of_and_the_inference_only_the
 
 def test_a_training_and_a_model_with_a_real_backend(fakes, scan_file, table):
     """One training; its model in another comparison gives what it gave in the first, and what ``ptycho infer`` gives."""
-    small = ("--network-width", 4, "--update-steps", 2, "--threads", 1, "--quiet")
+    quick = ("--threads", 1, "--no-figures")
+    small = ("--network-width", 4, "--update-steps", 2, "--quiet", *quick)
     out, again = fakes.cwd / "out", fakes.cwd / "again"
     done = fakes.compare(scan_file, "--train", "--backends", "torch", "-o", out, "--epochs", 1, "--gridsize", 1, *small)
     assert done.returncode == 0, done.stderr
     entry = table(out)["entries"]["torch"]
     assert entry["facts"]["training"]["epochs"] == 1
     assert (out / "torch" / "run" / "best.ptycho").exists()
-    done = fakes.compare(scan_file, "--model", out / "torch" / "run", "--backends", "torch", "-o", again, "--threads", 1)
+    done = fakes.compare(scan_file, "--model", out / "torch" / "run", "--backends", "torch", "-o", again, *quick)
     assert done.returncode == 0, done.stderr
     assert table(again)["entries"]["torch"]["quality"] == entry["quality"]
     assert main(["infer", str(scan_file), "--model", str(out / "torch" / "run"), "-o", str(out / "alone"), "--backend", "torch",
-                 "--threads", "1", "--quiet"]) == 0  # fmt: skip
+                 "--quiet", *map(str, quick)]) == 0  # fmt: skip
     one, two = load_reconstruction(out / "alone").object, load_reconstruction(again / "torch").object
     np.testing.assert_array_equal(one, two)
     refused = fakes.compare(scan_file, "--model", out / "torch" / "run", "--backends", "torch", "-o", "no", "--gridsize", 2)
@@ -234,7 +235,7 @@ def test_two_distributions_of_one_name_can_be_compared(fakes, scan_file, table):
     fakes.add("plain", provides="twin")
     fakes.add("noisy", provides="twin", then="image = image * (1 + 0.2 * noise[0])")
     out = fakes.cwd / "out"
-    done = fakes.compare(scan_file, "--backends", "twin@fake-plain,twin@fake-noisy", "-o", out)
+    done = fakes.compare(scan_file, "--backends", "twin@fake-plain,twin@fake-noisy", "-o", out, "--no-figures")
     assert done.returncode == 0, done.stderr
     entries = table(out)["entries"]
     assert set(entries) == {"twin@fake-plain", "twin@fake-noisy"}
@@ -244,6 +245,6 @@ def test_two_distributions_of_one_name_can_be_compared(fakes, scan_file, table):
     assert "2 distributions provide it: fake-noisy 1.0, fake-plain 1.0" in refused.stdout + refused.stderr
     settings = fakes.cwd / "run.toml"
     settings.write_text('[execution]\nbackend = "reference"\n[backends]\nblock = ["twin@fake-noisy"]\n')
-    chosen = fakes.compare(scan_file, "--backends", "twin", "--config", settings, "-o", fakes.cwd / "out3")
+    chosen = fakes.compare(scan_file, "--backends", "twin", "--config", settings, "-o", fakes.cwd / "out3", "--no-figures")
     assert chosen.returncode == 0, chosen.stderr
     assert table(fakes.cwd / "out3")["entries"]["twin"]["quality"] == entries["twin@fake-plain"]["quality"]

@@ -6,6 +6,7 @@ process are not for here; whether a plugin loads lightly is looked at in a proce
 """
 
 import functools
+import gc
 import hashlib
 import importlib
 import json
@@ -164,11 +165,14 @@ def main(folder, names):
     with subprocess.Popen(lightly, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as Here.light:
         for name in names:
             Here.site = str(folder / name)
+            gc.collect()
+            gc.freeze()  # what is loaded stays: a session looks through all of it several times
             with surroundings(Here.site):
                 pytest.main(
                     [
                         "--pyargs", "ptycho_core.conformance", "--ptycho-backend", name, "-q", "-p", "no:cacheprovider",
                         f"--ptycho-report={folder / name}.json", "--basetemp", str(folder / f"{name}-files"),
+                        "-p", "no:hypothesispytest",
                     ]
                 )  # fmt: skip
             print(f"CPU {name} {time.process_time():.2f}", file=sys.stderr)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from canvas_runs import simulated, train
 
 import ptycho_core
 from ptycho_core.cli.main import main
@@ -65,22 +66,12 @@ def test_eight_turns_are_the_symmetries_of_a_square():
     assert turned(canvas, 1).tolist() == [[2, 5], [1, 4], [0, 3]]
 
 
-def simulated(folder, seed, *words):
-    path = folder / f"{seed}.npz"
-    assert main(["simulate", str(path), "--defocus-fraction", "1", "--seed", str(seed), *words]) == 0
-    return path
-
-
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory):
     """Three scans of 120 frames of 32 x 32 pixels, with other objects."""
     words = ["--object", "random-lines", "--size", "32", "--frames", "120", "--step", "3", "--photons", "1e6"]
     folder = tmp_path_factory.mktemp("scans")
     return [simulated(folder, seed, *words) for seed in (5, 6, 7)]
-
-
-def train(*words, backend, more=("--threads", "1", "--quiet", "--no-figures", "--network", "canvas")):
-    return main(["train", *map(str, words), "--backend", backend, *more])
 
 
 @pytest.fixture(scope="module")
@@ -122,40 +113,3 @@ def test_batches_change_no_bit_of_an_inference_and_the_reference_infers_alike(le
     assert np.linalg.norm(found[0].object - wanted) <= 2e-5 * np.linalg.norm(wanted)
     untrained = ptycho_core.infer(scans[2], backend=backend, threads=1, update_steps=5).object
     assert np.linalg.norm(untrained - wanted) > 1e-3 * np.linalg.norm(wanted)
-
-
-def test_seconds_of_training_are_worth_steps(tmp_path, backend):
-    """The gate on quality: a network that learned from the reconstruction of one scan, on another object.
-
-    Measured with PyTorch for five seeds of scan, training and test, and the same figures with TensorFlow for the first: phase
-    0.023 to 0.037 better (mean 0.030, deviation 0.006), error 0.78 to 0.91 of that without (0.85, 0.05), amplitude 0.002 to 0.005
-    better. The limits are three deviations from the means, and two and a half.
-    """
-    dense = ["--object", "random-lines", "--scan", "random", "--field", "96", "--step", "4.2933"]
-    scan, test = (simulated(tmp_path, seed, *dense) for seed in (1, 101))
-    words = ["--labels", "reconstruct", "--epochs", "25", "--batch-size", "64", "--seed", "1"]
-    assert train(scan, "-o", tmp_path / "run", *words, backend=backend) == 0
-    plain = ptycho_core.score(ptycho_core.infer(test, backend=backend, threads=1, update_steps=5), test)
-    found = ptycho_core.score(ptycho_core.infer(test, tmp_path / "run", backend=backend, threads=1), test)
-    assert found.ssim_phase > plain.ssim_phase + 0.012
-    assert found.nrmse < 0.975 * plain.nrmse
-    assert found.ssim_amplitude > plain.ssim_amplitude - 0.002
-
-
-@pytest.mark.long
-def test_a_minute_of_training_halves_the_steps(tmp_path, backend):
-    """What it was built for, on both families of objects, from one scan of lines and its own reconstruction.
-
-    Measured with PyTorch: phase 0.893 to 0.930 on lines, 0.803 to 0.880 on pictures; amplitude 0.937 to 0.944, 0.815 to 0.840.
-    """
-    dense = ["--scan", "random", "--field", "192", "--step", "4.2933"]
-    scan = simulated(tmp_path, 1, "--object", "random-lines", *dense)
-    assert train(scan, "-o", tmp_path / "run", "--labels", "reconstruct", "--epochs", "40", backend=backend) == 0
-    for family in ("random-lines", "natural"):
-        (tmp_path / family).mkdir()
-        test = simulated(tmp_path / family, 101, "--object", family, *dense)
-        plain = ptycho_core.score(ptycho_core.infer(test, backend=backend, update_steps=5), test)
-        found = ptycho_core.score(ptycho_core.infer(test, tmp_path / "run", backend=backend), test)
-        assert found.ssim_phase > plain.ssim_phase + 0.03, family
-        assert found.ssim_amplitude > plain.ssim_amplitude - 0.002, family
-        assert found.nrmse < plain.nrmse, family

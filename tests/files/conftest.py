@@ -15,7 +15,7 @@ from ptycho_core.imaging.drawing import empty_figure
 @pytest.fixture(autouse=True)
 def _small_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures without content: what they show is tested elsewhere, and takes most of the time of a small job."""
-    for name in ("figure_of_object", "figure_of_probe", "figure_of_losses", "figure_of_score", "figure_of_comparison"):
+    for name in [name for name in vars(figures) if name.startswith("figure_of_")]:
         monkeypatch.setattr(figures, name, lambda *_, **__: empty_figure(1, 1))
 
 

@@ -10,7 +10,7 @@ __all__ = ["go_on", "infer", "reconstruct", "train"]
 
 def train(scan, folder, settings):
     """Losses of the epochs and the weights at the end."""
-    ptycho_core.train(scan, folder, overwrite=True, progress=False, **settings)
+    ptycho_core.train(scan, folder, overwrite=True, progress=False, figures=False, **settings)
     model = load_model(Path(folder) / "last.ptycho", training=True)
     arrays = {name.removeprefix("exact."): value for name, value in model.training.arrays.items() if name.startswith("exact.")}
     return {"losses": [row["loss"] for row in model.history], "steps": model.training.state["steps"], "probe": arrays["probe"]}
@@ -31,6 +31,6 @@ def reconstruct(scan, settings):
 
 def go_on(scan, folder, settings):
     """As `train`, from the checkpoint in the folder."""
-    ptycho_core.train(scan, folder, resume=True, progress=False, **settings)
+    ptycho_core.train(scan, folder, resume=True, progress=False, figures=False, **settings)
     model = load_model(Path(folder) / "last.ptycho")
     return {"losses": [row["loss"] for row in model.history], "backend": model.producer["backend"]}

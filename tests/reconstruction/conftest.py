@@ -1,8 +1,5 @@
-"""A small simulated scan with known truth, and the command line in this process and in a separate one."""
+"""A small simulated scan with known truth, and the command line in this process."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,16 +30,5 @@ def answered(capsys: pytest.CaptureFixture[str]) -> Callable[..., SimpleNamespac
         capsys.readouterr()
         status = main([*map(str, arguments)])
         return SimpleNamespace(returncode=status, stderr=capsys.readouterr().err)
-
-    return run
-
-
-@pytest.fixture
-def ptycho() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command as a user does."""
-
-    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "ptycho_core", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=dict(os.environ) | environment)
 
     return run

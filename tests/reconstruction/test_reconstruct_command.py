@@ -3,8 +3,6 @@
 import csv
 import json
 import signal
-import subprocess
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,8 +19,7 @@ from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.start import prepare_start
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
-Ptycho = Callable[..., subprocess.CompletedProcess[str]]
-QUICK = ["--epochs", "3", "--iterations", "5", "--quiet"]
+QUICK = ["--epochs", "3", "--iterations", "5", "--quiet", "--no-figures"]
 FILES = {"reconstruction.h5", "settings.json", "metrics.json", "log.csv", "object.png", "probe.png", "losses.png"}
 FILES |= {"frames.csv", "frames.png"}
 
@@ -116,7 +113,7 @@ def test_a_result_of_another_size_keeps_that_and_its_mask_and_is_not_scored_agai
 
 
 def test_a_result_can_be_the_start_of_the_next(scan_file: Path, tmp_path: Path) -> None:
-    assert main(["reconstruct", str(scan_file), "-o", str(tmp_path / "first"), "--quiet"]) == 0
+    assert main(["reconstruct", str(scan_file), "-o", str(tmp_path / "first"), "--quiet", "--no-figures"]) == 0
     flat = ptycho_core.reconstruct(scan_file, epochs=1, iterations=0, coarse_start=False)
     warm = ptycho_core.reconstruct(scan_file, start=str(tmp_path / "first"), epochs=1, iterations=0)
     assert [row["stage"] for row in warm.history] == ["pie"]
@@ -162,15 +159,13 @@ def test_a_probe_file_replaces_the_probe_of_the_scan(scan_file: Path, tmp_path: 
         ptycho_core.reconstruct(scan_file, probe=str(tmp_path / "probe.npy"))
 
 
-def test_an_output_folder_that_is_not_empty_is_refused_unless_overwritten(
-    scan_file: Path, ptycho: Ptycho, tmp_path: Path
-) -> None:
+def test_an_output_folder_that_is_not_empty_is_refused_unless_overwritten(scan_file: Path, answered: Any, tmp_path: Path) -> None:
     (tmp_path / "kept.txt").write_text("mine")
-    done = ptycho("reconstruct", scan_file, "-o", tmp_path, *QUICK)
+    done = answered("reconstruct", scan_file, "-o", tmp_path, *QUICK)
     assert done.returncode == 2
     assert "--overwrite" in one_sentence(done.stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
-    assert ptycho("reconstruct", scan_file, "-o", tmp_path, "--overwrite", *QUICK).returncode == 0
+    assert answered("reconstruct", scan_file, "-o", tmp_path, "--overwrite", *QUICK).returncode == 0
     assert (tmp_path / "kept.txt").read_text() == "mine"
 
 
@@ -206,9 +201,9 @@ def has_gpu(backend: str) -> bool:
     return len(import_module(f"ptycho_backend_{backend}.devices").probe().devices) > 1
 
 
-def test_an_output_below_a_file_is_refused(scan_file: Path, ptycho: Ptycho, tmp_path: Path) -> None:
+def test_an_output_below_a_file_is_refused(scan_file: Path, answered: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = ptycho("reconstruct", scan_file, "-o", tmp_path / "file" / "out", *QUICK)
+    done = answered("reconstruct", scan_file, "-o", tmp_path / "file" / "out", *QUICK)
     assert done.returncode == 2
     assert str(tmp_path / "file") in one_sentence(done.stderr)
 

@@ -87,8 +87,7 @@ def _known(folder: Path, spoil: Any = None, **settings: Any) -> SimpleNamespace:
 @pytest.mark.parametrize("sample", ["dead-leaves", "random-field"])
 def test_a_sound_scan_is_good(photons: float, sample: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scan, folder = _known(tmp_path, photons=photons, object=sample).path, tmp_path / "out"
-    command = ["reconstruct", str(scan), "-o", str(folder), "--quiet", "--no-figures", "--require-good", "--threads", "1"]
-    assert main(command) == 0
+    assert main([*_command(scan, folder), "--require-good"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("good: R is ")
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -132,12 +131,21 @@ def test_a_fault_that_the_fit_takes_into_account_is_in_doubt_no_more(fault: str,
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_scan_with_a_fault_is_not_good(fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scan, folder = _known(tmp_path, FAULTS[fault]).path, tmp_path / "out"
-    command = ["reconstruct", str(scan), "-o", str(folder), "--quiet", "--no-figures", "--threads", "1", *MODELED.get(fault, ())]
-    assert main(command) == 0
+    assert main([*_command(scan, folder), "--require-good", *MODELED.get(fault, ())]) == 6
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith(("doubtful: ", "unusable: ")), last
-    assert main([*command, "--overwrite", "--require-good"]) == 6
     assert json.loads((folder / "metrics.json").read_text())["verdict"] == last.split(":")[0]
+
+
+def test_a_result_that_is_not_good_is_no_failure_unless_that_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(_command(_known(tmp_path, FAULTS["detector turned"]).path, tmp_path / "out")) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith(("doubtful: ", "unusable: "))
+
+
+def _command(scan: Path, folder: Path) -> list[str]:
+    return ["reconstruct", str(scan), "-o", str(folder), "--quiet", "--no-figures", "--threads", "1"]
 
 
 def _error(found: Reconstruction, truth: Any) -> float:
