@@ -70,10 +70,16 @@ def with_even_dose(scan: Scan) -> Scan:
     """
     if scan.flux is None:
         return scan
-    flux = scan.flux.astype(np.float32)
+    flux, behind = scan.flux.astype(np.float32), scan.background
     note = "Flux: the counts of each frame are divided by it."
     patterns = _changed(scan, lambda counts, frames: counts / flux[frames][:, np.newaxis, np.newaxis])
     ends = None if scan.saturation is None else scan.saturation / scan.flux
+    if behind is not None:  # it does not vary: counts less it are divided, and it is added again
+        still = behind.astype(np.float32)
+        patterns = _changed(
+            scan, lambda counts, frames: np.maximum((counts - still) / flux[frames][:, np.newaxis, np.newaxis] + still, 0)
+        )
+        ends = None if ends is None else ends + np.minimum(float(behind.max()) * (1 - 1 / scan.flux), 0)
     return replace(scan, patterns=patterns, flux=None, notes=(*scan.notes, note), saturation=ends)
 
 
