@@ -6,7 +6,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ptycho_core.contract import Event, InferJob, Observer, Value
 from ptycho_core.errors import DataError
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ptycho_core.inference.probe import ChosenProbe
     from ptycho_core.jobs.beam import Made
     from ptycho_core.model import Model
+    from ptycho_core.scan.doubt import Doubt
     from ptycho_core.scan.scan import Scan
     from ptycho_core.settings.payload import InferencePayload
 
@@ -148,21 +149,68 @@ def infer_payload(
     Raises:
         DataError, KeyboardInterrupt: as `run_payload`.
     """
-    from ptycho_core.formats.opening import open_scan
-    from ptycho_core.inference.untrained import untrained_model
-    from ptycho_core.jobs.doubts import doubts_with_probe, looked_over, say_doubts
-    from ptycho_core.jobs.prepared import evened, prepared
-    from ptycho_core.model import load_model
+    from ptycho_core.jobs.doubts import say_doubts
     from ptycho_core.notes import NotedEvents
     from ptycho_core.scan.canvas import object_canvas
-    from ptycho_core.scan.kept import kept
 
     began = time.perf_counter()
-    groups = payload.groups
+    it = _ready(payload, hub)
+    scan, model, chosen = it.scan, it.model, it.chosen
+    origin, shape = object_canvas(scan.positions, scan.size)
+    how = f"model {payload.model_path}" if payload.model_path is not None else _steps_of(model)
+    what = f"{len(scan)} patterns of {scan.source.name}, {how}, probe: {chosen.origin}"
+    hub.emit(Event(announce, message=f"{what}, {payload.said}"))
+    said = say_doubts(hub, it.doubts) if announce == "started" else []  # a job that has begun said them
+    noted = NotedEvents(hub)
+    job = infer_job(scan, model, chosen.probe, scan.positions - origin, payload.groups, it.background)
+    found = stitched(payload.backend, payload.plan, job, shape, noted)
+    for note in (*it.notes, *chosen.notes, *found.notes):
+        noted.emit(Event("message", message=note))
+    seconds = round(time.perf_counter() - began, 3)
+    metrics = _metrics(payload, job, it.measured, chosen, found)
+    metrics |= {"doubts": said, "notes": noted.notes, "model": _name_of(payload), "seconds": seconds}
+    metrics |= {} if it.made is None else {"made_probe": it.made.record}
+    metrics |= {} if payload.model_path is None else {"untrained": dict(model.untrained)}
+    return _collect(payload, job, it.measured, chosen, found, origin), metrics
+
+
+class _Ready(NamedTuple):
+    """All that a pass takes.
+
+    Attributes:
+        scan: with the same dose in every frame.
+        measured: the same as it was measured.
+        model: the one given, or one that estimates without a network.
+        chosen: the probe.
+        background: (N, N), counts, or None.
+        made: how the probe was made, if it was.
+        doubts: about the scan.
+        notes: what was chosen, a sentence each.
+    """
+
+    scan: Scan
+    measured: Scan
+    model: Model
+    chosen: ChosenProbe
+    background: NDArray[np.floating[Any]] | None
+    made: Made | None
+    doubts: Sequence[Doubt]
+    notes: Sequence[str]
+
+
+def _ready(payload: InferencePayload, hub: EventHub) -> _Ready:
+    """Open the scan, and find what is not known of it."""
+    from ptycho_core.formats.opening import open_scan
+    from ptycho_core.inference.untrained import untrained_model
+    from ptycho_core.jobs.doubts import doubts_with_probe, looked_over
+    from ptycho_core.jobs.prepared import evened, prepared
+    from ptycho_core.model import load_model
+    from ptycho_core.scan.kept import kept
+
     looked = looked_over(kept(open_scan(payload.file, _reading(payload))))
     trained = None if payload.model_path is None else load_model(payload.model_path)
     scan, doubts, subtract = looked.scan, list(looked.doubts), trained is not None
-    named, notes = groups["data"]["probe"], list[str]()
+    named, notes = payload.groups["data"]["probe"], list[str]()
     if scan.probe is None:
         named = None  # what only fits could find is taken from the model
     if (made := _made_probe(evened(scan, subtract=subtract), payload, hub)) is not None:
@@ -174,27 +222,14 @@ def infer_payload(
     beam = partial(_probe, payload, trained, None if named is None else str(named))
     if looked.scan.probe is None:
         doubts += doubts_with_probe(looked, beam(evened(scan, subtract=subtract)).probe)
-    ready = prepared(payload, "inference", scan, doubts, lambda even: beam(even).probe, hub, subtract=subtract)
-    scan, chosen, background = ready.scan, beam(ready.scan), None
+    even, measured, chosen_notes, _ = prepared(
+        payload, "inference", scan, doubts, lambda one: beam(one).probe, hub, subtract=subtract
+    )
+    chosen, background = beam(even), None
     if trained is None:
-        chosen, background = _refined(payload, scan, chosen, hub)
-    model = trained or untrained_model(scan, chosen, groups["model"])
-    origin, shape = object_canvas(scan.positions, scan.size)
-    how = f"model {payload.model_path}" if payload.model_path is not None else _steps_of(model)
-    what = f"{len(scan)} patterns of {scan.source.name}, {how}, probe: {chosen.origin}"
-    hub.emit(Event(announce, message=f"{what}, {payload.said}"))
-    said = say_doubts(hub, doubts) if announce == "started" else []  # a job that has begun said them
-    noted = NotedEvents(hub)
-    job = infer_job(scan, model, chosen.probe, scan.positions - origin, groups, background)
-    found = stitched(payload.backend, payload.plan, job, shape, noted)
-    for note in (*notes, *ready.notes, *chosen.notes, *found.notes):
-        noted.emit(Event("message", message=note))
-    seconds = round(time.perf_counter() - began, 3)
-    metrics = _metrics(payload, job, ready.measured, chosen, found)
-    metrics |= {"doubts": said, "notes": noted.notes, "model": _name_of(payload), "seconds": seconds}
-    metrics |= {} if made is None else {"made_probe": made.record}
-    metrics |= {} if payload.model_path is None else {"untrained": dict(model.untrained)}
-    return _collect(payload, job, ready.measured, chosen, found, origin), metrics
+        chosen, background = _refined(payload, even, chosen, hub)
+    model = trained or untrained_model(even, chosen, payload.groups["model"])
+    return _Ready(even, measured, model, chosen, background, made, doubts, [*notes, *chosen_notes])
 
 
 def _probe(payload: InferencePayload, model: Model | None, given: str | None, scan: Scan) -> ChosenProbe:

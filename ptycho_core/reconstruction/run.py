@@ -114,7 +114,7 @@ def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> 
     inferred, notes = (None, []) if infer is None else infer(hub)
     looked, made = with_probe(payload, looked, hub, inferred)
     found = fit(payload, looked, hub, inferred, made)
-    found.metrics["notes"] = notes + found.metrics["notes"]
+    found.metrics["notes"] = list(dict.fromkeys([*notes, *found.metrics["notes"]]))
     found.metrics["seconds"] = round(time.perf_counter() - began, 3)
     return found
 
