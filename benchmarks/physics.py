@@ -22,7 +22,7 @@ PTYCHO = [sys.executable, "-c", "from ptycho_core.cli.main import run; run()"]
 
 
 class Row(NamedTuple):
-    """A kind of scan, and how it is reconstructed: words of ``ptycho simulate`` and of ``ptycho reconstruct``.
+    """A kind of scan, and how it is reconstructed: words of ``ptycho simulate`` and of ``ptycho reconstruct``, or another verb.
 
     ``stop`` is the radius of a beam stop, as a part of N.
     """
@@ -31,9 +31,13 @@ class Row(NamedTuple):
     simulate: tuple[str, ...] = ()
     reconstruct: tuple[str, ...] = ()
     stop: float = 0.0
+    verb: str = "reconstruct"
 
 
 NEAR = ("--regime", "near", "--step", "12", "--photons", "2e7")
+KNOWN = ("--defocus-fraction", "1")
+"""The guess of the probe is right: a pass does not fit it."""
+
 DIVERGENT = ("--photon-energy-ev", "17000", "--focus-to-sample-m")
 TEN_TIMES = (*DIVERGENT, "0.1", "--detector-distance-m", "0.9", "--detector-pixel-size-m", "6.5e-6")
 MANY_TIMES = (*DIVERGENT, "0.01", "--detector-distance-m", "2.99", "--detector-pixel-size-m", "75e-6")
@@ -46,6 +50,9 @@ ROWS = (
     Row("dose varies by 5 %", ("--flux-error", "0.05")),
     Row("brightest 1 % clipped at a third, not modeled", ("--saturation", "{third}"), ("--saturation", "0")),
     Row("brightest 1 % clipped at a third", ("--saturation", "{third}")),
+    Row("one pass, even dose", KNOWN, verb="infer"),
+    Row("one pass, dose varies by 20 %", (*KNOWN, "--flux-error", "0.2"), verb="infer"),
+    Row("one pass, brightest 1 % clipped at a third", (*KNOWN, "--saturation", "{third}"), verb="infer"),
     Row("near field, parallel beam", NEAR),
     Row("near field, parallel beam, lines", (*NEAR, "--object", "random-lines")),
     Row("near field, magnified 10 times", (*NEAR, *TEN_TIMES)),
@@ -88,7 +95,7 @@ def _measure(folder: Path, row: Row, base: tuple[str, ...], third: str, backend:
     fit = ("--backend", backend, "--threads", "1", "--no-figures", "--overwrite", "--quiet")
     if row.stop:
         _hide(scan, row.stop)
-    seconds = _ptycho("reconstruct", str(scan), "-o", str(out), *fit, *row.reconstruct)
+    seconds = _ptycho(row.verb, str(scan), "-o", str(out), *fit, *row.reconstruct)
     metrics = json.loads((out / "metrics.json").read_text())
     found = score(out, scan).nrmse
     print(

@@ -14,12 +14,12 @@ from ptycho_core.physics.near_field import way_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ptycho_core.contract import Job
+    from ptycho_core.contract import Job, TrainJob
     from ptycho_core.model import Model
     from ptycho_core.scan.scan import Scan
     from ptycho_core.training.data import TrainingData
 
-__all__ = ["check_job", "in_near_field"]
+__all__ = ["check_job", "in_near_field", "with_bounds"]
 
 
 def check_job(job: Job) -> None:
@@ -59,8 +59,18 @@ def in_near_field(job: Job) -> str:
     """What of a job is in the near field: a scan's file, or the batch; empty where all is in the far field."""
     if isinstance(job, EvaluateJob):
         return "" if job.propagation is None else "the batch"
-    scans = [job.scan] if isinstance(job, ReconstructJob | InferJob) else [one.scan for one in job.data.scans]
-    return next((str(scan.source) for scan in scans if scan.propagation is not None), "")
+    return next((str(scan.source) for scan in _scans(job) if scan.propagation is not None), "")
+
+
+def with_bounds(job: Job) -> str:
+    """What of a job has saturated pixels: a scan's file, or the batch; empty where no count is a lower bound."""
+    if isinstance(job, EvaluateJob):
+        return "the batch" if job.saturation else ""
+    return next((str(scan.source) for scan in _scans(job) if scan.saturation is not None), "")
+
+
+def _scans(job: ReconstructJob | TrainJob | InferJob | EvaluateBatchJob) -> list[Scan]:
+    return [job.scan] if isinstance(job, ReconstructJob | InferJob) else [one.scan for one in job.data.scans]
 
 
 def _check_scan(scan: Scan, probe: Any, positions: Any) -> None:  # noqa: ANN401 - arrays

@@ -20,13 +20,14 @@ def opened(recipe: BatchRecipe) -> EvaluateBatchJob:
     from ptycho_core.contract import EvaluateBatchJob
     from ptycho_core.formats.opening import open_scan
     from ptycho_core.model import load_model
-    from ptycho_core.scan.selection import with_even_dose, without_background
+    from ptycho_core.scan.selection import with_even_dose, with_saturation, without_background
     from ptycho_core.settings.components import losses_of
     from ptycho_core.training.data import training_data
 
     settings = recipe.settings
+    level = float(str(settings["training"]["saturation"] or 0))
     opened = [[open_scan(path, settings["data"]) for path in paths] for paths in (recipe.scans, recipe.validation)]
-    scans, validation = ([with_even_dose(without_background(scan)) for scan in some] for some in opened)
+    scans, validation = ([with_even_dose(without_background(with_saturation(scan, level))) for scan in some] for some in opened)
     data, model, losses = training_data(scans, settings, validation), load_model(recipe.model_path), losses_of(settings)
     return EvaluateBatchJob(data, model, settings, recipe.scan, recipe.groups, recipe.gradients, losses)
 

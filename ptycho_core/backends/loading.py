@@ -171,18 +171,21 @@ class Backend:
 
     def _check(self, verb: str, job: contract.Job) -> None:
         """That the backend provides the verb, and that the job can be done by any backend that does."""
-        from ptycho_core.checks import check_job, in_near_field
+        from ptycho_core.checks import check_job, in_near_field, with_bounds
 
         if verb not in self.spec.capabilities:
             offered = ", ".join(word for word in self.spec.capabilities if word in contract.VERBS)
             message = f"backend '{self.name}' does not provide '{verb}', only {offered}."
             remedy = backends_that(lambda other: verb in other.capabilities, is_verb=True)
             raise CapabilityError(message, remedy=remedy, backend=self.name)
-        near = in_near_field(job)
-        if near and "near-field" not in self.spec.capabilities:
-            message = f"backend '{self.name}' does not provide 'near-field', and {near} is in the near field."
-            remedy = backends_that(lambda other: {verb, "near-field"} <= set(other.capabilities))
-            raise CapabilityError(message, remedy=remedy, backend=self.name)
+        for word, what, so in (
+            ("near-field", in_near_field(job), "is in the near field"),
+            ("saturation", with_bounds(job), "has saturated pixels"),
+        ):
+            if what and word not in self.spec.capabilities:
+                message = f"backend '{self.name}' does not provide '{word}', and {what} {so}."
+                remedy = backends_that(lambda other, word=word: {verb, word} <= set(other.capabilities))  # type: ignore[misc]
+                raise CapabilityError(message, remedy=remedy, backend=self.name)
         check_job(job)
 
     def _call(self, hook: str, wanted: type[_Answer], /, **arguments: object) -> _Answer:

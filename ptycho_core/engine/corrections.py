@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.engine.arrays import Array, ArrayOps
     from ptycho_core.engine.forward.model import ForwardModel
+    from ptycho_core.engine.state import Measured
 
 __all__ = ["Corrections", "corrections"]
 
@@ -47,8 +48,8 @@ class Corrections:
     Attributes:
         of_canvas: ``(vector, CanvasEstimate)`` to the object of a tile, complex (rows, columns).
         of_windows: ``(vector, Estimate, weight)`` to its patches, complex (frame, N, N), for groups of one frame.
-        of_groups: ``(vector, probe, amplitudes, remainders, mask, overlaps, forward=)`` to the patches (group, N, N) of seed
-            frames, whose estimate is made first.
+        of_groups: ``(vector, probe, measured, remainders, overlaps, forward=)`` to the patches (group, N, N) of seed frames,
+            whose estimate is made first.
     """
 
     def __init__(self, xp: ArrayOps, description: Mapping[str, Any], *, mixed: bool) -> None:
@@ -75,13 +76,12 @@ class Corrections:
         xp: ArrayOps,
         vector: Array,
         probe: Array,
-        amplitudes: Array,
+        measured: Measured,
         remainders: Array,
-        mask: Array | None,
         overlaps: Overlaps | None,
         *,
         forward: ForwardModel,
     ) -> Array:
-        illumination = Illumination.at(xp, probe, remainders, mask, forward)
-        estimate = estimate_object(xp, amplitudes, overlaps, illumination, mask, self._description, forward)
+        illumination = Illumination.at(xp, probe, remainders, measured.mask, forward)
+        estimate = estimate_object(xp, measured, overlaps, illumination, self._description, forward)
         return self._of_windows(xp, vector, estimate, illumination.weight)

@@ -9,6 +9,8 @@ import numpy as np
 from ptycho_core.engine.canvas import CanvasBatch, CanvasEstimate
 from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.patterns import DevicePatterns
+from ptycho_core.engine.saturation import ceilings
+from ptycho_core.engine.state import Measured
 from ptycho_core.training.turns import turned
 
 if TYPE_CHECKING:
@@ -52,11 +54,16 @@ class DeviceScan:
         self.corners = np.floor(scan.positions).astype(np.int64)
         self.labels: Array | None = None if scan.labels is None else xp.from_numpy(scan.labels)
         self.good = self.frames.size**2 if self.frames.mask is None else int(scan.scan.mask.sum())
-        self._xp, self._labels = xp, scan.labels
+        self._xp, self._labels, self._scan = xp, scan.labels, scan.scan
         self._canvases: dict[bytes, tuple[NDArray[Any], ...]] = {}
         self._room = ESTIMATE_BYTES
         self._known = np.zeros(-(-self.frames.number // BLOCK), dtype=bool)
         self._memory: NDArray[np.complexfloating] | None = None
+
+    def measured(self, frames: NDArray[np.int64], read: NDArray[np.float32] | None = None) -> Measured:
+        """What was measured of frames; ``read`` as of `DevicePatterns.amplitudes`."""
+        amplitudes = self.frames.amplitudes(frames, read)
+        return Measured(amplitudes, self.frames.mask, ceilings(self._xp, self._scan, frames))
 
     def remembers(self) -> bool:
         """Whether the estimates of all frames fit into memory."""

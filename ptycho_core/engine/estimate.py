@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ptycho_core.engine.forward.thin_sample import shifted_probe
+from ptycho_core.engine.saturation import where_free
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.engine.arrays import Array, ArrayOps, Corners
     from ptycho_core.engine.forward.model import ForwardModel
+    from ptycho_core.engine.state import Measured
 
 __all__ = ["Estimate", "Illumination", "Overlaps", "estimate_object", "group_overlaps", "unit_phase"]
 
@@ -118,10 +120,9 @@ def unit_phase(xp: ArrayOps, values: Array) -> Array:
 
 def estimate_object(
     xp: ArrayOps,
-    amplitudes: Array,
+    measured: Measured,
     overlaps: Overlaps | None,
     illumination: Illumination,
-    mask: Array | None,
     description: Mapping[str, Any],
     forward: ForwardModel,
 ) -> Estimate:
@@ -129,21 +130,21 @@ def estimate_object(
 
     Args:
         xp: the operations.
-        amplitudes: real (group · C, N, N), roots of the counts.
+        measured: of all frames of all groups, (group · C, N, N).
         overlaps: `group_overlaps` of the windows; None for C = 1.
         illumination: of these frames.
-        mask: real (N, N), 1 for good pixels, or None.
         description: of the network: ``estimate`` says how many steps, their regularization and momentum.
         forward: what takes object and probe to the detector.
     """
     asked, frames, size = description["estimate"], int(description["gridsize"]) ** 2, int(description["size"])
     momentum = float(asked["momentum"])
-    step = _step(xp, amplitudes, overlaps, illumination, mask, (frames, size, float(asked["alpha"])), forward)
+    step = _step(xp, measured, overlaps, illumination, (frames, size, float(asked["alpha"])), forward)
 
     def update(patches: Array, change: Array) -> tuple[Array, Array]:
         change = xp.add_scaled(step(patches), change, momentum)
         return patches + change, change
 
+    amplitudes = measured.amplitudes
     counts = xp.sum(xp.reshape(amplitudes * amplitudes, (-1, frames * size * size)), 1) / frames
     flat = xp.reshape(xp.sqrt(counts / illumination.power), (-1, 1, 1, 1))
     real = xp.reshape(xp.broadcast(flat, xp.reshape(amplitudes, (-1, frames, size, size))), (-1, size, size))
@@ -157,17 +158,17 @@ def estimate_object(
 
 def _step(
     xp: ArrayOps,
-    amplitudes: Array,
+    measured: Measured,
     overlaps: Overlaps | None,
     illumination: Illumination,
-    mask: Array | None,
     fixed: tuple[int, int, float],
     forward: ForwardModel,
 ) -> Callable[[Array], Array]:
     """One preconditioned gradient step of the amplitude misfit, for all windows of all groups at once.
 
     ``Σ_j conj(P_j) D†[(√n / √I − 1) D_j] / (Σ_j |P_j|² + α max Σ_j |P_j|²)``, summed over the modes and over the windows of the
-    group that overlap: rPIE's denominator (Maiden et al., Optica 4 (2017) 736) for simultaneous updates.
+    group that overlap: rPIE's denominator (Maiden et al., Optica 4 (2017) 736) for simultaneous updates. The bracket is 0 at bad
+    pixels, and where more is modelled than a saturated pixel counts.
 
     Returns:
         The step, complex (frame, N, N), as a function of patches (frame, N, N).
@@ -190,9 +191,10 @@ def _step(
 
     def step(patches: Array) -> Array:
         waves = forward.transform(xp, probes * patches[:, None], illumination.ramps)
-        factor = xp.rsqrt(xp.mode_sum(xp.abs2(waves)) + ESTIMATE_COUNTS_FLOOR) * amplitudes - 1
-        if mask is not None:
-            factor = factor * mask
+        intensity = xp.mode_sum(xp.abs2(waves)) + ESTIMATE_COUNTS_FLOOR
+        factor = where_free(xp, xp.rsqrt(intensity) * measured.amplitudes - 1, intensity, measured, 0.0)
+        if measured.mask is not None:
+            factor = factor * measured.mask
         change = forward.transform_adjoint(xp, xp.times_real(waves, factor[:, None]), illumination.ramps)
         return shared(xp.mode_sum(change * back))
 

@@ -13,6 +13,8 @@ from ptycho_core.engine.corrections import corrections
 from ptycho_core.engine.estimate import group_overlaps
 from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.infer_tiles import infer_tiles
+from ptycho_core.engine.saturation import ceilings
+from ptycho_core.engine.state import Measured
 from ptycho_core.engine.trainable import TrainableModel
 from ptycho_core.inference.order import inference_order
 from ptycho_core.networks import estimates_tiles
@@ -78,7 +80,7 @@ class _Passes:
         self._network = corrections(xp, job.model.network, mixed=mixed)
         self._probe = xp.from_numpy(job.probe)
         self._mask = None if mask.all() else xp.from_numpy(np.fft.ifftshift(mask).astype(np.float32))
-        self._positions, self._corners = job.positions, np.floor(job.positions).astype(np.int64)
+        self._scan, self._positions, self._corners = job.scan, job.positions, np.floor(job.positions).astype(np.int64)
         self._forward = forward_of(xp, job.scan.propagation, job.scan.size)
 
     def patches(self, groups: NDArray[np.int64], counts: NDArray[np.float32], *, pinned: bool) -> NDArray[np.complexfloating]:
@@ -88,5 +90,6 @@ class _Passes:
         amplitudes = xp.rows(xp.sqrt(xp.from_numpy(counts, pinned=pinned)), places)
         overlaps = None if groups.shape[1] == 1 else group_overlaps(xp, self._corners[groups], self._size)
         remainders = xp.from_numpy((self._positions - self._corners)[flat])
-        given = (self._vector, self._probe, amplitudes, remainders, self._mask, overlaps)
+        measured = Measured(amplitudes, self._mask, ceilings(xp, self._scan, flat))
+        given = (self._vector, self._probe, measured, remainders, overlaps)
         return np.array(xp.to_numpy(self._network.of_groups(*given, forward=self._forward)))

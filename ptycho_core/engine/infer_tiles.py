@@ -15,6 +15,8 @@ from ptycho_core.engine.arrays import MIXED
 from ptycho_core.engine.corrections import corrections
 from ptycho_core.engine.estimate import Estimate, relative_intensity
 from ptycho_core.engine.forward import forward_of
+from ptycho_core.engine.saturation import ceilings
+from ptycho_core.engine.state import Measured
 from ptycho_core.engine.tile import Tile
 from ptycho_core.engine.trainable import TrainableModel
 from ptycho_core.inference.tiles import scan_tiles
@@ -62,7 +64,7 @@ def infer_tiles(
                 return
             with operations(plan):
                 amplitudes = xp.sqrt(xp.from_numpy(np.fft.ifftshift(counts, axes=(-2, -1)), pinned=readers.pinned))
-                seen = job.positions[frames], amplitudes, mask
+                seen = job.positions[frames], Measured(amplitudes, mask, ceilings(xp, job.scan, frames))
                 tile = Tile(xp, probe, *seen, job.model.network["estimate"], background, forward=forward)
                 tile.fit()
                 found = network.patches(tile.estimate()) if network.in_windows else network.picture(tile)

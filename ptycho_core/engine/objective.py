@@ -21,6 +21,7 @@ from ptycho_core.engine.merging import merge_patches
 from ptycho_core.engine.network import Network
 from ptycho_core.engine.patches import object_patches
 from ptycho_core.engine.regularization import mean_variation
+from ptycho_core.engine.saturation import bounded_above
 from ptycho_core.engine.tile import Tile
 from ptycho_core.engine.trainable import TrainableModel
 from ptycho_core.networks import estimates_tiles, sees_canvas
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ptycho_core.engine.device_scan import DeviceScan
     from ptycho_core.engine.forward.model import ForwardModel
     from ptycho_core.engine.losses import Loss
+    from ptycho_core.engine.state import Measured
     from ptycho_core.engine.trainable import Physics
     from ptycho_core.model import Model
     from ptycho_core.training.epoch import Batch
@@ -70,9 +72,8 @@ class _Batch(NamedTuple):
 
     Attributes:
         scan: its place.
-        amplitudes: real (frame, N, N).
+        measured: (frame, N, N).
         remainders: real (frame, 2), of the positions.
-        mask: real (N, N), or None for all good.
         frames, pixels: how many, good ones in all of them.
         known: patches and step of the estimate that is remembered, or that of a tile, or None.
         groups: windows of each group on its own canvas; None for groups of one.
@@ -83,9 +84,8 @@ class _Batch(NamedTuple):
     """
 
     scan: Any
-    amplitudes: Array
+    measured: Measured
     remainders: Array
-    mask: Array | None
     frames: Array
     pixels: Array
     known: tuple[Array, Array] | None
@@ -156,8 +156,8 @@ class Objective:
 
         ``read`` is what `DevicePatterns.read` gave for it, where that was ahead.
         """
-        amplitudes = device_scan.frames.amplitudes(groups.reshape(-1), read)
-        batch = self._batch(device_scan, scan, groups, amplitudes, read)
+        measured = device_scan.measured(groups.reshape(-1), read)
+        batch = self._batch(device_scan, scan, groups, measured, read)
         loss, stats, gradient = self._step(
             self.trainable.vector, self.trainable.physics, batch, forward=device_scan.forward, learn=learn
         )
@@ -176,16 +176,16 @@ class Objective:
 
     def flat_loss(self, device_scan: DeviceScan, scan: int, frames: NDArray[np.int64]) -> float:
         """The loss of the best flat object: what a collapsed network reaches."""
-        xp, mask = self._xp, device_scan.frames.mask
-        probe, amplitudes = self.trainable.probe(scan), device_scan.frames.amplitudes(frames)
+        xp, probe, measured = self._xp, self.trainable.probe(scan), device_scan.measured(frames)
+        amplitudes = measured.amplitudes
         empty = xp.sum(xp.abs2(device_scan.forward.propagate(xp, probe)), 0)
-        power = float(xp.sum64(good(empty, mask)))
+        power = float(xp.sum64(good(empty, measured.mask)))
         pixels, places = len(frames) * device_scan.good, self._places(device_scan, frames)
         found = []
         for share in FLAT_SHARES:
             factor = share**2 * float(device_scan.frames.counts[frames].mean()) / power
             modelled = xp.broadcast(empty * xp.scalar(factor), amplitudes)
-            sums = self._sums(xp, modelled, amplitudes, mask)
+            sums = self._sums(xp, bounded_above(xp, modelled, measured, INTENSITY_FLOOR), measured)
             total = sum(self.weights[name] * float(value) / pixels for name, value in sums.items())
             if "realspace" in self.weights:
                 flat = xp.complex(xp.zeros_like(amplitudes) + math.sqrt(factor), xp.zeros_like(amplitudes))
@@ -200,7 +200,7 @@ class Objective:
         device_scan: DeviceScan,
         scan: int,
         groups: NDArray[np.int64],
-        amplitudes: Array,
+        measured: Measured,
         read: NDArray[np.float32] | None,
     ) -> _Batch:
         """The batch as the compiled step takes it."""
@@ -210,7 +210,7 @@ class Objective:
         if self._on_canvas:
             canvas = self._canvas(device_scan, scan, frames, read)
         elif estimates_tiles(self._description):
-            known = tuple(self._tile(device_scan, scan, frames, amplitudes).estimate())
+            known = tuple(self._tile(device_scan, scan, frames, measured).estimate())
         elif groups.shape[1] == 1 and not self.trainable.probe_learns and device_scan.remembers():
             known = device_scan.remembered(frames, lambda own: self._estimate_of(device_scan, scan, own))
         beside = None if groups.shape[1] == 1 else group_overlaps(xp, corners, device_scan.frames.size)
@@ -221,9 +221,8 @@ class Objective:
         labels = device_scan.labels if "realspace" in self.weights and not self._on_canvas else None
         return _Batch(
             xp.index(scan),
-            amplitudes,
+            measured,
             xp.from_numpy(device_scan.positions[frames] - device_scan.corners[frames]),
-            device_scan.frames.mask,
             xp.double(len(frames)),
             xp.double(len(frames) * device_scan.good),
             known,
@@ -245,16 +244,14 @@ class Objective:
         """What frames share a canvas for; remembered where the probe never changes."""
 
         def make() -> CanvasEstimate:
-            return self._tile(device_scan, scan, frames, device_scan.frames.amplitudes(frames, read)).canvas()
+            return self._tile(device_scan, scan, frames, device_scan.measured(frames, read)).canvas()
 
         return device_scan.canvas(frames, make, turn=turn, keep=not self.trainable.probe_learns)
 
-    def _tile(self, device_scan: DeviceScan, scan: int, frames: NDArray[np.int64], amplitudes: Array) -> Tile:
+    def _tile(self, device_scan: DeviceScan, scan: int, frames: NDArray[np.int64], measured: Measured) -> Tile:
         """The tile of some frames, fitted."""
-        tile = Tile(
-            self._xp, self.trainable.probe(scan), device_scan.positions[frames], amplitudes, device_scan.frames.mask,
-            self._description["estimate"], forward=device_scan.forward,
-        )  # fmt: skip
+        positions, asked = device_scan.positions[frames], self._description["estimate"]
+        tile = Tile(self._xp, self.trainable.probe(scan), positions, measured, asked, forward=device_scan.forward)
         tile.fit()
         return tile
 
@@ -273,27 +270,24 @@ class Objective:
     def _estimate_of(self, device_scan: DeviceScan, scan: int, frames: NDArray[np.int64]) -> Estimate:
         """The estimate of single frames."""
         remainders = self._xp.from_numpy(device_scan.positions[frames] - device_scan.corners[frames])
-        given = (device_scan.frames.amplitudes(frames), remainders, device_scan.frames.mask)
-        found: Estimate = self._estimate(self.trainable.probe(scan), *given, forward=device_scan.forward)
+        given = self.trainable.probe(scan), device_scan.measured(frames), remainders
+        found: Estimate = self._estimate(*given, forward=device_scan.forward)
         return found
 
-    def _estimated(
-        self, xp: ArrayOps, probe: Array, amplitudes: Array, remainders: Array, mask: Array | None, *, forward: ForwardModel
-    ) -> Estimate:
-        illumination = Illumination.at(xp, probe, remainders, mask, forward)
-        return estimate_object(xp, amplitudes, None, illumination, mask, self._description, forward)
+    def _estimated(self, xp: ArrayOps, probe: Array, measured: Measured, remainders: Array, *, forward: ForwardModel) -> Estimate:
+        illumination = Illumination.at(xp, probe, remainders, measured.mask, forward)
+        return estimate_object(xp, measured, None, illumination, self._description, forward)
 
     def _stepped(
         self, xp: ArrayOps, vector: Array, physics: Physics, batch: _Batch, *, forward: ForwardModel, learn: bool
     ) -> tuple[Array, _Told, Array | None]:
         """Loss, what `outcome` tells of a batch, and the gradient."""
         probe = self.trainable.parts(xp, vector, physics).physics.of(xp, batch.scan)
-        illumination = Illumination.at(xp, probe, batch.remainders, batch.mask, forward)
+        illumination = Illumination.at(xp, probe, batch.remainders, batch.measured.mask, forward)
         if batch.canvas is not None:
             estimate = None
         elif batch.known is None:
-            given = batch.amplitudes, batch.groups, illumination, batch.mask
-            estimate = estimate_object(xp, *given, self._description, forward)
+            estimate = estimate_object(xp, batch.measured, batch.groups, illumination, self._description, forward)
         else:
             estimate = Estimate(*batch.known)
         loss_of = partial(self._loss, forward=forward)
@@ -355,16 +349,18 @@ class Objective:
             assert estimate is not None
             patches, deviation, distance = self._in_windows(xp, weights, batch, illumination, estimate)
         modelled = self._modelled(xp, patches, physics, batch, illumination, forward)
-        sums = self._sums(xp, modelled, batch.amplitudes, batch.mask)
+        compared = bounded_above(xp, modelled, batch.measured, INTENSITY_FLOOR)
+        sums = self._sums(xp, compared, batch.measured)
         terms = {name: value / batch.pixels for name, value in sums.items()}
         if "tv" in self.weights:
             terms["tv"] = mean_variation(xp, patches)
         if distance is not None:
             terms["realspace"] = distance
         loss = sum(self.weights[name] * value for name, value in terms.items())
-        known, terms = xp.constant(modelled), {name: xp.constant(value) for name, value in terms.items()}
-        difference = xp.sum64(good(Mae().values(xp, known + INTENSITY_FLOOR, batch.amplitudes), batch.mask))
-        return loss, _Told(difference, deviation, terms, known, xp.constant(patches))
+        terms = {name: xp.constant(value) for name, value in terms.items()}
+        known, measured = xp.constant(compared) + INTENSITY_FLOOR, batch.measured
+        difference = xp.sum64(good(Mae().values(xp, known, measured.amplitudes), measured.mask))
+        return loss, _Told(difference, deviation, terms, xp.constant(modelled), xp.constant(patches))
 
     def _modelled(
         self, xp: ArrayOps, patches: Array, physics: Physics, batch: _Batch, illumination: Illumination, forward: ForwardModel
@@ -386,9 +382,9 @@ class Objective:
 
         return xp.with_adjoint(there, back)(patches, *probes)
 
-    def _sums(self, xp: ArrayOps, modelled: Array, amplitudes: Array, mask: Array | None) -> dict[str, Array]:
+    def _sums(self, xp: ArrayOps, compared: Array, measured: Measured) -> dict[str, Array]:
         """Sums over good pixels and patterns of the terms that compare patterns, in double precision."""
-        floored = modelled + INTENSITY_FLOOR
+        floored, (amplitudes, mask, _) = compared + INTENSITY_FLOOR, measured
         return {name: xp.sum64(good(loss.values(xp, floored, amplitudes), mask)) for name, loss in self.physical.items()}
 
 

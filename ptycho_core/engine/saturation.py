@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ptycho_core.engine.arrays import Array, ArrayOps
     from ptycho_core.engine.state import Measured
+    from ptycho_core.scan.scan import Scan
 
-__all__ = ["BELOW", "bounded_above", "ceiling", "where_free"]
+__all__ = ["BELOW", "bounded_above", "ceiling", "ceilings", "where_free"]
 
 BELOW: Final = 1e-4
 """Part of the level by which counts that have reached it may lie below: they are rounded, and may have been scaled."""
@@ -24,6 +27,14 @@ BELOW: Final = 1e-4
 def ceiling(xp: ArrayOps, level: float | None) -> Array | None:
     """The amplitude, a number, from which on counts are saturated at ``level``; None where there is no level."""
     return xp.scalar(float(np.sqrt(level * (1 - BELOW)))) if level else None
+
+
+def ceilings(xp: ArrayOps, scan: Scan, frames: NDArray[np.int64]) -> Array | None:
+    """The same of frames of a scan, by their numbers: real (frame, 1, 1); None where the scan has no level."""
+    if scan.saturation is None:
+        return None
+    levels = np.maximum(scan.saturation[frames] * (1 - BELOW), 0)
+    return xp.from_numpy(np.sqrt(levels))[:, None, None]
 
 
 def bounded_above(xp: ArrayOps, intensity: Array, measured: Measured, floor: float) -> Array:

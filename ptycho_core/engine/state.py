@@ -67,12 +67,16 @@ class Measured(NamedTuple):
     Attributes:
         amplitudes: real (frame, N, N).
         mask: real (N, N), or None.
-        ceiling: the amplitude, a number, from which on a pixel is saturated, or None.
+        ceiling: the amplitude from which on a pixel is saturated, a number or real (frame, 1, 1), or None.
     """
 
     amplitudes: Array
     mask: Array | None
     ceiling: Array | None = None
+
+    def of(self, frames: slice) -> Measured:
+        """The same of some of its frames, whose ceilings are their own."""
+        return Measured(self.amplitudes[frames], self.mask, None if self.ceiling is None else self.ceiling[frames])
 
 
 class Windows(NamedTuple):

@@ -14,6 +14,7 @@ import numpy as np
 
 from ptycho_core.engine.canvas import CanvasEstimate
 from ptycho_core.engine.estimate import Estimate, counts_of_empty, unit_phase
+from ptycho_core.engine.saturation import where_free
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from ptycho_core.engine.arrays import Array, ArrayOps, Corners
     from ptycho_core.engine.forward.model import ForwardModel
+    from ptycho_core.engine.state import Measured
 
 __all__ = ["Tile"]
 
@@ -48,14 +50,14 @@ class _Portion(NamedTuple):
         probes: complex (frame, mode, N, N), at the positions' remainders, over the `ForwardModel.unit`.
         conjugate: of these; kept, as some frameworks would make it anew in each step.
         ramps: complex (frame, 1, N, N), what shifted them in Fourier space.
-        amplitudes: real (frame, N, N).
+        measured: (frame, N, N).
         corners: of the windows on the canvas.
     """
 
     probes: Array
     conjugate: Array
     ramps: Array
-    amplitudes: Array
+    measured: Measured
     corners: Corners
 
 
@@ -64,7 +66,8 @@ class _Seen(NamedTuple):
 
     Attributes:
         waves: complex (frame, mode, N, N), at the detector.
-        inverse_roots: real (frame, N, N), one over the root of the modelled intensities, 0 at bad pixels.
+        inverse_roots: real (frame, N, N), one over the root of the modelled intensities, 0 where they are not compared: at bad
+            pixels, and beyond what saturated ones count.
     """
 
     waves: Array
@@ -78,8 +81,7 @@ class Tile:
         xp: the operations.
         probe: complex (mode, N, N), in counts.
         positions: (frame, 2), float64, (row, column) of the windows' corners, pixels, any common offset.
-        amplitudes: real (frame, N, N), roots of the counts, in the order of the FFT, 0 at bad pixels.
-        mask: real (N, N), 1 for good pixels, or None.
+        measured: of the frames, (frame, N, N), 0 at bad pixels.
         asked: ``estimate`` of the network's description.
         background: real (N, N), counts added to each pattern, in the order of the FFT, or None.
         forward: what takes object and probe to the detector.
@@ -93,14 +95,13 @@ class Tile:
         xp: ArrayOps,
         probe: Array,
         positions: NDArray[np.float64],
-        amplitudes: Array,
-        mask: Array | None,
+        measured: Measured,
         asked: Mapping[str, Any],
         background: Array | None = None,
         *,
         forward: ForwardModel,
     ) -> None:
-        self._xp, self._mask, self._asked, self._size = xp, mask, asked, int(probe.shape[-1])
+        self._xp, self._asked, self._size = xp, asked, int(probe.shape[-1])
         self._forward, self._unit = forward, forward.unit(self._size)
         added = ADDED[asked["likelihood"]]
         self._added = xp.scalar(added) if background is None else background + added
@@ -114,7 +115,7 @@ class Tile:
             rest, places = xp.from_numpy((positions - whole)[own]), xp.corners(corners[own], canvas, self._size)
             empty, probes, conjugate, ramps = xp.compiled(_probes)(scaled, rest, forward=forward)
             waves.append(empty)
-            self._portions.append(_Portion(probes, conjugate, ramps, amplitudes[own], places))
+            self._portions.append(_Portion(probes, conjugate, ramps, measured.of(own), places))
         illuminated, add = xp.zeros_like(canvas), xp.compiled(_lit)
         for one in self._portions:
             illuminated = add(illuminated, one)
@@ -122,8 +123,9 @@ class Tile:
         self._brightest = xp.max(xp.sum(xp.abs2(probe), 0))
         self._inverse = 1 / (self._lit + float(asked["alpha"]) * xp.max(self._lit) + xp.tiny)
         self._smooth = xp.from_numpy(_smooth_filter((rows, columns), float(asked["smooth"]), float(asked["cutoff"])))
-        power = float(counts_of_empty(xp, probe, mask, forward))
-        counts = sum(float(xp.sum64(one.amplitudes * one.amplitudes)) for one in self._portions) / len(positions)
+        mask, power = measured.mask, float(counts_of_empty(xp, probe, measured.mask, forward))
+        seen = (one.measured.amplitudes for one in self._portions)
+        counts = sum(float(xp.sum64(amplitudes * amplitudes)) for amplitudes in seen) / len(positions)
         if background is not None:
             counts = max(counts - float(xp.sum64(background if mask is None else background * mask)), LEAST_SHARE * counts)
         level = (counts / power if power > 0 else 0.0) ** 0.5
@@ -179,7 +181,7 @@ class Tile:
         xp, seen = self._xp, []
         slope, total = xp.compiled(_slope), xp.zeros_like(self.object)
         for one, given in zip(self._portions, self._waves, strict=True):
-            total, roots = slope(total, given, one, self._mask, self._added, poisson=poisson, forward=self._forward)
+            total, roots = slope(total, given, one, self._added, poisson=poisson, forward=self._forward)
             seen.append(_Seen(given, roots))
         return total * float(self._unit**2), seen
 
@@ -234,18 +236,20 @@ def _slope(
     total: Array,
     waves: Array,
     portion: _Portion,
-    mask: Array | None,
     added: Array,
     *,
     poisson: bool,
     forward: ForwardModel,
 ) -> tuple[Array, Array]:
     """``total`` with ``Σ conj(P) D†[r Ψ]`` of some frames added, over the unit's square; and ``1/√I`` of the modelled counts."""
-    roots = xp.rsqrt(xp.mode_sum(xp.abs2(waves)) + added)
-    ratio = portion.amplitudes * roots
+    measured, intensity = portion.measured, xp.mode_sum(xp.abs2(waves)) + added
+    roots = xp.rsqrt(intensity)
+    ratio = measured.amplitudes * roots
     factor = 0.5 * (ratio * ratio - 1) if poisson else ratio - 1
-    if mask is not None:
-        factor, roots = factor * mask, roots * mask
+    if measured.ceiling is not None:
+        factor, roots = (where_free(xp, one, intensity, measured, 0.0) for one in (factor, roots))
+    if measured.mask is not None:
+        factor, roots = factor * measured.mask, roots * measured.mask
     change = forward.transform_adjoint(xp, xp.times_real(waves, factor[:, None]), portion.ramps)
     back = xp.mode_sum(xp.multiply(change, portion.conjugate))
     return xp.scatter_add(total, back, portion.corners), roots

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ptycho_core.contract import Event, InferJob, Observer, Value
 from ptycho_core.errors import DataError
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from ptycho_core.inference.probe import ChosenProbe
     from ptycho_core.jobs.beam import Made
     from ptycho_core.model import Model
+    from ptycho_core.scan.doubt import Doubt
     from ptycho_core.scan.scan import Scan
     from ptycho_core.settings.payload import InferencePayload
 
@@ -147,49 +149,97 @@ def infer_payload(
     Raises:
         DataError, KeyboardInterrupt: as `run_payload`.
     """
-    from ptycho_core.formats.opening import open_scan
-    from ptycho_core.inference.probe import choose_probe, own_probe
-    from ptycho_core.inference.untrained import untrained_model
-    from ptycho_core.jobs.doubts import looked_over, say_doubts
-    from ptycho_core.model import load_model
+    from ptycho_core.jobs.doubts import say_doubts
     from ptycho_core.notes import NotedEvents
     from ptycho_core.scan.canvas import object_canvas
-    from ptycho_core.scan.kept import kept
-    from ptycho_core.scan.selection import with_even_dose, without_background
 
     began = time.perf_counter()
-    groups = payload.groups
-    scan, doubts, _ = looked_over(kept(open_scan(payload.file, _reading(payload))))
-    scan = with_even_dose(scan if payload.model_path is None else without_background(scan))
-    named, notes = groups["data"]["probe"], list[str]()
-    if scan.probe is None:
-        named = None  # what only fits could find is taken from the model
-    if (made := _made_probe(scan, payload, hub)) is not None:
-        scan, named, notes, doubts = made.scan, made.record["made_from"], [made.note], (*doubts, *made.doubts)
-    given = None if named is None else str(named)
-    if payload.model_path is None:
-        chosen, background = _refined(payload, scan, own_probe(scan, groups["model"], given=given), hub)
-        model = untrained_model(scan, chosen, groups["model"])
-    else:
-        model = load_model(payload.model_path)
-        _check_scan(scan, model, payload.model_path, payload)
-        chosen, background = choose_probe(scan, model, given=given, seed=int(groups["execution"]["seed"] or 0)), None
+    it = _ready(payload, hub)
+    scan, model, chosen = it.scan, it.model, it.chosen
     origin, shape = object_canvas(scan.positions, scan.size)
     how = f"model {payload.model_path}" if payload.model_path is not None else _steps_of(model)
     what = f"{len(scan)} patterns of {scan.source.name}, {how}, probe: {chosen.origin}"
     hub.emit(Event(announce, message=f"{what}, {payload.said}"))
-    said = say_doubts(hub, doubts) if announce == "started" else []  # a job that has begun said them
+    said = say_doubts(hub, it.doubts) if announce == "started" else []  # a job that has begun said them
     noted = NotedEvents(hub)
-    job = infer_job(scan, model, chosen.probe, scan.positions - origin, groups, background)
+    job = infer_job(scan, model, chosen.probe, scan.positions - origin, payload.groups, it.background)
     found = stitched(payload.backend, payload.plan, job, shape, noted)
-    for note in (*notes, *chosen.notes, *found.notes):
+    for note in (*it.notes, *chosen.notes, *found.notes):
         noted.emit(Event("message", message=note))
     seconds = round(time.perf_counter() - began, 3)
-    metrics = _metrics(payload, job, chosen, found)
+    metrics = _metrics(payload, job, it.measured, chosen, found)
     metrics |= {"doubts": said, "notes": noted.notes, "model": _name_of(payload), "seconds": seconds}
-    metrics |= {} if made is None else {"made_probe": made.record}
+    metrics |= {} if it.made is None else {"made_probe": it.made.record}
     metrics |= {} if payload.model_path is None else {"untrained": dict(model.untrained)}
-    return _collect(payload, job, chosen, found, origin), metrics
+    return _collect(payload, job, it.measured, chosen, found, origin), metrics
+
+
+class _Ready(NamedTuple):
+    """All that a pass takes.
+
+    Attributes:
+        scan: with the same dose in every frame.
+        measured: the same as it was measured.
+        model: the one given, or one that estimates without a network.
+        chosen: the probe.
+        background: (N, N), counts, or None.
+        made: how the probe was made, if it was.
+        doubts: about the scan.
+        notes: what was chosen, a sentence each.
+    """
+
+    scan: Scan
+    measured: Scan
+    model: Model
+    chosen: ChosenProbe
+    background: NDArray[np.floating[Any]] | None
+    made: Made | None
+    doubts: Sequence[Doubt]
+    notes: Sequence[str]
+
+
+def _ready(payload: InferencePayload, hub: EventHub) -> _Ready:
+    """Open the scan, and find what is not known of it."""
+    from ptycho_core.formats.opening import open_scan
+    from ptycho_core.inference.untrained import untrained_model
+    from ptycho_core.jobs.doubts import doubts_with_probe, looked_over
+    from ptycho_core.jobs.prepared import evened, prepared
+    from ptycho_core.model import load_model
+    from ptycho_core.scan.kept import kept
+
+    looked = looked_over(kept(open_scan(payload.file, _reading(payload))))
+    trained = None if payload.model_path is None else load_model(payload.model_path)
+    scan, doubts, subtract = looked.scan, list(looked.doubts), trained is not None
+    named, notes = payload.groups["data"]["probe"], list[str]()
+    if scan.probe is None:
+        named = None  # what only fits could find is taken from the model
+    if (made := _made_probe(evened(scan, subtract=subtract), payload, hub)) is not None:
+        scan = replace(scan, probe=made.scan.probe, probe_scaled=made.scan.probe_scaled)
+        named, notes = made.record["made_from"], [made.note]
+        doubts += made.doubts
+    if trained is not None and payload.model_path is not None:
+        _check_scan(scan, trained, payload.model_path, payload)
+    beam = partial(_probe, payload, trained, None if named is None else str(named))
+    if looked.scan.probe is None:
+        doubts += doubts_with_probe(looked, beam(evened(scan, subtract=subtract)).probe)
+    even, measured, chosen_notes, _ = prepared(
+        payload, "inference", scan, doubts, lambda one: beam(one).probe, hub, subtract=subtract
+    )
+    chosen, background = beam(even), None
+    if trained is None:
+        chosen, background = _refined(payload, even, chosen, hub)
+    model = trained or untrained_model(even, chosen, payload.groups["model"])
+    return _Ready(even, measured, model, chosen, background, made, doubts, [*notes, *chosen_notes])
+
+
+def _probe(payload: InferencePayload, model: Model | None, given: str | None, scan: Scan) -> ChosenProbe:
+    """The probe of a scan of an even dose; ``given`` is the file that was asked for, for messages."""
+    from ptycho_core.inference.probe import choose_probe, own_probe
+
+    groups = payload.groups
+    if model is None:
+        return own_probe(scan, groups["model"], given=given)
+    return choose_probe(scan, model, given=given, seed=int(groups["execution"]["seed"] or 0))
 
 
 def _refined(
@@ -198,12 +248,14 @@ def _refined(
     """Probe and background for the pass: fitted to a few tiles, where that is asked for; else as they are known."""
     from ptycho_core.inference.refinement import fit_job, fit_settings, with_probe_of
     from ptycho_core.notes import QuietEvents
+    from ptycho_core.scan.selection import least_saturation
     from ptycho_core.settings.planning import plan_of_trial
 
     asked = payload.groups["inference"]
     settings = fit_settings(asked)
     if settings is None:
         return guess, scan.background
+    settings |= {"saturation": least_saturation(scan)}
     groups, plan = plan_of_trial(payload.backend, payload.groups, payload.plan, settings)
     result = payload.backend.reconstruct(fit_job(scan, guess, groups), plan, QuietEvents(hub))
     if hub.stop_requested:
@@ -320,17 +372,22 @@ def stitched(backend: Backend, plan: ExecutionPlan, job: InferJob, shape: tuple[
     return stitcher.finish()
 
 
-def _metrics(payload: InferencePayload, job: InferJob, chosen: ChosenProbe, stitched: StitchedObject) -> dict[str, Any]:
-    """How well object and probe explain the patterns, computed by the core from the result alone."""
+def _metrics(
+    payload: InferencePayload, job: InferJob, measured: Scan, chosen: ChosenProbe, stitched: StitchedObject
+) -> dict[str, Any]:
+    """How well object and probe explain the patterns as they were ``measured``, computed by the core from the result alone."""
     import numpy as np
 
     from ptycho_core.imaging.metrics import flat_misfit, frame_sums, noise_sums
     from ptycho_core.imaging.verdict import ESTIMATED, INFERRED, Signs, judge
+    from ptycho_core.scan.selection import least_saturation
 
-    scan = job.scan
+    scan = measured
     judged = np.unique(np.linspace(0, len(scan) - 1, _JUDGED).astype(np.int64))
     counts, positions = scan.patterns.read(judged), job.positions[judged]
-    model = stitched.object, job.probe, positions, job.background
+    background = scan.background if job.background is None else job.background
+    flux = None if scan.flux is None else scan.flux[judged]
+    model = stitched.object, job.probe, positions, background, flux, least_saturation(scan)
     sums = frame_sums(counts, scan.mask, *model, way=scan.propagation).sum(axis=0)
     noise = float(noise_sums(scan.mask, *model, way=scan.propagation).sum())
     misfit, over_noise = (float(sums[0] / whole) if whole > 0 else float("nan") for whole in (sums[1], noise))
@@ -351,10 +408,16 @@ def _metrics(payload: InferencePayload, job: InferJob, chosen: ChosenProbe, stit
 
 
 def _collect(
-    payload: InferencePayload, job: InferJob, chosen: ChosenProbe, stitched: StitchedObject, origin: NDArray[np.float64]
+    payload: InferencePayload,
+    job: InferJob,
+    measured: Scan,
+    chosen: ChosenProbe,
+    stitched: StitchedObject,
+    origin: NDArray[np.float64],
 ) -> Reconstruction:
     from ptycho_core.formats.product import Reconstruction, title_and_scale
     from ptycho_core.scan.scan import regime_facts
+    from ptycho_core.scan.selection import least_saturation
 
     scan = job.scan
     return Reconstruction(
@@ -363,6 +426,7 @@ def _collect(
         positions=job.positions,
         origin=origin,
         background=job.background,
+        flux=measured.flux,
         mask=scan.mask,
         settings=payload.audit,
         facts={
@@ -371,6 +435,7 @@ def _collect(
             "counts_factor": scan.counts_factor,
             "stored_size": scan.stored_size,
             **regime_facts(scan),
+            "saturation": least_saturation(measured) or None,
             "notes": [*chosen.notes, *stitched.notes],
         },
         **title_and_scale(scan),

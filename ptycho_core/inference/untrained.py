@@ -8,6 +8,7 @@ import numpy as np
 
 from ptycho_core.model import Model
 from ptycho_core.networks import describe_bare
+from ptycho_core.networks.bare import STEPS
 from ptycho_core.reconstruction.schedule import likelihood_for
 
 if TYPE_CHECKING:
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["untrained_model"]
 
+_SLOWER = 2
+"""Times the steps where pixels are saturated: what these counted is found by overlap, and slowly."""
+
 
 def untrained_model(scan: Scan, chosen: ChosenProbe, asked: Mapping[str, Value]) -> Model:
     """The model that estimates the object of a scan.
@@ -28,6 +32,8 @@ def untrained_model(scan: Scan, chosen: ChosenProbe, asked: Mapping[str, Value])
         chosen: its probe; the counts of its patterns decide between the likelihoods.
         asked: the *model* settings.
     """
+    if scan.saturation is not None and asked["update_steps"] is None:
+        asked = {**asked, "update_steps": _SLOWER * STEPS}
     likelihood = likelihood_for(chosen.counts / max(int(scan.mask.sum()), 1))
     return Model(
         network=describe_bare(scan.size, asked, likelihood),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ptycho_core.contract import Event
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ptycho_core.scan.plausibility import Doubt
     from ptycho_core.scan.scan import Scan
 
-__all__ = ["LookedOver", "looked_over", "of_scans", "say_doubts"]
+__all__ = ["LookedOver", "doubts_with_probe", "looked_over", "of_scans", "say_doubts"]
 
 
 class LookedOver(NamedTuple):
@@ -55,6 +55,16 @@ def looked_over(scan: Scan) -> LookedOver:
     if 0 < len(empty) < len(evidence.frames):
         scan, counts = with_frames(scan, np.delete(np.arange(len(scan)), empty)), np.delete(counts, empty)
     return LookedOver(scan, doubts, counts)
+
+
+def doubts_with_probe(looked: LookedOver, probe: NDArray[Any]) -> tuple[Doubt, ...]:
+    """What is implausible about a scan that had no probe once there is one, (mode, N, N): which light a frame should have."""
+    import numpy as np
+
+    from ptycho_core.scan.doubts_of_counts import doubts_of_dose
+
+    known = np.flatnonzero(np.isfinite(looked.counts))
+    return tuple(doubts_of_dose(replace(looked.scan, probe=probe), known, looked.counts[known]))
 
 
 def of_scans(opened: Sequence[LookedOver]) -> list[Doubt]:

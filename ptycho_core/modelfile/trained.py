@@ -10,7 +10,19 @@ from ptycho_core.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["check_history", "check_scaling", "check_state", "told_next_to_untrained", "trained_scans", "trained_settings"]
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = [
+    "check_history",
+    "check_scaling",
+    "check_state",
+    "recorded_flux",
+    "recorded_saturation",
+    "told_next_to_untrained",
+    "trained_scans",
+    "trained_settings",
+]
 
 _RECORD: Final[dict[str, type]] = {"name": str, "frames": int, "size": int}
 """What every record of a scan has, by which it is known again."""
@@ -67,6 +79,35 @@ def trained_scans(audit: Mapping[str, Any], where: str, *, all_of_them: bool = F
                 noun = "text" if kind is str else "a whole number"
                 raise DataError(f"{where}: '{name}' of scan {number} of its training is {stated}; {noun} is expected.")
     return records
+
+
+def recorded_saturation(record: Mapping[str, Any], where: str) -> float | None:
+    """Counts at which pixels of a scan ended when it was learned from; None where none did.
+
+    Raises:
+        DataError: they are no number above 0.
+    """
+    level = record.get("saturation")
+    if level is not None and not _is_above_zero(level):
+        raise DataError(f"{where}: 'saturation' of {_short(record['name'])} is {_short(level)}; a number above 0 is expected.")
+    return None if level is None else float(level)
+
+
+def recorded_flux(record: Mapping[str, Any], frames: int, where: str) -> NDArray[np.float64] | None:
+    """The flux (frame,), float64, that was fitted to a scan of so many ``frames`` before it was learned from; else None.
+
+    Raises:
+        DataError: it is no number above 0 for each frame.
+    """
+    import numpy as np
+
+    flux = record.get("flux")
+    if flux is None or frames != record["frames"]:  # which is refused as another scan
+        return None
+    if not isinstance(flux, list) or len(flux) != frames or not all(_is_above_zero(one) for one in flux):
+        told = f"'flux' of {_short(record['name'])} is {_short(flux)}"
+        raise DataError(f"{where}: {told}; {frames} numbers above 0 are expected, one a frame.")
+    return np.array(flux, dtype=np.float64)
 
 
 def check_scaling(scaling: Mapping[str, Any], where: str) -> None:
@@ -132,6 +173,10 @@ def told_next_to_untrained(untrained: Mapping[str, Any]) -> str:
         but = f"its error is lower ({figures}) next to the {untrained['compared_with']}"
         return f"The network is no better than untrained: {but}, but patterns left out are predicted less well, {where}."
     return f"The network is no better than untrained: {figures}, {where}."
+
+
+def _is_above_zero(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def _short(value: object) -> str:

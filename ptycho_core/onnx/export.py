@@ -10,6 +10,7 @@ from ptycho_core.engine.estimate import Illumination, estimate_object
 from ptycho_core.engine.forward import forward_of
 from ptycho_core.engine.network import Network
 from ptycho_core.engine.patches import object_patches
+from ptycho_core.engine.state import Measured
 from ptycho_core.errors import CapabilityError
 from ptycho_core.networks import estimates_tiles, sees_canvas, tensor_shapes
 from ptycho_core.onnx.arrays import onnx_arrays
@@ -91,7 +92,7 @@ def export_model(model: Model, scan: int = 0) -> ModelProto:
     mask = xp.ifftshift(good)
     illumination = Illumination.at(xp, xp.complex(pairs[..., 0], pairs[..., 1]), remainders, mask, forward)
     amplitudes = xp.sqrt(xp.ifftshift(counts) * mask)
-    estimate = estimate_object(xp, amplitudes, None, illumination, mask, model.network, forward)
+    estimate = estimate_object(xp, Measured(amplitudes, mask), None, illumination, model.network, forward)
     single = onnx_arrays(graph, "float32")
     network = Network(single, model.network, single.layout(model.network), mixed=False)
     weights = [

@@ -42,9 +42,12 @@ _BELOW: Final = 1e-4
 
 
 def bounded_above(
-    modelled: NDArray[np.float64], counts: NDArray[np.float64], level: float, floor: float = 0.0
+    modelled: NDArray[np.float64], counts: NDArray[np.float64], level: float | NDArray[np.float64], floor: float = 0.0
 ) -> NDArray[np.float64]:
-    """Modelled counts that with ``floor`` added are no more than a pixel counts which has reached the ``level``."""
+    """Modelled counts that with ``floor`` added are no more than a pixel counts which has reached the ``level``.
+
+    Both are real (frame, N, N); the level is one, or (frame, 1, 1).
+    """
     least = counts - floor
     return np.where((counts >= level * (1 - _BELOW)) & (modelled > least), least, modelled)
 

@@ -115,7 +115,7 @@ def _run(payload: ReconstructionPayload, hub: EventHub, infer: Infer | None) -> 
     inferred, notes = (None, []) if infer is None else infer(hub)
     looked, made = with_probe(payload, looked, hub, inferred)
     found = fit(payload, looked, hub, inferred, made)
-    found.metrics["notes"] = notes + found.metrics["notes"]
+    found.metrics["notes"] = list(dict.fromkeys([*notes, *found.metrics["notes"]]))
     found.metrics["seconds"] = round(time.perf_counter() - began, 3)
     return found
 
@@ -143,8 +143,6 @@ def with_probe(
     Raises:
         CapabilityError, DataError, KeyboardInterrupt: as ``ptycho_core.jobs.beam.with_made_probe``.
     """
-    import numpy as np
-
     from ptycho_core.formats.product import read_object
 
     start, asked = payload.groups["reconstruction"]["start"], payload.groups["data"]["probe"]
@@ -153,14 +151,13 @@ def with_probe(
     if asked is None and start is not None and (inferred or read_object(str(start), "start")).probe is not None:
         return looked, None
     from ptycho_core.jobs.beam import with_made_probe
-    from ptycho_core.jobs.doubts import say_doubts
+    from ptycho_core.jobs.doubts import doubts_with_probe, say_doubts
     from ptycho_core.notes import tell
-    from ptycho_core.scan.doubts_of_counts import doubts_of_dose
 
     made = with_made_probe(looked.scan, payload, hub)
     tell(hub, made.note)
-    known = np.flatnonzero(np.isfinite(looked.counts))
-    doubts = (*made.doubts, *doubts_of_dose(made.scan, known, looked.counts[known]))  # which takes a probe
+    assert made.scan.probe is not None
+    doubts = (*made.doubts, *doubts_with_probe(looked, made.scan.probe))
     say_doubts(hub, doubts)
     return looked._replace(scan=made.scan, doubts=(*looked.doubts, *doubts)), made
 
@@ -185,8 +182,8 @@ def fit(
         DataError: if scan, probe or start cannot be used.
     """
     from ptycho_core.imaging.verdict import judge
+    from ptycho_core.jobs.answered import answered
     from ptycho_core.notes import NotedEvents
-    from ptycho_core.reconstruction.answered import answered
     from ptycho_core.reconstruction.distance import Part
     from ptycho_core.reconstruction.misfit import FrameCheck, FrameMisfits, rows_of, signs_of
     from ptycho_core.scan.scan import regime_facts
@@ -195,7 +192,8 @@ def fit(
 
     _check_background(payload, looked.scan)
     scan = looked.scan if "flux" in payload.backend.spec.capabilities else with_even_dose(looked.scan)
-    chosen = answered(payload.groups, looked.doubts, payload.backend.spec.capabilities)
+    chosen = answered(payload.groups["reconstruction"], looked.doubts, payload.backend.spec.capabilities)
+    groups = payload.groups | {"reconstruction": chosen.asked}
     start = _start(scan, payload, inferred)
     noted = NotedEvents(hub, start.origin, chosen_frames(scan))
     for note in (*chosen.notes, *start.notes):
@@ -203,7 +201,7 @@ def fit(
     check = FrameCheck.of(scan)  # before the backend takes the patterns over
     flat = check.flat(scan, start)
     part = None if scan.propagation is None else Part.of(replace(scan, probe=start.probe, probe_scaled=True), chosen.saturation)
-    job = ReconstructJob(scan, start.object, start.probe, start.positions, chosen.groups, losses_of(chosen.groups), scan.flux)
+    job = ReconstructJob(scan, start.object, start.probe, start.positions, groups, losses_of(groups), scan.flux)
     result = _with_power(payload.backend.reconstruct(job, payload.plan, noted), start.probe)
     fits = FrameMisfits.of(scan, result, check, chosen.saturation)
     for note in fits.notes:

@@ -110,7 +110,7 @@ def flawed_pixels_left(_scan: Scan, evidence: Evidence) -> Iterator[Doubt]:
         advice = "Mask them with --mask auto or --mask FILE"
         ended = bool(level) and (kind == SATURATED or bool((evidence.tally.highest[pixels] == level).all()))
         if ended:
-            advice = "'ptycho reconstruct' takes them as lower bounds (--saturation); for other jobs mask them with --mask auto"
+            advice = "They are taken as lower bounds (--saturation) where the backend can, else mask them with --mask auto"
         if kind == SATURATED:
             advice += "; measure with less light or shorter exposures"
         yield Doubt(SATURATED if ended else kind, "doubtful", f"{said}. {advice}.", level if ended else 0.0)
@@ -259,9 +259,7 @@ def doubts_of_dose(scan: Scan, frames: NDArray[np.int64], photons: NDArray[np.fl
         known = "" if scan.flux is None else ", even over the flux that the scan states"
         said = f"The counts of frames vary by {found:.1%} more than photon noise and the object explain{known}"
         cause = "the beam seems to change from frame to frame, or positions are wrong"
-        todo = (
-            "'ptycho reconstruct' fits the dose of each frame (--refine-flux); other jobs take a monitor's values (--flux FILE)"
-        )
+        todo = "The dose of each frame is fitted where the backend can (--refine-flux); a monitor's values serve too (--flux)"
         yield Doubt(FLUX, "doubtful", f"{said}: {cause}. {todo}.")
 
 

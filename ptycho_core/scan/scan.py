@@ -163,6 +163,8 @@ class Scan:
         background: (N, N), float64, counts that every pattern contains and no light through the sample makes; or None.
         bin: how many pixels of the detector along each side were added up to one.
         margin: bad pixels on each side of the patterns, in the near field, where there is no detector.
+        saturation: (frame,), float64, counts of each frame from which on a pixel is saturated: it would have counted at least so
+            much; None where none is. A training and an inference state it, a reconstruction among its settings.
     """
 
     patterns: Patterns
@@ -184,6 +186,7 @@ class Scan:
     flux: NDArray[np.float64] | None = None
     background: NDArray[np.float64] | None = None
     margin: int = 0
+    saturation: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Number of frames."""

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
     _Change: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.integer[Any]] | slice], NDArray[np.float32]]
 
-__all__ = ["chosen_frames", "frame_numbers", "with_even_dose", "with_frames"]
+__all__ = [
+    "chosen_frames",
+    "frame_numbers",
+    "least_saturation",
+    "with_even_dose",
+    "with_frames",
+    "with_saturation",
+    "without_background",
+]
 
 
 def with_frames(scan: Scan, chosen: NDArray[np.integer[Any]]) -> Scan:
@@ -40,6 +48,7 @@ def with_frames(scan: Scan, chosen: NDArray[np.integer[Any]]) -> Scan:
         positions=scan.positions[numbers],
         scan_index=None if index is None else index[numbers],
         flux=None if scan.flux is None else relative_flux(scan.flux[numbers]),
+        saturation=None if scan.saturation is None else scan.saturation[numbers],
     )
 
 
@@ -61,10 +70,17 @@ def with_even_dose(scan: Scan) -> Scan:
     """
     if scan.flux is None:
         return scan
-    flux = scan.flux.astype(np.float32)
+    flux, behind = scan.flux.astype(np.float32), scan.background
     note = "Flux: the counts of each frame are divided by it."
     patterns = _changed(scan, lambda counts, frames: counts / flux[frames][:, np.newaxis, np.newaxis])
-    return replace(scan, patterns=patterns, flux=None, notes=(*scan.notes, note))
+    ends = None if scan.saturation is None else scan.saturation / scan.flux
+    if behind is not None:  # it does not vary: counts less it are divided, and it is added again
+        still = behind.astype(np.float32)
+        patterns = _changed(
+            scan, lambda counts, frames: np.maximum((counts - still) / flux[frames][:, np.newaxis, np.newaxis] + still, 0)
+        )
+        ends = None if ends is None else ends + np.minimum(float(behind.max()) * (1 - 1 / scan.flux), 0)
+    return replace(scan, patterns=patterns, flux=None, notes=(*scan.notes, note), saturation=ends)
 
 
 def without_background(scan: Scan) -> Scan:
@@ -77,7 +93,19 @@ def without_background(scan: Scan) -> Scan:
     background = scan.background.astype(np.float32)
     note = "Background: it is subtracted from the counts, which are 0 where that makes them negative."
     patterns = _changed(scan, lambda counts, _: np.maximum(counts - background, 0))
-    return replace(scan, patterns=patterns, background=None, notes=(*scan.notes, note))
+    # One level a frame serves all its pixels: what was counted is always a lower bound of itself.
+    ends = None if scan.saturation is None else scan.saturation - float(scan.background.max())
+    return replace(scan, patterns=patterns, background=None, notes=(*scan.notes, note), saturation=ends)
+
+
+def with_saturation(scan: Scan, level: float | None) -> Scan:
+    """The scan, as it is opened, whose counts are lower bounds from ``level`` on; 0 or None for none."""
+    return replace(scan, saturation=np.full(len(scan), level, dtype=np.float64) if level else None)
+
+
+def least_saturation(scan: Scan) -> float:
+    """The level of a reconstruction, which has one for all frames: that of the frame with the lowest; 0 where there is none."""
+    return 0.0 if scan.saturation is None else float(scan.saturation.min())
 
 
 def _changed(scan: Scan, change: _Change) -> Any:  # noqa: ANN401 - patterns, kept or not

@@ -277,10 +277,14 @@ def declaration_of(item: Any, name: str, group: str) -> Declaration:  # noqa: AN
     return Declaration(name, group, kind, "None" in words, item.default, **item.metadata["told"])  # type: ignore[arg-type]
 
 
-def declared_by(owner: type, name: str) -> Any:  # noqa: ANN401 - as `setting`
-    """The setting that another class declares as its field ``name``, as a field of a group too; its annotation is repeated."""
+def declared_by(owner: type, name: str, verbs: tuple[str, ...] = ()) -> Any:  # noqa: ANN401 - as `setting`
+    """The setting that another class declares as its field ``name``, as a field of a group too; its annotation is repeated.
+
+    ``verbs`` are those of the group, where they are others.
+    """
     item = next(item for item in fields(owner) if item.name == name)
-    return field(default=item.default, metadata=item.metadata)
+    told = item.metadata["told"]
+    return field(default=item.default, metadata={**item.metadata, "told": {**told, "verbs": verbs or told["verbs"]}})
 
 
 def option_declaration(backend: str, option: OptionSpec) -> Declaration:

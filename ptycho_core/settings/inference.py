@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ptycho_core.settings.declare import setting
+from ptycho_core.settings.declare import declared_by, setting
+from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 __all__ = ["InferenceSettings"]
 
@@ -26,3 +27,10 @@ class InferenceSettings:
         help="fit counts that do not come from the sample to the frames of two tiles before the pass, which takes them into "
         "account: none, one number, or one for each pixel of the detector. Not with a model, which has learned without.",
     )  # fmt: skip
+    refine_flux: bool | None = setting(
+        None, verbs=("infer",),
+        help="fit the dose of each frame before the pass, by a short reconstruction of all frames, and divide the counts "
+        "by it. auto does so where the counts of the frames vary by more than photon noise and the object explain. Turn off "
+        "where monitor values (--flux) are exact.",
+    )  # fmt: skip
+    saturation: float | None = declared_by(ReconstructionSettings, "saturation", ("infer",))

@@ -330,6 +330,7 @@ def _check_network(model_path: str | Path | None, decided: Decided) -> None:
             if option.network and asked.value != option.default:
                 message = f"{asked.where}: {option.name} acts in the layers of a network, and there is no model."
                 raise SettingsError(message, remedy="Leave it out, or give a model.", source=asked.where)
+    _check_flux(decided)
     for name, none in (("refine_probe", False), ("background", "none")):
         one = resolved.values[name]
         if one.value == none:
@@ -345,10 +346,19 @@ def _check_network(model_path: str | Path | None, decided: Decided) -> None:
             raise CapabilityError(message, remedy=remedy, source=one.where, backend=spec.name)
 
 
+def _check_flux(decided: Decided) -> None:
+    """Before a training or an inference it is fitted by a reconstruction; auto does without."""
+    one, spec = decided.resolved.values["refine_flux"], decided.row.spec
+    if one.value and spec is not None and "reconstruct" not in spec.capabilities:
+        message = f"backend '{spec.name}' does not provide 'reconstruct', which refine_flux needs."
+        remedy = "Leave it out; give a monitor's values with --flux FILE."
+        raise CapabilityError(message, remedy=remedy, source=one.where, backend=spec.name)
+
+
 def _first_inference(file: ScanFile, fit: Mapping[str, Any], rows: tuple[BackendInfo, ...]) -> InferencePayload | None:
     """The inference that makes the start of a fit, by the same backend; None where the start is no model.
 
-    Scan and execution are those of the fit: what is asked for of the scan, and execution as planned.
+    Scan and execution are those of the fit: what is asked for of the scan and of its counts, and execution as planned.
     """
     from ptycho_core.settings.facts import is_model
 
@@ -356,7 +366,9 @@ def _first_inference(file: ScanFile, fit: Mapping[str, Any], rows: tuple[Backend
     start = resolved.values["start"].value
     if start is None or not is_model(Path(str(start))):
         return None
-    asked = {name: value for name, value in resolved.groups()["data"].items() if name in resolved.requested}
+    groups = resolved.groups()
+    of_scan = groups["data"] | {name: groups["reconstruction"][name] for name in ("refine_flux", "saturation")}
+    asked = {name: value for name, value in of_scan.items() if name in resolved.requested}
     execution = {name: value for name, value in fit["plan"].execution.items() if name in declarations("infer")}
     named = str(resolved.values["backend"].value or fit["backend"].name)
     sources = _sources({**asked, **execution, "backend": named}, None, {}, None)
@@ -410,6 +422,7 @@ def _check_scans(decided: Decided, scans: Sequence[str | Path], validation: Sequ
     resolved, spec = decided.resolved, decided.row.spec
     for scan in (*scans, *validation):
         scan_path(scan)
+    _check_flux(decided)
     labels, split = resolved.values["labels"], resolved.values["validation_split"]
     if labels.value == RECONSTRUCT and spec is not None and "reconstruct" not in spec.capabilities:
         message = f"backend '{spec.name}' does not provide 'reconstruct', which labels {RECONSTRUCT} need."

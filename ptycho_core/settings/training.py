@@ -8,6 +8,7 @@ from typing import ClassVar
 from ptycho_core.engine.losses import Amplitude, Mae, Nll
 from ptycho_core.settings.data import RECONSTRUCT
 from ptycho_core.settings.declare import declared_by, setting
+from ptycho_core.settings.reconstruction import ReconstructionSettings
 
 __all__ = ["TrainingSettings"]
 
@@ -125,3 +126,10 @@ class TrainingSettings:
         help="file with the object of the one scan, to compare with; none takes the object in each scan's own file. reconstruct "
         "makes one for each scan by a reconstruction with the probe as it is, and compares with nothing else.",
     )  # fmt: skip
+    refine_flux: bool | None = setting(
+        None, verbs=_VERBS,
+        help="fit the dose of each frame before the first epoch, by a short reconstruction of each scan, and divide the counts "
+        "by it. auto does so where the counts of the frames vary by more than photon noise and the object explain. Turn off "
+        "where monitor values (--flux) are exact.",
+    )  # fmt: skip
+    saturation: float | None = declared_by(ReconstructionSettings, "saturation", _VERBS)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ptycho_core.contract import Event, ReconstructJob
 from ptycho_core.notes import QuietEvents
+from ptycho_core.scan.selection import least_saturation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +54,8 @@ def reconstructed(one: TrainingScan, probe: NDArray[np.complex64], payload: Payl
     """
     from ptycho_core.settings.planning import plan_of_trial
 
-    groups, plan = plan_of_trial(payload.backend, payload.groups, payload.plan, {**_FIT, "modes": len(probe)})
+    fit = {**_FIT, "modes": len(probe), "saturation": least_saturation(one.scan)}
+    groups, plan = plan_of_trial(payload.backend, payload.groups, payload.plan, fit)
     hub.emit(Event("message", message=f"{one.scan.source.name}: reconstructing the object that the network is compared with"))
     job = ReconstructJob(one.scan, np.ones(one.shape, dtype=np.complex64), np.array(probe), one.positions, groups)
     result = payload.backend.reconstruct(job, plan, _Stage(hub))

@@ -24,6 +24,7 @@ from ptycho_core.networks import estimates_tiles
 from ptycho_core.networks.bare import STEPS
 from ptycho_core.notes import QuietEvents
 from ptycho_core.physics.forward import intensities
+from ptycho_core.physics.losses import bounded_above
 from ptycho_core.reconstruction.constants import COUNTS_FLOOR
 from ptycho_core.scan.canvas import object_canvas
 from ptycho_core.scan.selection import with_frames
@@ -222,15 +223,19 @@ class _Runner:
 def _loss_of_left_out(found: list[_Pass], parts: list[_Part]) -> float:
     """``Σ(I − n ln I)`` of the patterns that were left out, with the intensities I that objects and probes predict.
 
+    I is at most n where that is a lower bound.
+
     It is minus the logarithm of their likelihood under Poisson noise, which the true object makes largest on average: the frames
     tell where a label is wrong. 0 where none is left out.
     """
     total = 0.0
     for one, part in zip(found, parts, strict=True):
         if len(part.left_out):
-            counts = part.one.scan.patterns.read(part.left_out)[:, part.one.scan.mask].astype(np.float64)
-            places, way = part.one.positions[part.left_out], part.one.scan.propagation
-            predicted = intensities(one.object, part.probe, places, way=way)[:, part.one.scan.mask]
+            scan, places = part.one.scan, part.one.positions[part.left_out]
+            counts = scan.patterns.read(part.left_out)[:, scan.mask].astype(np.float64)
+            predicted = intensities(one.object, part.probe, places, way=scan.propagation)[:, scan.mask]
+            if scan.saturation is not None:
+                predicted = bounded_above(predicted, counts, scan.saturation[part.left_out, None])
             total += float((predicted - counts * np.log(np.maximum(predicted, COUNTS_FLOOR))).sum())
     return total
 

@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
     from ptycho_core.events import EventHub
     from ptycho_core.files.folder import Claim
     from ptycho_core.files.old import OldFiles
     from ptycho_core.jobs.beam import Made
     from ptycho_core.jobs.doubts import LookedOver
+    from ptycho_core.jobs.prepared import Prepared
     from ptycho_core.model import Model
+    from ptycho_core.scan.scan import Scan
     from ptycho_core.settings.payload import TrainingPayload
     from ptycho_core.training.data import TrainingData
 
@@ -169,7 +172,6 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
     from ptycho_core.jobs.doubts import looked_over, of_scans, say_doubts
     from ptycho_core.model import load_model
     from ptycho_core.scan.kept import kept
-    from ptycho_core.scan.selection import with_even_dose, without_background
     from ptycho_core.settings.components import losses_of, network_of
     from ptycho_core.settings.data import RECONSTRUCT
     from ptycho_core.training.data import check_sizes, training_data
@@ -178,13 +180,14 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
 
     groups = payload.groups
     opened = [looked_over(kept(open_scan(path, groups["data"]))) for path in (*payload.scans, *payload.validation)]
-    opened = [looked._replace(scan=with_even_dose(without_background(looked.scan))) for looked in opened]
     check_sizes([scan for scan, *_ in opened])  # before anything is computed for them
     architecture = None if payload.resume is not None else network_of(groups, opened[0][0].size)
     opened, notes = (opened, []) if payload.resume is not None else _with_probes(opened, payload, hub)
-    scans, number = [scan for scan, *_ in opened], len(payload.scans)
+    ready = _prepared(opened, payload, hub)
+    notes += _notes_of_several(opened, ready)
+    scans, number = [one.scan for one in ready], len(payload.scans)
     data = training_data(scans[:number], groups, scans[number:])
-    audit = {**payload.audit, "scans": scan_records(data)}
+    audit = {**payload.audit, "scans": [a | b.record for a, b in zip(scan_records(data), ready, strict=True)]}
     if payload.resume is None:
         start = None if payload.start_model is None else load_model(payload.start_model)
         audit |= {} if start is None else {"start_model": str(payload.start_model)}
@@ -200,9 +203,37 @@ def training_job(payload: TrainingPayload, hub: EventSink) -> tuple[TrainJob, li
     return TrainJob(data, model, payload.output_dir, groups, losses_of(groups)), doubts, notes
 
 
+def _prepared(opened: list[LookedOver], payload: TrainingPayload, hub: EventSink) -> list[Prepared]:
+    """The scans as they are learned from: as they were before, where a training continues."""
+    from ptycho_core.jobs.prepared import as_recorded, prepared
+    from ptycho_core.model import read_model_manifest
+    from ptycho_core.modelfile.trained import trained_scans
+    from ptycho_core.training.probe import probe_in_counts
+
+    def probe(scan: Scan) -> NDArray[Any]:
+        return probe_in_counts(scan, payload.groups["model"])[0]
+
+    if payload.resume is None:
+        return [prepared(payload, "training", scan, doubts, probe, hub, subtract=True) for scan, doubts, _ in opened]
+    where = str(payload.resume)
+    records = trained_scans(read_model_manifest(payload.resume)["settings"], where, all_of_them=True)
+    known = dict(enumerate(records))  # other scans are refused soon
+    return [as_recorded(looked.scan, known.get(number, {}), where) for number, looked in enumerate(opened)]
+
+
+def _notes_of_several(opened: list[LookedOver], ready: list[Prepared]) -> list[str]:
+    """What was chosen for scans; each note names the file of its scan where there are several."""
+    several = len({scan.source for scan, *_ in opened}) > 1
+    pairs = zip(opened, ready, strict=True)
+    every = [f"{scan.source.name}: {note}" if several else note for (scan, *_), one in pairs for note in one.notes]
+    return list(dict.fromkeys(every))
+
+
 def _with_probes(opened: list[LookedOver], payload: TrainingPayload, hub: EventSink) -> tuple[list[LookedOver], list[str]]:
     """The scans, those without a probe with one that is made; and how, a sentence each, which names the file."""
     from ptycho_core.jobs.beam import with_made_probe
+    from ptycho_core.jobs.doubts import doubts_with_probe
+    from ptycho_core.jobs.prepared import evened
 
     found: list[LookedOver] = []
     notes: list[str] = []
@@ -210,9 +241,12 @@ def _with_probes(opened: list[LookedOver], payload: TrainingPayload, hub: EventS
     for looked in opened:
         source = looked.scan.source
         if looked.scan.probe is None:
-            made = known[source] = known.get(source) or with_made_probe(looked.scan, payload, hub)
+            made = known[source] = known.get(source) or with_made_probe(evened(looked.scan, subtract=True), payload, hub)
             notes.append(f"{source.name}: {made.note}")
-            looked = looked._replace(scan=made.scan, doubts=(*looked.doubts, *made.doubts))
+            assert made.scan.probe is not None
+            doubts = (*looked.doubts, *made.doubts, *doubts_with_probe(looked, made.scan.probe))
+            with_probe = replace(looked.scan, probe=made.scan.probe, probe_scaled=made.scan.probe_scaled)
+            looked = looked._replace(scan=with_probe, doubts=doubts)
         found.append(looked)
     return found, list(dict.fromkeys(notes))
 

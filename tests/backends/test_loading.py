@@ -89,9 +89,16 @@ def test_a_verb_that_is_not_claimed_is_refused(loaded):
         loaded(Demo()).train(None, PLAN, None)
 
 
-@pytest.mark.parametrize("words", [(), ("near-field",)])
-def test_the_near_field_is_refused_by_name_before_the_hook_of_a_backend_that_does_not_claim_it(loaded, words):
-    near, spec, asked = replace(JOB, propagation=("fresnel", 1.0, 0.1)), replace(SPEC, capabilities=("evaluate", *words)), []
+@pytest.mark.parametrize(
+    ("word", "so", "what"),
+    [
+        ("near-field", "is in the near field", {"propagation": ("fresnel", 1.0, 0.1)}),
+        ("saturation", "has saturated pixels", {"saturation": 9.0}),
+    ],
+)
+@pytest.mark.parametrize("claims", [False, True])
+def test_what_a_backend_does_not_claim_is_refused_by_name_before_its_hook(loaded, word, so, what, claims):
+    job, spec, asked = replace(JOB, **what), replace(SPEC, capabilities=("evaluate", *([word] if claims else []))), []
 
     class Watched:
         ptycho_probe, ptycho_plan = Demo.ptycho_probe, Demo.ptycho_plan
@@ -106,12 +113,12 @@ def test_the_near_field_is_refused_by_name_before_the_hook_of_a_backend_that_doe
             return contract.EvaluateResult(job.counts, {}, {})
 
     backend = loaded(Watched(), spec)
-    if words:
-        backend.evaluate(near, PLAN)
-        assert asked == [near]
+    if claims:
+        backend.evaluate(job, PLAN)
+        assert asked == [job]
         return
-    with pytest.raises(CapabilityError, match="backend 'demo' does not provide 'near-field', and the batch is in the near field"):
-        backend.evaluate(near, PLAN)
+    with pytest.raises(CapabilityError, match=f"backend 'demo' does not provide '{word}', and the batch {so}"):
+        backend.evaluate(job, PLAN)
     assert asked == []
 
 

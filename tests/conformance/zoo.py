@@ -541,6 +541,12 @@ INFER = {
         "        still = {name: 0 * one for name, one in job.model.weights.items()}\n"
         "        job = replace(job, model=replace(job.model, weights=still))",
     ),
+    "bounds_ignored_at_inference": inferring(
+        "yield batch",
+        "test_a_pass_takes_saturated_counts_as_lower_bounds[float64]",
+        claims=("infer", "saturation"),
+        setup="job = replace(job, scan=replace(job.scan, saturation=None))",
+    ),
     "deaf_at_inference": inferring("yield batch", "test_infer_ends_early_when_asked", setup="events = Deaf(events)"),
     "mixed_in_words_alone": planning(
         "if asked['precision'] == 'bf16-mixed':\n        said['precision'] = Disposition('applied', 'bf16-mixed')",
@@ -714,6 +720,12 @@ TRAIN = {
     "ignores_the_momentum": training(
         "return right(asking(job, 'training', momentum=0.0) if job.settings['training']['optimizer'] == 'sgd' else job)",
         "test_training_goes_the_way_of_the_reference[sgd]",
+    ),
+    "bounds_ignored_in_training": training(
+        "scans = [replace(one, scan=replace(one.scan, saturation=None)) for one in job.data.scans]\n"
+        "    return right(replace(job, data=replace(job.data, scans=tuple(scans))))",
+        "test_a_training_takes_saturated_counts_as_lower_bounds",
+        claims=("train", "saturation"),
     ),
     # What compares patterns, however little, leaves the canvas as it lies.
     "turns_no_canvas": training(

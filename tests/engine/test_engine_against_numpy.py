@@ -56,11 +56,13 @@ class Patterns:
 
 
 def case(
-    *, gridsize=2, modes=3, masked=True, form="amplitude-phase", activation="softplus", merge="batch", steps=3, way=None, **facts
-):
+    *, gridsize=2, modes=3, masked=True, form="amplitude-phase", activation="softplus", merge="batch", steps=3, way=None,
+    clipped=False, **facts,
+):  # fmt: skip
     """A model whose weights are nowhere zero, a scan for the backend, and the same as the reference's batch.
 
-    Positions lie between the pixels but for two; one frame is in two groups.
+    Positions lie between the pixels but for two; one frame is in two groups. Pixels that are ``clipped`` end elsewhere in each
+    frame.
     """
     random = np.random.default_rng(11)
     row, column = np.mgrid[:N, :N] - N / 2 + 0.3
@@ -73,6 +75,8 @@ def case(
     truth = (0.75 + 0.2 * np.sin(r / 2.5) * np.cos(c / 3)) * np.exp(0.8j * np.sin(r / 4 + c / 3))
     truth = truth.astype(np.complex64)
     counts = random.poisson(intensities(truth, probe, positions, way=way)) * mask
+    ends = np.round(np.linspace(0.3, 0.5, FRAMES) * counts.max()) if clipped else None
+    counts = counts if ends is None else np.minimum(counts, ends[:, None, None])
     groups = np.stack([random.permutation(FRAMES)[: gridsize**2] for _ in range(3)])
     settings = {
         "network": "compact", "network_depth": 2,
@@ -84,13 +88,13 @@ def case(
     facts = {"size": N, "modes": modes, "merge": merge, "train_probe": False, "train_scale": False} | settings | facts
     physics = {"probe": probe[None], "log_scale": np.full(1, SCALE, np.float32)}
     scan = TrainingScan(
-        SimpleNamespace(patterns=Patterns(counts), mask=mask, source="memory", propagation=way),
+        SimpleNamespace(patterns=Patterns(counts), mask=mask, source="memory", propagation=way, saturation=ends),
         positions, truth.shape, np.arange(FRAMES), np.arange(0), truth,
     )  # fmt: skip
     batch = Batch(
         network, {name: value.astype(float) for name, value in weights.items()},
         probe.astype(complex) * np.exp(float(np.float32(SCALE)) / 2), positions, groups,
-        np.sqrt(np.fft.ifftshift(counts, axes=(1, 2))), np.fft.ifftshift(mask), truth.astype(complex), merge, way,
+        np.sqrt(np.fft.ifftshift(counts, axes=(1, 2))), np.fft.ifftshift(mask), truth.astype(complex), merge, way, ends,
     )  # fmt: skip
     return Model(network, weights, physics, facts), scan, batch
 
@@ -101,8 +105,8 @@ def estimated(xp, batch, scan):
     remainders = xp.from_numpy((batch.positions - batch.corners)[batch.frames])
     light = Illumination.at(xp, xp.from_numpy(batch.probe), remainders, sample.frames.mask, sample.forward)
     overlaps = group_overlaps(xp, batch.corners[batch.groups], N) if batch.groups.shape[1] > 1 else None
-    amplitudes = sample.frames.amplitudes(batch.frames)
-    return estimate_object(xp, amplitudes, overlaps, light, sample.frames.mask, batch.network, sample.forward), light
+    measured = sample.measured(batch.frames)
+    return estimate_object(xp, measured, overlaps, light, batch.network, sample.forward), light
 
 
 def passed(xp, model, features, *, mixed=False):
@@ -121,6 +125,7 @@ CASES = {
     "nine frames": {"gridsize": 3, "modes": 1, "form": "real-imaginary", "merge": "group", "masked": False},
     "nine frames, three modes": {"gridsize": 3},
     "near field": {"gridsize": 2, "way": Propagation("fresnel", 20.0, 0.01)},
+    "clipped": {"gridsize": 2, "modes": 2, "clipped": True},
 }
 
 
@@ -134,6 +139,7 @@ LONG = pytest.mark.long
         ("one frame, one mode, no mask", "float64"),
         ("four frames, three modes", "float64"),
         ("near field", "float64"),
+        ("clipped", "float64"),
         ("nine frames, three modes", "float64"),
         ("nine frames, three modes", "float32"),
         *(
@@ -212,16 +218,17 @@ def gradients(xp, model, scan, groups):
 
 
 @pytest.mark.parametrize(
-    ("form", "merge", "way"),
+    ("form", "merge", "way", "clipped"),
     [
-        ("real-imaginary", "group", None),
-        ("amplitude-phase", "batch", Propagation("angular-spectrum", 20.0, 0.5)),
-        *(pytest.param("real-imaginary", merge, None, marks=LONG) for merge in ("none", "batch")),
-        *(pytest.param("amplitude-phase", merge, None, marks=LONG) for merge in ("none", "group", "batch")),
+        ("real-imaginary", "group", None, False),
+        ("real-imaginary", "none", None, True),
+        ("amplitude-phase", "batch", Propagation("angular-spectrum", 20.0, 0.5), False),
+        *(pytest.param("real-imaginary", merge, None, False, marks=LONG) for merge in ("none", "batch")),
+        *(pytest.param("amplitude-phase", merge, None, False, marks=LONG) for merge in ("none", "group", "batch")),
     ],
 )
-def test_gradients_are_differences_of_the_reference_whose_constants_are_held(form, merge, way, operations):
-    model, scan, batch = case(form=form, merge=merge, way=way, modes=2, train_probe=True, train_scale=True)
+def test_gradients_are_differences_of_the_reference_whose_constants_are_held(form, merge, way, clipped, operations):
+    model, scan, batch = case(form=form, merge=merge, way=way, clipped=clipped, modes=2, train_probe=True, train_scale=True)
     held = passes.hold(batch)
     random, measured = np.random.default_rng(9), {}
     for name, gradient in gradients(operations("float64"), model, scan, batch.groups).items():

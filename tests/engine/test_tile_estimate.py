@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from ptycho_core.conformance.suite.inputs import FRAMES as FRAMES_KNOWN
 from ptycho_core.conformance.suite.inputs import known_scan, perturbed_model
 from ptycho_core.engine.evaluate import evaluate
 from ptycho_core.engine.forward import forward_of
+from ptycho_core.engine.saturation import ceilings
+from ptycho_core.engine.state import Measured
 from ptycho_core.engine.tile import Tile
 from ptycho_core.evaluation import opened
 from ptycho_core.formats.product import load_reconstruction
@@ -46,28 +49,36 @@ def tile(*, modes, masked, light, background=None, way=None):
 
 
 @pytest.mark.parametrize(
-    ("likelihood", "modes", "masked", "light", "behind", "way"),
+    ("likelihood", "modes", "masked", "light", "behind", "way", "clipped"),
     [
-        ("amplitude", 1, False, 1.0, 0.0, None),
-        ("amplitude", 3, True, 1.0, 20.0, None),
-        ("poisson", 2, True, 0.1, 0.0, None),
-        ("poisson", 1, True, 0.1, 0.5, None),
-        ("amplitude", 2, True, 1.0, 0.0, Propagation("fresnel", 20.0, 0.01)),
-        ("poisson", 1, True, 0.1, 0.5, Propagation("angular-spectrum", 20.0, 1.6)),
+        ("amplitude", 1, False, 1.0, 0.0, None, False),
+        ("amplitude", 3, True, 1.0, 20.0, None, False),
+        ("amplitude", 2, True, 1.0, 20.0, None, True),
+        ("poisson", 2, True, 0.1, 0.0, None, False),
+        ("poisson", 1, True, 0.1, 0.5, None, False),
+        ("poisson", 1, False, 0.3, 0.0, None, True),
+        ("amplitude", 2, True, 1.0, 0.0, Propagation("fresnel", 20.0, 0.01), False),
+        ("poisson", 1, True, 0.1, 0.5, Propagation("angular-spectrum", 20.0, 1.6), False),
     ],
 )
 @pytest.mark.parametrize("precision", LIMITS)
-def test_ten_steps_give_what_they_give_in_the_reference(precision, likelihood, modes, masked, light, behind, way, operations):
+def test_ten_steps_give_what_they_give_in_the_reference(
+    precision, likelihood, modes, masked, light, behind, way, clipped, operations
+):
     background = behind * np.linspace(0, 2, N * N).reshape(N, N) if behind else None
     probe, positions, counts, good = tile(modes=modes, masked=masked, light=light, background=background, way=way)
     asked, xp = tile_estimate(10, likelihood), operations(precision)
-    wanted = TileFit(probe.astype(complex), positions, np.sqrt(counts), good, asked, background, way)
+    ends = np.round(np.linspace(0.3, 0.5, FRAMES) * counts.max()) if clipped else None
+    levels = None if ends is None else ends[:, None, None]
+    counts = counts if levels is None else np.minimum(counts, levels)
+    wanted = TileFit(probe.astype(complex), positions, np.sqrt(counts), good, asked, background, way, levels)
     mask = xp.from_numpy(good.astype(np.float32)) if masked else None
     amplitudes, added = (
         xp.sqrt(xp.from_numpy(counts.astype(np.float32))),
         None if background is None else xp.from_numpy(background),
     )
-    found = Tile(xp, xp.from_numpy(probe), positions, amplitudes, mask, asked, added, forward=forward_of(xp, way, N))
+    seen = Measured(amplitudes, mask, ceilings(xp, SimpleNamespace(saturation=ends), np.arange(FRAMES)))
+    found = Tile(xp, xp.from_numpy(probe), positions, seen, asked, added, forward=forward_of(xp, way, N))
     wanted.fit()
     found.fit()
     patches, step = wanted.patches()

@@ -121,6 +121,12 @@ def other_rate(a: Run, b: Run) -> bool:
     return a.last("learning_rate") != b.last("learning_rate")
 
 
+def fluxes(run: Run) -> list[float]:
+    """The flux that was fitted before the training."""
+    found: list[float] = run.model.settings["scans"][0].get("flux", [])
+    return found
+
+
 def steps(run: Run) -> int:
     """How many batches were learned from."""
     assert run.model.training is not None
@@ -243,7 +249,9 @@ TRAIN: dict[str, tuple[list[str], list[str], Two]] = (
         "mask": ([], ["--mask", "{folder}/mask.npy"], changed),
         "dark": (["--clip-negative"], ["--clip-negative", "--dark", "2"], changed),
         "background_file": ([], ["--background-file", "{folder}/behind.npy"], changed),
-        "flux": ([], ["--flux", "{folder}/flux.csv"], changed),
+        "flux": (["--no-refine-flux"], ["--no-refine-flux", "--flux", "{folder}/flux.csv"], changed),
+        "refine_flux": ([], ["--refine-flux"], lambda a, b: changed(a, b) and not fluxes(a) and len(fluxes(b)) == 36),
+        "saturation": ([], ["--saturation", "40"], changed),
         "probe": ([], ["--probe", "{folder}/probe.npy"], lambda a, b: changed(a, b) and other_probe(a, b)),
         "probe_defocus": (
             ["--probe", "auto", "--probe-defocus", "10rad"],
@@ -368,7 +376,13 @@ INFER: dict[str, tuple[list[str], list[str], Two]] = RUNNING | {
     "mask": ([], ["--mask", "{folder}/mask.npy"], other_object),
     "dark": (["--clip-negative"], ["--clip-negative", "--dark", "2"], other_object),
     "background_file": ([], ["--background-file", "{folder}/behind.npy"], other_object),
-    "flux": ([], ["--flux", "{folder}/flux.csv"], other_object),
+    "flux": (["--no-refine-flux"], ["--no-refine-flux", "--flux", "{folder}/flux.csv"], other_object),
+    "refine_flux": (
+        [],
+        ["--refine-flux"],
+        lambda a, b: other_object(a, b) and a.result.flux is None and np.ptp(b.result.flux) > 0,
+    ),
+    "saturation": ([], ["--saturation", "40"], other_object),
     "probe": ([], ["--probe", "{folder}/probe.npy"], lambda a, b: not np.allclose(a.result.probe, b.result.probe)),
     "probe_defocus": (
         ["--probe", "auto", "--probe-defocus", "10rad"],

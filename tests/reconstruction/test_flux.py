@@ -12,9 +12,9 @@ import ptycho_core
 from ptycho_core.cli.main import main
 from ptycho_core.errors import DataError
 from ptycho_core.imaging.metrics import score
+from ptycho_core.jobs.answered import answered as answered_by_the_fit
 from ptycho_core.physics.forward import intensities
 from ptycho_core.reconstruction.amplitude_ramp import without_ramp
-from ptycho_core.reconstruction.answered import answered as answered_by_the_fit
 from ptycho_core.scan.doubt import Doubt
 from ptycho_core.simulate import simulate_scan
 
@@ -130,5 +130,5 @@ def test_an_even_dose_has_no_ramp() -> None:
 )
 def test_what_the_fit_models_is_in_doubt_no_more_and_a_frame_without_a_beam_is(asked: dict[str, Any], left: set[str]) -> None:
     doubts = [Doubt("flux", "doubtful", "The counts vary."), Doubt("dose", "doubtful", "Frame 3 has a tenth of the counts.")]
-    groups = {"reconstruction": {"refine_positions": "off", "saturation": None, **asked}}
-    assert {one.kind for one in answered_by_the_fit(groups, doubts, {"flux"}).doubts} == left
+    given = {"refine_positions": "off", "saturation": None, **asked}
+    assert {one.kind for one in answered_by_the_fit(given, doubts, {"flux"}).doubts} == left

@@ -35,6 +35,7 @@ class Batch:
         labels: complex (rows, columns), the true object, or None.
         merge: how patches are merged: ``none``, ``group`` or ``batch``.
         way: to the detector in the near field; None for the far field.
+        ends: (frame,), counts from which on pixels of each frame are saturated, or None.
     """
 
     network: Mapping[str, Any]
@@ -47,6 +48,7 @@ class Batch:
     labels: NDArray[np.complex128] | None
     merge: str
     way: Propagation | None = None
+    ends: NDArray[np.float64] | None = None
 
     @property
     def size(self) -> int:
@@ -83,6 +85,11 @@ class Batch:
     def shifted(self, frame: int) -> NDArray[np.complex128]:
         """The probe (mode, N, N) moved by what is left of a frame's position."""
         return shifted(self.probe, self.remainder(frame))
+
+    @property
+    def levels(self) -> NDArray[np.float64] | None:
+        """The ends of the frames of all patches, (patch, 1, 1), or None."""
+        return None if self.ends is None else self.ends[self.frames][:, None, None]
 
     def true_patches(self) -> NDArray[np.complex128]:
         """The labels in the windows of all patches: (patch, N, N). There must be labels."""

@@ -10,6 +10,7 @@ from ptycho_core.conformance.reference.canvas import Canvas
 from ptycho_core.conformance.reference.fourier import at_detector, from_detector, phase
 from ptycho_core.conformance.reference.tile import TileFit
 from ptycho_core.networks import estimates_tiles
+from ptycho_core.physics.losses import bounded_above
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +38,7 @@ def fitted_tile(batch: Batch) -> TileFit:
     """The tile of all frames of a batch, fitted."""
     frames = batch.frames
     asked, roots = batch.network["estimate"], batch.roots[frames]
-    tile = TileFit(batch.probe, batch.positions[frames], roots, batch.good, asked, way=batch.way)
+    tile = TileFit(batch.probe, batch.positions[frames], roots, batch.good, asked, way=batch.way, levels=batch.levels)
     tile.fit()
     return tile
 
@@ -78,6 +79,8 @@ def _stepper(
     def step(object_: NDArray[np.complex128]) -> NDArray[np.complex128]:
         waves = at_detector(probes * canvas.cut(object_)[:, None], rest, batch.way)
         intensity = (np.abs(waves) ** 2).sum(axis=1) + _DARK
+        if batch.ends is not None:
+            intensity = bounded_above(intensity, batch.roots[group] ** 2, batch.ends[group][:, None, None])
         bracket = np.where(batch.good, batch.roots[group] / np.sqrt(intensity) - 1, 0)
         change = from_detector(bracket[:, None] * waves, rest, batch.way)
         found: NDArray[np.complex128] = canvas.add((probes.conj() * change).sum(axis=1)) / below

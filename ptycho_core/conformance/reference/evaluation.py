@@ -85,6 +85,7 @@ def batch_of(
         labels=None if labels is None else labels.astype(np.complex128),
         merge=str(model.facts["merge"]),
         way=scan.propagation,
+        ends=None if scan.saturation is None else scan.saturation[frames],
     )
 
 

@@ -63,7 +63,8 @@ def _tiles(job: InferJob, events: EventSink) -> Iterator[InferBatch | InferTile]
         counts = np.fft.ifftshift(job.scan.patterns.read(frames), axes=(1, 2)).astype(np.float64)
         roots, positions = np.sqrt(np.where(good, counts, 0)), job.positions[frames]
         behind = None if job.background is None else np.fft.ifftshift(job.background).astype(np.float64)
-        tile = TileFit(probe, positions, roots, good, job.model.network["estimate"], behind, job.scan.propagation)
+        ends = None if job.scan.saturation is None else job.scan.saturation[frames][:, None, None]
+        tile = TileFit(probe, positions, roots, good, job.model.network["estimate"], behind, job.scan.propagation, ends)
         tile.fit()
         row, column = np.floor(positions.min(axis=0)).astype(int).tolist()
         picture = tile.picture()

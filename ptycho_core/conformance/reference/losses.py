@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ptycho_core.physics import VARIATION_ROUNDING, data_derivative, data_terms
+from ptycho_core.physics import INTENSITY_FLOOR, VARIATION_ROUNDING, data_derivative, data_terms
+from ptycho_core.physics.losses import bounded_above
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,8 @@ def terms(
         intensity: modelled counts (patch, N, N), zero frequency at ``[0, 0]``.
         names: of ``nll``, ``amplitude``, ``mae``, ``tv``, ``realspace``.
     """
-    found = data_terms(intensity, batch.roots[batch.frames] ** 2, batch.good)
+    counts = batch.roots[batch.frames] ** 2
+    found = data_terms(_compared(batch, intensity), counts, batch.good)
     if "tv" in names:
         found["tv"] = float(np.mean(variation(patches, VARIATION_ROUNDING)[0]))
     if "realspace" in names and held.tile is None:
@@ -46,7 +48,16 @@ def terms(
 
 def intensity_slope(batch: Batch, intensity: NDArray[np.float64], weights: Mapping[str, float]) -> NDArray[np.float64]:
     """Derivative of the weighted data terms with respect to every modelled intensity: (patch, N, N), 0 at bad pixels."""
-    return data_derivative(intensity, batch.roots[batch.frames] ** 2, batch.good, weights)
+    compared = _compared(batch, intensity)
+    slopes = data_derivative(compared, batch.roots[batch.frames] ** 2, batch.good, weights)
+    return np.where(compared == intensity, slopes, 0.0)  # beyond a saturated count there is no slope
+
+
+def _compared(batch: Batch, intensity: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Modelled counts that are no more than a saturated pixel counts."""
+    if batch.levels is None:
+        return intensity
+    return bounded_above(intensity, batch.roots[batch.frames] ** 2, batch.levels, INTENSITY_FLOOR)
 
 
 def patch_slope(

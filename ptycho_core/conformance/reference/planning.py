@@ -22,9 +22,11 @@ _HONOURED: Final = {
         epochs batch_size learning_rate optimizer weight_decay adam_beta1 adam_beta2 adam_epsilon momentum scheduler
         warmup_epochs decay plateau_factor plateau_patience min_learning_rate gradient_clip_val gradient_clip_algorithm
         accumulate_grad_batches nll_weight amplitude_weight mae_weight tv_weight realspace_weight validation_split oversampling
-        n_groups n_subsample sequential_sampling subsample_seed labels deterministic
+        n_groups n_subsample sequential_sampling subsample_seed labels refine_flux saturation deterministic
     """,
-    "infer": "refine_probe update_steps probe_mask_diameter probe_mask_edge probe_smoothing deterministic",
+    "infer": """
+        refine_probe refine_flux saturation update_steps probe_mask_diameter probe_mask_edge probe_smoothing deterministic
+    """,
     "reconstruct": """
         start modes epochs iterations batch_size object_alpha likelihood total_variation refine_probe refine_flux saturation
         held_out tolerance deterministic

@@ -9,6 +9,7 @@ import numpy as np
 from ptycho_core.conformance.reference.canvas import Canvas
 from ptycho_core.conformance.reference.fourier import at_detector, from_detector, phase, shifted
 from ptycho_core.conformance.reference.tile_network import TileCanvas
+from ptycho_core.physics.losses import bounded_above
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,7 @@ class TileFit:
         asked: ``estimate`` of the description.
         background: (N, N), counts of each pattern that do not come through the object, zero frequency at ``[0, 0]``, or None.
         way: to the detector in the near field; None for the far field.
+        levels: (frame, 1, 1), counts from which on pixels are saturated, or None.
 
     Attributes:
         thing: complex (rows, columns), the object as it is now.
@@ -53,13 +55,14 @@ class TileFit:
         asked: Mapping[str, Any],
         background: Real | None = None,
         way: Propagation | None = None,
+        levels: Real | None = None,
     ) -> None:
         corners = np.floor(positions).astype(np.int64)
         self._windows, self._roots, self._good, self._asked = Canvas(corners, probe.shape[-1]), roots, good, asked
         rows, columns = (-(-side // _MULTIPLE) * _MULTIPLE for side in self._windows.shape)
         self._windows.shape = (rows, columns)
         self._brightest = float((np.abs(probe) ** 2).sum(axis=0).max())
-        self._rest, self._way = positions - corners, way
+        self._rest, self._way, self._levels = positions - corners, way, levels
         self._probes = np.stack([shifted(probe, rest) for rest in self._rest])
         self._light = self._windows.add((np.abs(self._probes) ** 2).sum(axis=1))
         below = self._light + float(asked["alpha"]) * self._light.max()
@@ -82,8 +85,9 @@ class TileFit:
             direction = scaled + max(turned, 0.0) * direction
             if _inner(down, direction) <= 0:
                 direction = scaled
-            bend = (waves.conj() * self._waves(direction)).real.sum(axis=1) ** 2 / self._intensity(waves)
-            curvature = bend[:, self._good].sum()
+            intensity = self._intensity(waves)
+            bend = (waves.conj() * self._waves(direction)).real.sum(axis=1) ** 2 / intensity
+            curvature = (bend * (self._compared(intensity) == intensity))[:, self._good].sum()
             if not curvature > 0:
                 break
             self.object_ = self.object_ + _inner(down, direction) / curvature * direction
@@ -113,9 +117,13 @@ class TileFit:
         found: Real = (np.abs(waves) ** 2).sum(axis=1) + self._added
         return found
 
+    def _compared(self, intensity: Real) -> Real:
+        """Intensities that are no more than a saturated pixel counts."""
+        return intensity if self._levels is None else bounded_above(intensity, self._roots**2, self._levels)
+
     def _descent(self, waves: Complex) -> Complex:
         """``Σ_j Σ_m conj(P_jm) D†[r_j Ψ_jm]``."""
-        ratio = self._roots**2 / self._intensity(waves)
+        ratio = self._roots**2 / self._compared(self._intensity(waves))
         residual = (ratio - 1) / 2 if self._asked["likelihood"] == "poisson" else np.sqrt(ratio) - 1
         residual = np.where(self._good, residual, 0)
         change = from_detector(residual[:, None] * waves, self._rest, self._way)

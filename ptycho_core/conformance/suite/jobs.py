@@ -156,10 +156,13 @@ def infer(
     from ptycho_core.model import load_model
     from ptycho_core.scan.canvas import object_canvas
     from ptycho_core.scan.scan import mean_counts
+    from ptycho_core.scan.selection import with_saturation
     from ptycho_core.settings.payload import create_inference_payload
 
     payload = create_inference_payload(model, scan, None, settings, environment={})
-    opened, sink = open_scan(scan, payload.groups["data"]), Sink(stop_after)
+    level = float(str(payload.groups["inference"]["saturation"] or 0))
+    opened = with_saturation(open_scan(scan, payload.groups["data"]), level)
+    sink = Sink(stop_after)
     positions = opened.positions - object_canvas(opened.positions, opened.size)[0]
     if model is None:
         given = untrained_model(opened, ChosenProbe(probe, "its own", mean_counts(opened)), payload.groups["model"])

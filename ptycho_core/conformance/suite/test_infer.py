@@ -45,6 +45,9 @@ TILES: dict[str, Value] = {"gridsize": 1, "estimate": "tile", "modes": 2}
 CANVAS: dict[str, Value] = {"network": "canvas", "modes": 2}
 """Of a network that corrects a tile as a whole."""
 
+BOUND = 400.0
+"""Counts from which on pixels of the known scan are taken as lower bounds: those of the brightest."""
+
 MODELS: dict[str, dict[str, Any]] = {
     "plain": MODEL, "every fact": OTHER_MODEL | {"masked": True}, "tiles": TILES | {"masked": True},
     "canvas": CANVAS | {"masked": True},
@@ -121,6 +124,15 @@ def test_a_scan_alone_gives_what_it_gives_in_the_reference(bench: Bench, photons
     assert sorted(np.concatenate(found["batches"]).tolist()) == list(range(FRAMES))
     wanted = estimated(bench, scan, backend="reference", precision="float64")
     assert distance(patches(found), patches(wanted)) <= ESTIMATED[precision]
+
+
+@kit("infer", "saturation", needs=("test_a_scan_alone_gives_what_it_gives_in_the_reference",))
+def test_a_pass_takes_saturated_counts_as_lower_bounds(bench: Bench, precision: str) -> None:
+    scan = bench.scan(modes=2, masked=True)
+    found = patches(estimated(bench, scan, precision=precision, saturation=BOUND))
+    wanted = patches(estimated(bench, scan, backend="reference", precision="float64", saturation=BOUND))
+    assert distance(found, wanted) <= ESTIMATED[precision]
+    assert distance(found, patches(estimated(bench, scan, precision=precision))) > ESTIMATED[precision], "it takes no bounds"
 
 
 @kit("infer", needs=("test_infer_yields_each_frame_once_as_numpy",))

@@ -10,7 +10,7 @@ import pytest
 
 from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.conformance.suite.marks import kit
-from ptycho_core.conformance.suite.test_infer import STORED, of_reference, patches
+from ptycho_core.conformance.suite.test_infer import BOUND, STORED, of_reference, patches
 from ptycho_core.contract import TrainResult
 from ptycho_core.model import load_model
 
@@ -133,6 +133,19 @@ def test_training_goes_the_way_of_the_reference(bench: Bench, way: str) -> None:
     far = {name: distance(mine.weights[name], value) for name, value in other.weights.items()}
     far |= {name: distance(mine.physics[name], value) for name, value in other.physics.items()}
     assert {name: value for name, value in far.items() if not value <= limit} == {}
+
+
+@kit("train", "saturation", needs=("test_training_goes_the_way_of_the_reference",))
+def test_a_training_takes_saturated_counts_as_lower_bounds(bench: Bench) -> None:
+    bounded: dict[str, Value] = {"saturation": BOUND, "epochs": 1, "validation_split": 0.2}
+    run, wanted = trained(bench, **bounded)["folder"], of_numpy(bench, **bounded)
+    pairs = {name: (figures(run, name), figures(wanted, name)) for name in FIGURES}
+    limit = COLUMNS[bench.precision]
+    far = {name: both for name, both in pairs.items() if not np.allclose(*both, rtol=limit, atol=0, equal_nan=True)}
+    assert far == {}, "(found, right): modelled counts beyond a saturated one are compared as if they were equal"
+    mine, other = (load_model(folder / "last.ptycho").weights for folder in (run, wanted))
+    far_weights = {name: distance(mine[name], value) for name, value in other.items()}
+    assert {name: value for name, value in far_weights.items() if not value <= FOLLOWED[bench.precision]} == {}
 
 
 @kit("train", needs=("test_training_goes_the_way_of_the_reference",))

@@ -1,4 +1,4 @@
-"""Doubts about a scan that the fit answers: what is automatic is chosen by them, and what is modelled is in doubt no more."""
+"""Doubts about a scan that a job answers: what is automatic is chosen by them, and what is modelled is in doubt no more."""
 
 from __future__ import annotations
 
@@ -20,31 +20,30 @@ class Answered(NamedTuple):
     """What a job computes, by the doubts about its scan.
 
     Attributes:
-        groups: the settings by group, ``refine_flux`` and ``saturation`` resolved.
+        asked: the settings of its group, ``refine_flux`` and ``saturation`` resolved.
         doubts: those that remain.
         notes: what was chosen, a sentence each.
     """
 
-    groups: dict[str, dict[str, Value]]
+    asked: dict[str, Value]
     doubts: list[Doubt]
     notes: list[str]
 
     @property
     def saturation(self) -> float | None:
         """Counts that have reached it are lower bounds; None where there are none."""
-        return float(str(self.groups["reconstruction"]["saturation"])) or None
+        return float(str(self.asked["saturation"])) or None
 
 
-def answered(groups: Mapping[str, Mapping[str, Value]], doubts: Sequence[Doubt], capabilities: Collection[str]) -> Answered:
+def answered(given: Mapping[str, Value], doubts: Sequence[Doubt], capabilities: Collection[str]) -> Answered:
     """Choose what is automatic, as far as the backend can do it.
 
     Args:
-        groups: the settings of the job by group.
+        given: the settings of the group that says what the job computes: *reconstruction*, *training* or *inference*.
         doubts: about its scan.
         capabilities: of its backend.
     """
-    found, notes = {name: dict(group) for name, group in groups.items()}, list[str]()
-    asked = found["reconstruction"]
+    asked, notes = dict(given), list[str]()
     if asked["refine_flux"] is None:
         fits = "flux" in capabilities and any(one.kind == FLUX for one in doubts)
         asked["refine_flux"] = fits
@@ -56,6 +55,6 @@ def answered(groups: Mapping[str, Mapping[str, Value]], doubts: Sequence[Doubt],
         if ends:
             notes.append(f"saturation {ends[0]:.7g}: pixels that have reached it count at least so much")
     # Counts vary where positions are wrong, too; a search answers that, and what it leaves shows in the fit.
-    kinds = {FLUX} if asked["refine_flux"] or asked["refine_positions"] in SEARCHES else set()
+    kinds = {FLUX} if asked["refine_flux"] or asked.get("refine_positions") in SEARCHES else set()
     kinds |= {SATURATED} if asked["saturation"] else set()
-    return Answered(found, [one for one in doubts if one.kind not in kinds], notes)
+    return Answered(asked, [one for one in doubts if one.kind not in kinds], notes)
