@@ -37,12 +37,12 @@ LOW_COUNTS = 10.0
 HELD_OUT, LEAST_FRAMES = 0.05, 40
 """Share of the frames that are held out if nothing else is asked, and the frames that it takes."""
 
-FITS_OF_SLOW: Final = 3
+FITS_OF_SLOW: Final = 6
 """Joint fits one after the other, until one settles, where patterns show little of what varies slowly over the object: behind a
 stop, and in the near field. There R was 1.15 times what photon noise leaves after one fit, 1.00 after three (decision 0100)."""
 
-TOLERANCE_BEHIND_STOP: Final = 0.4
-"""Share of the tolerance where a stop hides the beam."""
+TOLERANCE_OF_SLOW: Final = 0.4
+"""Share of the tolerance there."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,9 @@ def choose_plan(
         held_out, refit = (HELD_OUT, True) if enough else (0.0, False)
         if frames < LEAST_FRAMES:
             notes.append(f"no frames held out: a scan of {frames} frames is too small for it; it takes {LEAST_FRAMES}")
-    fits = FITS_OF_SLOW if stopped or way is not None else 1
-    tolerance = TOLERANCE_BEHIND_STOP * options.tolerance if stopped else options.tolerance
+    fits, tolerance = 1, options.tolerance
+    if stopped or way is not None:
+        fits, tolerance = FITS_OF_SLOW, TOLERANCE_OF_SLOW * tolerance
     return Plan(
         epochs, coarse_epochs, likelihood, total_variation, low and enough, few, held_out, refit, fits, tolerance, tuple(notes)
     )  # fmt: skip
