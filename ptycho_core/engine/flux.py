@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ptycho_core.engine.saturation import bounded_above, saturated
+from ptycho_core.engine.saturation import bounded_above
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +58,7 @@ def best_steps(xp: ArrayOps, light: Array, background: Array | None, measured: M
 
 
 def best_factor(xp: ArrayOps, light: Array, background: Array | None, measured: Measured) -> Array:
-    """The dose of a trial over that of its model, by linear least squares of the amplitudes at pixels that are not saturated.
+    """The dose of a trial over that of its model, by linear least squares of the amplitudes, none of them saturated.
 
     Args:
         xp: the operations.
@@ -70,9 +70,6 @@ def best_factor(xp: ArrayOps, light: Array, background: Array | None, measured: 
         Real (frame, trial, 1, 1).
     """
     amplitudes, weight = measured.amplitudes, measured.mask
-    if measured.ceiling is not None:
-        free = 1 - saturated(xp, measured)
-        weight = free if weight is None else weight * free
     if background is not None:
         amplitudes = xp.sqrt(xp.at_least(amplitudes * amplitudes - background, 0.0))
     root = xp.sqrt(light)

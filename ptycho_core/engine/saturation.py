@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ptycho_core.engine.arrays import Array, ArrayOps
     from ptycho_core.engine.state import Measured
 
-__all__ = ["BELOW", "bounded_above", "ceiling", "saturated", "where_free"]
+__all__ = ["BELOW", "bounded_above", "ceiling", "where_free"]
 
 BELOW: Final = 1e-4
 """Part of the level by which counts that have reached it may lie below: they are rounded, and may have been scaled."""
@@ -30,7 +30,7 @@ def bounded_above(xp: ArrayOps, intensity: Array, measured: Measured, floor: flo
     """Modelled counts, real (frame, N, N), that with ``floor`` added are no more than a saturated pixel counts."""
     if measured.ceiling is None:
         return intensity
-    return intensity - saturated(xp, measured) * xp.at_least(_beyond(intensity, measured, floor), 0.0)
+    return intensity - _saturated(xp, measured) * xp.at_least(_beyond(intensity, measured, floor), 0.0)
 
 
 def where_free(xp: ArrayOps, factor: Array, intensity: Array, measured: Measured, floor: float) -> Array:
@@ -38,10 +38,10 @@ def where_free(xp: ArrayOps, factor: Array, intensity: Array, measured: Measured
     if measured.ceiling is None:
         return factor
     beyond = 0.5 * (xp.sign(_beyond(intensity, measured, floor)) + 1)
-    return factor * (1 - saturated(xp, measured) * beyond)
+    return factor * (1 - _saturated(xp, measured) * beyond)
 
 
-def saturated(xp: ArrayOps, measured: Measured) -> Array:
+def _saturated(xp: ArrayOps, measured: Measured) -> Array:
     """1 for saturated pixels, 0 elsewhere: real (frame, N, N)."""
     return 0.5 * (xp.sign(measured.amplitudes - measured.ceiling) + 1)
 

@@ -90,12 +90,14 @@ class Placing:
         self.number, self.counts = frames.number, frames.counts
         self.state = state.copy()
         self.state.probe = probe_of_mean_pattern(state, frames, forward)
+        self._flux = state.flux
         self.flatten()
         self._trials = _Trials(self.state, frames, forward, refine_flux=refine_flux)
 
     def flatten(self) -> None:
-        """Begin again with a flat object."""
+        """Begin again with a flat object, and the flux as it was."""
         self.state.object = self._xp.zeros_like(self.state.object) + 1
+        self.state.flux = None if self._flux is None else self._flux.copy()
 
     def misfits(self, frames: NDArray[np.int64], trial: Trial) -> NDArray[np.float64]:
         """``sum_pixels mask (sqrt(I) - sqrt(n))^2`` of frames at trial places: (frame, shift), infinite off the object."""
@@ -170,7 +172,9 @@ class _Trials:
     """
 
     def __init__(self, state: State, frames: OnDevice, forward: ForwardModel, *, refine_flux: bool) -> None:
-        self._forward, self._frames, self._refine_flux = forward, frames, refine_flux
+        self._forward, self._frames = forward, frames
+        # Where the beam is saturated a factor would be that of the scattered light alone: the flux of the epochs is better.
+        self._refine_flux = refine_flux and frames.ceiling is None
         self._background, self._size = state.background, frames.size
         self._fold = 2 if forward.folds and self._size % 2 == 0 else 1
         xp = state.xp

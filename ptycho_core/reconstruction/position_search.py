@@ -285,7 +285,7 @@ class Searching(Protocol):
     state: Any
 
     def flatten(self) -> None:
-        """Begin again with a flat object."""
+        """Begin again with a flat object, and the flux as it was."""
 
     def misfits(self, frames: IntArray, trial: Trial) -> FloatArray:
         """``Σ (√I − √n)²`` (frame, shift) of frames around their positions, which are whole pixels; infinite off the object."""

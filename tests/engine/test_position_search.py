@@ -53,10 +53,13 @@ TRIAL, COARSE = Trial(disc(4, 2), 0.1), Trial(disc(3, 1), 0.01)
 @pytest.fixture(scope="module")
 def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """100 frames of 32 x 32 pixels, each off by 3 px rms along each axis, with the right probe."""
-    path = tmp_path_factory.mktemp("spoilt") / "scan.npz"
-    words = "--size 32 --frames 100 --object random-lines --position-error 3 --defocus-fraction 1 --seed 5"
-    assert main(["simulate", str(path), *words.split()]) == 0
-    return path
+    return simulated(tmp_path_factory.mktemp("spoilt"))
+
+
+def simulated(folder: Path, more: str = "") -> Path:
+    words = f"--size 32 --frames 100 --object random-lines --position-error 3 --defocus-fraction 1 --seed 5 {more}"
+    assert main(["simulate", str(folder / "scan.npz"), *words.split()]) == 0
+    return folder / "scan.npz"
 
 
 def both_placings(engine: Any, modes: int, refine_flux: bool | None, saturation: float) -> tuple[Placing, Any, Any]:
@@ -228,6 +231,13 @@ def test_positions_that_are_off_by_pixels_are_found(spoilt: Path, backend: str) 
     assert stages[0] == "search"
     assert stages.count("search") > 20
     assert searched.result.facts["verdict"] != "unusable"
+
+
+@pytest.mark.parametrize("more", ["--flux-error 0.2", "--saturation 8000"])
+def test_positions_are_found_where_the_dose_varies_and_pixels_are_saturated(tmp_path: Path, backend: str, more: str) -> None:
+    searched = run(simulated(tmp_path, more), backend, refine_positions="search", iterations=10)
+    assert np.median(searched.mapped) < 0.3
+    assert (searched.mapped > 1).sum() <= 2
 
 
 def test_a_wrong_scale_and_rotation_are_found(spoilt: Path, tmp_path: Path, backend: str) -> None:

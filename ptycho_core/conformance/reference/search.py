@@ -81,7 +81,7 @@ class Placing:
         update_both: the same of object and probe.
         way: to the detector in the near field; None for the far field.
         saturation: the count at which the detector ends, 0 or None for none.
-        refine_flux: whether each trial has the flux that fits it best.
+        refine_flux: whether each trial has the flux that fits it best, if no pixel can be saturated.
     """
 
     def __init__(
@@ -101,11 +101,13 @@ class Placing:
         self.state = state
         self.state.probe = probe_of_mean_pattern(state.probe, patterns, mask, way, saturation)
         self._light = np.fft.ifftshift((np.abs(at_detector(self.state.probe, _STILL, way)) ** 2).sum(axis=0))
+        self._flux = state.flux
         self.flatten()
 
     def flatten(self) -> None:
-        """Begin again with a flat object."""
+        """Begin again with a flat object, and the flux as it was."""
         self.state.object = np.ones_like(self.state.object)
+        self.state.flux = None if self._flux is None else self._flux.copy()
 
     def misfits(self, frames: NDArray[np.int64], trial: Trial) -> Real:
         """``Σ (√I − √n)²``, in the far field over every second pixel from the zero frequency on, times 4: (frame, shift).
@@ -138,10 +140,9 @@ class Placing:
     def _misfit_of(self, frame: int, light: Real, counts: Real, good: NDArray[np.bool_], weight: int) -> float:
         """Of modelled ``light`` without the frame's flux, both it and ``counts`` so many times as large as they are."""
         level = weight * self._saturation if self._saturation else np.inf
-        if self._refine_flux:
-            free = good & (counts < LEVEL * level)
-            root = np.sqrt(light[free])
-            light = light * ((root * np.sqrt(counts[free])).sum() / (root**2).sum()) ** 2
+        if self._refine_flux and np.isinf(level):
+            root = np.sqrt(light[good])
+            light = light * ((root * np.sqrt(counts[good])).sum() / (root**2).sum()) ** 2
         elif self.state.flux is not None:
             light = light * self.state.flux[frame]
         light = light if np.isinf(level) else bounded_above(light, counts, level, COUNTS_FLOOR)
