@@ -69,7 +69,10 @@ def both_placings(engine: Any, modes: int, refine_flux: bool | None, saturation:
     start = np.ones_like(scan.object)
     if refine_flux:  # a probe of which the middle of the detector sees all
         rows, columns = np.mgrid[-8:8, -8:8]
-        scan = replace(scan, guess=np.stack([np.exp(-(rows**2 + columns**2) / 18) * (rows + 9) ** mode for mode in range(modes)]))
+        scan = replace(
+            scan,
+            guess=np.stack([np.exp(-(rows**2 + columns**2) / 18) * (rows + 9j) ** mode for mode in range(modes)]).astype(complex),
+        )
         assert in_middle_half((np.abs(np.fft.fft2(scan.guess)) ** 2).sum(0), COARSE.cutoff)
     flux = None if refine_flux is None else np.random.default_rng(4).uniform(0.6, 1.4, len(scan))
     given = scan.counts if flux is None else np.rint(scan.counts * flux[:, None, None])
