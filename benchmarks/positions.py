@@ -87,6 +87,12 @@ ROWS = {
     "lines, 0.5 px, searched": Row(
         (*LINES, *RIGHT, "--position-error", 0.5), "no worse than refined", settings=KNOWN, seeds=(11,)
     ),
+    "lines, 7 px, dose varies by 20 %": Row(
+        (*LINES, *RIGHT, *SEVEN, "--flux-error", 0.2), "as with an even dose", settings=KNOWN, seeds=(11, 12)
+    ),
+    "lines, 7 px, brightest 1 % at a third": Row(
+        (*LINES, *RIGHT, *SEVEN, "--saturation", 875), "as without an end", settings=KNOWN, seeds=(11, 12)
+    ),
     "lines, 14 px": Row((*LINES, *RIGHT, "--position-error", 14), "not good, or right", settings=KNOWN, seeds=(11,)),
     "lines, 7 px, refined": Row(
         (*LINES, *RIGHT, *SEVEN), "not good, and the search proposed", settings={"refine_positions": "on"}, seeds=(11, 12)

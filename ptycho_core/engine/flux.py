@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ptycho_core.engine.arrays import Array, ArrayOps
     from ptycho_core.engine.state import Measured
 
-__all__ = ["best_steps", "flux_steps", "moved"]
+__all__ = ["best_factor", "best_steps", "flux_steps", "moved"]
 
 LARGEST_STEP: Final = 0.5
 """Of ``log f`` in one step."""
@@ -55,6 +55,28 @@ def best_steps(xp: ArrayOps, light: Array, background: Array | None, measured: M
         step = flux_steps(xp, now, modelled, residual if mask is None else residual * mask, mask)
         total = total + xp.at_most(xp.at_least(step, -LARGEST_STEP), LARGEST_STEP)
     return total
+
+
+def best_factor(xp: ArrayOps, light: Array, background: Array | None, measured: Measured) -> Array:
+    """The dose of a trial over that of its model, by linear least squares of the amplitudes, none of them saturated.
+
+    Args:
+        xp: the operations.
+        light: real (frame, trial, N, N), modelled counts without background.
+        background: real (N, N) or (1, 1), or None.
+        measured: amplitudes (frame, 1, N, N).
+
+    Returns:
+        Real (frame, trial, 1, 1).
+    """
+    amplitudes, weight = measured.amplitudes, measured.mask
+    if background is not None:
+        amplitudes = xp.sqrt(xp.at_least(amplitudes * amplitudes - background, 0.0))
+    root = xp.sqrt(light)
+    light = light if weight is None else light * weight
+    product = root * (amplitudes if weight is None else amplitudes * weight)
+    factor = xp.sum(product, (2, 3)) / (xp.sum(light, (2, 3)) + xp.tiny)
+    return (factor * factor)[:, :, None, None]
 
 
 def moved(flux: NDArray[np.float64], steps: NDArray[Any]) -> NDArray[np.float64]:

@@ -115,7 +115,7 @@ class _Engine:
         return epoch
 
     def placing(self, model: State) -> Placing:
-        return Placing(model, self._frames, self._forward)
+        return Placing(model, self._frames, self._forward, refine_flux=bool(self._options.refine_flux))
 
     def joint(self, model: State, used: NDArray[np.int64], likelihood: str, total_variation: float) -> Joint:
         return Joint(

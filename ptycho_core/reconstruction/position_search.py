@@ -38,8 +38,10 @@ __all__ = [
     "Trial",
     "chosen_places",
     "disc",
+    "in_middle_half",
     "levels_of",
     "ordered",
+    "padded_length",
     "reach_of",
     "seen_by_others",
     "with_affine_part_of",
@@ -104,6 +106,12 @@ FRESH_EPOCHS: Final = 3
 ROBUST_ROUNDS: Final = 5
 """Of the robust regression."""
 
+CONE: Final = 0.99
+"""Part of the light of a probe that makes the width of its cone."""
+
+SCATTERED: Final = 0.9
+"""How far beyond that cone the light goes that a low-passed object scatters, in cutoffs."""
+
 LARGEST_PROBE_FACTOR: Final = 2.0
 """Most that the probe's wave at a pixel of the detector is multiplied by to give the mean pattern: where the probe itself sends
 hardly any light, what is measured is scattered by the sample."""
@@ -153,8 +161,8 @@ def levels_of(radius: float, parts: Sequence[tuple[int, float, int, float]]) -> 
             found.append(Level(epochs, part * radius, step, cutoff / step))
     finest = found[-1] if found else None
     while finest is not None and finest.step > 2:  # a wide search needs more levels to come down to a pixel
-        step = max(2, round(finest.step / 2))
-        finest = Level(3, 2.0 * finest.step, step, 0.3 / step)
+        step = max(2, round(finest.step / 1.6))
+        finest = Level(2, 1.5 * finest.step, step, 0.3 / step)
         found.append(finest)
     return (*found, FINEST)
 
@@ -239,6 +247,25 @@ def with_affine_part_of(stated: FloatArray, found: FloatArray, scale: float) -> 
     return mapped
 
 
+def padded_length(length: int) -> int:
+    """The length that an object is filled up to with 1 where it is low-passed: one that transforms quickly."""
+    from scipy.fft import next_fast_len
+
+    return int(next_fast_len(length))
+
+
+def in_middle_half(light: FloatArray, cutoff: float) -> bool:
+    """Whether probe and an object that is low-passed send their light to the middle half of the detector, along each axis.
+
+    Args:
+        light: (N, N), the pattern of an empty object, zero frequency at ``[0, 0]``.
+        cutoff: of the object, cycles a pixel; 0 for one that is not low-passed.
+    """
+    away = np.abs(np.fft.fftfreq(len(light)))
+    within = away <= 0.25 - SCATTERED * cutoff
+    return cutoff > 0 and min(light[within].sum(), light[:, within].sum()) >= CONE * light.sum()
+
+
 def ordered(frames: IntArray, random: np.random.Generator) -> list[IntArray]:
     """Frames in random order, in batches of which few frames overlap."""
     return batches(frames, -(-len(frames) // BATCHES), random)
@@ -258,7 +285,7 @@ class Searching(Protocol):
     state: Any
 
     def flatten(self) -> None:
-        """Begin again with a flat object."""
+        """Begin again with a flat object, and the flux as it was."""
 
     def misfits(self, frames: IntArray, trial: Trial) -> FloatArray:
         """``Σ (√I − √n)²`` (frame, shift) of frames around their positions, which are whole pixels; infinite off the object."""

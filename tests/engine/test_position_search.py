@@ -17,6 +17,7 @@ from ptycho_core.cli.reconstruct import _continuing
 from ptycho_core.conformance.parity import relative_distance as distance
 from ptycho_core.conformance.reference.reconstruction import _Engine, _Model
 from ptycho_core.engine.forward import forward_of
+from ptycho_core.engine.patterns import DevicePatterns
 from ptycho_core.engine.search import Placing, low_passed
 from ptycho_core.formats.opening import open_scan
 from ptycho_core.formats.plain_npz import write_plain_npz
@@ -35,6 +36,7 @@ from ptycho_core.reconstruction.position_search import (
     Trial,
     chosen_places,
     disc,
+    in_middle_half,
     levels_of,
     reach_of,
     seen_by_others,
@@ -45,38 +47,59 @@ from ptycho_core.scan.canvas import probe_width, spacing_of
 from ptycho_core.settings.payload import create_reconstruction_payload
 from ptycho_core.settings.reconstruction import ReconstructionSettings
 
-TRIAL = Trial(disc(4, 2), 0.1)
+TRIAL, COARSE = Trial(disc(4, 2), 0.1), Trial(disc(3, 1), 0.01)
 
 
 @pytest.fixture(scope="module")
 def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """100 frames of 32 x 32 pixels, each off by 3 px rms along each axis, with the right probe."""
-    path = tmp_path_factory.mktemp("spoilt") / "scan.npz"
-    words = "--size 32 --frames 100 --object random-lines --position-error 3 --defocus-fraction 1 --seed 5"
-    assert main(["simulate", str(path), *words.split()]) == 0
-    return path
+    return simulated(tmp_path_factory.mktemp("spoilt"))
 
 
-def both_placings(engine: Any, modes: int) -> tuple[Placing, Any, Any]:
-    """The engine's, the reference's, and their scan, whose positions are whole pixels."""
+def simulated(folder: Path, more: str = "") -> Path:
+    words = f"--size 32 --frames 100 --object random-lines --position-error 3 --defocus-fraction 1 --seed 5 {more}"
+    assert main(["simulate", str(folder / "scan.npz"), *words.split()]) == 0
+    return folder / "scan.npz"
+
+
+def both_placings(engine: Any, modes: int, refine_flux: bool | None, saturation: float) -> tuple[Placing, Any, Any]:
+    """The engine's, the reference's, and their scan, whose positions are whole pixels; its dose varies if the flux is one."""
     scan = small_scan(modes=modes)
     whole = np.rint(scan.positions)
     start = np.ones_like(scan.object)
+    if refine_flux:  # a probe of which the middle of the detector sees all
+        rows, columns = np.mgrid[-8:8, -8:8]
+        scan = replace(
+            scan,
+            guess=np.stack([np.exp(-(rows**2 + columns**2) / 18) * (rows + 9j) ** mode for mode in range(modes)]).astype(complex),
+        )
+        assert in_middle_half((np.abs(np.fft.fft2(scan.guess)) ** 2).sum(0), COARSE.cutoff)
+    flux = None if refine_flux is None else np.random.default_rng(4).uniform(0.6, 1.4, len(scan))
+    given = scan.counts if flux is None else np.rint(scan.counts * flux[:, None, None])
+    counts = np.minimum(np.where(scan.mask, given, 0.0), saturation or np.inf).astype(np.float32)
+    scan = replace(scan, counts=counts)
     state = engine.state(start, scan.guess, whole.copy())
-    ours = Placing(state, engine.frames(scan, scan.mask, "float64"), forward_of(engine.operations("float64"), None, 16))
-    model = _Model(start.astype(complex), scan.guess.astype(complex), whole.copy(), None)
-    counts = np.where(scan.mask, scan.counts, 0.0).astype(np.float64)
-    return ours, _Engine(counts, scan.mask, ReconstructionSettings(modes=modes)).placing(model), scan
+    state.flux = None if flux is None else flux.copy()
+    operations = engine.operations("float64")
+    frames = DevicePatterns(operations, scan, scan.mask, 1e9, saturation=saturation)
+    ours = Placing(state, frames, forward_of(operations, None, 16), refine_flux=bool(refine_flux))
+    model = _Model(start.astype(complex), scan.guess.astype(complex), whole.copy(), flux)
+    options = ReconstructionSettings(modes=modes, refine_flux=bool(refine_flux), saturation=saturation)
+    return ours, _Engine(counts.astype(np.float64), scan.mask, options).placing(model), scan
 
 
-@pytest.mark.parametrize("modes", [1, 2])
-def test_probe_misfits_and_an_epoch_are_those_of_the_reference(engine: Any, modes: int) -> None:
-    ours, theirs, scan = both_placings(engine, modes)
+@pytest.mark.parametrize(
+    ("modes", "refine_flux", "saturation"), [(1, None, 0.0), (2, False, 0.0), (1, True, 0.0), (2, True, 600.0)]
+)
+def test_probe_misfits_and_an_epoch_are_those_of_the_reference(
+    engine: Any, modes: int, refine_flux: bool | None, saturation: float
+) -> None:
+    ours, theirs, scan = both_placings(engine, modes, refine_flux, saturation)
     assert distance(np.asarray(ours.state.probe), theirs.state.probe) < 1e-13
     assert ours.counts == pytest.approx(theirs.counts)
     random = np.random.default_rng(2)
     order = [np.sort(part) for part in np.split(random.permutation(len(scan)), 3)]
-    for trial in (None, TRIAL, Trial(disc(2, 1), 0.0)):
+    for trial in (None, TRIAL, COARSE, Trial(disc(2, 1), 0.0)):
         chosen = {}
         for name, placing in (("ours", ours), ("theirs", theirs)):
             found = np.full((len(scan), 1 if trial is None else len(trial.shifts)), np.nan)
@@ -90,7 +113,7 @@ def test_probe_misfits_and_an_epoch_are_those_of_the_reference(engine: Any, mode
         assert np.array_equal(np.isinf(chosen["ours"][1]), np.isinf(chosen["theirs"][1]))
         if trial is not None:
             finite = np.isfinite(chosen["ours"][1])
-            assert np.isinf(chosen["ours"][1]).any() or trial.cutoff == 0  # some places lie off the object
+            assert np.isinf(chosen["ours"][1]).any() or trial is not TRIAL  # some places lie off the object
             assert distance(chosen["ours"][1][finite], chosen["theirs"][1][finite]) < 1e-11
         assert np.array_equal(ours.state.positions, theirs.state.positions)
         assert distance(np.asarray(ours.state.object), theirs.state.object) < 1e-11
@@ -116,6 +139,15 @@ def test_a_misfit_takes_background_and_mask_into_account(engine: Any, level: flo
     expected = 4 * (apart[:, ::2, ::2] ** 2).sum((1, 2))  # the zero frequency of 16 pixels lies at an even one
     found = placing.misfits(np.arange(len(scan)), Trial(disc(0, 1), 0.0))[:, 0]
     assert distance(found, expected) < 1e-12
+
+
+def test_the_middle_of_the_detector_is_enough_for_what_is_smooth() -> None:
+    rows, columns = np.mgrid[-32:32, -32:32]
+    for width, least in ((8.0, 0.2), (2.5, 0.1), (0.8, 0.0)):  # of the probe, pixels; its cone is narrower the wider it is
+        light = np.abs(np.fft.fft2(np.exp(-(rows**2 + columns**2) / (2 * width**2)))) ** 2
+        enough = [cutoff for cutoff in (0.01, 0.05, 0.1, 0.2, 0.25, 0.3) if in_middle_half(light, cutoff)]
+        assert max(enough, default=0.0) == least
+    assert not in_middle_half(light, 0.0)
 
 
 def test_a_low_passed_object_keeps_what_is_smooth(engine: Any) -> None:
@@ -202,6 +234,13 @@ def test_positions_that_are_off_by_pixels_are_found(spoilt: Path, backend: str) 
     assert stages[0] == "search"
     assert stages.count("search") > 20
     assert searched.result.facts["verdict"] != "unusable"
+
+
+@pytest.mark.parametrize("more", ["--flux-error 0.2", "--saturation 8000"])
+def test_positions_are_found_where_the_dose_varies_and_pixels_are_saturated(tmp_path: Path, backend: str, more: str) -> None:
+    searched = run(simulated(tmp_path, more), backend, refine_positions="search", iterations=10)
+    assert np.median(searched.mapped) < 0.3
+    assert (searched.mapped > 1).sum() <= 2
 
 
 def test_a_wrong_scale_and_rotation_are_found(spoilt: Path, tmp_path: Path, backend: str) -> None:

@@ -126,7 +126,8 @@ class _Engine:
             _Engine(self.counts, self.mask, replace(options, refine_probe=fitted), self.way)._update  # noqa: SLF001 - of this class
             for fitted in (False, True)
         )
-        return Placing(model.copy(), self.counts, self.mask, known, fitted, self.way)
+        saturation, refine_flux = self._options.saturation, bool(self._options.refine_flux)
+        return Placing(model.copy(), self.counts, self.mask, known, fitted, self.way, saturation, refine_flux)
 
     def joint(self, model: _Model, used: NDArray[np.int64], likelihood: str, total_variation: float) -> _Joint:
         model = self.with_flux(model, used)
@@ -198,22 +199,23 @@ class _Engine:
         flux = model.flux_of(frames)[:, None, None]
         probes = np.sqrt(flux)[:, None] * shift(model.probe, d)
         waves = at_detector(probes * patches[:, None], d, self.way)
-        intensity = self.bounded(frames, (np.abs(waves) ** 2).sum(axis=1))
+        light = (np.abs(waves) ** 2).sum(axis=1)
+        intensity = self.bounded(frames, light)
         modelled = np.sqrt(intensity + COUNTS_FLOOR)
         residual = np.where(self.mask, np.sqrt(self.counts[frames]) - modelled, 0.0)
         change = from_detector((residual / modelled)[:, None] * waves, d, self.way)
         power = (np.abs(probes) ** 2).sum(axis=1)
-        light, step = np.zeros(model.object.shape), np.zeros_like(model.object)
-        add_windows(light, power, corners)
+        illumination, step = np.zeros(model.object.shape), np.zeros_like(model.object)
+        add_windows(illumination, power, corners)
         add_windows(step, (probes.conj() * change).sum(axis=1), corners)
         alpha = self._options.object_alpha
-        model.object = model.object + step / ((1 - alpha) * light + alpha * power.max() + _TINY)
+        model.object = model.object + step / ((1 - alpha) * illumination + alpha * power.max() + _TINY)
         if self._options.refine_probe:
             seen = (flux * np.abs(patches) ** 2).sum(axis=0)
             slope = shift(np.sqrt(flux)[:, None] * patches.conj()[:, None] * change, -d).sum(axis=0)
             model.probe = model.probe + slope / ((1 - PROBE_ALPHA) * seen + PROBE_ALPHA * seen.max() + _TINY)
         if self._options.refine_flux and model.flux is not None:
-            by_log = np.where(self.mask, intensity / (2 * modelled), 0.0)
+            by_log = np.where(self.mask, light / (2 * modelled), 0.0)
             steps = (by_log * residual).sum(axis=(1, 2)) / ((by_log**2).sum(axis=(1, 2)) + _TINY)
             model.flux[frames] *= np.exp(steps.clip(-_LARGEST, _LARGEST))
         return float(np.abs(residual).sum())
