@@ -44,7 +44,7 @@ SETTLING: Final[Mapping[str, Value]] = {
     "epochs": 0, "iterations": 100, "tolerance": 0.05, "coarse_start": False, "held_out": 0.0, "total_variation": 0.0,
     "refine_positions": "off", "background": "none", "start": None, "refine_flux": False,
 }  # fmt: skip
-"""Those of a fit that goes on with object and probe of another until they have settled."""
+"""Those of a fit that begins where another ended, until object and probe have settled."""
 
 FRAMES: Final = 64
 """Frames that are looked at, at most."""
