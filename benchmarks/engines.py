@@ -94,7 +94,7 @@ def by_ptylab(name, iterations, **switches):
     def run(path):
         import PtyLab
 
-        scan = ptycho_core.open_scan(path)
+        scan = ptycho_core.open_scan(path, {"margin": 0})  # it knows no masked pixels
         near, wavelength, distance, width = scan.propagation, 1e-10, 1.0, 1e-4
         if near is not None:  # in pixels of 1 m
             wavelength, distance, width = near.wavelength, near.distance / near.wavelength, 1.0
