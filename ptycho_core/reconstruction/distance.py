@@ -179,13 +179,14 @@ def _farther(geometry: Geometry, factor: float) -> Geometry:
     return replace(geometry, photon_energy_ev=geometry.photon_energy_ev / factor)
 
 
-def doubt_of_distance(slope: float, better: float | None, geometry: Geometry) -> Doubt:
+def doubt_of_distance(slope: float, better: float | None, geometry: Geometry, *, stopped: bool) -> Doubt:
     """What is said of a distance that the slope of the misfit contradicts.
 
     Args:
         slope: as `Part.slope`.
         better: as `better_distance`.
         geometry: of the scan.
+        stopped: whether the fits that make sure were.
     """
     where = f"at about {better:g} x the stated one" if better else "at a " + ("shorter" if slope > 0 else "longer") + " one"
     suspects = "--detector-distance-m, --photon-energy-ev and --detector-pixel-size-m"
@@ -195,4 +196,6 @@ def doubt_of_distance(slope: float, better: float | None, geometry: Geometry) ->
         f"The distance from sample to detector seems wrong: the patterns would fit better {where} (the slope of the misfit is"
         f" {abs(slope):.3g} times its noise). Look at {suspects}."
     )
+    if stopped:
+        text += " The short fits that make sure were stopped; a fit that has not settled looks like this too."
     return Doubt("distance", "doubtful", text)

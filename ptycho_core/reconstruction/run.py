@@ -269,6 +269,9 @@ def _doubts_of_distance(
     if abs(slope) < SURE:
         return []
     quiet, asked = QuietEvents(hub), payload.groups["reconstruction"]
+    hub.emit(
+        Event("message", message=f"looking at the distance from sample to detector: short fits of {len(part.frames)} frames")
+    )
     # Several threads only wait for each other on arrays so small.
     common: dict[str, Value] = {"saturation": part.saturation or 0.0, "threads": 1}
     same = {name: asked[name] for name in ("modes", "likelihood", "refine_probe")}
@@ -284,7 +287,7 @@ def _doubts_of_distance(
 
         return fit, groups
 
-    better = None
+    better, stopped = None, False
     try:
         own = settled(part, own, *of({**SETTLING, **same}))
         slope = part.slope(own, unknowns_of(part.scan, own))
@@ -292,8 +295,8 @@ def _doubts_of_distance(
             return []
         better = better_distance(part, slope, *of(TRIAL))
     except KeyboardInterrupt:  # the result is complete
-        pass
-    return [doubt_of_distance(slope, better, part.scan.geometry)]
+        stopped = True
+    return [doubt_of_distance(slope, better, part.scan.geometry, stopped=stopped)]
 
 
 def _with_power(result: ReconstructResult, probe: NDArray[Any]) -> ReconstructResult:

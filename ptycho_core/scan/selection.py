@@ -70,16 +70,15 @@ def with_even_dose(scan: Scan) -> Scan:
     """
     if scan.flux is None:
         return scan
-    flux, behind = scan.flux.astype(np.float32), scan.background
+    flux, ends = scan.flux.astype(np.float32)[:, np.newaxis, np.newaxis], scan.saturation
+    ends = None if ends is None else ends / scan.flux
     note = "Flux: the counts of each frame are divided by it."
-    patterns = _changed(scan, lambda counts, frames: counts / flux[frames][:, np.newaxis, np.newaxis])
-    ends = None if scan.saturation is None else scan.saturation / scan.flux
-    if behind is not None:  # it does not vary: counts less it are divided, and it is added again
-        still = behind.astype(np.float32)
-        patterns = _changed(
-            scan, lambda counts, frames: np.maximum((counts - still) / flux[frames][:, np.newaxis, np.newaxis] + still, 0)
-        )
-        ends = None if ends is None else ends + np.minimum(float(behind.max()) * (1 - 1 / scan.flux), 0)
+    if scan.background is None:
+        patterns = _changed(scan, lambda counts, frames: counts / flux[frames])
+    else:  # it does not vary: counts less it are divided, and it is added again
+        still, most = scan.background.astype(np.float32), float(scan.background.max())
+        patterns = _changed(scan, lambda counts, frames: np.maximum((counts - still) / flux[frames] + still, 0))
+        ends = None if ends is None else ends + np.minimum(most * (1 - 1 / scan.flux), 0)
     return replace(scan, patterns=patterns, flux=None, notes=(*scan.notes, note), saturation=ends)
 
 
